@@ -1,0 +1,160 @@
+"""Whole-number polynomials in a workload's sizes, so that a layer written once prices every workload.
+
+A formula like `2 * rows * width` runs with ints and gives an int, or with a `Symbol` for `rows` and gives a `Poly`,
+which is then evaluated at thousands of points without running the layer again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+
+class Factor(Protocol):
+    """Something that a monomial multiplies: it has a value at a point."""
+
+    def value(self, at: Mapping[str, int]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A size that the workload decides: `batch`, `rows`, `tokens`."""
+
+    name: str
+
+    def value(self, at: Mapping[str, int]) -> int:
+        return at[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundedUp:
+    """`size` rounded up to whole multiples of `unit`."""
+
+    size: Poly
+    unit: int
+
+    def value(self, at: Mapping[str, int]) -> int:
+        return -(-self.size.at(at) // self.unit) * self.unit
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctExperts:
+    """Experts that `size` tokens reach under uniform routing, to the nearest whole expert.
+
+    Each token picks `chosen` of `experts`, so an expert is missed by all with (1 - chosen/experts)^tokens.
+    """
+
+    size: Poly
+    experts: int
+    chosen: int
+
+    def value(self, at: Mapping[str, int]) -> int:
+        missed: float = (1 - self.chosen / self.experts) ** self.size.at(at)
+        return round(self.experts * (1 - missed))
+
+
+Monomial = tuple[Factor, ...]
+CONSTANT: Monomial = ()
+
+
+class Poly:
+    """A sum of whole-number coefficients times monomials; immutable, and equal when its terms are."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self.terms = {monomial: c for monomial, c in terms.items() if c}
+
+    def __add__(self, other: Size) -> Poly:
+        terms = dict(self.terms)
+        for monomial, c in ({CONSTANT: other} if isinstance(other, int) else other.terms).items():
+            terms[monomial] = terms.get(monomial, 0) + c
+        return Poly(terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Poly:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Poly:
+        return self + -other
+
+    def __rsub__(self, other: Size) -> Poly:
+        return -self + other
+
+    def __mul__(self, other: Size) -> Poly:
+        if isinstance(other, int):
+            return Poly({monomial: c * other for monomial, c in self.terms.items()})
+        terms: dict[Monomial, int] = {}
+        for left, c in self.terms.items():
+            for right, d in other.terms.items():
+                monomial = left + right if not left or not right else tuple(sorted(left + right, key=repr))
+                terms[monomial] = terms.get(monomial, 0) + c * d
+        return Poly(terms)
+
+    __rmul__ = __mul__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, int):
+            other = Poly({CONSTANT: other})
+        return isinstance(other, Poly) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms.items()))
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{c}·{'·'.join(map(str, m))}" if m else str(c) for m, c in self.terms.items()) or "0"
+
+    @property
+    def factors(self) -> set[Factor]:
+        """Every factor of every monomial."""
+        return {factor for monomial in self.terms for factor in monomial}
+
+    def at(self, point: Mapping[str, int]) -> int:
+        """Its value where each symbol has the value that `point` gives it."""
+        return sum(c * prod(factor.value(point) for factor in m) for m, c in self.terms.items())
+
+
+Size = int | Poly
+
+
+def symbol(name: str) -> Poly:
+    """The polynomial that is one symbol."""
+    return Poly({(Symbol(name),): 1})
+
+
+def poly(size: Size) -> Poly:
+    """An int or a polynomial, as a polynomial."""
+    return Poly({CONSTANT: size}) if isinstance(size, int) else size
+
+
+def round_up(size: Size, unit: int) -> Size:
+    """`size` rounded up to whole multiples of `unit`; polynomials whose every term is one already stay as they are."""
+    if isinstance(size, int):
+        return -(-size // unit) * unit
+    if all(c % unit == 0 for c in size.terms.values()):
+        return size
+    return Poly({(RoundedUp(size, unit),): 1})
+
+
+def distinct_experts(tokens: Size, experts: int, chosen: int) -> Size:
+    """Expected experts that `tokens` tokens reach, each choosing `chosen` of `experts`."""
+    factor = DistinctExperts(poly(tokens), experts, chosen)
+    return factor.value({}) if isinstance(tokens, int) else Poly({(factor,): 1})
+
+
+def summed(size: Size, over: str, count: str, total: str) -> Size:
+    """Σ of `size` while the symbol `over` takes `count` values that add up to `total`.
+
+    Exact for sizes affine in `over`; raises ValueError for others.
+    """
+    step, terms = Symbol(over), {}
+    for monomial, c in poly(size).terms.items():
+        others = tuple(factor for factor in monomial if factor != step)
+        degree = len(monomial) - len(others)
+        if degree > 1 or any(isinstance(f, RoundedUp | DistinctExperts) and step in f.size.factors for f in others):
+            raise ValueError(f"{size} is not affine in {over}")
+        terms[tuple(sorted((*others, Symbol(total if degree else count)), key=repr))] = c
+    return Poly(terms)

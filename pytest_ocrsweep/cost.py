@@ -1,0 +1,213 @@
+"""What a piece of work costs: whole numbers that add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from operator import mul
+
+from .algebra import Monomial, Poly, Size, poly, summed
+from .geometry import Workload
+from .ops import Kernel
+
+Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """FLOPs and kernel-by-kernel bytes; costs add, and repeat by a whole number."""
+
+    tensor_flops: int = 0
+    vector_flops: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.tensor_flops + other.tensor_flops,
+            self.vector_flops + other.vector_flops,
+            self.read_bytes + other.read_bytes,
+            self.write_bytes + other.write_bytes,
+        )
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(
+            self.tensor_flops * times,
+            self.vector_flops * times,
+            self.read_bytes * times,
+            self.write_bytes * times,
+        )
+
+    __rmul__ = __mul__
+
+    @property
+    def flops(self) -> int:
+        """Tensor and vector FLOPs together."""
+        return self.tensor_flops + self.vector_flops
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes read and written, kernel by kernel."""
+        return self.read_bytes + self.write_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One kernel of a ledger: its path, what all its runs cost, how often it runs, the parameters it owns."""
+
+    path: str
+    cost: Cost
+    times: int
+    weight_bytes: int
+
+
+class Program:
+    """A stage laid out once: its kernels over a workload's symbols, and their sums.
+
+    All is kept as coefficients over one list of monomials, so that a ledger is that list's values, and each number of
+    it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
+    """
+
+    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
+        sequence = list(kernels)
+        self._monomials: dict[Monomial, int] = {}
+        self.kernels = [k for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)]
+        self._rows = [
+            (
+                *(
+                    self._row(summed(size, "keys", "steps", "all_keys") if steps else size, k.times)
+                    for size in (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes)
+                ),
+                self._row(k.weight_bytes, k.times),
+            )
+            for k in self.kernels
+        ]
+        self.cache = self._row(cache_after)
+        self.peaks = [(self._row(size), path) for size, path in peaks(sequence, cache_after - cache_before)]
+        self._totals: dict[str, tuple[Row, ...]] = {}
+
+    def _row(self, size: Size, times: int = 1) -> Row:
+        terms = poly(size).terms
+        for monomial in terms:
+            self._monomials.setdefault(monomial, len(self._monomials))
+        row = [0] * len(self._monomials)
+        for monomial, coefficient in terms.items():
+            row[self._monomials[monomial]] = coefficient * times
+        return tuple(row)
+
+    def values(self, point: Mapping[str, int]) -> list[int]:
+        """The value of each monomial at a workload."""
+        return [prod(factor.value(point) for factor in monomial) for monomial in self._monomials]
+
+    def rows(self, path: str) -> tuple[Row, ...]:
+        """Four costs and the weights of all kernels at or under `path`, "" for all. ValueError where there is none."""
+        if path not in self._totals:
+            chosen = [
+                rows
+                for k, rows in zip(self.kernels, self._rows, strict=True)
+                if not path or f"{k.path}/".startswith(f"{path}/")
+            ]
+            if not chosen:
+                raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
+            self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
+        return self._totals[path]
+
+    def lines(self) -> Iterator[tuple[Kernel, tuple[Row, ...]]]:
+        """Each kernel with its own rows, in the order they run."""
+        return zip(self.kernels, self._rows, strict=True)
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """The first parts of the kernels' paths, in the order they run."""
+        return tuple(dict.fromkeys(k.path.split("/")[0] for k in self.kernels))
+
+
+def _moves(k: Kernel) -> bool:
+    return k.read_bytes != 0 or k.write_bytes != 0
+
+
+def _added(rows: Sequence[Row]) -> Row:
+    return tuple(sum(row[i] for row in rows if i < len(row)) for i in range(max(map(len, rows))))
+
+
+def peaks(kernels: Iterable[Kernel], cache_growth: Size) -> list[tuple[Size, str]]:
+    """Bytes allocated at each kernel, less what the KV cache grows by over the stage, where no other can exceed them.
+
+    One bound exceeds another at every workload where no coefficient of it is smaller, since no size is negative.
+    """
+    live, highest = poly(0), list[tuple[Size, str]]()
+    for k in kernels:
+        here = live + k.allocates
+        if not any(_covers(poly(other), here) for other, _ in highest):
+            highest = [(other, path) for other, path in highest if not _covers(here, poly(other))]
+            highest.append((here, k.path))
+        live = here - k.frees
+    return [(size - cache_growth, path) for size, path in highest]
+
+
+def _covers(a: Poly, b: Poly) -> bool:
+    return all(a.terms.get(m, 0) >= b.terms.get(m, 0) for m in a.terms.keys() | b.terms.keys())
+
+
+def _dot(row: Row, values: Sequence[int]) -> int:
+    return sum(map(mul, row, values))  # a row ends at its last monomial: map stops there
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What one stage costs for one workload, in total, by part and by kernel. All numbers are whole.
+
+    A decode's costs are of all its `new_tokens` steps.
+    """
+
+    stage: str
+    work: Workload
+    attention: str
+    _program: Program
+    _values: list[int]
+
+    def total(self, path: str = "") -> Cost:
+        """Cost of every kernel at or under `path`, such as "decoder/attn"; ValueError where there is none."""
+        return Cost(*(_dot(row, self._values) for row in self._program.rows(path)[:4]))
+
+    @property
+    def components(self) -> dict[str, Cost]:
+        """The first parts of the paths ("sam", "decoder", …), in the order they run, and what each costs."""
+        return {name: self.total(name) for name in self._program.components}
+
+    @property
+    def lines(self) -> list[Line]:
+        """Every kernel, in the order they run: crops after the global view, repeated layers once."""
+        return [
+            Line(k.path, Cost(*(_dot(row, self._values) for row in rows[:4])), k.times, _dot(rows[4], self._values))
+            for k, rows in self._program.lines()
+        ]
+
+    def weights(self, path: str = "") -> int:
+        """Bytes of the parameters that the kernels at or under `path` own."""
+        return _dot(self._program.rows(path)[4], self._values)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Parameters that must be resident for the stage, in bytes."""
+        return self.weights()
+
+    @property
+    def kv_cache_bytes(self) -> int:
+        """The KV cache at the stage's end, in bytes; 0 for vision."""
+        return _dot(self._program.cache, self._values)
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Most bytes allocated at once, beyond weights and inputs, less the KV cache that the stage adds."""
+        return self._peak()[0]
+
+    @property
+    def peak_path(self) -> str:
+        """The kernel during which that is."""
+        return self._peak()[1]
+
+    def _peak(self) -> tuple[int, str]:
+        return max((_dot(row, self._values), path) for row, path in self._program.peaks)

@@ -1,0 +1,44 @@
+"""Attention over materialised scores or fused, as CLIP and the decoder share it."""
+
+from __future__ import annotations
+
+from ..algebra import Size
+from ..ops import FLOAT, HALF, VECTOR_FLOPS, Kernels, cast, copy, elementwise, fused_attention, matmul, released, softmax
+
+
+def eager(
+    batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q_copy: Size, kv_copy: Size
+) -> Kernels:
+    """Scores, scale, mask, softmax in float32, values; leaves the probabilities allocated, and the output.
+
+    `mask` is the mask's elements, 0 for none. `q_copy` and `kv_copy` are 1 where the layout makes the vendor's
+    matmul copy its operand first, else 0. Source: `eager_attention_forward`, modeling_unlimited_ocr.py.
+    """
+    scores = batch * heads * q * kv
+    out, keys = batch * heads * q * dim, batch * heads * kv * dim
+    yield copy("copy_q", out * q_copy)
+    yield copy("copy_k", keys * kv_copy)
+    copies = (out * q_copy * HALF, keys * kv_copy * HALF)
+    yield matmul("scores", batch * heads, q, dim, kv, frees=copies)
+    yield elementwise("scale", "mul", scores, frees=scores * HALF)
+    if mask != 0:
+        yield elementwise("mask", "add", scores, also=mask * HALF, frees=scores * HALF)
+    yield cast("to_float", scores, HALF, FLOAT)
+    yield softmax("softmax", scores, frees=scores * FLOAT)
+    yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
+    yield copy("copy_v", keys * kv_copy)
+    yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF)
+    yield copy("merge_heads", out, frees=out * HALF)
+
+
+def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool) -> Kernels:
+    """One kernel that does the arithmetic of `eager` and leaves only the output."""
+    per_score = VECTOR_FLOPS["mul"] + VECTOR_FLOPS["softmax"] + (VECTOR_FLOPS["add"] if masked else 0)
+    vector = batch * heads * q * kv * per_score
+    yield fused_attention("fused", batch, heads, q, kv, dim, vector=vector)
+
+
+def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:
+    """Frees what eager attention returned beside its output: the caller's layer holds it to its end."""
+    if attention == "eager":
+        yield released(batch * heads * q * kv * HALF)

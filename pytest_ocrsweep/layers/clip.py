@@ -1,0 +1,86 @@
+"""CLIP-L over SAM's features: embeddings, pre-norm, blocks with QuickGELU.
+
+Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrVisionEmbeddings to UnlimitedOcrVisionEncoder.
+"""
+
+from __future__ import annotations
+
+from ..algebra import Size
+from ..architecture import Clip
+from ..ops import HALF, INDEX, Kernels, copy, elementwise, kernel, layer_norm, linear, released, repeated, under
+from . import attention as attend
+from .sam import resize
+
+
+def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) -> Kernels:
+    """[images, width, patches, patches] features of SAM → [images, patches² + 1, width]."""
+    tokens = images * (patches * patches + 1)
+    x = tokens * clip.width * HALF
+    yield from under("embeddings", embeddings(clip, images, patches))
+    yield layer_norm("pre_norm", tokens, clip.width, frees=x)
+    yield from repeated(block(clip, images, patches * patches + 1, many, attention), clip.layers)
+
+
+def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
+    """Prepends the class token and adds positions, resized where the view is not the trained size."""
+    trained = clip.image_side // clip.patch
+    tokens = patches * patches + 1
+    x = images * tokens * clip.width
+    yield kernel(
+        "class_token",
+        reads=images * patches * patches * clip.width * HALF,
+        weights=clip.width * HALF,
+        writes=x * HALF,
+    )
+    table = (trained * trained + 1) * clip.width * HALF
+    if patches == trained:
+        yield kernel("positions", reads=tokens * INDEX, weights=table, writes=table)
+    else:
+        yield from resize(trained * trained * clip.width, patches * patches * clip.width, trained, patches)
+        yield kernel(
+            "positions",
+            reads=patches * patches * clip.width * HALF,
+            weights=clip.width * HALF,
+            writes=tokens * clip.width * HALF,
+            frees=patches * patches * clip.width * HALF,
+        )
+    yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
+
+
+def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:
+    """Pre-norm attention and MLP, each added to the stream [images, tokens, width]."""
+    rows = images * tokens
+    x = rows * clip.width
+    yield layer_norm("norm1", rows, clip.width)
+    yield from under("attn", self_attention(clip, images, tokens, many, attention))
+    yield released(x * HALF)
+    yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF)
+    yield layer_norm("norm2", rows, clip.width)
+    yield from under("mlp", mlp(rows, clip.width, clip.mlp_width))
+    yield released(x * HALF)
+    yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF, x * HALF, x * HALF))
+    yield from attend.probabilities(images, clip.heads, tokens, tokens, attention)
+
+
+def self_attention(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:
+    """Full attention among the tokens of each image."""
+    rows, dim = images * tokens, clip.width // clip.heads
+    x = rows * clip.width * HALF
+    for name in ("q_proj", "k_proj", "v_proj"):
+        yield linear(name, rows, clip.width, clip.width)
+    if attention == "eager":
+        yield from attend.eager(images, clip.heads, tokens, tokens, dim, mask=0, q_copy=many, kv_copy=many)
+    else:
+        yield from attend.fused(images, clip.heads, tokens, tokens, dim, masked=False)
+    yield linear("out_proj", rows, clip.width, clip.width, frees=x)
+    yield released(x, x, x)
+
+
+def mlp(rows: Size, width: int, hidden: int) -> Kernels:
+    """linear, x·σ(1.702 x) as three kernels, linear."""
+    h = rows * hidden
+    yield linear("fc1", rows, width, hidden)
+    yield elementwise("gelu/scale", "mul", h)
+    yield elementwise("gelu/sigmoid", "sigmoid", h, frees=h * HALF)
+    yield elementwise("gelu/mul", "mul", h, also=h * HALF, frees=(h * HALF, h * HALF))
+    yield linear("fc2", rows, hidden, width, frees=h * HALF)

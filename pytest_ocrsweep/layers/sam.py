@@ -1,0 +1,215 @@
+"""SAM-B: patch embedding, windowed and global blocks with relative positions, neck, two strided convolutions.
+
+Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrSam*.
+"""
+
+from __future__ import annotations
+
+from ..algebra import Size
+from ..architecture import Sam
+from ..ops import (
+    FLOAT,
+    HALF,
+    INDEX,
+    VECTOR_FLOPS,
+    Kernels,
+    cast,
+    convolution,
+    copy,
+    elementwise,
+    fused_attention,
+    kernel,
+    layer_norm,
+    linear,
+    matmul,
+    released,
+    repeated,
+    softmax,
+    under,
+)
+
+BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
+
+
+def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Kernels:
+    """[images, channels, side, side] pixels → [images, downsample_widths[-1], side/patch/4, side/patch/4].
+
+    `many` is 1 where there is more than one image and 0 where there is one: some layouts then need a copy.
+    """
+    grid = side // sam.patch
+    x = images * grid * grid * sam.width
+    yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True)
+    yield from under("positions", absolute_positions(sam, x, grid))
+    windowed = sam.layers - len(sam.global_layers)
+    yield from under("window", repeated(block(sam, images, grid, sam.window, 1, attention), windowed))
+    yield from under("global", repeated(block(sam, images, grid, 0, many, attention), len(sam.global_layers)))
+    yield from under("neck", neck(sam, images, grid))
+    yield from under("downsample", downsample(sam, images, grid))
+
+
+def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
+    """Adds the trained position table, resized (bicubic, antialiased) where the view has another size."""
+    trained = sam.image_side // sam.patch
+    table, resized = trained * trained * sam.width, grid * grid * sam.width
+    if grid == trained:
+        yield elementwise("add", "add", x, weights=table * HALF, frees=x * HALF)
+        return
+    yield from resize(table, resized, trained, grid)
+    yield elementwise("add", "add", x, also=resized * HALF, frees=(x * HALF, resized * HALF))
+
+
+def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
+    """A trained [trained², width] table, in float32, to [grid², width]; frees all but the result.
+
+    A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
+    """
+    taps = 2 * -(-2 * max(trained, grid) // grid) + 1
+    yield cast("to_float", table, HALF, FLOAT, weights=True)
+    yield kernel(
+        "resize",
+        vector=resized * 2 * taps * taps,
+        reads=table * FLOAT,
+        writes=resized * FLOAT,
+        frees=table * FLOAT,
+    )
+    yield cast("to_half", resized, FLOAT, HALF, frees=resized * FLOAT)
+
+
+def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str) -> Kernels:
+    """[images, grid², width], attention inside each window (padded up to whole ones) or over the whole map."""
+    x = images * grid * grid * sam.width
+    yield layer_norm("norm1", images * grid * grid, sam.width)
+    if window:
+        across = -(-grid // window)
+        padded = images * across * across * window * window * sam.width
+        yield copy("pad", x, into=padded)
+        yield copy("partition", padded, frees=(x * HALF, padded * HALF))
+        yield from under("attn", self_attention(sam, images * across * across, window, window, 1, attention))
+        yield released(padded * HALF)
+        yield copy("unpartition", padded)
+        yield copy("crop", x, frees=(padded * HALF, padded * HALF))
+    else:
+        trained = sam.image_side // sam.patch
+        yield from under("attn", self_attention(sam, images, grid, trained, many, attention))
+        yield released(x * HALF)
+    yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF)
+    yield layer_norm("norm2", images * grid * grid, sam.width)
+    yield from under("mlp", mlp(images * grid * grid, sam.width, sam.mlp_width))
+    yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF,) * 4)
+    if attention == "eager":
+        yield released(_scores(sam, images, grid, window) * HALF)
+
+
+def _scores(sam: Sam, images: Size, grid: int, window: int) -> Size:
+    across, side = (-(-grid // window), window) if window else (1, grid)
+    return images * across * across * sam.heads * side**4
+
+
+def mlp(rows: Size, width: int, hidden: int) -> Kernels:
+    """linear, GELU, linear."""
+    yield linear("lin1", rows, width, hidden)
+    yield elementwise("gelu", "gelu", rows * hidden, frees=rows * hidden * HALF)
+    yield linear("lin2", rows, hidden, width, frees=rows * hidden * HALF)
+
+
+def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, attention: str) -> Kernels:
+    """Attention within each of [maps, side², width]; eager attention leaves its probabilities allocated."""
+    dim = sam.width // sam.heads
+    tokens = maps * side * side
+    out, scores = tokens * sam.width, maps * sam.heads * side**4
+    yield linear("qkv", tokens, sam.width, 3 * sam.width)
+    yield copy("split_heads", 3 * out * many)
+    qkv = (3 * out * HALF, 3 * out * many * HALF)
+    if attention == "eager":
+        yield elementwise("scale", "mul", out)
+        yield matmul("scores", maps * sam.heads, side * side, dim, side * side, frees=out * HALF)
+        yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))
+        yield elementwise("bias", "add", scores, also=scores * HALF, frees=scores * HALF)
+        yield cast("to_float", scores, HALF, FLOAT)
+        yield softmax("softmax", scores, frees=scores * FLOAT)
+        yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
+        yield matmul("values", maps * sam.heads, side * side, side * side, dim)
+        yield copy("merge_heads", out, frees=out * HALF)
+    else:
+        yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))
+        row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
+        padded = maps * sam.heads * side * side * row if row != side * side else 0
+        if padded != 0:
+            yield copy("pad_bias", scores, into=padded)
+        vector = out * VECTOR_FLOPS["mul"] + scores * (VECTOR_FLOPS["add"] + VECTOR_FLOPS["softmax"])
+        yield fused_attention(
+            "fused",
+            maps,
+            sam.heads,
+            side * side,
+            side * side,
+            dim,
+            vector=vector,
+            bias=scores * HALF,
+            frees=padded * HALF,
+        )
+    yield linear("proj", tokens, sam.width, sam.width, frees=out * HALF)
+    yield released(*qkv, scores * HALF)
+
+
+def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size) -> Kernels:
+    """rel_h[b,y,x,k] = Σ_c q·R_h[y,k,c], rel_w likewise; their sum is a real [side², side²] bias in both modes.
+
+    The query is copied for each product whose layout needs it: for columns only where it is not contiguous yet.
+    """
+    dim = sam.width // sam.heads
+    query = maps * side * side * sam.width * HALF
+    lines = maps * sam.heads * side**3  # elements of rel_h, and of rel_w
+    bias = lines * side
+    table = side * side * dim * HALF
+    yield from under("table", repeated(position_table(side, trained, dim), 2))
+    yield copy("copy_rows", maps * side * side * sam.width)
+    yield matmul("rows", side, maps * sam.heads * side, dim, side, frees=query)
+    yield copy("copy_columns", maps * side * side * sam.width * (1 - many))
+    yield matmul("columns", side, maps * sam.heads * side, dim, side, frees=query * (1 - many))
+    yield kernel(
+        "sum",
+        vector=bias * VECTOR_FLOPS["add"],
+        reads=2 * lines * HALF,
+        writes=bias * HALF,
+        frees=(lines * HALF, lines * HALF, table, table),
+    )
+    yield copy("merge", bias, frees=bias * HALF)
+
+
+def position_table(side: int, trained: int, dim: int) -> Kernels:
+    """[2·trained − 1, dim] parameters → [side, side, dim], by the distance of query and key; leaves the table."""
+    resized = (2 * side - 1) * dim
+    yield kernel(
+        "resize",
+        vector=resized * VECTOR_FLOPS["interpolate_linear"],
+        weights=(2 * trained - 1) * dim * HALF,
+        writes=resized * HALF,
+    )
+    yield kernel("query", vector=side, reads=side * INDEX, writes=side * (INDEX + FLOAT))
+    yield kernel("key", vector=side, reads=side * INDEX, writes=side * (INDEX + FLOAT))
+    square = side * side
+    yield kernel("distance", vector=square, reads=2 * side * FLOAT, writes=square * FLOAT)
+    yield elementwise("shift", "add", square, itemsize=FLOAT)
+    yield kernel("index", reads=square * FLOAT, writes=square * INDEX)
+    yield kernel("gather", reads=square * (dim * HALF + INDEX), writes=square * dim * HALF)
+    yield released(resized * HALF, 2 * side * (INDEX + FLOAT), square * FLOAT, square * FLOAT, square * INDEX)
+
+
+def neck(sam: Sam, images: Size, grid: int) -> Kernels:
+    """1×1 and 3×3 convolutions, each normalised over its channels."""
+    points = images * grid * grid
+    narrow = points * sam.neck_width * HALF
+    yield convolution("conv1", images, sam.width, sam.neck_width, 1, grid, grid)
+    yield layer_norm("norm1", points, sam.neck_width, frees=narrow)
+    yield convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
+    yield layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
+
+
+def downsample(sam: Sam, images: Size, grid: int) -> Kernels:
+    """Two 3×3 convolutions of stride 2."""
+    first, second = sam.downsample_widths
+    half, quarter = -(-grid // 2), -(-grid // 4)
+    yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)
+    yield convolution("conv2", images, first, second, 3, half, quarter)
+    yield released(images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)

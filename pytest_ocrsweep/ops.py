@@ -1,0 +1,231 @@
+"""One kernel from its shapes: FLOPs, bytes read and written, and what it allocates.
+
+Sizes are element counts unless a name says bytes. Reads and writes follow the vendor's kernels one by one: an operand
+is read once however often it is broadcast, a gather reads what it selects, views cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from .algebra import Size, round_up
+
+HALF, FLOAT, INT, INDEX = 2, 4, 4, 8  # bytes of bf16 or fp16, float32, int32, int64
+ALLOCATION = 512  # bytes; the CUDA caching allocator hands out whole multiples
+
+# Vector FLOPs of one output element (softmax, mean, sum: of one input element), an operation each for +, -, ×, ÷ and
+# each transcendental. Integer arithmetic, comparisons, casts, copies and gathers count none.
+VECTOR_FLOPS = {
+    "add": 1,
+    "mul": 1,
+    "neg": 1,
+    "square": 1,
+    "rsqrt": 1,
+    "cos": 1,
+    "sin": 1,
+    "sum": 1,
+    "mean": 1,
+    "interpolate_linear": 3,  # two products, one sum
+    "sigmoid": 4,  # negate, exp, add, divide
+    "silu": 5,  # sigmoid, multiply
+    "gelu": 5,  # scale, erf, add, multiply, halve
+    "softmax": 5,  # running maximum, subtract, exp, sum, divide
+    "layer_norm": 8,  # mean; centre, square, sum; centre, scale; weight, bias
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kernel, `times` times; costs are of one run. `allocates` and `frees` are net bytes around it."""
+
+    path: str
+    tensor_flops: Size = 0
+    vector_flops: Size = 0
+    read_bytes: Size = 0
+    write_bytes: Size = 0
+    weight_bytes: Size = 0  # resident parameters that this kernel is the owner of
+    allocates: Size = 0
+    frees: Size = 0
+    times: int = 1
+
+
+Kernels = Iterator[Kernel]
+Sizes = Size | tuple[Size, ...]
+
+
+def allocated(tensors: Sizes) -> Size:
+    """Bytes that the allocator hands out for tensors of these byte sizes."""
+    total: Size = 0
+    for size in tensors if isinstance(tensors, tuple) else (tensors,):
+        total = total + round_up(size, ALLOCATION)
+    return total
+
+
+def kernel(
+    path: str,
+    *,
+    tensor: Size = 0,
+    vector: Size = 0,
+    reads: Size = 0,
+    weights: Size = 0,
+    resident: Size | None = None,
+    writes: Sizes = 0,
+    frees: Sizes = 0,
+) -> Kernel:
+    """A kernel from its bytes: `reads` activations and `weights`, allocates what it `writes`, then `frees`.
+
+    `resident` bytes of parameters belong to it where that is not what it reads.
+    """
+    written: Size = 0
+    for size in writes if isinstance(writes, tuple) else (writes,):
+        written = written + size
+    owned = weights if resident is None else resident
+    return Kernel(path, tensor, vector, reads + weights, written, owned, allocated(writes), allocated(frees))
+
+
+def under(prefix: str, kernels: Iterable[Kernel]) -> Kernels:
+    """The kernels with `prefix/` before their paths."""
+    for k in kernels:
+        yield replace(k, path=f"{prefix}/{k.path}")
+
+
+def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
+    """The whole sequence `times` times over, each kernel listed once.
+
+    What a run leaves allocated piles up: the one listed is the last, and starts on what the others left.
+    """
+    sequence = list(kernels)
+    left: Size = 0
+    for k in sequence:
+        left = left + k.allocates - k.frees
+    yield Kernel("earlier", allocates=left * (times - 1))
+    for k in sequence:
+        yield replace(k, times=k.times * times)
+
+
+def released(*tensors: Size) -> Kernel:
+    """No kernel: the point where tensors of these byte sizes are freed."""
+    return Kernel("released", frees=allocated(tensors))
+
+
+def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:
+    """[rows, width] @ [width, out] + [out]."""
+    return kernel(
+        path,
+        tensor=2 * rows * width * out,
+        vector=rows * out * VECTOR_FLOPS["add"] if bias else 0,
+        reads=rows * width * HALF,
+        weights=(width * out + (out if bias else 0)) * HALF,
+        writes=rows * out * HALF,
+        frees=frees,
+    )
+
+
+def convolution(
+    path: str, images: Size, channels: int, out: int, window: int, side: int, out_side: int, *, bias: bool = False
+) -> Kernel:
+    """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
+    points = images * out_side * out_side
+    return kernel(
+        path,
+        tensor=2 * points * out * channels * window * window,
+        vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
+        reads=images * channels * side * side * HALF,
+        weights=(out * channels * window * window + (out if bias else 0)) * HALF,
+        writes=points * out * HALF,
+    )
+
+
+def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
+    """[batch, m, k] @ [batch, k, n]."""
+    return kernel(
+        path,
+        tensor=2 * batch * m * k * n,
+        reads=batch * (m * k + k * n) * itemsize,
+        writes=batch * m * n * itemsize,
+        frees=frees,
+    )
+
+
+def elementwise(
+    path: str,
+    op: str,
+    elements: Size,
+    *,
+    also: Size = 0,
+    weights: int = 0,
+    itemsize: int = HALF,
+    frees: Sizes = 0,
+) -> Kernel:
+    """`op` over [elements] and another operand of `also` bytes or of `weights` parameter bytes."""
+    return kernel(
+        path,
+        vector=elements * VECTOR_FLOPS[op],
+        reads=elements * itemsize + also,
+        weights=weights,
+        writes=elements * itemsize,
+        frees=frees,
+    )
+
+
+def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
+    """A softmax in float32, over the last dimension."""
+    return elementwise(path, "softmax", elements, itemsize=FLOAT, frees=frees)
+
+
+def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel:
+    """Normalises [rows, width]; also writes each row's mean and deviation in float32."""
+    statistics = rows * FLOAT
+    return kernel(
+        path,
+        vector=rows * width * VECTOR_FLOPS["layer_norm"],
+        reads=rows * width * HALF,
+        weights=2 * width * HALF,
+        writes=(rows * width * HALF, statistics, statistics),
+        frees=(statistics, statistics, *(frees if isinstance(frees, tuple) else (frees,))),
+    )
+
+
+def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
+    """A copy of [elements] from `source` bytes each to `target`; of activations, or of parameters."""
+    size = elements * source
+    if weights:
+        return kernel(path, weights=size, writes=elements * target, frees=frees)
+    return kernel(path, reads=size, writes=elements * target, frees=frees)
+
+
+def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
+    """A copy of [elements] into a tensor of as many, or of `into`, elements."""
+    return kernel(
+        path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees
+    )
+
+
+def fused_attention(
+    path: str, batch: Size, heads: int, q: Size, kv: Size, dim: int, *, vector: Size, bias: Size = 0, frees: Sizes = 0
+) -> Kernel:
+    """softmax(Q Kᵀ + bias) V in one kernel: no scores reach memory. `vector` is what eager attention counts."""
+    return kernel(
+        path,
+        tensor=4 * batch * heads * q * kv * dim,
+        vector=vector,
+        reads=batch * heads * (q + 2 * kv) * dim * HALF + bias,
+        writes=batch * heads * q * dim * HALF,
+        frees=frees,
+    )
+
+
+def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size) -> Kernel:
+    """Each of [rows, width] times the [width, out] of its own expert; reads the weights of those reached."""
+    expert = width * out * HALF
+    return kernel(
+        path,
+        tensor=2 * rows * width * out,
+        reads=rows * width * HALF + experts * INT,
+        weights=reached * expert,
+        resident=experts * expert,
+        writes=rows * out * HALF,
+    )
+
+

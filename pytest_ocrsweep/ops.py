@@ -90,23 +90,28 @@ def under(prefix: str, kernels: Iterable[Kernel]) -> Kernels:
         yield replace(k, path=f"{prefix}/{k.path}")
 
 
+def released(*tensors: Size) -> Kernel:
+    """No kernel: the point where tensors of these byte sizes are freed."""
+    return Kernel("released", frees=allocated(tensors))
+
+
+def held(*tensors: Size) -> Kernel:
+    """No kernel: the point from which tensors of these byte sizes are held besides those that kernels allocate."""
+    return Kernel("held", allocates=allocated(tensors))
+
+
 def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
     """The whole sequence `times` times over, each kernel listed once.
 
     What a run leaves allocated piles up: the one listed is the last, and starts on what the others left.
     """
-    sequence = list(kernels)
+    sequence = list(kernels) if times else []
     left: Size = 0
     for k in sequence:
         left = left + k.allocates - k.frees
-    yield Kernel("earlier", allocates=left * (times - 1))
+    yield held(left * (times - 1))
     for k in sequence:
         yield replace(k, times=k.times * times)
-
-
-def released(*tensors: Size) -> Kernel:
-    """No kernel: the point where tensors of these byte sizes are freed."""
-    return Kernel("released", frees=allocated(tensors))
 
 
 def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:

@@ -28,7 +28,8 @@ def eager(
     yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
     yield copy("copy_v", keys * kv_copy)
     yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF)
-    yield copy("merge_heads", out, frees=out * HALF)
+    if q != 1:  # a single query's heads stand side by side already
+        yield copy("merge_heads", out, frees=out * HALF)
 
 
 def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool) -> Kernels:

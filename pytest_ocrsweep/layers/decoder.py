@@ -5,6 +5,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, integrat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..algebra import Size, distinct_experts
 from ..architecture import Decoder
 from ..ops import (
@@ -18,6 +20,7 @@ from ..ops import (
     cast,
     elementwise,
     grouped_matmul,
+    held,
     kernel,
     linear,
     matmul,
@@ -52,24 +55,29 @@ def layers(
     x = batch * q * decoder.width * HALF
     yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
     attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention)))
-    for count, mlp in (
-        (decoder.dense_layers, under("mlp", gated_mlp(batch * q, decoder.width, decoder.dense_width))),
-        (decoder.layers - decoder.dense_layers, mixture(decoder, batch * q, experts)),
-    ):
-        layer = [
-            *under("norm1", rms_norm(batch * q, decoder.width)),
-            *attn,
-            released(x),
-            elementwise("residual1", "add", batch * q * decoder.width, also=x, frees=x),
-            *under("norm2", rms_norm(batch * q, decoder.width)),
-            *mlp,
-            released(x),
-            elementwise("residual2", "add", batch * q * decoder.width, also=x, frees=(x, x, x)),
-            *attend.probabilities(batch, decoder.heads, q, kv, attention),
-        ]
-        yield from repeated(layer, count)
+    kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
+    dense = under("mlp", gated_mlp(batch * q, decoder.width, decoder.dense_width))
+    sparse = mixture(decoder, batch * q, experts)
+    yield from repeated([*layer(batch * q, decoder.width, attn, dense), *kept], decoder.dense_layers)
+    yield held(x)  # the embedded tokens: a caller keeps them to the end
+    yield from repeated(
+        [*layer(batch * q, decoder.width, attn, sparse), *kept], decoder.layers - decoder.dense_layers
+    )
     yield from under("final_norm", rms_norm(batch * q, decoder.width))
     yield released(x)
+
+
+def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel]) -> Kernels:
+    """Pre-norm attention and MLP, each added to the stream [rows, width]."""
+    x = rows * width * HALF
+    yield from under("norm1", rms_norm(rows, width))
+    yield from attn
+    yield released(x)
+    yield elementwise("residual1", "add", rows * width, also=x, frees=x)
+    yield from under("norm2", rms_norm(rows, width))
+    yield from mlp
+    yield released(x)
+    yield elementwise("residual2", "add", rows * width, also=x, frees=(x, x, x))
 
 
 def rms_norm(rows: Size, width: int) -> Kernels:
@@ -126,7 +134,8 @@ def self_attention(
         yield kernel(name, reads=before + keys, writes=after, frees=before)
     yield released(keys, keys)
     if attention == "eager":
-        yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=many, kv_copy=0)
+        q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
+        yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
     else:
         yield from attend.fused(batch, decoder.heads, q, kv, dim, masked=True)
     yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
@@ -185,8 +194,8 @@ def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached)
     yield released(picks * hidden * HALF)
     yield weigh(picks, width)
-    yield kernel("positions", writes=(index, index))
-    yield kernel("invert", reads=2 * index, frees=index)
+    yield kernel("positions", writes=index)
+    yield kernel("invert", reads=2 * index, writes=index, frees=index)
     yield kernel("restore", reads=picks * width * FLOAT + index, writes=picks * width * FLOAT)
     yield released(picks * width * FLOAT)
     yield from combine(tokens, picks, width)

@@ -186,14 +186,16 @@ def position_table(side: int, trained: int, dim: int) -> Kernels:
         weights=(2 * trained - 1) * dim * HALF,
         writes=resized * HALF,
     )
-    yield kernel("query", vector=side, reads=side * INDEX, writes=side * (INDEX + FLOAT))
-    yield kernel("key", vector=side, reads=side * INDEX, writes=side * (INDEX + FLOAT))
+    for coordinate in ("query", "key"):
+        yield kernel(f"{coordinate}_range", writes=side * INDEX)
+        yield kernel(f"{coordinate}_scale", vector=side, reads=side * INDEX, writes=side * FLOAT)
     square = side * side
     yield kernel("distance", vector=square, reads=2 * side * FLOAT, writes=square * FLOAT)
     yield elementwise("shift", "add", square, itemsize=FLOAT)
     yield kernel("index", reads=square * FLOAT, writes=square * INDEX)
     yield kernel("gather", reads=square * (dim * HALF + INDEX), writes=square * dim * HALF)
-    yield released(resized * HALF, 2 * side * (INDEX + FLOAT), square * FLOAT, square * FLOAT, square * INDEX)
+    ranges = (side * INDEX, side * FLOAT) * 2
+    yield released(resized * HALF, *ranges, square * FLOAT, square * FLOAT, square * INDEX)
 
 
 def neck(sam: Sam, images: Size, grid: int) -> Kernels:

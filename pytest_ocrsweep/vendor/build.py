@@ -1,0 +1,82 @@
+"""transformers' UnlimitedOcr classes with our dimensions: DeepSeek-OCR to the parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig
+from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
+
+from ..architecture import Architecture
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → the vendor's
+
+
+def config(model: Architecture) -> UnlimitedOcrConfig:
+    """The vendor's configuration of `model`: full attention in every layer, which is what DeepSeek-OCR has."""
+    sam, clip, decoder = model.sam, model.clip, model.decoder
+    return UnlimitedOcrConfig(
+        vision_config={
+            "sam_config": {
+                "hidden_size": sam.width,
+                "num_hidden_layers": sam.layers,
+                "num_attention_heads": sam.heads,
+                "mlp_dim": sam.mlp_width,
+                "window_size": sam.window,
+                "global_attn_indexes": list(sam.global_layers),
+                "patch_size": sam.patch,
+                "num_channels": sam.channels,
+                "image_size": sam.image_side,
+                "output_channels": sam.neck_width,
+                "downsample_channels": list(sam.downsample_widths),
+            },
+            "encoder_config": {
+                "hidden_size": clip.width,
+                "num_hidden_layers": clip.layers,
+                "num_attention_heads": clip.heads,
+                "intermediate_size": clip.mlp_width,
+                "patch_size": clip.patch,
+                "image_size": clip.image_side,
+                "num_channels": clip.channels,
+            },
+        },
+        text_config={
+            "hidden_size": decoder.width,
+            "num_hidden_layers": decoder.layers,
+            "num_attention_heads": decoder.heads,
+            "num_key_value_heads": decoder.kv_heads,
+            "intermediate_size": decoder.dense_width,
+            "moe_intermediate_size": decoder.expert_width,
+            "n_routed_experts": decoder.experts,
+            "num_experts_per_tok": decoder.experts_per_token,
+            "n_shared_experts": decoder.shared_experts,
+            "first_k_dense_replace": decoder.dense_layers,
+            "vocab_size": decoder.vocabulary,
+            "max_position_embeddings": decoder.max_positions,
+            "layer_types": ["full_attention"] * decoder.layers,  # no sliding window
+        },
+        image_token_id=decoder.vocabulary - 1,  # any token will do: prompts are made here
+    )
+
+
+def build(model: Architecture, attention: str, experts: str, device: str) -> Any:
+    """The vendor's model on `device`, in the model's dtype, with its own random weights (none on "meta")."""
+    with torch.device(device):
+        built = UnlimitedOcrForConditionalGeneration._from_config(
+            config(model),
+            dtype=DTYPES[model.dtype],
+            attn_implementation=IMPLEMENTATIONS[attention],
+            experts_implementation=experts,
+        )
+    return built.eval().requires_grad_(False)
+
+
+def use(built: Any, attention: str, experts: str) -> None:
+    """Switches a built model's decoder and CLIP to another attention or experts implementation.
+
+    SAM picks its attention class when it is built, so SAM's stays.
+    """
+    built.set_attn_implementation(IMPLEMENTATIONS[attention])
+    built.set_experts_implementation(experts)

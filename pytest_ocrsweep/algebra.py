@@ -8,44 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
+from operator import attrgetter
 from typing import Protocol
 
 
 class Factor(Protocol):
-    """Something that a monomial multiplies: it has a value at a point."""
+    """Something that a monomial multiplies: it has a value at a point. Made once for a label, so it is its own key."""
+
+    @property
+    def label(self) -> str: ...
 
     def value(self, at: Mapping[str, int]) -> int: ...
 
+    def depends_on(self, symbol: Symbol) -> bool: ...
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Symbol:
     """A size that the workload decides: `batch`, `rows`, `tokens`."""
 
-    name: str
+    label: str
 
     def value(self, at: Mapping[str, int]) -> int:
-        return at[self.name]
+        return at[self.label]
+
+    def depends_on(self, symbol: Symbol) -> bool:
+        return self is symbol
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundedUp:
     """`size` rounded up to whole multiples of `unit`."""
 
+    label: str
     size: Poly
     unit: int
 
     def value(self, at: Mapping[str, int]) -> int:
         return -(-self.size.at(at) // self.unit) * self.unit
 
+    def depends_on(self, symbol: Symbol) -> bool:
+        return self.size.depends_on(symbol)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DistinctExperts:
     """Experts that `size` tokens reach under uniform routing, to the nearest whole expert.
 
     Each token picks `chosen` of `experts`, so an expert is missed by all with (1 - chosen/experts)^tokens.
     """
 
+    label: str
     size: Poly
     experts: int
     chosen: int
@@ -54,9 +69,13 @@ class DistinctExperts:
         missed: float = (1 - self.chosen / self.experts) ** self.size.at(at)
         return round(self.experts * (1 - missed))
 
+    def depends_on(self, symbol: Symbol) -> bool:
+        return self.size.depends_on(symbol)
+
 
 Monomial = tuple[Factor, ...]
 CONSTANT: Monomial = ()
+by_label = attrgetter("label")
 
 
 class Poly:
@@ -90,7 +109,9 @@ class Poly:
         terms: dict[Monomial, int] = {}
         for left, c in self.terms.items():
             for right, d in other.terms.items():
-                monomial = left + right if not left or not right else tuple(sorted(left + right, key=repr))
+                monomial = (
+                    left + right if not left or not right else tuple(sorted(left + right, key=by_label))
+                )
                 terms[monomial] = terms.get(monomial, 0) + c * d
         return Poly(terms)
 
@@ -102,27 +123,37 @@ class Poly:
         return isinstance(other, Poly) and self.terms == other.terms
 
     def __hash__(self) -> int:
+        if self.terms.keys() <= {CONSTANT}:
+            return hash(self.terms.get(CONSTANT, 0))  # it equals that number
         return hash(frozenset(self.terms.items()))
 
     def __repr__(self) -> str:
-        return " + ".join(f"{c}·{'·'.join(map(str, m))}" if m else str(c) for m, c in self.terms.items()) or "0"
+        return (
+            " + ".join(f"{c}·{'·'.join(map(by_label, m))}" if m else str(c) for m, c in self.terms.items())
+            or "0"
+        )
 
-    @property
-    def factors(self) -> set[Factor]:
-        """Every factor of every monomial."""
-        return {factor for monomial in self.terms for factor in monomial}
+    def depends_on(self, symbol: Symbol) -> bool:
+        """Whether its value may change with that symbol's."""
+        return any(f.depends_on(symbol) for monomial in self.terms for f in monomial)
 
     def at(self, point: Mapping[str, int]) -> int:
         """Its value where each symbol has the value that `point` gives it."""
-        return sum(c * prod(factor.value(point) for factor in m) for m, c in self.terms.items())
+        return sum(c * prod(f.value(point) for f in m) for m, c in self.terms.items())
 
 
 Size = int | Poly
 
 
+@cache
+def factor(name: str) -> Symbol:
+    """The one symbol of that name."""
+    return Symbol(name)
+
+
 def symbol(name: str) -> Poly:
     """The polynomial that is one symbol."""
-    return Poly({(Symbol(name),): 1})
+    return Poly({(factor(name),): 1})
 
 
 def poly(size: Size) -> Poly:
@@ -131,18 +162,29 @@ def poly(size: Size) -> Poly:
 
 
 def round_up(size: Size, unit: int) -> Size:
-    """`size` rounded up to whole multiples of `unit`; polynomials whose every term is one already stay as they are."""
+    """`size` rounded up to whole multiples of `unit`; a polynomial whose every term is one stays as it is."""
     if isinstance(size, int):
         return -(-size // unit) * unit
     if all(c % unit == 0 for c in size.terms.values()):
         return size
-    return Poly({(RoundedUp(size, unit),): 1})
+    return _rounded_up(size, unit)
+
+
+@cache
+def _rounded_up(size: Poly, unit: int) -> Poly:
+    return Poly({(RoundedUp(f"⌈{size}⌉{unit}", size, unit),): 1})
 
 
 def distinct_experts(tokens: Size, experts: int, chosen: int) -> Size:
     """Expected experts that `tokens` tokens reach, each choosing `chosen` of `experts`."""
-    factor = DistinctExperts(poly(tokens), experts, chosen)
-    return factor.value({}) if isinstance(tokens, int) else Poly({(factor,): 1})
+    if isinstance(tokens, int):
+        return DistinctExperts("", poly(tokens), experts, chosen).value({})
+    return _distinct_experts(tokens, experts, chosen)
+
+
+@cache
+def _distinct_experts(tokens: Poly, experts: int, chosen: int) -> Poly:
+    return Poly({(DistinctExperts(f"experts({tokens}, {chosen}/{experts})", tokens, experts, chosen),): 1})
 
 
 def summed(size: Size, over: str, count: str, total: str) -> Size:
@@ -150,11 +192,14 @@ def summed(size: Size, over: str, count: str, total: str) -> Size:
 
     Exact for sizes affine in `over`; raises ValueError for others.
     """
-    step, terms = Symbol(over), {}
+    step = factor(over)
+    terms: dict[Monomial, int] = {}
     for monomial, c in poly(size).terms.items():
-        others = tuple(factor for factor in monomial if factor != step)
+        others = [f for f in monomial if f is not step]
         degree = len(monomial) - len(others)
-        if degree > 1 or any(isinstance(f, RoundedUp | DistinctExperts) and step in f.size.factors for f in others):
+        if degree > 1 or any(f.depends_on(step) for f in others):
             raise ValueError(f"{size} is not affine in {over}")
-        terms[tuple(sorted((*others, Symbol(total if degree else count)), key=repr))] = c
+        others.append(factor(total if degree else count))
+        summand = tuple(sorted(others, key=by_label))
+        terms[summand] = terms.get(summand, 0) + c
     return Poly(terms)

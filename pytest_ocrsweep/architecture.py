@@ -36,6 +36,11 @@ class Clip:
     image_side: int  # pixels; (image_side / patch)² + 1 trained positions
     channels: int  # of the patch embedding that the checkpoint holds and nothing uses
 
+    @property
+    def unused_patch_embedding(self) -> int:
+        """Parameters of that patch embedding: resident in no stage, since SAM's features take its place."""
+        return self.width * self.channels * self.patch**2
+
 
 @dataclass(frozen=True, slots=True)
 class Decoder:

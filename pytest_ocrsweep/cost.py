@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from operator import mul
+from operator import ge, mul
 
-from .algebra import Monomial, Poly, Size, poly, summed
+from .algebra import Monomial, Size, poly, summed
 from .geometry import Workload
 from .ops import Kernel
 
@@ -70,7 +70,9 @@ class Program:
     it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
     """
 
-    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
+    def __init__(
+        self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool
+    ) -> None:
         sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.kernels = [k for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)]
@@ -85,7 +87,7 @@ class Program:
             for k in self.kernels
         ]
         self.cache = self._row(cache_after)
-        self.peaks = [(self._row(size), path) for size, path in peaks(sequence, cache_after - cache_before)]
+        self.peaks = self._peaks(sequence, cache_after - cache_before)
         self._totals: dict[str, tuple[Row, ...]] = {}
 
     def _row(self, size: Size, times: int = 1) -> Row:
@@ -97,9 +99,29 @@ class Program:
             row[self._monomials[monomial]] = coefficient * times
         return tuple(row)
 
+    def _peaks(self, kernels: Iterable[Kernel], cache_growth: Size) -> list[tuple[Row, str]]:
+        """Bytes allocated at each kernel, less the growth of the KV cache over the stage, where no other covers them.
+
+        One covers another at every workload if none of its coefficients is smaller, since no monomial is negative.
+        """
+        steps = [(self._row(k.allocates), self._row(k.frees), k.path) for k in kernels]
+        live = [-c for c in self._row(cache_growth)]
+        live += [0] * (len(self._monomials) - len(live))
+        highest: list[tuple[Row, str]] = []
+        for allocates, frees, path in steps:
+            for i, c in enumerate(allocates):
+                live[i] += c
+            if not any(all(map(ge, other, live)) for other, _ in highest):
+                here = tuple(live)
+                highest = [entry for entry in highest if not all(map(ge, here, entry[0]))]
+                highest.append((here, path))
+            for i, c in enumerate(frees):
+                live[i] -= c
+        return highest
+
     def values(self, point: Mapping[str, int]) -> list[int]:
         """The value of each monomial at a workload."""
-        return [prod(factor.value(point) for factor in monomial) for monomial in self._monomials]
+        return [prod(f.value(point) for f in monomial) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
         """Four costs and the weights of all kernels at or under `path`, "" for all. ValueError where there is none."""
@@ -132,25 +154,6 @@ def _added(rows: Sequence[Row]) -> Row:
     return tuple(sum(row[i] for row in rows if i < len(row)) for i in range(max(map(len, rows))))
 
 
-def peaks(kernels: Iterable[Kernel], cache_growth: Size) -> list[tuple[Size, str]]:
-    """Bytes allocated at each kernel, less what the KV cache grows by over the stage, where no other can exceed them.
-
-    One bound exceeds another at every workload where no coefficient of it is smaller, since no size is negative.
-    """
-    live, highest = poly(0), list[tuple[Size, str]]()
-    for k in kernels:
-        here = live + k.allocates
-        if not any(_covers(poly(other), here) for other, _ in highest):
-            highest = [(other, path) for other, path in highest if not _covers(here, poly(other))]
-            highest.append((here, k.path))
-        live = here - k.frees
-    return [(size - cache_growth, path) for size, path in highest]
-
-
-def _covers(a: Poly, b: Poly) -> bool:
-    return all(a.terms.get(m, 0) >= b.terms.get(m, 0) for m in a.terms.keys() | b.terms.keys())
-
-
 def _dot(row: Row, values: Sequence[int]) -> int:
     return sum(map(mul, row, values))  # a row ends at its last monomial: map stops there
 
@@ -181,7 +184,12 @@ class Ledger:
     def lines(self) -> list[Line]:
         """Every kernel, in the order they run: crops after the global view, repeated layers once."""
         return [
-            Line(k.path, Cost(*(_dot(row, self._values) for row in rows[:4])), k.times, _dot(rows[4], self._values))
+            Line(
+                k.path,
+                Cost(*(_dot(row, self._values) for row in rows[:4])),
+                k.times,
+                _dot(rows[4], self._values),
+            )
             for k, rows in self._program.lines()
         ]
 

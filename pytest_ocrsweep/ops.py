@@ -109,7 +109,7 @@ def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
     left: Size = 0
     for k in sequence:
         left = left + k.allocates - k.frees
-    yield held(left * (times - 1))
+    yield Kernel("held", allocates=left * (times - 1))  # of tensors that are rounded up already
     for k in sequence:
         yield replace(k, times=k.times * times)
 
@@ -128,7 +128,15 @@ def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, fr
 
 
 def convolution(
-    path: str, images: Size, channels: int, out: int, window: int, side: int, out_side: int, *, bias: bool = False
+    path: str,
+    images: Size,
+    channels: int,
+    out: int,
+    window: int,
+    side: int,
+    out_side: int,
+    *,
+    bias: bool = False,
 ) -> Kernel:
     """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
     points = images * out_side * out_side
@@ -142,7 +150,9 @@ def convolution(
     )
 
 
-def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
+def matmul(
+    path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0
+) -> Kernel:
     """[batch, m, k] @ [batch, k, n]."""
     return kernel(
         path,
@@ -192,7 +202,9 @@ def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel
     )
 
 
-def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
+def cast(
+    path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0
+) -> Kernel:
     """A copy of [elements] from `source` bytes each to `target`; of activations, or of parameters."""
     size = elements * source
     if weights:
@@ -208,7 +220,16 @@ def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 
 
 
 def fused_attention(
-    path: str, batch: Size, heads: int, q: Size, kv: Size, dim: int, *, vector: Size, bias: Size = 0, frees: Sizes = 0
+    path: str,
+    batch: Size,
+    heads: int,
+    q: Size,
+    kv: Size,
+    dim: int,
+    *,
+    vector: Size,
+    bias: Size = 0,
+    frees: Sizes = 0,
 ) -> Kernel:
     """softmax(Q Kᵀ + bias) V in one kernel: no scores reach memory. `vector` is what eager attention counts."""
     return kernel(
@@ -232,5 +253,3 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
         resident=experts * expert,
         writes=rows * out * HALF,
     )
-
-

@@ -16,7 +16,9 @@ ATTENTION = ("eager", "flash")
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
 IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
-MANY_PAGES = symbol("many_pages")  # 1 where the batch holds more than one page, else 0: some layouts need a copy then
+MANY_PAGES = symbol(
+    "many_pages"
+)  # 1 where the batch holds more than one page, else 0: some layouts need a copy then
 MANY_COLUMNS = symbol("many_columns")  # 1 where crops stand side by side, else 0
 
 
@@ -115,7 +117,9 @@ class Model:
     """An analytic model: one instance prices every workload. Stages are laid out once, at first use."""
 
     architecture: Architecture
-    _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
+    _programs: dict[tuple[str, str, bool, str], Program] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def name(self) -> str:

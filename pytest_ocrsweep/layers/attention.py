@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ..algebra import Size
-from ..ops import FLOAT, HALF, VECTOR_FLOPS, Kernels, cast, copy, elementwise, fused_attention, matmul, released, softmax
+from ..ops import (
+    FLOAT,
+    HALF,
+    VECTOR_FLOPS,
+    Kernels,
+    cast,
+    copy,
+    elementwise,
+    fused_attention,
+    matmul,
+    released,
+    softmax,
+)
 
 
 def eager(

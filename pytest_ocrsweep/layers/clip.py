@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from ..algebra import Size
 from ..architecture import Clip
-from ..ops import HALF, INDEX, Kernels, copy, elementwise, kernel, layer_norm, linear, released, repeated, under
+from ..ops import (
+    HALF,
+    INDEX,
+    Kernels,
+    elementwise,
+    kernel,
+    layer_norm,
+    linear,
+    released,
+    repeated,
+    under,
+)
 from . import attention as attend
 from .sam import resize
 
@@ -44,7 +55,9 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
             writes=tokens * clip.width * HALF,
             frees=patches * patches * clip.width * HALF,
         )
-    yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
+    yield elementwise(
+        "add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF)
+    )
 
 
 def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:

@@ -59,7 +59,9 @@ def vision(model: Any, page: Pages) -> Any:
     return model.model.get_image_features(**page.arguments)
 
 
-def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
+def prefill(
+    model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
+) -> Any:
     """The whole model over the prompt; its output holds the logits and the cache."""
     with unchecked():
         return model(
@@ -83,9 +85,10 @@ def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: 
     )
 
 
-def decode_step(model: Any, ids: torch.Tensor, past: DynamicCache, mask: torch.Tensor | None) -> Any:
+def decode_step(
+    model: Any, ids: torch.Tensor, positions: torch.Tensor, past: DynamicCache, mask: torch.Tensor | None
+) -> Any:
     """One token a page after the `past` keys, which grow by one."""
-    positions = torch.full((1, 1), past.get_seq_length(), device=ids.device)
     return model(
         input_ids=ids, position_ids=positions, attention_mask=masks(mask), past_key_values=past, use_cache=True
     )

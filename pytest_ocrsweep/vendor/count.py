@@ -65,11 +65,25 @@ MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and b
     aten.zeros,
     aten.full,
     aten.fill_,
-    aten.randn,
 }
 ALLOCATIONS = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
-VIEWS = {aten._unsafe_view, aten.view, aten.detach, aten.alias, aten.lift_fresh}  # besides those whose schema says it
-DECOMPOSED = {aten._safe_softmax, aten.tril, aten.where, aten.scalar_tensor, aten.logical_not, aten.ones, aten.masked_fill_, aten.masked_fill}
+VIEWS = {
+    aten._unsafe_view,
+    aten.view,
+    aten.detach,
+    aten.alias,
+    aten.lift_fresh,
+}  # besides those whose schema says it
+DECOMPOSED = {
+    aten._safe_softmax,
+    aten.tril,
+    aten.where,
+    aten.scalar_tensor,
+    aten.logical_not,
+    aten.ones,
+    aten.masked_fill_,
+    aten.masked_fill,
+}
 GATHERS = {aten.index, aten.embedding}  # read what they select, and the index
 
 
@@ -87,7 +101,17 @@ class _Refuse(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
-        known = (flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, BICUBIC, DECOMPOSED)
+        known = (
+            flop_registry,
+            FORMULAS,
+            ELEMENTWISE,
+            REDUCTIONS,
+            MOVES,
+            ALLOCATIONS,
+            VIEWS,
+            BICUBIC,
+            DECOMPOSED,
+        )
         if not any(packet in group for group in known) and not _is_view(func):
             raise Uncounted(f"{packet} has no FLOP formula: add one to pytest_ocrsweep/vendor/count.py")
         return func(*args, **(kwargs or {}))
@@ -112,16 +136,16 @@ class Traffic:
 
 
 class _Count(TorchDispatchMode):
-    def __init__(self, experts_per_token: int) -> None:
+    def __init__(self, experts_per_token: int, counting: bool) -> None:
         super().__init__()
         self.traffic = Traffic()
         self.chosen = experts_per_token
+        self.counting = counting
         self.log: list[tuple[str, int, int, int]] = []
 
-    def reset(self) -> None:
+    def start(self) -> None:
         """Starts the count here; what was allocated before can still be freed."""
-        self.traffic = Traffic()
-        self.log.clear()
+        self.traffic, self.counting = Traffic(), True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -133,7 +157,7 @@ class _Count(TorchDispatchMode):
         if not func._schema.is_mutable:
             for tensor in outputs:
                 self._allocate(tensor)
-        if packet in ALLOCATIONS:
+        if packet in ALLOCATIONS or not self.counting:
             return out
         reads, writes = self._bytes(packet, args, inputs, outputs)
         vector = _vector_flops(packet, args, inputs, outputs)
@@ -194,7 +218,9 @@ _library = torch.library.Library("ocrsweep", "DEF")
 _library.define("fused_attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool masked) -> Tensor")
 _library.impl(
     "fused_attention",
-    lambda q, k, v, bias, masked: torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2),
+    lambda q, k, v, bias, masked: torch.empty_like(
+        q.transpose(1, 2), memory_format=torch.contiguous_format
+    ).transpose(1, 2),
     "Meta",
 )
 FUSED = torch.ops.ocrsweep.fused_attention
@@ -213,16 +239,18 @@ class _Fuse(TorchFunctionMode):
         if func is not torch.nn.functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         (q, k, v), bias = args, (kwargs or {}).get("attn_mask")
-        if bias is not None and bias.shape[-1] % 8:  # PyTorch's own preparation for the kernel that takes a bias
+        if (
+            bias is not None and bias.shape[-1] % 8
+        ):  # PyTorch's own preparation for the kernel that takes a bias
             bias = torch.nn.functional.pad(bias, (0, 8 - bias.shape[-1] % 8))[..., : bias.shape[-1]]
         masked = bool((kwargs or {}).get("is_causal")) or q.shape[-2] == 1
         return FUSED(q, k, v, bias, masked)
 
 
 @contextmanager
-def traffic(experts_per_token: int) -> Iterator[_Count]:
-    """Counts the calls inside the block; they must run on the meta device."""
-    counter = _Count(experts_per_token)
+def traffic(experts_per_token: int, counting: bool = True) -> Iterator[_Count]:
+    """Counts the calls inside the block, or from `start` on; they must run on the meta device."""
+    counter = _Count(experts_per_token, counting)
     with torch.no_grad(), _Fuse(), counter:
         yield counter
 
@@ -244,5 +272,7 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
 
 def _bytes(tensor: torch.Tensor) -> int:
     """Bytes of the tensor's elements, an element that is broadcast once."""
-    distinct = prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size < 2)
+    distinct = prod(
+        size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size < 2
+    )
     return distinct * tensor.element_size() if tensor.numel() else 0

@@ -1,0 +1,145 @@
+"""The independent witness: our numbers equal the vendor model's own, counted on the meta device, as integers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.geometry import RESOLUTIONS
+from pytest_ocrsweep.stages import ATTENTION, STAGES
+
+pytestmark = pytest.mark.usefixtures("vendor")
+
+EXPERTS = ("grouped_mm", "batched_mm")
+GRIDS = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
+MODES = [Workload(CropGrid(2, 3) if mode.crop_side else CropGrid(1, 1), resolution=name) for name, mode in RESOLUTIONS.items()]
+WORKLOADS = {f"{work.resolution}-{work.grid}": work for work in [*map(Workload, GRIDS), *MODES]}
+
+
+@pytest.fixture(scope="session")
+def vendor(request):
+    """Skips where the vendor's model may not be touched, or is not installed."""
+    if request.config.getoption("ocrsweep_analytic_only"):
+        pytest.skip("--ocrsweep-analytic-only: the vendor's model is not touched")
+    pytest.importorskip("transformers.models.unlimited_ocr", reason="needs the vendor extra: pip install .[vendor]")
+
+
+def with_experts(model: Model, experts: str) -> Model:
+    """The same model, its routed experts run the other way in both stages."""
+    decoder = replace(model.architecture.decoder, prefill_experts=experts, decode_experts=experts)
+    return Model(replace(model.architecture, decoder=decoder))
+
+
+@pytest.mark.parametrize("experts", EXPERTS)
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("name", ["deepseek-ocr", "deepseek-ocr-tiny"])
+def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts):
+    from pytest_ocrsweep.vendor import witness
+
+    model = with_experts(load_model(name), experts).architecture
+    seen = set()
+    for layer in witness.layers(model, attention, experts):
+        ours, theirs = witness.ours(layer.kernels), witness.vendors(layer.call, model.decoder.experts_per_token)
+        assert dict(zip(witness.NUMBERS, ours, strict=True)) == dict(zip(witness.NUMBERS, theirs, strict=True)), layer.name
+        seen.add(type(layer.module).__name__)
+    assert len(seen) >= 20, sorted(seen)
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
+    from pytest_ocrsweep.vendor import witness
+
+    work = replace(WORKLOADS[name], batch=batch)
+    vision = None
+    for experts in EXPERTS:
+        model = with_experts(ocrsweep_model, experts)
+
+        def counted(stage, model=model.architecture, experts=experts):
+            return witness.StageCall(model, stage, work, attention, experts).tensor_flops()
+
+        vision = counted("vision") if vision is None else vision  # no expert has a part in it
+        theirs = {
+            "vision": vision,
+            "prefill": vision + counted("language"),  # as one call: the next test
+            "decode": witness.decode_flops(model.architecture, work, attention, experts),
+        }
+        assert {stage: model.ledger(stage, work, attention).total().tensor_flops for stage in STAGES} == theirs
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("name", ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"])
+def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name, batch, attention):
+    from pytest_ocrsweep.vendor import witness
+
+    model, work = ocrsweep_model, replace(WORKLOADS[name], batch=batch, new_tokens=1)
+    for stage in STAGES:
+        ledger, decoder = model.ledger(stage, work, attention), model.architecture.decoder
+        experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
+        *counted, peak = witness.StageCall(model.architecture, stage, work, attention, experts).run()
+        cost = ledger.total()
+        assert [cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes] == counted, stage
+        grown = ledger.kv_cache_bytes // (work.context_tokens + 1) if stage == "decode" else ledger.kv_cache_bytes
+        assert ledger.peak_activation_bytes == peak - grown, stage
+
+
+def test_all_hundred_steps_of_a_decode_add_up_to_ours(ocrsweep_model):
+    from pytest_ocrsweep.vendor import witness
+
+    model, work = ocrsweep_model.architecture, Workload(CropGrid(2, 3))
+    steps = [witness.StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, 101)]
+    assert sum(step.tensor_flops() for step in steps) == ocrsweep_model.ledger("decode", work).total().tensor_flops
+
+
+def test_weights_equal_the_vendors_parameters_part_by_part(ocrsweep_model):
+    from pytest_ocrsweep.vendor import witness
+
+    built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
+    ledger = ocrsweep_model.ledger("prefill", Workload(CropGrid(2, 3)))
+    tower, text = built.model.vision_tower, built.model.language_model
+    own = [built.model.multi_modal_projector.weight, built.model.multi_modal_projector.bias]
+    own += [built.model.image_newline, built.model.view_separator]
+    theirs = {
+        "sam": tower.sam_encoder.parameters(),
+        "clip": tower.vision_encoder.parameters(),
+        "projector": own,
+        "embed": text.embed_tokens.parameters(),
+        "decoder": [*text.layers.parameters(), *text.norm.parameters()],
+        "head": built.lm_head.parameters(),
+    }
+    parts = {part: sum(p.numel() * p.element_size() for p in parameters) for part, parameters in theirs.items()}
+    assert {part: ledger.weights(part) for part in parts} == parts
+    assert ledger.weight_bytes == sum(parts.values()) == sum(p.numel() * p.element_size() for p in built.parameters())
+
+
+def test_the_unused_patch_embedding_is_all_that_a_checkpoint_holds_more():
+    model = load_model("deepseek-ocr")
+    weights = model.ledger("prefill", Workload(CropGrid(1, 1))).weight_bytes // 2
+    assert model.architecture.clip.unused_patch_embedding == 602_112
+    assert weights + model.architecture.clip.unused_patch_embedding == 3_336_106_240
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_kv_cache_equals_the_vendors_tensors(ocrsweep_model, batch):
+    from pytest_ocrsweep.vendor import calls, witness
+
+    work = Workload(CropGrid(2, 3), batch=batch)
+    built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
+    for stage, keys in (("prefill", work.context_tokens), ("decode", work.context_tokens + work.new_tokens)):
+        cache = calls.filled_cache(built, batch, keys)
+        theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+        assert ocrsweep_model.ledger(stage, work).kv_cache_bytes == theirs
+
+
+def test_an_operation_that_multiplies_and_has_no_formula_is_refused_by_name():
+    import torch
+
+    from pytest_ocrsweep.vendor import count
+
+    a = torch.empty(4, 4, device="meta")
+    with pytest.raises(count.Uncounted, match=r"aten\.linalg_matrix_exp"):
+        count.tensor_flops(lambda: torch.linalg.matrix_exp(a))

@@ -1,0 +1,267 @@
+"""Samples against a baseline of several processes: one verdict, by the noise recorded with that baseline.
+
+The next process's median is predicted from the recorded ones (Student's t); their spread is moderated by the
+noise expected beforehand, because that of three or four values is itself too uncertain to lean on:
+
+    margin = max(FLOOR, t(df) * spread * sqrt(1 + 1 / processes)),  df = EXPECTED_WEIGHT + processes - 1
+
+It depends on the baseline alone, never on the samples judged: noisy samples cannot widen their own margin.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from .sampling import Samples
+
+FLOOR = 0.01
+"""No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
+within minutes of one another has not seen another day, temperature or card."""
+
+EXPECTED_NOISE = 0.0025
+"""Sigma expected between processes: CUDA-graph medians of four ranged over 0.1-0.7 %, about two sigma."""
+
+EXPECTED_WEIGHT = 6
+"""The expectation's degrees of freedom: three to five processes can correct it, not overturn it."""
+
+T_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221, 14: 4.140}
+"""Student's t by degrees of freedom, one-sided 0.0005: 20 runs of 12 unchanged points may not be red."""
+
+BAND = 0.5
+"""One round within half a margin of the margin decides nothing: measure again."""
+
+ROUNDS = 3
+"""At most so many rounds; the last one's verdict is final."""
+
+MIN_SAMPLES = 5
+"""With fewer, quartiles are not quartiles."""
+
+ACCEPT = "--ocrsweep-update"
+
+
+class Outcome(StrEnum):
+    """What a point's samples came to; only PASS and IMPROVED say the point is no slower."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    AMBIGUOUS = "ambiguous"  # measure again
+    IMPROVED = "improved"
+    NO_BASELINE = "no baseline"
+    NO_SAMPLE = "no acceptable sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The samples of one recorded process in short; times in ns."""
+
+    median_ns: float
+    q1_ns: float
+    q3_ns: float
+    samples: int
+
+    @classmethod
+    def of(cls, samples: Samples) -> Process:
+        """What a baseline keeps of `samples`."""
+        q1, median, q3 = samples.quartiles
+        return cls(median, q1, q3, len(samples.ns))
+
+    @property
+    def median_error(self) -> float:
+        """Standard error of the median over the median, from the quartiles as of a normal distribution."""
+        sigma = (self.q3_ns - self.q1_ns) / 1.349
+        return 1.2533 * sigma / math.sqrt(self.samples) / self.median_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was seen along with a time; None where it was not."""
+
+    time_ns: float | None = None
+    tensor_flops: int | None = None
+    kernels: int | None = None
+    peak_bytes: int | None = None
+    sm_clock_mhz: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """One point's recorded processes, and what was seen along with them."""
+
+    processes: tuple[Process, ...]
+    observed: Observed = Observed()
+
+    def __post_init__(self) -> None:
+        if not self.processes:
+            raise ValueError(f"Baseline: no process recorded: record at least one with {ACCEPT}")
+
+    @property
+    def time_ns(self) -> float:
+        """Mean of the processes' medians, ns."""
+        return statistics.fmean(p.median_ns for p in self.processes)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the processes' medians over their mean; None for a single process."""
+        if len(self.processes) == 1:
+            return None
+        return statistics.stdev(p.median_ns for p in self.processes) / self.time_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome in words and numbers; `change` and `margin` are ratios (0.03 is 3 %), None if not known."""
+
+    outcome: Outcome
+    message: str
+    rounds: tuple[Samples, ...]
+    change: float | None = None
+    margin: float | None = None
+    again: bool = False  # another round may settle it
+
+
+def expected_noise(baselines: Iterable[Baseline]) -> float:
+    """The noise to expect of points recorded together: the median of their spreads, at least EXPECTED_NOISE.
+
+    A machine noisier than the one EXPECTED_NOISE comes from shows in all of its points, though not in each.
+    """
+    spreads = [b.spread for b in baselines if b.spread is not None]
+    return max(EXPECTED_NOISE, statistics.median(spreads)) if spreads else EXPECTED_NOISE
+
+
+def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
+    """How much slower than the baseline, as a ratio, an unchanged point's median may be found to be."""
+    count = len(baseline.processes)
+    seen = (count - 1) * (baseline.spread or 0.0) ** 2
+    df = EXPECTED_WEIGHT + count - 1
+    between = math.sqrt((EXPECTED_WEIGHT * expected**2 + seen) / df)
+    # Medians that happen to agree better than their own samples allow were lucky.
+    within = math.sqrt(statistics.fmean(p.median_error**2 for p in baseline.processes))
+    t = T_QUANTILES[min(df, max(T_QUANTILES))]
+    return max(FLOOR, t * max(between, within) * math.sqrt(1 + 1 / count))
+
+
+def judge(
+    baseline: Baseline | None,
+    rounds: Sequence[Samples],
+    now: Observed = Observed(),
+    *,
+    cap: int = ROUNDS,
+    expected: float = EXPECTED_NOISE,
+) -> Verdict:
+    """The verdict on the acceptable rounds, pooled; AMBIGUOUS only while fewer than `cap` were measured.
+
+    FAIL is slower than the margin with disjoint quartiles: the pooled q1 above every recorded q3. What
+    `cap` rounds leave unresolved passes: the baseline only moves when somebody accepts it, so a real slowdown
+    is there again in every later run, while a gate that is red without cause gets switched off. Beyond the
+    whole band, 1 + BAND margins, overlapping quartiles excuse nothing any more.
+    """
+    kept = tuple(rounds)
+    last = len(kept) >= cap
+    good = [r for r in kept if not r.objections]
+    pooled = tuple(ns for r in good for ns in r.ns)
+    if len(pooled) < MIN_SAMPLES:
+        return Verdict(Outcome.NO_SAMPLE, _no_sample(kept, len(pooled)), kept, again=not last)
+    if baseline is None:
+        return Verdict(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
+    q1, median, q3 = Samples(pooled).quartiles
+    change = median / baseline.time_ns - 1
+    limit = margin(baseline, expected)
+    apart = q1 > max(p.q3_ns for p in baseline.processes)
+    text = f"time {change * 100:+.1f} %, margin {limit * 100:.1f} %"
+
+    def verdict(outcome: Outcome, message: str) -> Verdict:
+        return Verdict(outcome, message, kept, change, limit, again=outcome is Outcome.AMBIGUOUS)
+
+    sure = limit * (1 if last else 1 + BAND)
+    if (change > sure and apart) or (last and change > limit * (1 + BAND)):
+        now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
+        why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
+        room = f"margin {limit * 100:.1f} %, rounds {len(kept)}"
+        return verdict(
+            Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}"
+        )
+    if change > limit * (1 - BAND) and not last:
+        return verdict(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
+    if change < -limit and q3 < min(p.q1_ns for p in baseline.processes):
+        return verdict(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
+    if change > limit:
+        return verdict(Outcome.PASS, f"{text}: quartiles still overlap the baseline's: not proven slower")
+    return verdict(Outcome.PASS, text)
+
+
+def settle(
+    baseline: Baseline | None,
+    measure: Callable[[], Samples],
+    now: Observed = Observed(),
+    *,
+    cap: int = ROUNDS,
+    expected: float = EXPECTED_NOISE,
+) -> Verdict:
+    """Measure, and again while a round may settle it, at most `cap` times; the verdict holds all rounds."""
+    rounds = [measure()]
+    while (verdict := judge(baseline, rounds, now, cap=cap, expected=expected)).again:
+        rounds.append(measure())
+    return verdict
+
+
+def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
+    reasons = ", ".join(sorted({reason for r in rounds for reason in r.objections})) or "too few were taken"
+    taken = sum(len(r.ns) for r in rounds)
+    return (
+        f"no acceptable sample: {acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed: {reasons}: "
+        "measure again on a free, cool GPU"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """How one observed field is told; `same` is the relative difference that is none."""
+
+    field: str
+    name: str
+    change: str
+    same: float
+    advice: str
+
+
+# In the order of asking: what was done comes before how fast the machine did it.
+_FACTS = (
+    _Fact("tensor_flops", "FLOPs", "{:,} -> {:,}", 0, "other work: look at the model and the workload"),
+    _Fact("kernels", "kernels", "{} -> {}", 0, "other kernels: look at library versions and backends"),
+    # One boost step, 15 MHz, is 0.8 % of 1980 MHz.
+    _Fact("sm_clock_mhz", "SM clock", "{} -> {} MHz", 0.01, "look at the machine first"),
+    _Fact(
+        "peak_bytes", "peak memory", "{:,} -> {:,} bytes", 0.001, "look for a new copy or temporary tensor"
+    ),
+)
+
+
+def attribute(then: Observed, now: Observed) -> str:
+    """What changed along with a slowdown and where to look first; what a side does not know is left out."""
+    told = []
+    if then.time_ns is not None and now.time_ns is not None:
+        told.append(f"time {(now.time_ns / then.time_ns - 1) * 100:+.1f} %")
+    pairs = [(fact, getattr(then, fact.field), getattr(now, fact.field)) for fact in _FACTS]
+    known = [(fact, old, new) for fact, old, new in pairs if old is not None and new is not None]
+    same = [fact.name for fact, old, new in known if abs(new - old) <= fact.same * old]
+    changed = [(fact, old, new) for fact, old, new in known if fact.name not in same]
+    if same:
+        told.append(" and ".join(filter(None, [", ".join(same[:-1]), same[-1]])) + " unchanged")
+    told += [f"{fact.name} {fact.change.format(old, new)}" for fact, old, new in changed]
+    # A clock that rose explains no slowdown.
+    advice = [fact.advice for fact, old, new in changed if fact.field != "sm_clock_mhz" or new < old]
+    if not known:
+        look = "nothing else is known of both then and now"
+    elif advice:
+        look = advice[0]
+    else:
+        work = ["same work"] if {"FLOPs", "kernels"} <= set(same) else []
+        clock = ["same clock"] if "SM clock" in same else []
+        look = (
+            f"{', '.join([*work, *clock, 'slower'])}: look at drivers, libraries or the code between kernels"
+        )
+    return f"{', '.join(told)}: {look}" if told else look

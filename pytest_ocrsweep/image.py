@@ -1,0 +1,158 @@
+"""The size of a page image as it is displayed, from its header alone: no pixel is ever decoded."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+ORIENTATION = 274  # the EXIF and TIFF tag
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
+MAX_EXIF_BYTES = 1 << 24  # a declared length is not trusted with more memory than this
+
+
+class ImageError(ValueError):
+    """A page image whose size cannot be told, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize:
+    """Pixels across and down the page as displayed; `CropGrid.for_image` takes them in this order."""
+
+    width: int
+    height: int
+
+
+def page_size(path: str | os.PathLike[str]) -> PageSize:
+    """The displayed size of a PNG, JPEG, TIFF (its first page) or WebP file; raises ImageError.
+
+    EXIF orientation is applied. Pixels may be damaged, missing or too many to decode: they are not read.
+    """
+    where = f"page image {os.fspath(path)!r}"
+    if not os.path.isfile(path):  # also keeps us from waiting on a pipe
+        problem = "is not a file" if os.path.exists(path) else "does not exist"
+        raise ImageError(f"{where} {problem}: give the path of a {SUPPORTED} file")
+    try:
+        stream = open(path, "rb")  # noqa: SIM115  closed below; only the opening may fail in this way
+    except OSError as error:
+        raise ImageError(f"{where} cannot be opened ({error.strerror}): check its permissions") from None
+    with stream:
+        return _displayed_size(stream, where)
+
+
+def _displayed_size(stream: BinaryIO, where: str) -> PageSize:
+    try:
+        start = stream.read(12)
+        kind = next((name for name, magic in MAGIC.items() if magic.match(start)), None)
+        if kind is None:
+            raise ImageError(f"{where} is not a {SUPPORTED} image: convert it to one of them")
+        stream.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's tests' own
+            width, height, orientation = READERS[kind](stream)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow names no closed set of exceptions for damaged bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{where} has a damaged {kind} header ({reason}): save it again") from None
+    if type(width) is not int or type(height) is not int or width < 1 or height < 1:
+        raise ImageError(f"{where} declares a size of {width!r}x{height!r} pixels: save it again")
+    return PageSize(height, width) if orientation in SIDEWAYS else PageSize(width, height)
+
+
+# The plugin classes are called directly: `Image.open` refuses large pages, which nobody decodes here.
+
+
+def _png(stream: BinaryIO) -> tuple[Any, Any, Any]:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
+
+    image = PngImageFile(stream)
+    if not image.info.keys() & {"exif", "Raw profile type exif"}:
+        image.info["exif"] = _png_exif(stream)
+    # PNG's own getexif decodes the pixels to get at metadata behind them.
+    return *image.size, Image.Image.getexif(image).get(ORIENTATION)
+
+
+def _png_exif(stream: BinaryIO) -> bytes:
+    """The EXIF chunk wherever it lies: the format allows it behind the pixels."""
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            return stream.read(min(length, MAX_EXIF_BYTES))
+        stream.seek(length + 4, os.SEEK_CUR)  # 4: the checksum
+    return b""
+
+
+def _jpeg(stream: BinaryIO) -> tuple[Any, Any, Any]:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    image = JpegImageFile(stream)
+    return *image.size, image.getexif().get(ORIENTATION)
+
+
+def _tiff(stream: BinaryIO) -> tuple[Any, Any, Any]:
+    """Reads the tags, not a `TiffImageFile`: whether that one swaps the sides depends on Pillow's version."""
+    from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, ImageFileDirectory_v2
+
+    header = stream.read(8)
+    if header[2:4] in (b"+\0", b"\0+"):  # BigTIFF
+        header += stream.read(8)
+    tags = ImageFileDirectory_v2(header)
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags.get(IMAGEWIDTH), tags.get(IMAGELENGTH), tags.get(ORIENTATION)
+
+
+def _webp(stream: BinaryIO) -> tuple[Any, Any, Any]:
+    """Reads the container, because Pillow reads the whole file and makes a decoder for it.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    from PIL import Image
+
+    stream.seek(12)
+    name, _, body = struct.unpack("<4sI10s", stream.read(18))
+    exif = Image.Exif()
+    if name == b"VP8X":  # extended: flags, then the canvas
+        width, height = (int.from_bytes(body[i : i + 3], "little") + 1 for i in (4, 7))
+        if body[0] & 0x08:
+            exif.load(_webp_exif(stream))
+    elif name == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":  # lossy: a start code, then 14 bits a side
+        width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:]))
+    elif name == b"VP8L" and body[0] == 0x2F:  # lossless: a signature, then 14 bits a side
+        bits = int.from_bytes(body[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        raise ValueError(f"unexpected first chunk {name!r}")
+    return width, height, exif.get(ORIENTATION)
+
+
+def _webp_exif(stream: BinaryIO) -> bytes:
+    stream.seek(12)
+    while len(head := stream.read(8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        if name == b"EXIF":
+            return stream.read(min(length, MAX_EXIF_BYTES))
+        stream.seek(length + length % 2, os.SEEK_CUR)
+    return b""
+
+
+READERS: dict[str, Callable[[BinaryIO], tuple[Any, Any, Any]]] = {
+    "PNG": _png,
+    "JPEG": _jpeg,
+    "TIFF": _tiff,
+    "WebP": _webp,
+}
+MAGIC = {
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "WebP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
+SUPPORTED = "PNG, JPEG, TIFF or WebP"

@@ -1,0 +1,151 @@
+"""How long to sample, what the samples say, and whether the machine was fit to give them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+BENIGN = frozenset({"none", "gpu_idle", "applications_clocks_setting"})
+"""NVML throttle reasons that do not spoil a sample: idle between calls, or clocks set on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the GPU said of itself at one moment; None where it did not say."""
+
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    other_processes: int | None = None
+
+
+def objections(before: Machine, after: Machine) -> tuple[str, ...]:
+    """Why a sample taken between two moments is not acceptable; empty when nothing speaks against it."""
+    seen = {*(before.throttle_reasons or ()), *(after.throttle_reasons or ())}
+    throttled = sorted(seen - BENIGN)
+    others = max(before.other_processes or 0, after.other_processes or 0)
+    found = []
+    if throttled:
+        found.append(f"throttled ({', '.join(throttled)})")
+    if others:
+        found.append(f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Raw times of one round in whole ns, in the order taken, and the machine around them."""
+
+    ns: tuple[int, ...]
+    stopped: str | None = None  # the stopping rule's own words
+    before: Machine = Machine()
+    after: Machine = Machine()
+
+    def __post_init__(self) -> None:
+        if not self.ns:
+            raise ValueError("Samples: no times: measure at least once")
+
+    @property
+    def min(self) -> int:
+        """The fastest sample, ns."""
+        return min(self.ns)
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """q1, median and q3 in ns, interpolated between samples; all the same for a single one."""
+        if len(self.ns) == 1:
+            return (float(self.ns[0]),) * 3
+        q1, median, q3 = statistics.quantiles(self.ns, n=4, method="inclusive")
+        return q1, median, q3
+
+    @property
+    def q1(self) -> float:
+        """A quarter of the samples took at most this, ns."""
+        return self.quartiles[0]
+
+    @property
+    def median(self) -> float:
+        """Half of the samples took at most this, ns."""
+        return self.quartiles[1]
+
+    @property
+    def q3(self) -> float:
+        """Three quarters of the samples took at most this, ns."""
+        return self.quartiles[2]
+
+    @property
+    def noise(self) -> float:
+        """(q3 - q1) / median: a ratio, not a percentage."""
+        q1, median, q3 = self.quartiles
+        return (q3 - q1) / median
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why these samples are not acceptable, by the machine's state around them."""
+        return objections(self.before, self.after)
+
+
+class StopRule(Protocol):
+    """Asked after each batch: None to go on, or in its own words why to stop."""
+
+    def __call__(self, samples: Samples, elapsed_s: float) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseReached:
+    """Stops once `at_least` samples have a relative noise, (q3 - q1) / median, of at most `relative`."""
+
+    relative: float
+    at_least: int
+
+    def __call__(self, samples: Samples, elapsed_s: float) -> str | None:
+        if len(samples.ns) < self.at_least or samples.noise > self.relative:
+            return None
+        return f"relative noise of {self.relative * 100:g} % reached"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCap:
+    """Stops once sampling has taken `seconds` of wall time, whatever the noise."""
+
+    seconds: float
+
+    def __call__(self, samples: Samples, elapsed_s: float) -> str | None:
+        return f"time cap of {self.seconds:g} s" if elapsed_s >= self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """Stops with the first of `rules`, in their order, that says so."""
+
+    rules: tuple[StopRule, ...]
+
+    def __call__(self, samples: Samples, elapsed_s: float) -> str | None:
+        answers = (rule(samples, elapsed_s) for rule in self.rules)
+        return next((answer for answer in answers if answer is not None), None)
+
+
+def first_of(*rules: StopRule) -> FirstOf:
+    """One rule that stops when any of `rules` does; the earlier one is named when two would."""
+    return FirstOf(rules)
+
+
+def collect(
+    batch: Callable[[], Sequence[int]],
+    rule: StopRule,
+    machine: Callable[[], Machine] = Machine,
+    clock_s: Callable[[], float] = time.perf_counter,
+) -> Samples:
+    """Take batches of ns until `rule` stops, `machine` looked at before the first and after the last."""
+    before, begun = machine(), clock_s()
+    ns: list[int] = []
+    while True:
+        ns.extend(batch())
+        stopped = rule(Samples(tuple(ns)), clock_s() - begun)
+        if stopped is not None:
+            return Samples(tuple(ns), stopped, before, machine())

@@ -1,0 +1,286 @@
+"""What the configuration holds, takes, and says to what it does not take."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.architecture import Architecture, Clip, Decoder, Sam
+from pytest_ocrsweep.config import (
+    CONF,
+    Settings,
+    VendorSettings,
+    WorkloadSettings,
+    _options,
+    compose,
+    validate,
+)
+from pytest_ocrsweep.config import ConfigError as Error
+
+DEEPSEEK_OCR = Architecture(
+    name="deepseek-ocr",
+    dtype="bf16",
+    sam=Sam(768, 12, 12, 3072, 14, (2, 5, 8, 11), 16, 3, 1024, 256, (512, 1024)),
+    clip=Clip(1024, 24, 16, 4096, 14, 224, 3),
+    decoder=Decoder(
+        1280, 12, 1, 10, 10, 6848, 64, 6, 2, 896, 129280, 32768, prefill_experts="grouped_mm",
+        decode_experts="batched_mm",
+    ),
+)  # fmt: skip
+
+
+def complaint(*overrides: str) -> str:
+    with pytest.raises(Error) as caught:
+        compose(overrides)
+    return str(caught.value)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def python(code: str, cwd: Path) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    default = compose()
+    assert default.model == DEEPSEEK_OCR
+    assert default.workload == WorkloadSettings(
+        prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam"
+    )
+    assert default.grids == "vendor"
+    assert default.vendor == VendorSettings(device="cuda", seed=0)
+    assert default.workload.on(CropGrid(2, 3)) == Workload(CropGrid(2, 3))
+
+
+def test_the_sizes_are_the_vendors_defaults() -> None:
+    pytest.importorskip("transformers", minversion="5.23")
+    from transformers.models.unlimited_ocr.configuration_unlimited_ocr import (
+        UnlimitedOcrSamVisionConfig,
+        UnlimitedOcrTextConfig,
+        UnlimitedOcrVisionEncoderConfig,
+    )
+
+    s, c, d = UnlimitedOcrSamVisionConfig(), UnlimitedOcrVisionEncoderConfig(), UnlimitedOcrTextConfig()
+    model = compose().model
+    assert model.sam == Sam(
+        s.hidden_size, s.num_hidden_layers, s.num_attention_heads, s.mlp_dim, s.window_size,
+        tuple(s.global_attn_indexes), s.patch_size, s.num_channels, s.image_size, s.output_channels,
+        tuple(s.downsample_channels),
+    )  # fmt: skip
+    assert model.clip == Clip(
+        c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size, c.patch_size,
+        c.image_size, c.num_channels,
+    )  # fmt: skip
+    assert model.decoder == Decoder(
+        d.hidden_size, d.num_hidden_layers, d.mlp_layer_types.count("dense"), d.num_attention_heads,
+        d.num_key_value_heads, d.intermediate_size, d.n_routed_experts, d.num_experts_per_tok,
+        d.n_shared_experts, d.moe_intermediate_size, d.vocab_size, d.max_position_embeddings,
+        prefill_experts="grouped_mm", decode_experts="batched_mm",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_every_model_composes_under_its_own_name(name: str) -> None:
+    assert compose([f"model={name}"]).model.name == name
+
+
+@pytest.mark.parametrize("name", choices("device"))
+def test_every_device_composes_and_names_its_source(name: str) -> None:
+    device = compose([f"device={name}"]).device
+    assert "datasheet" in device.source
+    assert device.memory_bytes > device.l2_bytes
+
+
+def test_the_tiny_model_has_every_kind_of_layer() -> None:
+    tiny = compose(["model=deepseek-ocr-tiny"]).model
+    assert 0 < len(tiny.sam.global_layers) < tiny.sam.layers
+    assert 0 < tiny.decoder.dense_layers < tiny.decoder.layers
+    assert tiny.decoder.shared_experts > 0
+    assert tiny.decoder.experts_per_token < tiny.decoder.experts
+
+
+def test_overrides_change_what_they_name_and_nothing_else() -> None:
+    changed = compose(["workload.batch=4", "vendor.device=cpu"])
+    default = compose()
+    assert changed == dataclasses.replace(
+        default,
+        workload=dataclasses.replace(default.workload, batch=4),
+        vendor=dataclasses.replace(default.vendor, device="cpu"),
+    )
+
+
+def test_a_key_outlives_the_choice_of_its_group() -> None:
+    model = compose(["model.decoder.expert_width=48", "model=deepseek-ocr-tiny"]).model
+    assert (model.name, model.decoder.expert_width) == ("deepseek-ocr-tiny", 48)
+
+
+def test_the_last_of_two_values_counts() -> None:
+    assert compose(["workload.batch=4", "workload.batch=2"]).workload.batch == 2
+
+
+def test_a_quoted_value_may_hold_commas() -> None:
+    assert compose(["grids='1x2,2x3'"]).grids == "1x2,2x3"
+
+
+def test_lists_become_tuples_and_all_of_it_is_frozen() -> None:
+    composed = compose(["model.sam.global_layers=[0,3]"])
+    assert composed.model.sam.global_layers == (0, 3)
+    assert isinstance(hash(composed), int)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        composed.grids = "pairs"  # type: ignore[misc]
+
+
+def test_equal_overrides_are_composed_once() -> None:
+    assert compose(["workload.batch=3"]) is compose(("workload.batch=3",))
+    assert compose(iter(["workload.batch=3"])) is not compose(["workload.batch=5"])
+
+
+# override: the whole of what is said to it
+COMPLAINTS = {
+    "workload.bacth=4": "no option 'workload.bacth'; did you mean 'workload.batch'?",
+    "batch=4": "no option 'batch'; did you mean 'workload.batch'?",
+    "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
+    "zzz=1": "no option 'zzz'; options begin with device, grids, model, vendor, workload",
+    "hydra.a=x": "no option 'hydra.a'; options begin with device, grids, model, vendor, workload",
+    "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny: got 'deepseek-orc'; "
+    "did you mean 'deepseek-ocr'?",
+    "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
+    "grids": "'grids' is not KEY=VALUE, for example workload.batch=4",
+    "+a.b=1": "'+a.b=1': options can be changed, not added, removed or moved; write KEY=VALUE",
+    "~grids": "'~grids': options can be changed, not added, removed or moved; write KEY=VALUE",
+    "model@a=b": "'model@a=b': options can be changed, not added, removed or moved; write KEY=VALUE",
+    "grids=[1": "'grids=[1' cannot be read (no viable alternative at input '[1'); quote the value?",
+    "grids=1x2,2x3": "grids takes one value: quote it if it has commas, got 'grids=1x2,2x3'",
+    "grids=${oc.env:HOME}": "grids takes the value itself, not an interpolation or a blank: "
+    "got 'grids=${oc.env:HOME}'",
+    "grids=???": "grids takes the value itself, not an interpolation or a blank: got 'grids=???'",
+    "workload.batch=four": "workload.batch must be a whole number of at least 1, got 'four'",
+    "workload.batch=0": "workload.batch must be a whole number of at least 1, got 0",
+    "workload.batch=1.5": "workload.batch must be a whole number of at least 1, got 1.5",
+    "workload.batch=true": "workload.batch must be a whole number of at least 1, got True",
+    "workload.batch=null": "workload.batch must be a whole number of at least 1, got None",
+    "workload.prompt_tokens=-1": "workload.prompt_tokens must be a whole number of at least 0, got -1",
+    "model.decoder.heads=0": "model.decoder.heads must be a whole number of at least 1, got 0",
+    "grids=3": "grids must be text (quote what reads as a number), got 3",
+    "device.bandwidth_bytes_per_s=inf": "device.bandwidth_bytes_per_s must be a positive number, got inf",
+    "model.sam.global_layers=[a]": "model.sam.global_layers must be a list of whole numbers of at least 0, "
+    "got ['a']",
+    "workload.resolution=huge": "workload.resolution must be one of gundam, tiny, small, base, large, "
+    "gundam-m: got 'huge'",
+    "model.dtype=bf61": "model.dtype must be one of bf16, fp16: got 'bf61'; did you mean 'bf16'?",
+    "model.decoder.prefill_experts=eager": "model.decoder.prefill_experts must be one of grouped_mm, "
+    "batched_mm: got 'eager'",
+    "model.decoder.decode_experts=eager": "model.decoder.decode_experts must be one of grouped_mm, "
+    "batched_mm: got 'eager'",
+    "model.sam.width=769": "model.sam.width 769 is not divisible by model.sam.heads 12",
+    "model.sam.image_side=1000": "model.sam.image_side 1000 is not divisible by model.sam.patch 16",
+    "model.clip.heads=3": "model.clip.width 1024 is not divisible by model.clip.heads 3",
+    "model.clip.patch=15": "model.clip.image_side 224 is not divisible by model.clip.patch 15",
+    "model.decoder.heads=7": "model.decoder.width 1280 is not divisible by model.decoder.heads 7",
+    "model.decoder.kv_heads=3": "model.decoder.heads 10 is not divisible by model.decoder.kv_heads 3",
+    "model.decoder.width=1270": "model.decoder.width 1270 / model.decoder.heads 10 is odd: rotary embedding "
+    "turns pairs",
+    "model.decoder.experts_per_token=65": "model.decoder.experts_per_token 65 is more than "
+    "model.decoder.experts 64",
+    "model.decoder.dense_layers=13": "model.decoder.dense_layers 13 is more than model.decoder.layers 12",
+    "model.sam.global_layers=[12]": "model.sam.global_layers must be distinct layers from 0 to 11, got [12]",
+    "model.sam.global_layers=[2,2]": "model.sam.global_layers must be distinct layers from 0 to 11, "
+    "got [2, 2]",
+    "model.sam.patch=32": "model.sam.patch must be 16, as image tokens are counted, got 32",
+    "model.sam.downsample_widths=[]": "model.sam.downsample_widths must be two widths, got []",
+    "model.clip.width=512": "model.clip.width 512 must equal the last of model.sam.downsample_widths "
+    "[512, 1024]: SAM's features are CLIP's patch embeddings",
+    "vendor.device=cdua": "vendor.device must be cpu, cuda or cuda:INDEX, got 'cdua'",
+}
+
+
+@pytest.mark.parametrize("override", COMPLAINTS)
+def test_what_does_not_fit_is_one_line_that_says_what_does(override: str) -> None:
+    assert complaint(override) == COMPLAINTS[override]
+
+
+def test_two_choices_of_one_group_are_a_contradiction() -> None:
+    says = "model is chosen twice: 'deepseek-ocr' and 'deepseek-ocr-tiny'; keep one"
+    assert complaint("model=deepseek-ocr", "model=deepseek-ocr-tiny") == says
+
+
+def test_settings_changed_in_python_can_be_validated_too() -> None:
+    default = compose()
+    with pytest.raises(Error, match=r"vendor\.device must be cpu, cuda or cuda:INDEX, got 'tpu'"):
+        validate(dataclasses.replace(default, vendor=VendorSettings("tpu")))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prompt_tokens: 1\nnew_tokens: 1\nbatch: 1\n", "workload.resolution has no value in conf/"),
+        (
+            "prompt_tokens: 1\nnew_tokens: 1\nbatch: 1\nresolution: base\nbtach: 1\n",
+            "no option 'workload.btach'; did you mean 'workload.batch'?",
+        ),
+    ],
+)
+def test_a_group_file_has_exactly_the_keys_of_its_schema(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
+    (conf / "workload" / "mine.yaml").write_text(text)
+    monkeypatch.setattr("pytest_ocrsweep.config.CONF", conf)
+    assert complaint("workload=mine") == says
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(["", "grids=", "workload.batch=", "model=", *_options(Settings)]), st.text(max_size=8))
+def test_no_text_at_all_makes_more_than_one_line(start: str, rest: str) -> None:
+    said = ""
+    try:
+        compose([start + rest])
+    except Error as error:
+        said = str(error)
+    assert len(said.splitlines()) <= 1
+
+
+def test_a_global_hydra_of_the_users_own_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "theirs.yaml").write_text("answer: 42\n")
+    said = python(
+        "import hydra\n"
+        "from hydra.core.global_hydra import GlobalHydra\n"
+        "from hydra.core.hydra_config import HydraConfig\n"
+        "from hydra.core.utils import JobRuntime\n"
+        "from pytest_ocrsweep.config import compose\n"
+        f"with hydra.initialize_config_dir({str(tmp_path)!r}, job_name='theirs', version_base=None):\n"
+        "    before = GlobalHydra.instance().hydra\n"
+        "    print(compose(['workload.batch=4']).workload.batch)\n"
+        "    print(GlobalHydra.instance().hydra is before, HydraConfig.initialized())\n"
+        "    print(JobRuntime.instance().get('name'), hydra.compose('theirs').answer)\n",
+        tmp_path,
+    )
+    assert said.split() == ["4", "True", "False", "theirs", "42"]
+
+
+def test_composing_initialises_no_global_hydra(tmp_path: Path) -> None:
+    said = python(
+        "from pytest_ocrsweep.config import compose\n"
+        "compose()\n"
+        "from hydra.core.global_hydra import GlobalHydra\n"
+        "print(GlobalHydra.instance().is_initialized())\n",
+        tmp_path,
+    )
+    assert said.split() == ["False"]
+
+
+@pytest.mark.parametrize("module", ["pytest_ocrsweep", "pytest_ocrsweep.config"])
+def test_importing_loads_no_hydra(module: str, tmp_path: Path) -> None:
+    code = f"import sys, {module}; print({{'hydra', 'omegaconf', 'yaml'}} & sys.modules.keys())"
+    assert python(code, tmp_path).strip() == "set()"

@@ -1,0 +1,142 @@
+"""The geometry against token counts derived by hand, and against the laws that every grid obeys."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ocrsweep.geometry import RESOLUTIONS, CropGrid, Workload
+
+SIDES = st.integers(1, 40)
+GRIDS = st.builds(CropGrid, SIDES, SIDES)
+WITH_CROPS = st.sampled_from([name for name, sides in RESOLUTIONS.items() if sides.crop_side])
+
+
+@pytest.mark.parametrize(
+    ("resolution", "grid", "tokens"),
+    [
+        # 1024 / 16 / 4 = 16 queries a side: 16 rows of 16 and a newline, then the separator.
+        ("gundam", "1x1", 16 * 17 + 1),  # 273
+        # 640 / 16 / 4 = 10 queries a side of a crop: 20 rows of 30 and a newline.
+        ("gundam", "2x3", 273 + 20 * 31),  # 893
+        ("gundam", "3x2", 273 + 30 * 21),  # 903
+        ("gundam", "1x2", 273 + 10 * 21),
+        ("gundam", "3x3", 273 + 30 * 31),
+        ("tiny", "1x1", 8 * 9 + 1),
+        ("small", "1x1", 10 * 11 + 1),
+        ("base", "1x1", 16 * 17 + 1),
+        ("large", "1x1", 20 * 21 + 1),
+        ("gundam-m", "1x1", 20 * 21 + 1),
+        ("gundam-m", "2x3", 421 + 32 * 49),
+    ],
+)
+def test_image_tokens_equal_the_hand_count(resolution, grid, tokens):
+    assert Workload(CropGrid.parse(grid), resolution=resolution).image_tokens == tokens
+
+
+@given(GRIDS, st.integers(0, 5000))
+def test_context_is_the_image_and_the_prompt(grid, prompt):
+    work = Workload(grid, prompt_tokens=prompt)
+    assert work.context_tokens == work.image_tokens + prompt
+
+
+@given(GRIDS, WITH_CROPS)
+def test_one_more_row_or_column_always_adds_tokens(grid, resolution):
+    def tokens(rows, columns):
+        return Workload(CropGrid(rows, columns), resolution=resolution).image_tokens
+
+    assert tokens(grid.rows + 1, grid.columns) > tokens(grid.rows, grid.columns)
+    assert tokens(grid.rows, grid.columns + 1) > tokens(grid.rows, grid.columns)
+
+
+@given(GRIDS)
+def test_turning_a_grid_changes_only_its_newlines(grid):
+    turned = CropGrid(grid.columns, grid.rows)
+    newlines = 10 * (turned.rows - grid.rows)  # ten rows of queries a crop, a newline each
+    assert Workload(turned).image_tokens - Workload(grid).image_tokens == newlines
+
+
+@given(GRIDS, st.integers(1, 64), st.integers(1, 9000))
+def test_tokens_of_a_page_do_not_depend_on_batch_or_answer(grid, batch, new_tokens):
+    assert Workload(grid, batch=batch, new_tokens=new_tokens).image_tokens == Workload(grid).image_tokens
+
+
+@given(GRIDS)
+def test_a_grid_reads_back_what_it_prints(grid):
+    assert CropGrid.parse(str(grid)) == grid
+
+
+def test_one_by_one_has_no_crops_and_every_other_grid_has_its_product():
+    assert CropGrid(1, 1).crops == 0
+    assert CropGrid(1, 2).crops == 2
+    assert CropGrid(2, 3).crops == 6
+
+
+@pytest.mark.parametrize("crops", [1, 2, 9, 29])
+def test_upto_holds_each_grid_within_the_limit_once(crops):
+    grids = CropGrid.upto(crops)
+    assert grids == sorted(set(grids))
+    within = {(r, c) for r in range(1, crops + 1) for c in range(1, crops + 1) if r * c <= crops}
+    assert {(grid.rows, grid.columns) for grid in grids} == within
+
+
+def test_there_are_23_grids_with_at_most_9_crops():
+    assert len(CropGrid.upto()) == 23
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_a_page_gets_no_crops_or_two_to_nine(width, height):
+    crops = CropGrid.for_image(width, height).crops
+    assert (crops == 0) == (max(width, height) <= 640)
+    assert crops <= 9
+
+
+@given(st.integers(641, 20_000))
+def test_a_wide_page_gets_columns_and_a_tall_page_rows(long):
+    assert CropGrid.for_image(10 * long, long) == CropGrid(rows=1, columns=9)
+    assert CropGrid.for_image(long, 10 * long) == CropGrid(rows=9, columns=1)
+
+
+@pytest.mark.parametrize("text", ["", "2", "2x", "x3", "2x3x4", "-1x2", "2.0x3", "2x3;", "٢x٣", "2\n3"])
+def test_what_is_not_a_grid_is_told_how_to_write_one(text):
+    with pytest.raises(ValueError, match=r"is not a crop grid: write ROWSxCOLUMNS, for example 2x3$"):
+        CropGrid.parse(text)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (2, -1), (2.0, 3), (True, 2)])
+def test_a_grid_needs_whole_rows_and_columns(rows, columns):
+    with pytest.raises(ValueError, match=f"at least 1 row and 1 column, .* got {rows}x{columns}"):
+        CropGrid(rows, columns)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-5, 10)])
+def test_a_page_without_area_has_no_grid(width, height):
+    with pytest.raises(ValueError, match=f"positive size, got {width}x{height} pixels"):
+        CropGrid.for_image(width, height)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch": 0}, "batch must be a whole number of at least 1, got 0"),
+        ({"batch": True}, "batch must be a whole number of at least 1, got True"),
+        ({"new_tokens": 0}, "new_tokens must be a whole number of at least 1, got 0"),
+        ({"prompt_tokens": -1}, "prompt_tokens must be a whole number of at least 0, got -1"),
+        ({"prompt_tokens": 1.5}, "prompt_tokens must be a whole number of at least 0, got 1.5"),
+        ({"resolution": "huge"}, "unknown resolution 'huge': choose from gundam, tiny"),
+        ({"resolution": "tiny"}, "resolution 'tiny' has no crops: use grid 1x1, got 2x3"),
+    ],
+)
+def test_a_wrong_workload_says_what_it_got_and_what_it_needs(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Workload(CropGrid(2, 3), **wrong)
+
+
+def test_grids_and_workloads_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        CropGrid(2, 3).rows = 4
+    with pytest.raises(FrozenInstanceError):
+        Workload(CropGrid(2, 3)).batch = 2

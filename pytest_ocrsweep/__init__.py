@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from .cost import Cost, Ledger
-from .geometry import CropGrid, Workload
-from .stages import Model
+if TYPE_CHECKING:
+    from .cost import Cost, Ledger
+    from .geometry import CropGrid, Workload
+    from .stages import Model
 
 __all__ = ["Cost", "CropGrid", "Ledger", "Model", "Workload", "load_model"]
+
+_HOMES = {"Cost": "cost", "CropGrid": "geometry", "Ledger": "cost", "Model": "stages", "Workload": "geometry"}
 
 
 def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Model:
@@ -16,6 +21,14 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
-    from .config import compose  # Hydra is loaded by those who use a model, not by those who import us
+    from .config import compose
+    from .stages import Model
 
     return Model(compose([f"model={name}", *overrides]).model)
+
+
+def __getattr__(name: str) -> object:
+    """Public names load when first used: every pytest run in an environment imports this package, few use it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -109,9 +109,7 @@ class Poly:
         terms: dict[Monomial, int] = {}
         for left, c in self.terms.items():
             for right, d in other.terms.items():
-                monomial = (
-                    left + right if not left or not right else tuple(sorted(left + right, key=by_label))
-                )
+                monomial = left + right if not left or not right else tuple(sorted(left + right, key=by_label))
                 terms[monomial] = terms.get(monomial, 0) + c * d
         return Poly(terms)
 
@@ -128,10 +126,7 @@ class Poly:
         return hash(frozenset(self.terms.items()))
 
     def __repr__(self) -> str:
-        return (
-            " + ".join(f"{c}·{'·'.join(map(by_label, m))}" if m else str(c) for m, c in self.terms.items())
-            or "0"
-        )
+        return " + ".join(f"{c}·{'·'.join(map(by_label, m))}" if m else str(c) for m, c in self.terms.items()) or "0"
 
     def depends_on(self, symbol: Symbol) -> bool:
         """Whether its value may change with that symbol's."""

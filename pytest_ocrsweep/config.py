@@ -125,9 +125,7 @@ def _check_overrides(overrides: tuple[str, ...]) -> None:
     chosen: dict[str, str] = {}
     for text in overrides:
         if text.startswith(("+", "~")) or "@" in text.partition("=")[0]:
-            raise ConfigError(
-                f"{text!r}: options can be changed, not added, removed or moved; write KEY=VALUE"
-            )
+            raise ConfigError(f"{text!r}: options can be changed, not added, removed or moved; write KEY=VALUE")
         if "=" not in text:
             raise ConfigError(f"{text!r} is not KEY=VALUE, for example workload.batch=4")
         try:
@@ -161,9 +159,7 @@ def _no_option(key: str, options: Collection[str]) -> ConfigError:
     by_last_name = {option.rpartition(".")[2]: option for option in options}
     near = [option for option in options if option.startswith(f"{key}.")]  # a section needs one of its keys
     near = near or difflib.get_close_matches(key, options, 1)
-    near = near or [
-        by_last_name[n] for n in difflib.get_close_matches(key.rpartition(".")[2], by_last_name, 1)
-    ]
+    near = near or [by_last_name[n] for n in difflib.get_close_matches(key.rpartition(".")[2], by_last_name, 1)]
     sections = sorted({option.partition(".")[0] for option in options})
     hint = f"did you mean {near[0]!r}?" if near else f"options begin with {', '.join(sections)}"
     return ConfigError(f"no option {key!r}; {hint}")

@@ -70,9 +70,7 @@ class Program:
     it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
     """
 
-    def __init__(
-        self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool
-    ) -> None:
+    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
         sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.kernels = [k for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)]

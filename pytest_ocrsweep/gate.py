@@ -181,9 +181,7 @@ def judge(
         now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
         why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
         room = f"margin {limit * 100:.1f} %, rounds {len(kept)}"
-        return verdict(
-            Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}"
-        )
+        return verdict(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if change > limit * (1 - BAND) and not last:
         return verdict(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
     if change < -limit and q3 < min(p.q1_ns for p in baseline.processes):
@@ -234,9 +232,7 @@ _FACTS = (
     _Fact("kernels", "kernels", "{} -> {}", 0, "other kernels: look at library versions and backends"),
     # One boost step, 15 MHz, is 0.8 % of 1980 MHz.
     _Fact("sm_clock_mhz", "SM clock", "{} -> {} MHz", 0.01, "look at the machine first"),
-    _Fact(
-        "peak_bytes", "peak memory", "{:,} -> {:,} bytes", 0.001, "look for a new copy or temporary tensor"
-    ),
+    _Fact("peak_bytes", "peak memory", "{:,} -> {:,} bytes", 0.001, "look for a new copy or temporary tensor"),
 )
 
 
@@ -261,7 +257,5 @@ def attribute(then: Observed, now: Observed) -> str:
     else:
         work = ["same work"] if {"FLOPs", "kernels"} <= set(same) else []
         clock = ["same clock"] if "SM clock" in same else []
-        look = (
-            f"{', '.join([*work, *clock, 'slower'])}: look at drivers, libraries or the code between kernels"
-        )
+        look = f"{', '.join([*work, *clock, 'slower'])}: look at drivers, libraries or the code between kernels"
     return f"{', '.join(told)}: {look}" if told else look

@@ -150,9 +150,7 @@ def convolution(
     )
 
 
-def matmul(
-    path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0
-) -> Kernel:
+def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
     """[batch, m, k] @ [batch, k, n]."""
     return kernel(
         path,
@@ -202,9 +200,7 @@ def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel
     )
 
 
-def cast(
-    path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0
-) -> Kernel:
+def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
     """A copy of [elements] from `source` bytes each to `target`; of activations, or of parameters."""
     size = elements * source
     if weights:
@@ -214,9 +210,7 @@ def cast(
 
 def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
     """A copy of [elements] into a tensor of as many, or of `into`, elements."""
-    return kernel(
-        path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees
-    )
+    return kernel(path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees)
 
 
 def fused_attention(

@@ -16,9 +16,7 @@ ATTENTION = ("eager", "flash")
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
 IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
-MANY_PAGES = symbol(
-    "many_pages"
-)  # 1 where the batch holds more than one page, else 0: some layouts need a copy then
+MANY_PAGES = symbol("many_pages")  # 1 where the batch holds more than one page, else 0: some layouts need a copy then
 MANY_COLUMNS = symbol("many_columns")  # 1 where crops stand side by side, else 0
 
 
@@ -71,9 +69,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -
     yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
     yield from under(
         "decoder",
-        decoder.layers(
-            model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, model.decoder.prefill_experts
-        ),
+        decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, model.decoder.prefill_experts),
     )
     yield from decoder.head(model.decoder, tokens)
 
@@ -83,9 +79,7 @@ def decode_step(model: Architecture, resolution: str, crops: bool, attention: st
     yield from decoder.embed(model.decoder, BATCH)
     yield from under(
         "decoder",
-        decoder.layers(
-            model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, model.decoder.decode_experts
-        ),
+        decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, model.decoder.decode_experts),
     )
     yield from decoder.head(model.decoder, BATCH)
 
@@ -117,9 +111,7 @@ class Model:
     """An analytic model: one instance prices every workload. Stages are laid out once, at first use."""
 
     architecture: Architecture
-    _programs: dict[tuple[str, str, bool, str], Program] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -69,9 +69,7 @@ def _merged(found: Iterable[Point]) -> list[Point]:
     for point in found:
         first = merged.get(point.grid, point)
         labels = dict.fromkeys(label for label in (first.label, point.label) if label)
-        merged[point.grid] = Point(
-            point.grid, ", ".join(labels) or None, first.analytic_only and point.analytic_only
-        )
+        merged[point.grid] = Point(point.grid, ", ".join(labels) or None, first.analytic_only and point.analytic_only)
     return list(merged.values())
 
 

@@ -129,9 +129,7 @@ def test_a_page_gets_crops_exactly_when_the_vendor_cuts_it(got_ocr2):
     count = "get_number_of_image_patches"
     scope = {"get_optimal_tiled_canvas": got_ocr2.get_optimal_tiled_canvas}
     exec(vendor_source("unlimited_ocr", "image_processing_unlimited_ocr", count), scope)
-    processor = SimpleNamespace(
-        min_patches=CROPS[0], max_patches=CROPS[1], tile_size=CROP, crop_to_patches=True
-    )
+    processor = SimpleNamespace(min_patches=CROPS[0], max_patches=CROPS[1], tile_size=CROP, crop_to_patches=True)
     sides = [1, 2, 100, 320, 639, 640, 641, 642, 1280]
     for width in sides:
         for height in sides:

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.usefixtures("vendor")
 
 EXPERTS = ("grouped_mm", "batched_mm")
 GRIDS = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
-MODES = [Workload(CropGrid(2, 3) if mode.crop_side else CropGrid(1, 1), resolution=name) for name, mode in RESOLUTIONS.items()]
+MODES = [
+    Workload(CropGrid(2, 3) if mode.crop_side else CropGrid(1, 1), resolution=name)
+    for name, mode in RESOLUTIONS.items()
+]
 WORKLOADS = {f"{work.resolution}-{work.grid}": work for work in [*map(Workload, GRIDS), *MODES]}
 
 
@@ -42,7 +45,9 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
     seen = set()
     for layer in witness.layers(model, attention, experts):
         ours, theirs = witness.ours(layer.kernels), witness.vendors(layer.call, model.decoder.experts_per_token)
-        assert dict(zip(witness.NUMBERS, ours, strict=True)) == dict(zip(witness.NUMBERS, theirs, strict=True)), layer.name
+        assert dict(zip(witness.NUMBERS, ours, strict=True)) == dict(zip(witness.NUMBERS, theirs, strict=True)), (
+            layer.name
+        )
         seen.add(type(layer.module).__name__)
     assert len(seen) >= 20, sorted(seen)
 
@@ -72,7 +77,9 @@ def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batc
 
 @pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("name", ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"])
+@pytest.mark.parametrize(
+    "name", ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"]
+)
 def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name, batch, attention):
     from pytest_ocrsweep.vendor import witness
 

@@ -55,9 +55,7 @@ def python(code: str, cwd: Path) -> str:
 def test_the_defaults_are_the_documented_ones() -> None:
     default = compose()
     assert default.model == DEEPSEEK_OCR
-    assert default.workload == WorkloadSettings(
-        prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam"
-    )
+    assert default.workload == WorkloadSettings(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam")
     assert default.grids == "vendor"
     assert default.vendor == VendorSettings(device="cuda", seed=0)
     assert default.workload.on(CropGrid(2, 3)) == Workload(CropGrid(2, 3))
@@ -162,8 +160,7 @@ COMPLAINTS = {
     "model@a=b": "'model@a=b': options can be changed, not added, removed or moved; write KEY=VALUE",
     "grids=[1": "'grids=[1' cannot be read (no viable alternative at input '[1'); quote the value?",
     "grids=1x2,2x3": "grids takes one value: quote it if it has commas, got 'grids=1x2,2x3'",
-    "grids=${oc.env:HOME}": "grids takes the value itself, not an interpolation or a blank: "
-    "got 'grids=${oc.env:HOME}'",
+    "grids=${oc.env:HOME}": "grids takes the value itself, not an interpolation or a blank: got 'grids=${oc.env:HOME}'",
     "grids=???": "grids takes the value itself, not an interpolation or a blank: got 'grids=???'",
     "workload.batch=four": "workload.batch must be a whole number of at least 1, got 'four'",
     "workload.batch=0": "workload.batch must be a whole number of at least 1, got 0",
@@ -174,8 +171,7 @@ COMPLAINTS = {
     "model.decoder.heads=0": "model.decoder.heads must be a whole number of at least 1, got 0",
     "grids=3": "grids must be text (quote what reads as a number), got 3",
     "device.bandwidth_bytes_per_s=inf": "device.bandwidth_bytes_per_s must be a positive number, got inf",
-    "model.sam.global_layers=[a]": "model.sam.global_layers must be a list of whole numbers of at least 0, "
-    "got ['a']",
+    "model.sam.global_layers=[a]": "model.sam.global_layers must be a list of whole numbers of at least 0, got ['a']",
     "workload.resolution=huge": "workload.resolution must be one of gundam, tiny, small, base, large, "
     "gundam-m: got 'huge'",
     "model.dtype=bf61": "model.dtype must be one of bf16, fp16: got 'bf61'; did you mean 'bf16'?",
@@ -191,12 +187,10 @@ COMPLAINTS = {
     "model.decoder.kv_heads=3": "model.decoder.heads 10 is not divisible by model.decoder.kv_heads 3",
     "model.decoder.width=1270": "model.decoder.width 1270 / model.decoder.heads 10 is odd: rotary embedding "
     "turns pairs",
-    "model.decoder.experts_per_token=65": "model.decoder.experts_per_token 65 is more than "
-    "model.decoder.experts 64",
+    "model.decoder.experts_per_token=65": "model.decoder.experts_per_token 65 is more than model.decoder.experts 64",
     "model.decoder.dense_layers=13": "model.decoder.dense_layers 13 is more than model.decoder.layers 12",
     "model.sam.global_layers=[12]": "model.sam.global_layers must be distinct layers from 0 to 11, got [12]",
-    "model.sam.global_layers=[2,2]": "model.sam.global_layers must be distinct layers from 0 to 11, "
-    "got [2, 2]",
+    "model.sam.global_layers=[2,2]": "model.sam.global_layers must be distinct layers from 0 to 11, got [2, 2]",
     "model.sam.patch=32": "model.sam.patch must be 16, as image tokens are counted, got 32",
     "model.sam.downsample_widths=[]": "model.sam.downsample_widths must be two widths, got []",
     "model.clip.width=512": "model.clip.width 512 must equal the last of model.sam.downsample_widths "

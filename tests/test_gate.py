@@ -92,9 +92,7 @@ def test_overlapping_quartiles_left_at_the_end_pass_and_say_so():
     assert judge(STEADY, [ragged]).outcome is Outcome.AMBIGUOUS
     verdict = judge(STEADY, [ragged] * ROUNDS)
     assert verdict.outcome is Outcome.PASS
-    assert verdict.message == (
-        "time +1.3 %, margin 1.1 %: quartiles still overlap the baseline's: not proven slower"
-    )
+    assert verdict.message == ("time +1.3 %, margin 1.1 %: quartiles still overlap the baseline's: not proven slower")
 
 
 def test_overlapping_quartiles_excuse_no_slowdown_beyond_the_band():
@@ -106,10 +104,7 @@ def test_overlapping_quartiles_excuse_no_slowdown_beyond_the_band():
 def test_faster_is_a_notice_with_the_command_that_accepts_it():
     verdict = judge(STEADY, [replays(9.5 * MS)])
     assert verdict.outcome is Outcome.IMPROVED
-    assert (
-        verdict.message
-        == "time -5.0 %, margin 1.1 %: faster than its baseline: accept with --ocrsweep-update"
-    )
+    assert verdict.message == "time -5.0 %, margin 1.1 %: faster than its baseline: accept with --ocrsweep-update"
 
 
 def test_a_missing_baseline_is_its_own_outcome():
@@ -145,9 +140,7 @@ def test_marked_rounds_are_kept_but_not_judged():
 
 
 def test_a_baseline_without_processes_is_refused_in_one_line():
-    with pytest.raises(
-        ValueError, match=r"^Baseline: no process recorded: record at least one with --ocrsweep"
-    ):
+    with pytest.raises(ValueError, match=r"^Baseline: no process recorded: record at least one with --ocrsweep"):
         Baseline(())
 
 
@@ -253,8 +246,7 @@ BEFORE = Observed(time_ns=100.0, tensor_flops=10**9, kernels=773, peak_bytes=837
         ),
         (
             {"tensor_flops": None, "kernels": None, "peak_bytes": None, "sm_clock_mhz": 2100},
-            "time +7.1 %, SM clock 1980 -> 2100 MHz: "
-            "slower: look at drivers, libraries or the code between kernels",
+            "time +7.1 %, SM clock 1980 -> 2100 MHz: slower: look at drivers, libraries or the code between kernels",
         ),
         (
             {"tensor_flops": None, "kernels": None, "peak_bytes": None, "sm_clock_mhz": None},
@@ -269,9 +261,7 @@ def test_attribution(changed: dict[str, int | None], told: str):
 
 
 def test_one_boost_step_is_the_same_clock():
-    assert attribute(Observed(sm_clock_mhz=1980), Observed(sm_clock_mhz=1965)).startswith(
-        "SM clock unchanged"
-    )
+    assert attribute(Observed(sm_clock_mhz=1980), Observed(sm_clock_mhz=1965)).startswith("SM clock unchanged")
 
 
 def test_nothing_known_is_said_and_not_invented():
@@ -290,9 +280,7 @@ def of(medians_ns: Iterable[int]) -> Baseline:
 
 
 @given(medians, st.lists(st.tuples(st.integers(9 * MS, 13 * MS), st.integers(0, MS)), min_size=5), counts)
-def test_slower_samples_never_turn_a_failure_green(
-    recorded_ns: list[int], pairs: list[tuple[int, int]], count: int
-):
+def test_slower_samples_never_turn_a_failure_green(recorded_ns: list[int], pairs: list[tuple[int, int]], count: int):
     before = judge(of(recorded_ns), [Samples(tuple(ns for ns, _ in pairs))] * count)
     after = judge(of(recorded_ns), [Samples(tuple(ns + more for ns, more in pairs))] * count)
     if before.outcome is Outcome.FAIL:

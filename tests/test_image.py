@@ -143,9 +143,7 @@ def test_orientation_in_the_text_of_a_png_counts(page):
 def test_orientation_behind_an_odd_chunk_of_a_webp_counts(page):
     canvas = b"\x08" + bytes(3) + (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
     chunks = ((b"VP8X", canvas), (b"ICCP", b"odd"), (b"EXIF", exif_bytes(6)))
-    body = b"".join(
-        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
-    )
+    body = b"".join(name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks)
     content = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
     assert page_size(page(content)) == PageSize(HEIGHT, WIDTH)
 

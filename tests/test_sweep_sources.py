@@ -186,7 +186,5 @@ def test_every_named_set_names_each_grid_once():
 
 
 def test_yaml_is_loaded_only_for_a_file():
-    code = (
-        "import sys; from pytest_ocrsweep.sweep import points; points('1x2'); sys.exit('yaml' in sys.modules)"
-    )
+    code = "import sys; from pytest_ocrsweep.sweep import points; points('1x2'); sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

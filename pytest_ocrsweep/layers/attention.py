@@ -18,9 +18,7 @@ from ..ops import (
 )
 
 
-def eager(
-    batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q_copy: Size, kv_copy: Size
-) -> Kernels:
+def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q_copy: Size, kv_copy: Size) -> Kernels:
     """Scores, scale, mask, softmax in float32, values; leaves the probabilities allocated, and the output.
 
     `mask` is the mask's elements, 0 for none. `q_copy` and `kv_copy` are 1 where the layout makes the vendor's

@@ -55,9 +55,7 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
             writes=tokens * clip.width * HALF,
             frees=patches * patches * clip.width * HALF,
         )
-    yield elementwise(
-        "add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF)
-    )
+    yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
 
 
 def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:

@@ -60,9 +60,7 @@ def layers(
     sparse = mixture(decoder, batch * q, experts)
     yield from repeated([*layer(batch * q, decoder.width, attn, dense), *kept], decoder.dense_layers)
     yield held(x)  # the embedded tokens: a caller keeps them to the end
-    yield from repeated(
-        [*layer(batch * q, decoder.width, attn, sparse), *kept], decoder.layers - decoder.dense_layers
-    )
+    yield from repeated([*layer(batch * q, decoder.width, attn, sparse), *kept], decoder.layers - decoder.dense_layers)
     yield from under("final_norm", rms_norm(batch * q, decoder.width))
     yield released(x)
 
@@ -117,9 +115,7 @@ def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
     yield elementwise("add", "add", vectors * dim, also=x, frees=(x, x))
 
 
-def self_attention(
-    decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str
-) -> Kernels:
+def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str) -> Kernels:
     """Projections, rotary positions, the cache (each step writes keys and values anew, with the token joined on)."""
     rows, dim = batch * q, decoder.width // decoder.heads
     queries, keys = rows * decoder.width * HALF, rows * decoder.kv_heads * dim * HALF

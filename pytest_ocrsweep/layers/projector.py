@@ -55,9 +55,6 @@ def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kerne
     image = batch * image_tokens * width
     yield copy("concatenate", image)
     yield kernel("find", reads=found * INDEX, writes=found)
-    yield kernel("count", reads=found, writes=INDEX)
-    yield kernel("count_elements", reads=INDEX, writes=INDEX)
-    yield kernel("check", reads=INDEX, writes=1, frees=(INDEX, INDEX, 1))
     yield kernel(
         "scatter",
         reads=prompt + found + image * HALF,

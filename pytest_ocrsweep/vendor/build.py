@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers.initialization import no_init_weights
 from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
@@ -61,22 +62,44 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
     )
 
 
-def build(model: Architecture, attention: str, experts: str, device: str) -> Any:
-    """The vendor's model on `device`, in the model's dtype, with its own random weights (none on "meta")."""
-    with torch.device(device):
+def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> Any:
+    """The vendor's model on `device`, made there in the model's dtype with seeded random weights."""
+    with torch.device(device), no_init_weights():
         built = UnlimitedOcrForConditionalGeneration._from_config(
             config(model),
             dtype=DTYPES[model.dtype],
             attn_implementation=IMPLEMENTATIONS[attention],
             experts_implementation=experts,
         )
+    if device != "meta":
+        randomise(built, seed)
+    return ready(built)
+
+
+def ready(built: Any) -> Any:
+    """For inference, without the check that tokens match features: its message reads a tensor back to the host."""
+
+    def image_places(
+        input_ids: torch.Tensor, inputs_embeds: torch.Tensor, image_features: torch.Tensor
+    ) -> torch.Tensor:
+        return (input_ids == built.config.image_token_id).unsqueeze(-1)
+
+    built.model.get_placeholder_mask = image_places
     return built.eval().requires_grad_(False)
 
 
-def use(built: Any, attention: str, experts: str) -> None:
-    """Switches a built model's decoder and CLIP to another attention or experts implementation.
+def randomise(built: Any, seed: int) -> None:
+    """Norms' weights are 1, all else is normal: the vendor's own start holds zeros, which a GPU runs faster."""
+    generator = torch.Generator(next(built.parameters()).device).manual_seed(seed)
+    for name, parameter in built.named_parameters():
+        if "norm" in name and name.endswith("weight"):
+            torch.nn.init.ones_(parameter)
+        else:
+            torch.nn.init.normal_(parameter, std=0.02, generator=generator)
 
-    SAM picks its attention class when it is built, so SAM's stays.
-    """
-    built.set_attn_implementation(IMPLEMENTATIONS[attention])
-    built.set_experts_implementation(experts)
+
+def use(built: Any, experts: str) -> Any:
+    """The built model with its routed experts run the other way."""
+    if built.config.text_config._experts_implementation != experts:
+        built.set_experts_implementation(experts)
+    return built

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,19 +57,16 @@ def vision(model: Any, page: Pages) -> Any:
     return model.model.get_image_features(**page.arguments)
 
 
-def prefill(
-    model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
-) -> Any:
+def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
     """The whole model over the prompt; its output holds the logits and the cache."""
-    with unchecked():
-        return model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=masks(mask),
-            past_key_values=cache(model),
-            use_cache=True,
-            **page.arguments,
-        )
+    return model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=masks(mask),
+        past_key_values=cache(model),
+        use_cache=True,
+        **page.arguments,
+    )
 
 
 def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
@@ -124,16 +119,8 @@ def filled_cache(model: Any, batch: int, keys: int) -> DynamicCache:
     return filled
 
 
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Turns off transformers' check that image tokens match features: it reads a tensor back to the host."""
-    name = "TRANSFORMERS_DISABLE_TORCH_CHECK"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def renewed(past: DynamicCache) -> DynamicCache:
+    """A cache that starts from the same tensors, so that a step can be run from it again."""
+    fresh = copy.copy(past)
+    fresh.layers = [copy.copy(layer) for layer in past.layers]
+    return fresh

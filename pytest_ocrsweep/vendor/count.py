@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
 
 from ..algebra import distinct_experts
 from ..ops import ALLOCATION, VECTOR_FLOPS
@@ -93,11 +93,19 @@ def grouped_mm_flops(a: Any, b: Any, *_: Any, out_shape: Any = None, **__: Any) 
     return 2 * rows * k * n
 
 
-FORMULAS: dict[Any, Callable[..., int]] = {aten._grouped_mm: grouped_mm_flops}
+def cpu_attention_flops(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """The fused attention of a CPU, for which torch has the formula but no entry."""
+    return int(sdpa_flop_count(q, k, v))
+
+
+FORMULAS: dict[Any, Callable[..., int]] = {
+    aten._grouped_mm: grouped_mm_flops,
+    aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention_flops,
+}
 
 
 class _Refuse(TorchDispatchMode):
-    """Raises `Uncounted` for an operation that has neither a FLOP formula nor a rule that says it multiplies nothing."""
+    """Raises `Uncounted` for an operation without a FLOP formula and without a rule that it has no products."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
@@ -218,9 +226,9 @@ _library = torch.library.Library("ocrsweep", "DEF")
 _library.define("fused_attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool masked) -> Tensor")
 _library.impl(
     "fused_attention",
-    lambda q, k, v, bias, masked: torch.empty_like(
-        q.transpose(1, 2), memory_format=torch.contiguous_format
-    ).transpose(1, 2),
+    lambda q, k, v, bias, masked: torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(
+        1, 2
+    ),
     "Meta",
 )
 FUSED = torch.ops.ocrsweep.fused_attention
@@ -239,9 +247,7 @@ class _Fuse(TorchFunctionMode):
         if func is not torch.nn.functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         (q, k, v), bias = args, (kwargs or {}).get("attn_mask")
-        if (
-            bias is not None and bias.shape[-1] % 8
-        ):  # PyTorch's own preparation for the kernel that takes a bias
+        if bias is not None and bias.shape[-1] % 8:  # PyTorch's own preparation for the kernel that takes a bias
             bias = torch.nn.functional.pad(bias, (0, 8 - bias.shape[-1] % 8))[..., : bias.shape[-1]]
         masked = bool((kwargs or {}).get("is_causal")) or q.shape[-2] == 1
         return FUSED(q, k, v, bias, masked)
@@ -272,7 +278,5 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
 
 def _bytes(tensor: torch.Tensor) -> int:
     """Bytes of the tensor's elements, an element that is broadcast once."""
-    distinct = prod(
-        size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size < 2
-    )
+    distinct = prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or size < 2)
     return distinct * tensor.element_size() if tensor.numel() else 0

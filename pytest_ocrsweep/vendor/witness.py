@@ -1,4 +1,4 @@
-"""Our numbers beside the vendor's own, layer by layer and stage by stage: `python -m pytest_ocrsweep.vendor.witness`."""
+"""Our numbers beside the vendor's own, layer by layer and stage by stage; run as a module, it prints the tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..architecture import Architecture
 from ..geometry import CropGrid, Workload
 from ..layers import clip, decoder, projector, sam
 from ..ops import Kernel
-from ..stages import ATTENTION, Model
+from ..stages import ATTENTION, STAGES, Model
 from . import build, calls, count
 
 IMPLEMENTATIONS = ("grouped_mm", "batched_mm")
@@ -58,7 +58,9 @@ def layers(model: Architecture, attention: str, experts: str) -> Iterator[Layer]
     yield from _decoder_layers(model, built, attention, experts)
 
 
-def _vision_layers(model: Architecture, built: Any, attention: str, images: int = 2, side: int = 640) -> Iterator[Layer]:
+def _vision_layers(
+    model: Architecture, built: Any, attention: str, images: int = 2, side: int = 640
+) -> Iterator[Layer]:
     s, c, tower = model.sam, model.clip, built.model.vision_tower
     encoder, clip_encoder = tower.sam_encoder, tower.vision_encoder
     grid, patches = side // s.patch, side // s.patch // 4
@@ -182,7 +184,7 @@ class StageCall:
     step: int = 1
 
     def run(self) -> tuple[int, ...]:
-        """FLOPs, vector FLOPs, bytes read, bytes written, and peak bytes above the start, the cache's growth included."""
+        """FLOPs, vector FLOPs, bytes read and written, and peak bytes above the start, the cache's growth included."""
         self._built()
         with count.traffic(self.model.decoder.experts_per_token, counting=False) as counter:
             call = self._call()
@@ -245,10 +247,12 @@ def main() -> None:
 
     architecture = compose(()).model
     print("# Ours and the vendor's, counted apart\n")
-    print(f"Made by `python -m pytest_ocrsweep.vendor.witness`. Model `{architecture.name}`; difference = ours − vendor.")
+    print(
+        f"Made by `python -m pytest_ocrsweep.vendor.witness`. Model `{architecture.name}`; difference = ours − vendor."
+    )
     print("\n## Layer types, by themselves\n")
-    print("| vendor module | attention | tensor FLOPs | vendor's | difference | vector FLOPs, bytes read, written: difference |")
-    print("|---|---|--:|--:|--:|---|")
+    print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")
+    print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
     for attention in ATTENTION:
         for experts in IMPLEMENTATIONS:
             for layer in layers(architecture, attention, experts):
@@ -262,11 +266,11 @@ def main() -> None:
     model = Model(architecture)
     for grid in WITNESSED:
         for attention in ATTENTION:
-            for stage in ("vision", "prefill", "decode"):
+            for stage in STAGES:
                 work = Workload(grid)
-                flops = model.ledger(stage, work, attention).total().tensor_flops
-                theirs = stage_flops(architecture, stage, work, attention)
-                print(f"| {stage} | {grid} | {attention} | {flops:,} | {theirs:,} | {flops - theirs} |", flush=True)
+                total = model.ledger(stage, work, attention).total().tensor_flops
+                counted = stage_flops(architecture, stage, work, attention)
+                print(f"| {stage} | {grid} | {attention} | {total:,} | {counted:,} | {total - counted} |", flush=True)
 
 
 def stage_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str = "") -> int:

@@ -1,0 +1,203 @@
+"""The pytest plugin: options, fixtures and hooks; all it needs beyond pytest is loaded when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import options
+
+if TYPE_CHECKING:
+    from .geometry import CropGrid
+    from .report.sweep_json import Row
+    from .results import Results
+    from .session import Sweep
+    from .stages import Model
+
+SWEEP = pytest.StashKey["Sweep"]()
+RESULTS = pytest.StashKey["Results"]()
+ROWS = pytest.StashKey["list[Row]"]()
+PROBLEM = pytest.StashKey[str]()  # found while tests were generated
+FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
+    options.check(config)
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist: its controller does the rest
+    config.pluginmanager.register(Controller(config), "ocrsweep-controller")
+    if options.about_points(config) and (problem := _sweep(config).problem(with_baselines=False)):
+        raise pytest.UsageError(problem)
+
+
+def _sweep(config: pytest.Config) -> Sweep:
+    """This process's sweep; nothing of it is composed before it is used."""
+    if SWEEP not in config.stash:
+        from .session import Sweep
+
+        config.stash[SWEEP] = Sweep(options.read(config))
+    return config.stash[SWEEP]
+
+
+def _results(config: pytest.Config) -> Results:
+    if RESULTS not in config.stash:
+        from .results import Results
+
+        config.stash[RESULTS] = Results(_sweep(config))
+    return config.stash[RESULTS]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
+    if "ocrsweep" not in metafunc.fixturenames:
+        return
+    from .session import SweepError
+    from .stages import ATTENTION
+
+    own: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        own.update(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
+    wanted = [name for name in ("grid", "attention") if name in metafunc.fixturenames and name not in own]
+    for name in wanted:
+        values: Iterable[object] = ATTENTION
+        if name == "grid":
+            try:
+                values = _sweep(metafunc.config).points
+            except SweepError as error:  # pytest would make a failed collection of it; said when it is over
+                metafunc.config.stash[PROBLEM] = str(error)
+                values = ()
+        metafunc.parametrize(name, values, ids=str)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if _uses(item, "ocrsweep"):
+        item.add_marker("ocrsweep")
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    if items:
+        items[0].config.stash[FILTERED] = True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Settings and baselines must be sound by now: from here on pytest takes an error for a test's."""
+    config = session.config
+    checks = any(_uses(item, "ocrsweep") for item in session.items)
+    problem = config.stash.get(PROBLEM, None)
+    if problem is None and (checks or any(_uses(item, "ocrsweep_model") for item in session.items)):
+        problem = _sweep(config).problem(with_baselines=checks)
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["ocrsweep_filtered"] = config.stash.get(FILTERED, False)
+        output["ocrsweep_problem"] = problem
+    if problem is not None:
+        raise pytest.UsageError(problem)
+
+
+@pytest.fixture(scope="session")
+def ocrsweep_model(request: pytest.FixtureRequest) -> Model:
+    """The analytic model, as --ocrsweep-set has it: `ocrsweep_model.ledger(stage, workload, attention)`."""
+    return _sweep(request.config).model
+
+
+@pytest.fixture
+def ocrsweep(request: pytest.FixtureRequest) -> Checker:
+    """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
+    return Checker(request.node, _sweep(request.config))
+
+
+class Checker:
+    """What the `ocrsweep` fixture gives to one test."""
+
+    def __init__(self, item: pytest.Item, sweep: Sweep) -> None:
+        self._item = item
+        self._sweep = sweep
+
+    def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
+        """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
+        __tracebackhide__ = True
+        judgement = self._sweep.judge(stage, grid, attention, self._item.path)
+        self._item.stash.setdefault(ROWS, []).append(judgement.row)
+        if judgement.failure is not None:
+            pytest.fail(judgement.failure)
+        if judgement.skip is not None:
+            pytest.skip(judgement.skip)
+        return judgement.row
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Rows travel on the report: it reaches the controller even from a worker that dies later."""
+    report = yield
+    if report.when != "teardown" and _uses(item, "ocrsweep"):
+        report.ocrsweep = item.stash.get(ROWS, [])  # type: ignore[attr-defined]  # pytest sends such extras on
+    return report
+
+
+class Controller:
+    """The process that sees every report: the only one, or the one that drives pytest-xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        rows: list[Row] | None = getattr(report, "ocrsweep", None)
+        if rows:
+            _results(self._config).take(rows, report.failed)
+        elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
+            self._config.stash[FILTERED] = True  # its point is not known
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._config.stash[FILTERED] = True  # its tests are not known
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker ended: what it knows beside its reports."""
+        output = getattr(node, "workeroutput", {})
+        if output.get("ocrsweep_problem"):
+            raise pytest.UsageError(output["ocrsweep_problem"])
+        if output.get("ocrsweep_filtered"):
+            self._config.stash[FILTERED] = True
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        config = self._config
+        if exitstatus == pytest.ExitCode.USAGE_ERROR or config.option.collectonly:
+            return
+        if RESULTS not in config.stash and not config.option.ocrsweep_report:
+            return
+        results = _results(config)
+        results.filtered = (
+            config.stash.get(FILTERED, False)
+            or config.getoption("lf", False)  # it also passes over whole files, which deselects nothing
+            or any("::" in argument for argument in config.args)
+            or bool(session.shouldfail or session.shouldstop)
+            or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        )
+        results.finish(config.rootpath)
+        if results.problem is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        results = self._config.stash.get(RESULTS, None)
+        lines = results.summary() if results else []
+        if lines:
+            terminalreporter.section("ocrsweep")
+            for line in lines:
+                terminalreporter.write_line(line)
+        if results and results.problem:
+            terminalreporter.write_line(f"ERROR: {results.problem}", red=True)
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())

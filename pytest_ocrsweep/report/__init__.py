@@ -1,0 +1,1 @@
+"""Rows -> what people and programs read; nothing here computes a cost."""

@@ -1,0 +1,126 @@
+"""What a whole run found, gathered in one process, which alone writes files and sums up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import atomic, baselines
+from .baselines import BaselineError, Key, Points, Recorded
+from .geometry import CropGrid
+from .metrics import counted
+from .report import sweep_json, terminal
+from .report.sweep_json import Row
+from .session import Sweep, SweepError, describe
+
+FEW = 8  # grids that a sentence names
+
+
+@dataclass
+class Results:
+    """Rows by stage, grid and attention, wherever their tests ran."""
+
+    sweep: Sweep
+    rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    filtered: bool = False  # tests were left out, or did not come to a row: no telling what is unused
+    unused: dict[str, set[Key]] = field(default_factory=dict)
+    recorded: list[Recorded] = field(default_factory=list)
+    problem: str | None = None  # what could not be written
+
+    def take(self, rows: list[Row], failed: bool) -> None:
+        """Keep what one test found; a test that failed did so on its last point."""
+        if failed:
+            rows = [*rows[:-1], {**rows[-1], "verdict": "FAIL"}]
+        for row in rows:
+            self.rows[row["stage"], row["grid"], row["attention"]] = row
+
+    def finish(self, rootdir: Path) -> None:
+        """Write what the options ask for; what cannot be written is a `problem`, after all else was done."""
+        options = self.sweep.options
+        try:
+            if not (self.filtered or options.grids):
+                for stage, points in self._points(self.rows.values()).items():
+                    if unused := self.sweep.of_workload(stage) - points.keys():
+                        self.unused[stage] = unused
+            if options.update:
+                good = [row for row in self.rows.values() if row["verdict"] != "FAIL"]
+                for stage, points in self._points(good).items():
+                    file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
+                    name = self.sweep.model.name
+                    self.recorded.append(baselines.record(file, name, stage, points, unused))
+            if options.report:
+                text = json.dumps(self._document(rootdir), indent=1)
+                atomic.write(options.report / "sweep.json", text + "\n")
+        except (SweepError, BaselineError, OSError) as error:
+            self.problem = str(error)
+
+    def _points(self, rows: Iterable[Row]) -> dict[str, Points]:
+        """Rows as baselines hold them, by stage."""
+        found: dict[str, Points] = defaultdict(dict)
+        for row in sorted(rows, key=sweep_json.order):
+            work = self.sweep.settings.workload.on(CropGrid.parse(row["grid"]))
+            found[row["stage"]][Key(work, row["attention"])] = counted(row)
+        return found
+
+    def _document(self, rootdir: Path) -> dict[str, object]:
+        settings = self.sweep.settings
+        environment = sweep_json.environment(settings.model, _revision(rootdir))
+        return sweep_json.document(settings.model.name, asdict(settings.workload), environment, self.rows.values())
+
+    def summary(self) -> list[str]:
+        """The table, and each thing to know said once."""
+        if not self.rows:
+            return []
+        labels = {str(grid): point.label for grid, point in self.sweep.points.items() if point.label}
+        work = describe(self.sweep.settings.workload.on(CropGrid(1, 1)))
+        lines = [
+            f"{self.sweep.model.name}, {work}",
+            *terminal.table(list(self.rows.values()), labels),
+            *(f"{name} is cut into {grid}" for name, grid in self.sweep.pages),
+            *self._about_baselines(work),
+        ]
+        if self.sweep.unmeasured:
+            lines.append(f"nothing was measured: {self.sweep.unmeasured}")
+        return lines
+
+    def _about_baselines(self, work: str) -> list[str]:
+        shown = self.sweep.options.shown
+        lines = [
+            f"{shown(done.path)}: {done.added} points added, {done.changed} changed, {done.same} as before, "
+            f"{done.removed} unused removed"
+            for done in self.recorded
+        ]
+        accept = self.sweep.options.accepting_all
+        missing = [row for row in self.rows.values() if row["verdict"] == "NO BASELINE"]
+        if missing:
+            known = any(self.sweep.known[row["stage"]] for row in missing)
+            grids = f"{_some({CropGrid.parse(row['grid']) for row in missing})} of " if known else ""
+            lines.append(
+                f"no baseline is recorded for {grids}workload {work}: "
+                f"{len(missing)} points were counted, not judged; to record them: {accept}"
+            )
+        for stage, keys in self.unused.items():
+            lines.append(
+                f"unused: {shown(self.sweep.file_of(stage))} records {len(keys)} points that no test used "
+                f"({_some({key.work.grid for key in keys})}); to remove them: {accept}"
+            )
+        return lines
+
+
+def _some(grids: set[CropGrid]) -> str:
+    names = [str(grid) for grid in sorted(grids)]
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{'grid' if len(names) == 1 else 'grids'} {', '.join(names[:FEW])}{more}"
+
+
+def _revision(rootdir: Path) -> str | None:
+    """The project's git commit; None without git or a commit."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=rootdir, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

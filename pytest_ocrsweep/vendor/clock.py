@@ -1,0 +1,150 @@
+"""Clocks: how long a call takes on its device, and how long its caller waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+
+Call = Callable[[], Any]
+
+
+class Clock(Protocol):
+    """Times one region; `name` says how, and `kernels` how many the region launches where that is known."""
+
+    name: str
+    kernels: int | None
+
+    def batch(self, times: int) -> list[int]:
+        """Whole ns of each of `times` runs."""
+        ...
+
+
+class GraphClock:
+    """Replays of a CUDA graph of the call: the device's own time, without the host's launches."""
+
+    name = "cuda-graph"
+
+    def __init__(self, call: Call, delay: Call | None = None) -> None:
+        """Captures `call`, which must have run before; `delay` is captured behind it."""
+        torch.cuda.synchronize()
+        self._graph = torch.cuda.CUDAGraph(keep_graph=True)
+        with torch.cuda.graph(self._graph):
+            self._kept = call()  # its tensors live in the graph's memory
+            if delay is not None:
+                delay()
+        self.kernels = _graph_kernels(self._graph)
+        self._graph.instantiate()
+
+    def batch(self, times: int) -> list[int]:
+        """Each replay between two events on its stream; one synchronise at the end."""
+        events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(times)]
+        for start, end in events:
+            start.record()
+            self._graph.replay()
+            end.record()
+        torch.cuda.synchronize()
+        return [round(start.elapsed_time(end) * 1e6) for start, end in events]
+
+
+def _graph_kernels(graph: torch.cuda.CUDAGraph) -> int | None:
+    """Kernel, copy and fill nodes of a captured graph; None without CUDA's Python bindings."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError:
+        return None
+    handle = runtime.cudaGraph_t(init_value=graph.raw_cuda_graph())
+    error, _, count = runtime.cudaGraphGetNodes(handle)
+    return int(count) if error == runtime.cudaError_t.cudaSuccess else None
+
+
+class ProfilerClock:
+    """The profiler's sum of kernel times, for calls that no graph captures."""
+
+    name = "profiler"
+
+    def __init__(self, call: Call, delay: Call | None = None) -> None:
+        self._call, self._delay = call, delay
+        self.kernels: int | None = None
+
+    def batch(self, times: int) -> list[int]:
+        """Each call under a profiler of its own."""
+        return [self._once() for _ in range(times)]
+
+    def _once(self) -> int:
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            self._call()
+            if self._delay is not None:
+                self._delay()
+            torch.cuda.synchronize()
+        kernels = [e for e in profiler.events() if e.device_type.name == "CUDA"]
+        self.kernels = len(kernels)
+        return round(sum(e.self_device_time_total for e in kernels) * 1e3)
+
+
+class HostClock:
+    """The host's clock around the call and a wait for the device: what a caller sees, and a CPU's device time."""
+
+    name = "host"
+
+    def __init__(self, call: Call, delay: Call | None = None) -> None:
+        self._call, self._delay = call, delay
+        self.kernels: int | None = None
+
+    def batch(self, times: int) -> list[int]:
+        """Each call by itself."""
+        return [self._once() for _ in range(times)]
+
+    def _once(self) -> int:
+        _wait()
+        begun = time.perf_counter_ns()
+        self._call()
+        if self._delay is not None:
+            self._delay()
+        _wait()
+        return time.perf_counter_ns() - begun
+
+
+def _wait() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def device_clock(device: torch.device, call: Call, delay: Call | None = None) -> Clock:
+    """The best clock that the device has for `call`: a graph, else the profiler; on a CPU the host's."""
+    if device.type != "cuda":
+        return HostClock(call, delay)
+    try:
+        return GraphClock(call, delay)
+    except RuntimeError as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        torch.cuda.synchronize()
+        return ProfilerClock(call, delay)
+
+
+def delay_of(device: torch.device, ns: int) -> Call:
+    """A call that occupies the device for about `ns`: how the gate's self-test slows a region down."""
+    if device.type == "cuda":
+        cycles = round(ns * _cycles_per_ns(device))
+        return lambda: torch.cuda._sleep(cycles)
+    return lambda: _spin(ns)
+
+
+def _cycles_per_ns(device: torch.device, cycles: int = 20_000_000) -> float:
+    def run() -> None:
+        torch.cuda._sleep(cycles)
+
+    run()
+    times: Sequence[int] = GraphClock(run).batch(5)
+    return cycles / sorted(times)[2]
+
+
+def _spin(ns: int) -> None:
+    end = time.perf_counter_ns() + ns
+    while time.perf_counter_ns() < end:
+        pass

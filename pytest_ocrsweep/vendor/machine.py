@@ -1,0 +1,60 @@
+"""What the GPU says of itself, by NVML; all None where there is no GPU or no NVML."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..sampling import Machine
+
+THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
+    0x1: "gpu_idle",
+    0x2: "applications_clocks_setting",
+    0x4: "sw_power_cap",
+    0x8: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal_slowdown",
+    0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting",
+}
+
+
+def reader(device: torch.device) -> Callable[[], Machine]:
+    """A function that reads the machine's state now."""
+    if device.type != "cuda":
+        return Machine
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        uuid = str(torch.cuda.get_device_properties(device).uuid)
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    except Exception:  # no driver library, or one that does not know this device: nothing is known then
+        return Machine
+    return lambda: _read(pynvml, handle)
+
+
+def _read(nvml: Any, handle: Any) -> Machine:
+    def ask(question: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return question(handle, *arguments)
+        except nvml.NVMLError:
+            return None  # not every board answers every question
+
+    power = ask(nvml.nvmlDeviceGetPowerUsage)
+    reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+    processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses)
+    return Machine(
+        sm_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+        memory_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
+        power_w=None if power is None else power / 1000,
+        temperature_c=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        throttle_reasons=None
+        if reasons is None
+        else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
+        other_processes=None if processes is None else sum(p.pid != os.getpid() for p in processes),
+    )

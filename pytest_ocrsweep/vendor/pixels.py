@@ -1,0 +1,90 @@
+"""A page's own pixels, cut into views and crops as the vendor's image processor cuts them.
+
+That processor (transformers, image_processing_unlimited_ocr.py) needs torchvision; this one takes Pillow, as
+DeepSeek's own does.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..geometry import Workload
+from ..image import MAGIC, ImageError, page_size
+from .calls import Pages
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BACKGROUND = (127, 127, 127)
+SQUEEZED_SIDE = 640  # the processor's maximum_pad_value: without crops, up to here a view is squeezed, not padded
+MEAN = STD = 0.5
+
+
+def page_pixels(path: str | os.PathLike[str], work: Workload, like: torch.Tensor) -> Pages:
+    """The page at `path` for each of the batch, in the dtype and on the device of `like`; raises ImageError.
+
+    The grid is the workload's, whatever the page's own would be. Crops go row by row.
+    """
+    page = _page(path)
+    views = _normalised(_view(page, work)[None], work, like)
+    crops = _normalised(_crops(page, work), work, like) if work.grid.crops else None
+    return Pages(views, crops, work)
+
+
+def _page(path: str | os.PathLike[str]) -> Image:
+    """RGB, upright."""
+    from PIL import Image, ImageOps
+
+    page_size(path)  # refuses what is no page image in its own words
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata or large pages
+            with Image.open(path, formats=tuple(MAGIC)) as image:
+                return ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # Pillow names no closed set of exceptions for damaged pixels
+        reason = " ".join(str(error).split()) or type(error).__name__
+        message = f"page image {os.fspath(path)!r} has pixels that cannot be decoded ({reason}): save it again"
+        raise ImageError(message) from None
+
+
+def _view(page: Image, work: Workload) -> torch.Tensor:
+    """[3, side, side]: the whole page, centred."""
+    from PIL import Image
+
+    side = work.sides.base_side
+    if work.sides.crop_side is None and side <= SQUEEZED_SIDE:
+        return _bytes(_resized(page, side, side))
+    scale = side / max(page.size)
+    width, height = (max(1, round(pixels * scale)) for pixels in page.size)
+    square = Image.new("RGB", (side, side), BACKGROUND)
+    square.paste(_resized(page, width, height), ((side - width) // 2, (side - height) // 2))
+    return _bytes(square)
+
+
+def _crops(page: Image, work: Workload) -> torch.Tensor:
+    """[rows · columns, 3, side, side]."""
+    rows, columns, side = work.grid.rows, work.grid.columns, work.sides.crop_side
+    assert side is not None  # Workload has no crops without it
+    canvas = _bytes(_resized(page, columns * side, rows * side))
+    return canvas.reshape(3, rows, side, columns, side).permute(1, 3, 0, 2, 4).reshape(-1, 3, side, side)
+
+
+def _resized(page: Image, width: int, height: int) -> Image:
+    from PIL.Image import Resampling
+
+    return page.resize((width, height), Resampling.BICUBIC)
+
+
+def _bytes(image: Image) -> torch.Tensor:
+    flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return flat.reshape(image.height, image.width, 3).permute(2, 0, 1)
+
+
+def _normalised(pixels: torch.Tensor, work: Workload, like: torch.Tensor) -> torch.Tensor:
+    """0 to 255 → -1 to 1, once for each page of the batch."""
+    values = (pixels.float() / 255 - MEAN) / STD
+    return values.to(like.device, like.dtype).repeat(work.batch, 1, 1, 1)

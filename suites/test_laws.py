@@ -1,0 +1,273 @@
+"""What holds for every page whatever the model's sizes: laws need no baseline, and catch what baselines freeze.
+
+Names and ids leave out the stages' own names, so that `-k decode` selects the sweep of decodes and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+
+import pytest
+
+from pytest_ocrsweep import Cost, CropGrid, Ledger, Model, Workload
+from pytest_ocrsweep.stages import ATTENTION, STAGES
+
+
+def page(grid: str = "1x1", **workload) -> Workload:
+    return Workload(CropGrid.parse(grid), **workload)
+
+
+PAGES = [
+    page(),
+    page("1x2", prompt_tokens=0),
+    page("3x1", new_tokens=1),
+    page("2x3", batch=4),
+    page("3x3", prompt_tokens=700, new_tokens=13),
+    page("15x26", batch=2),
+    page(resolution="tiny"),
+    page(resolution="large", batch=3),
+    page("2x2", resolution="gundam-m"),
+]
+# Tables that a call prepares once, however many pages it holds.
+SHARED = ("sam/positions/resize", "clip/embeddings/resize", "/rel_pos/table/", "decoder/rope/")
+
+
+def name(work: Workload) -> str:
+    return f"{work.resolution}-{work.grid}-{work.batch}"
+
+
+every_page = pytest.mark.parametrize("work", PAGES, ids=name)
+every_attention = pytest.mark.parametrize("attention", ATTENTION)
+
+
+def counted(ledger: Ledger) -> list[int]:
+    """All that a ledger says of its stage as a whole."""
+    bytes_held = ledger.weight_bytes, ledger.kv_cache_bytes, ledger.peak_activation_bytes
+    return [*astuple(ledger.total()), *bytes_held]
+
+
+def wider(work: Workload, rows: int = 0, columns: int = 0) -> Workload:
+    """The same pages with crops added; a resolution without crops stays as it is."""
+    if work.sides.crop_side is None:
+        return work
+    return replace(work, grid=CropGrid(work.grid.rows + rows, work.grid.columns + columns))
+
+
+MORE = {  # 256 tokens of two bytes fill whole allocations: what the allocator rounds up does not matter
+    "longer prompt": lambda work: replace(work, prompt_tokens=work.prompt_tokens + 256),
+    "longer answer": lambda work: replace(work, new_tokens=work.new_tokens + 256),
+    "further page": lambda work: replace(work, batch=work.batch + 1),
+    "further row": lambda work: wider(work, rows=1),
+    "further column": lambda work: wider(work, columns=1),
+}
+
+
+def added(costs) -> Cost:
+    return sum(costs, Cost())
+
+
+# Crops
+
+
+@every_attention
+@pytest.mark.parametrize("start", [page(), page(batch=3), page(resolution="gundam-m")], ids=name)
+def test_every_crop_adds_the_same_flops(ocrsweep_model, start, attention):
+    """Tensor FLOPs from the first crop on, vector FLOPs beside the tables that crops of any number share."""
+
+    def flops(grid: str) -> tuple[int, int]:
+        total = ocrsweep_model.ledger("vision", replace(start, grid=CropGrid.parse(grid)), attention).total()
+        return total.tensor_flops, total.vector_flops
+
+    whole, two, three = flops("1x1"), flops("1x2"), flops("1x3")
+    tensor, vector = three[0] - two[0], three[1] - two[1]
+    tables = two[1] - whole[1] - 2 * vector
+    assert tables > 0
+    for grid in ("1x2", "2x1", "2x2", "2x3", "9x1", "10x10", "13x20", "15x26"):
+        crops = CropGrid.parse(grid).crops
+        assert flops(grid) == (whole[0] + crops * tensor, whole[1] + tables + crops * vector), grid
+
+
+@every_attention
+@pytest.mark.parametrize(
+    "work", [page("2x1"), page("1x2", batch=3), page("2x5"), page("1x2", resolution="gundam-m")], ids=name
+)
+def test_every_row_of_crops_moves_the_same_bytes(ocrsweep_model, work, attention):
+    """Rows two and on of one column, all rows of more: crops side by side take one copy more."""
+    costs = [ocrsweep_model.ledger("vision", wider(work, rows), attention).total() for rows in (0, 1, 2, 20)]
+    for read_or_write in ("read_bytes", "write_bytes"):
+        start, one, two, twenty = (getattr(cost, read_or_write) for cost in costs)
+        assert two - one == one - start > 0
+        assert twenty - start == 20 * (one - start)
+
+
+@every_attention
+@pytest.mark.parametrize("arranged", [("1x6", "2x3", "3x2", "6x1"), ("2x18", "6x6", "36x1")], ids=["6", "36"])
+def test_crops_cost_the_same_wherever_they_lie(ocrsweep_model, arranged, attention):
+    totals = [ocrsweep_model.ledger("vision", page(grid), attention).total() for grid in arranged]
+    assert len({(total.tensor_flops, total.vector_flops) for total in totals}) == 1
+
+
+@every_attention
+def test_the_language_model_knows_of_crops_only_how_many_tokens_they_are(ocrsweep_model, attention):
+    """Grids of six crops and one of none, with prompts that make their contexts equally long."""
+    grids = ["1x1", "1x6", "2x3", "3x2", "6x1"]
+    works = [page(grid, prompt_tokens=2000 - page(grid).image_tokens, batch=2) for grid in grids]
+    assert {work.context_tokens for work in works} == {2000}
+    steps = [counted(ocrsweep_model.ledger("decode", work, attention)) for work in works]
+    assert steps == [steps[0]] * len(works)
+    prompts = [ocrsweep_model.ledger("prefill", work, attention) for work in works]
+    for part in ("embed", "decoder", "head"):
+        assert len({ledger.total(part) for ledger in prompts}) == 1, part
+    assert len({ledger.total().flops for ledger in prompts[1:]}) == 1
+
+
+# Pages
+
+
+@every_attention
+@every_page
+def test_every_page_of_a_batch_adds_the_same_flops(ocrsweep_model, work, attention):
+    """Tables apart: every page uses the same ones, and a call prepares them once."""
+    for stage in STAGES:
+        one = ocrsweep_model.ledger(stage, replace(work, batch=1), attention)
+        many = ocrsweep_model.ledger(stage, replace(work, batch=5), attention)
+        assert many.total().tensor_flops == 5 * one.total().tensor_flops
+        for single, line in zip(one.lines, many.lines, strict=True):
+            pages = 1 if any(table in line.path for table in SHARED) else 5
+            assert line.cost.tensor_flops == pages * single.cost.tensor_flops, line.path
+            assert line.cost.vector_flops == pages * single.cost.vector_flops, line.path
+
+
+@every_attention
+@every_page
+def test_more_work_never_costs_less(ocrsweep_model, work, attention):
+    """Memory is activations and cache together: a cache that is not there yet is subtracted from a page's peak."""
+
+    def grows(stage: str, work: Workload) -> list[int]:
+        ledger = ocrsweep_model.ledger(stage, work, attention)
+        return [*counted(ledger)[:-1], ledger.peak_activation_bytes + ledger.kv_cache_bytes]
+
+    for stage in STAGES:
+        less = grows(stage, work)
+        for what, more in MORE.items():
+            greater = grows(stage, more(work))
+            assert list(map(max, less, greater)) == greater, f"{stage}: a {what}"
+
+
+# Attention
+
+
+@every_page
+def test_attention_modes_do_the_same_arithmetic(ocrsweep_model, work):
+    for stage in STAGES:
+        eager, flash = (ocrsweep_model.ledger(stage, work, attention).components for attention in ATTENTION)
+        assert list(eager) == list(flash)
+        for part in eager:
+            assert eager[part].tensor_flops == flash[part].tensor_flops, part
+            assert eager[part].vector_flops == flash[part].vector_flops, part
+
+
+@every_page
+def test_flash_never_moves_or_holds_more_than_eager(ocrsweep_model, work):
+    for stage in STAGES:
+        eager, flash = (ocrsweep_model.ledger(stage, work, attention) for attention in ATTENTION)
+        assert flash.total().read_bytes <= eager.total().read_bytes, stage
+        assert flash.total().write_bytes <= eager.total().write_bytes, stage
+        assert flash.peak_activation_bytes <= eager.peak_activation_bytes, stage
+        assert (flash.weight_bytes, flash.kv_cache_bytes) == (eager.weight_bytes, eager.kv_cache_bytes)
+
+
+# Stages
+
+
+@every_attention
+@every_page
+def test_the_prompt_costs_its_pages_and_the_rest(ocrsweep_model, work, attention):
+    """Every kernel over the page is a kernel over the prompt too, at the same cost."""
+    pages = ocrsweep_model.ledger("vision", work, attention)
+    prompt = ocrsweep_model.ledger("prefill", work, attention)
+    for part in ("sam", "clip", "projector/linear", "projector/pages"):
+        assert prompt.total(part) == pages.total(part), part
+    shared = set(pages.lines)
+    own = [line for line in prompt.lines if line not in shared]
+    assert prompt.total() == pages.total() + added(line.cost for line in own)
+    assert {line.path.split("/")[0] for line in own} == {"embed", "projector", "decoder", "head"}
+
+
+@every_attention
+@every_page
+def test_generated_tokens_cost_the_sum_of_their_steps(ocrsweep_model, work, attention):
+    steps = (replace(work, prompt_tokens=work.prompt_tokens + step, new_tokens=1) for step in range(work.new_tokens))
+    total = ocrsweep_model.ledger("decode", work, attention).total()
+    assert total == added(ocrsweep_model.ledger("decode", step, attention).total() for step in steps)
+
+
+@every_page
+def test_a_step_attends_to_all_before_it_and_itself(ocrsweep_model, work):
+    decoder = ocrsweep_model.architecture.decoder
+    ledger = ocrsweep_model.ledger("decode", replace(work, new_tokens=1))
+    key = 4 * decoder.layers * decoder.width * work.batch  # a score and a value, two FLOPs a multiply-add
+    assert ledger.total("decoder/attn/fused").tensor_flops == key * (work.context_tokens + 1)
+
+
+@every_attention
+@every_page
+def test_every_step_reads_the_active_weights(ocrsweep_model, work, attention):
+    """What one token meets: all but the experts not chosen, and one row of the embedding table."""
+    decoder = ocrsweep_model.architecture.decoder
+    ledger = ocrsweep_model.ledger("decode", work, attention)
+    row = ledger.weights("embed") // decoder.vocabulary
+    chosen = ledger.weights("decoder/experts") * decoder.experts_per_token // decoder.experts
+    resting = ledger.weights("embed") + ledger.weights("decoder/experts")
+    active = ledger.weight_bytes - resting + row + chosen
+    assert 0 < active < ledger.weight_bytes
+    assert ledger.total().read_bytes >= work.new_tokens * active
+
+
+@every_page
+def test_the_cache_holds_keys_and_values_of_every_token(ocrsweep_model, work):
+    decoder = ocrsweep_model.architecture.decoder
+    head = decoder.width // decoder.heads
+    token = 2 * decoder.layers * decoder.kv_heads * head * 2  # keys and values, two bytes each
+    caches = [ocrsweep_model.ledger(stage, work).kv_cache_bytes for stage in STAGES]
+    held = [0, work.context_tokens, work.context_tokens + work.new_tokens]
+    assert caches == [token * work.batch * tokens for tokens in held]
+
+
+@every_page
+def test_pages_and_steps_share_no_weights_and_the_prompt_needs_both(ocrsweep_model, work):
+    """And all pages, and all their crops, the same."""
+    weights = [ocrsweep_model.ledger(stage, work).weight_bytes for stage in STAGES]
+    assert weights == [ocrsweep_model.ledger(stage, page()).weight_bytes for stage in STAGES]
+    pages, prompt, steps = weights
+    assert prompt == pages + steps
+
+
+# Ledgers
+
+
+@every_attention
+@every_page
+def test_totals_equal_the_sum_of_their_parts(ocrsweep_model, work, attention):
+    for stage in STAGES:
+        ledger = ocrsweep_model.ledger(stage, work, attention)
+        lines = ledger.lines
+        assert ledger.total() == added(line.cost for line in lines)
+        assert ledger.total() == added(ledger.components.values())
+        assert ledger.weight_bytes == sum(map(ledger.weights, ledger.components))
+        assert ledger.weight_bytes == sum(line.weight_bytes for line in lines)
+        for part in {line.path.rpartition("/")[0] for line in lines} - {""}:
+            within = [line for line in lines if line.path.startswith(f"{part}/")]
+            assert ledger.total(part) == added(line.cost for line in within), part
+        assert ledger.peak_path in {line.path for line in lines}
+
+
+def test_ledgers_depend_on_no_other_ledger(ocrsweep_model):
+    """One model prices every workload, in any order, and what it gave out stays as it was."""
+    calls = [(stage, work, attention) for work in PAGES[:5] for stage in STAGES for attention in ATTENTION]
+    given = [ocrsweep_model.ledger(*call) for call in calls]
+    first = [counted(ledger) for ledger in given]
+    fresh = Model(ocrsweep_model.architecture)
+    backwards = [counted(fresh.ledger(*call)) for call in reversed(calls)]
+    assert backwards[::-1] == first
+    assert [counted(ledger) for ledger in given] == first

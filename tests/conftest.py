@@ -1,0 +1,84 @@
+"""A small project with the plugin, and the ways pytest may run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+def test_{stage}(ocrsweep, grid, attention):
+    ocrsweep.check("{stage}", grid, attention)
+"""
+WAYS = {
+    "plain": [],
+    "n0": ["-n0"],
+    "n2": ["-n2"],
+    "loadgroup": ["-n2", "--dist", "loadgroup"],
+    "no-xdist": ["-p", "no:xdist"],
+}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> list[str]:
+    """Arguments that must make no difference."""
+    return WAYS[request.param]
+
+
+class Project:
+    """Two stages of three grids, in a folder of their own."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        self.path = pytester.path
+        for stage in ("prefill", "decode"):
+            self.write(f"suites/test_{stage}.py", SUITE.format(stage=stage))
+        self.ini()
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def ini(self, *lines: str) -> None:
+        self.write("pytest.ini", "\n".join(["[pytest]", "ocrsweep_grids = 1x1,1x2,2x3", *lines]))
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        return self._pytester.runpytest("-p", "no:cacheprovider", "-p", "no:benchmark", *arguments)
+
+    def baseline(self, stage: str = "decode", model: str = "deepseek-ocr") -> Path:
+        return self.path / "baselines" / model / f"{stage}.json"
+
+    def edit(self, change: Callable[[list[dict[str, object]]], object], stage: str = "decode") -> None:
+        """Change the recorded points of `stage` in place."""
+        document = json.loads(self.baseline(stage).read_text())
+        change(document["points"])
+        self.baseline(stage).write_text(json.dumps(document))
+
+    def points(self, stage: str = "decode") -> list[tuple[str, str]]:
+        found = json.loads(self.baseline(stage).read_text())["points"]
+        return [(point["grid"], point["attention"]) for point in found]
+
+
+@pytest.fixture(scope="session")
+def _imported() -> None:
+    """pytester forgets what a run imports, and Hydra takes its time: import it before, once."""
+    from pytest_ocrsweep import load_model, results, sweep  # noqa: F401
+
+    load_model()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, _imported: None) -> Project:
+    """A project with nothing recorded."""
+    return Project(pytester)
+
+
+@pytest.fixture
+def recorded(project: Project) -> Project:
+    """A project whose baselines are what it finds."""
+    assert project.run("--ocrsweep-update").ret == 0
+    return project

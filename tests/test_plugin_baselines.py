@@ -1,0 +1,199 @@
+"""What is recorded, what a point is judged against it, and what is said; alike however pytest runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_an_update_records_every_point_and_the_next_run_passes(project, way):
+    project.run("--ocrsweep-update", *way).assert_outcomes(passed=12)
+    grids = [(grid, attention) for grid in ("1x1", "1x2", "2x3") for attention in ("eager", "flash")]
+    assert project.points("decode") == project.points("prefill") == grids
+    before = project.baseline().read_bytes()
+    project.run().assert_outcomes(passed=12)
+    project.run("--ocrsweep-update").assert_outcomes(passed=12)
+    assert project.baseline().read_bytes() == before
+
+
+def test_an_update_of_some_points_leaves_the_others(recorded, way):
+    recorded.edit(lambda points: [point.update(tensor_flops=1) for point in points])
+    recorded.run("--ocrsweep-update", "-k", "2x3 and flash", *way).assert_outcomes(passed=2)
+    assert len(recorded.points()) == 6
+    recorded.run().assert_outcomes(passed=7, failed=5)
+
+
+def test_an_update_of_another_workload_is_added(recorded, way):
+    recorded.run("--ocrsweep-update", "--ocrsweep-set=workload.batch=4", *way).assert_outcomes(passed=12)
+    assert len(recorded.points()) == 12
+    recorded.run().assert_outcomes(passed=12)
+
+
+def test_a_changed_number_fails_with_old_new_difference_and_remedy(recorded, way):
+    def grow(points):
+        points[5]["kv_cache_bytes"] *= 2
+        points[5]["write_bytes"] += 1
+
+    recorded.edit(grow)
+    result = recorded.run(*way)
+    result.assert_outcomes(passed=11, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "E *Failed: decode 2x3 flash is not what baselines/deepseek-ocr/decode.json records:",
+            "E * write_bytes: old *, new * bytes, difference -1 (*%)",
+            "E * kv_cache_bytes: old *, new * bytes, difference -* (-50 %)",
+            "E *pytest suites/test_decode.py --ocrsweep-update",
+        ]
+    )
+    result.stdout.fnmatch_lines(["decode *2x3 *flash *FAIL"])
+    result.stdout.no_fnmatch_line("*pytest_ocrsweep/plugin.py:*")
+
+
+def test_a_hole_in_what_is_recorded_fails(recorded, way):
+    recorded.edit(lambda points: points.pop())
+    result = recorded.run(*way)
+    result.assert_outcomes(passed=11, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *no baseline recorded for decode 2x3 flash *",
+            "E *pytest suites/test_decode.py --ocrsweep-update",
+        ]
+    )
+
+
+def test_a_lost_file_fails_the_default_sweep(recorded):
+    recorded.baseline().unlink()
+    recorded.run().assert_outcomes(passed=6, failed=6)
+
+
+def test_what_is_asked_for_beyond_the_recorded_is_skipped_and_said_once(recorded, way):
+    result = recorded.run("--ocrsweep-set=workload.batch=4", "-rs", *way)
+    result.assert_outcomes(skipped=12)
+    result.stdout.fnmatch_lines(["SKIPPED *no baseline for workload *batch=4*"])
+    result.stdout.fnmatch_lines(["decode *NO BASELINE"])
+    said = [line for line in result.outlines if line.startswith("no baseline is recorded for workload")]
+    assert len(said) == 1
+    assert "batch=4" in said[0]
+    assert said[0].endswith(" --ocrsweep-update")
+
+    result = recorded.run("--ocrsweep-grids=4x5,1x1")
+    result.assert_outcomes(passed=4, skipped=4)
+    result.stdout.fnmatch_lines(["no baseline is recorded for grid 4x5 of workload *: 4 points *"])
+
+
+def test_a_strict_project_fails_every_missing_point(recorded):
+    recorded.ini("ocrsweep_missing = fail")
+    recorded.run("--ocrsweep-grids=4x5").assert_outcomes(failed=4)
+
+
+DAMAGE = {
+    "not JSON": (lambda text: text[:-4], "*decode.json:*: it is not JSON*"),
+    "a conflict": (
+        lambda text: text.replace("    {", "<<<<<<< ours\n    {", 1),
+        "*decode.json:6: it is not JSON*",
+    ),
+    "a float": (
+        lambda text: text.replace('write_bytes": ', 'write_bytes": 0.', 1),
+        "*decode.json:6: point 1: *",
+    ),
+    "another schema": (lambda text: text.replace('"schema": 1', '"schema": 2'), "*its schema is 2, not 1*"),
+    "another model": (lambda text: text.replace("deepseek-ocr", "other"), "*its model is 'other'*"),
+    "another stage": (lambda text: text.replace('e": "decode"', 'e": "vision"'), "*its stage is 'vision'*"),
+    "a double": (lambda text: text.replace("1x2", "1x1"), "*decode.json:8: *1x1 eager is recorded twice*"),
+}
+
+
+@pytest.mark.parametrize("update", [[], ["--ocrsweep-update"]], ids=["check", "update"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_and_never_overwritten(recorded, damage, update):
+    change, error = DAMAGE[damage]
+    recorded.baseline().write_text(change(recorded.baseline().read_text()))
+    before = recorded.baseline().read_bytes()
+    result = recorded.run(*update)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: damaged baseline {error}*--ocrsweep-update"])
+    assert recorded.baseline().read_bytes() == before
+
+
+def test_damage_stops_workers_too(recorded, way):
+    recorded.baseline().write_text("[]")
+    result = recorded.run(*way)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert len([line for line in result.errlines if line]) == 1
+    result.assert_outcomes()
+
+
+def test_an_unused_point_is_said_and_an_update_removes_it(recorded, way):
+    assert recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5").ret == 0
+    result = recorded.run(*way)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["unused: baselines/*/decode.json records 2 points *(grid 4x5)*--ocrsweep-update"])
+    recorded.ini("ocrsweep_unused = fail")
+    assert recorded.run().ret == pytest.ExitCode.TESTS_FAILED
+    recorded.run("--ocrsweep-update", *way).stdout.fnmatch_lines(["*decode.json: *2 unused removed"])
+    assert ("4x5", "flash") not in recorded.points()
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [["-k", "decode", "-n2"], ["suites/test_decode.py::test_decode"], ["--ocrsweep-grids=1x1"]],
+    ids=" ".join,
+)
+def test_a_narrowed_run_calls_nothing_unused(recorded, narrowed):
+    recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
+    recorded.run("--ocrsweep-update", *narrowed).stdout.no_fnmatch_line("unused: *")
+    assert ("4x5", "flash") in recorded.points()
+
+
+def test_a_run_that_stopped_early_calls_nothing_unused(recorded):
+    recorded.edit(lambda points: points[0].update(tensor_flops=1))
+    recorded.run("--maxfail=1").stdout.no_fnmatch_line("unused: *")
+
+
+def test_a_suite_file_that_does_not_import_keeps_its_points(recorded):
+    text = (recorded.path / "suites/test_decode.py").read_text()
+    recorded.write("suites/test_decode.py", "import nothing_of_the_kind\n")
+    recorded.write("suites/test_flash.py", text.replace(", attention):", "):").replace("attention", "'flash'"))
+    recorded.run("--ocrsweep-update", "--continue-on-collection-errors")
+    assert len(recorded.points()) == 6
+
+
+def test_a_failed_test_is_not_recorded(project):
+    project.write(
+        "suites/test_decode.py",
+        """
+def test_decode(ocrsweep, grid, attention):
+    row = ocrsweep.check("decode", grid, attention)
+    assert row["grid"] != "1x2"
+""",
+    )
+    result = project.run("--ocrsweep-update", "suites/test_decode.py")
+    result.assert_outcomes(passed=4, failed=2)
+    result.stdout.fnmatch_lines(["decode *1x2 *flash *FAIL"])
+    assert [grid for grid, _ in project.points()] == ["1x1", "1x1", "2x3", "2x3"]
+
+
+def test_a_worker_that_dies_takes_no_finished_point_along(recorded):
+    recorded.write("suites/test_zz.py", "import os\n\n\ndef test_zz():\n    os._exit(1)\n")
+    assert recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5", *("-n2", "--max-worker-restart=1")).ret == 1
+    assert recorded.points().count(("4x5", "flash")) == 1
+    assert len(recorded.points()) == 8
+
+
+def test_the_report_holds_every_point_whatever_its_verdict(recorded, way):
+    recorded.edit(lambda points: points[0].update(tensor_flops=1))
+    recorded.run("--ocrsweep-report=out", *way).assert_outcomes(passed=11, failed=1)
+    document = json.loads((recorded.path / "out" / "sweep.json").read_text())
+    assert (document["schema"], document["model"]) == (1, "deepseek-ocr")
+    assert document["environment"]["git_revision"] is None
+    assert len(document["points"]) == 12
+    assert [(point["stage"], point["grid"]) for point in document["points"]][4:8] == [
+        ("prefill", "2x3"),
+        ("prefill", "2x3"),
+        ("decode", "1x1"),
+        ("decode", "1x1"),
+    ]
+    assert [point["verdict"] for point in document["points"]].count("FAIL") == 1
+    assert {point["vendor"] for point in document["points"]} == {None}

@@ -1,0 +1,123 @@
+"""Rows as the table that ends a run, and as sweep.json."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.metrics import COUNTED, METRICS, counted, values
+from pytest_ocrsweep.report import sweep_json
+from pytest_ocrsweep.report.sweep_json import Row
+from pytest_ocrsweep.report.terminal import MANY, table
+
+
+def row(stage: str = "decode", grid: str = "2x3", verdict: str = "PASS", **analytic: int) -> Row:
+    work = Workload(CropGrid.parse(grid))
+    numbers = {
+        "tensor_flops": 2 * 10**12,
+        "vector_flops": 10**12,
+        "read_bytes": 5 * 10**9,
+        "write_bytes": 10**9,
+        "weight_bytes": 6 * 10**9,
+        "kv_cache_bytes": 55_500_000,
+        "peak_activation_bytes": 837 * 10**6,
+    }
+    return {
+        "stage": stage,
+        "grid": grid,
+        "attention": "flash",
+        "image_tokens": work.image_tokens,
+        "context_tokens": work.context_tokens,
+        "new_tokens": work.new_tokens,
+        "batch": work.batch,
+        "analytic": numbers | analytic,
+        "vendor": None,
+        "verdict": verdict,
+    }
+
+
+def test_numbers_are_scaled_in_print_only():
+    header, line, note = table([row()], {})
+    shown = dict(zip(re.split(r"  +", header), line.split(), strict=True))
+    assert shown == {
+        "stage": "decode",
+        "grid": "2x3",
+        "attention": "flash",
+        "tokens": "903",
+        "TFLOP": "3.000",
+        "GB moved": "6.00",
+        "FLOP/byte": "500.0",
+        "peak GB": "0.837",
+        "KV MB": "55.5",
+        "GFLOP/token": "30.000",
+        "GB/token": "0.060",
+        "verdict": "PASS",
+    }
+    assert note == "decode rows are totals over 100 new tokens; the columns per token are their mean"
+
+
+def test_columns_are_aligned_under_their_units():
+    header, *lines, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {"3x3": "poster"})
+    for heading in ("tokens", "TFLOP", "GB moved", "peak GB", "KV MB"):
+        end = header.index(heading) + len(heading)
+        assert all(line[end - 1].isdigit() and line[end] == " " for line in lines)
+    assert "3x3 poster" in lines[1]
+
+
+def test_only_decode_has_numbers_per_token():
+    header, _ = table([row("vision")], {})
+    assert "token" not in header.replace("tokens", "")
+    assert values(row("prefill"))["flops_per_token"] is None
+    assert values(row("decode"))["moved_bytes_per_token"] == 6 * 10**7
+
+
+def test_many_points_are_cut_to_the_failing_and_the_heaviest():
+    rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 80)]
+    rows[2]["verdict"] = "FAIL"
+    lines = table(rows, {})
+    assert [line.split()[1] for line in lines[1:-2]] == ["1x3", "1x76", "1x77", "1x78", "1x79"]
+    assert lines[-2].startswith("5 of 79 points, 1 failed: ")
+    assert "--ocrsweep-report" in lines[-2]
+    assert len(table(rows[:MANY], {})) == MANY + 2
+
+
+def test_a_table_of_failures_ends():
+    assert len(table([row(grid=f"1x{n}", verdict="FAIL") for n in range(1, 500)], {})) < MANY
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_a_value_and_can_be_shown(name):
+    assert METRICS[name].show(values(row())[name]) not in ("", "-")
+
+
+def test_what_a_baseline_holds_is_whole_numbers():
+    assert list(counted(row())) == list(COUNTED)
+    assert {type(value) for value in counted(row()).values()} == {int}
+
+
+def test_a_row_is_the_ledgers_numbers():
+    model, work = load_model("deepseek-ocr-tiny"), Workload(CropGrid(2, 3))
+    ledger = model.ledger("decode", work, "flash")
+    found = sweep_json.row("decode", work, "flash", ledger, vendor=None)
+    assert found["analytic"]["tensor_flops"] == ledger.total().tensor_flops
+    assert found["analytic"]["peak_activation_bytes"] == ledger.peak_activation_bytes
+    assert found.keys() == row().keys()
+    assert found["analytic"].keys() == row()["analytic"].keys()
+
+
+def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
+    rows = [row(), row("vision"), row("vision", grid="10x1"), row("vision", grid="2x1")]
+    environment = sweep_json.environment(load_model().architecture, revision=None)
+    document = json.loads(json.dumps(sweep_json.document("m", {"batch": 1}, environment, rows)))
+    assert [(point["stage"], point["grid"]) for point in document["points"]] == [
+        ("vision", "2x1"),
+        ("vision", "2x3"),
+        ("vision", "10x1"),
+        ("decode", "2x3"),
+    ]
+    assert document["environment"]["gpu"] is None
+    assert document["environment"]["dtype"] == "bf16"
+    assert document["points"][0]["vendor"] is None

@@ -10,6 +10,7 @@ REPORT ?= report
 TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
@@ -34,10 +35,10 @@ clean:
 # The stamps are newer than what they were made from, so a second run installs nothing.
 $(BASE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --editable .
 	touch $@
 
 $(DEV): $(BASE)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable ".[vendor,report,dev]"
+	$(PIP) $(TORCH)
+	$(PIP) --editable ".[vendor,report,dev]"
 	touch $@

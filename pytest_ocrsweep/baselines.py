@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from . import atomic
 from .geometry import CropGrid, Workload
@@ -15,7 +15,8 @@ from .stages import ATTENTION
 
 SCHEMA = 1
 WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")
-KEYS = (*WORKLOAD, "grid", "attention", *COUNTED)
+
+T = TypeVar("T")
 
 
 class BaselineError(ValueError):
@@ -71,36 +72,7 @@ def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
 
 def read(path: Path, model: str, stage: str) -> Points:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, None, f"it cannot be read ({error})") from None
-    try:
-        document = json.loads(text, object_pairs_hook=_no_twice)
-    except json.JSONDecodeError as error:
-        raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, None, str(error)) from None
-    if not isinstance(document, dict) or document.keys() != {"schema", "model", "stage", "points"}:
-        raise _damaged(path, None, "it must hold schema, model, stage and points, and nothing else")
-    for name, wanted in (("schema", SCHEMA), ("model", model), ("stage", stage)):
-        if document[name] != wanted or type(document[name]) is not type(wanted):
-            raise _damaged(path, None, f"its {name} is {document[name]!r}, not {wanted!r}")
-    if not isinstance(document["points"], list):
-        raise _damaged(path, None, "its points are not a list")
-
-    points: Points = {}
-    for index, raw in enumerate(document["points"]):
-        try:
-            key, numbers = _point(raw)
-            if key in points:
-                raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")
-        except ValueError as error:
-            raise _damaged(path, _line(text, index), f"point {index + 1}: {error}") from None
-        points[key] = numbers
-    return points
+    return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
 
 
 def record(path: Path, model: str, stage: str, found: Points, unused: Iterable[Key] = ()) -> Recorded:
@@ -117,35 +89,125 @@ def record(path: Path, model: str, stage: str, found: Points, unused: Iterable[K
 
 def dump(model: str, stage: str, points: Points) -> str:
     """The file's text: sorted, one point a line, so that a diff reads as what changed."""
-    rows = []
-    for work, attention in sorted(points, key=_order):
-        workload = {name: getattr(work, name) for name in WORKLOAD}
-        point = {**workload, "grid": str(work.grid), "attention": attention, **points[Key(work, attention)]}
-        rows.append("    " + json.dumps(point))
-    head = "".join(
-        f"  {json.dumps(name)}: {json.dumps(value)},\n"
-        for name, value in (("schema", SCHEMA), ("model", model), ("stage", stage))
-    )
-    return "{\n" + head + '  "points": [\n' + ",\n".join(rows) + "\n  ]\n}\n"
+    return render(_about(model, stage), points=rows(points))
+
+
+def _about(model: str, stage: str) -> dict[str, object]:
+    return {"schema": SCHEMA, "model": model, "stage": stage}
+
+
+def _numbers(raw: Mapping[str, Any]) -> dict[str, int]:
+    return {name: whole(raw, name) for name in COUNTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that is what it says it is; what its lists hold is still to be looked at."""
+
+    path: Path
+    text: str
+    lists: dict[str, list[Any]]  # in the order of the text
+
+    @classmethod
+    def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
+        """The file that says `about` of itself and holds `lists`, all empty without a file. Raises BaselineError."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls(path, "", {name: [] for name in lists})
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(path, None, f"it cannot be read ({error})") from None
+        try:
+            content = json.loads(text, object_pairs_hook=_no_twice)
+        except json.JSONDecodeError as error:
+            raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
+        except (ValueError, RecursionError) as error:
+            raise _damaged(path, None, str(error)) from None
+        *names, last = *about, *lists
+        if not isinstance(content, dict) or content.keys() != {*names, last}:
+            raise _damaged(path, None, f"it must hold {', '.join(names)} and {last}, and nothing else")
+        for name, wanted in about.items():
+            if content[name] != wanted or type(content[name]) is not type(wanted):
+                raise _damaged(path, None, f"its {name} is {content[name]!r}, not {wanted!r}")
+        for name in lists:
+            if not isinstance(content[name], list):
+                raise _damaged(path, None, f"its {name} are not a list")
+        return cls(path, text, {name: items for name, items in content.items() if name in lists})
+
+    def each(self, name: str, take: Callable[[Any], None]) -> None:
+        """Give the items of a list to `take`; a ValueError of its becomes a BaselineError that says where."""
+        earlier = list(self.lists)[: list(self.lists).index(name)]
+        before = sum(len(self.lists[other]) for other in earlier)
+        for index, raw in enumerate(self.lists[name]):
+            try:
+                take(raw)
+            except ValueError as error:
+                what = f"{name.removesuffix('s')} {index + 1}: {error}"
+                raise _damaged(self.path, _line(self.text, before + index), what) from None
+
+    def points(self, names: Iterable[str], value: Callable[[Mapping[str, Any]], T]) -> dict[Key, T]:
+        """What `value` makes of each point: a key and, beside it, just `names`."""
+        found: dict[Key, T] = {}
+
+        def take(raw: object) -> None:
+            fields = exactly(raw, (*WORKLOAD, "grid", "attention", *names))
+            made, key = value(fields), _key(fields)
+            if key in found:
+                raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")
+            found[key] = made
+
+        self.each("points", take)
+        return found
+
+
+def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """`raw` as an object of these fields. Raises ValueError."""
+    if not isinstance(raw, dict) or raw.keys() != set(names):
+        odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
+        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {', '.join(odd)})")
+    return raw
+
+
+def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
+    """The field as an int of at least `least`. Raises ValueError."""
+    value = raw[name]
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number{f' of at least {least}' if least else ''}, got {value!r}")
+    return value
+
+
+def rows(points: Mapping[Key, Mapping[str, object]]) -> list[dict[str, object]]:
+    """Points as a file holds them: sorted, each with what it is found by first."""
+    return [
+        {
+            **{name: getattr(key.work, name) for name in WORKLOAD},
+            "grid": str(key.work.grid),
+            "attention": key.attention,
+            **points[key],
+        }
+        for key in sorted(points, key=_order)
+    ]
+
+
+def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
+    """A file's text: `about` and then the lists, one item a line."""
+    fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in about.items()]
+    for name, items in lists.items():
+        lines = ",\n".join(f"    {json.dumps(item)}" for item in items)
+        fields.append(f"{json.dumps(name)}: [\n{lines}\n  ]")
+    return "{\n  " + ",\n  ".join(fields) + "\n}\n"
 
 
 def _order(key: Key) -> tuple[Any, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _point(raw: object) -> tuple[Key, dict[str, int]]:
-    if not isinstance(raw, dict) or raw.keys() != set(KEYS):
-        odd = sorted(raw.keys() ^ set(KEYS)) if isinstance(raw, dict) else [type(raw).__name__]
-        raise ValueError(f"it must hold {', '.join(KEYS)}, and nothing else (see {', '.join(odd)})")
-    for name in COUNTED:
-        if type(raw[name]) is not int or raw[name] < 0:
-            raise ValueError(f"{name} must be a whole number, got {raw[name]!r}")
+def _key(raw: Mapping[str, Any]) -> Key:
     if raw["attention"] not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {raw['attention']!r}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
         raise ValueError("grid and resolution must be text")
-    work = Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD))
-    return Key(work, raw["attention"]), {name: raw[name] for name in COUNTED}
+    return Key(Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD)), raw["attention"])
 
 
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,7 +218,7 @@ def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _line(text: str, index: int) -> int | None:
-    """The line of the point at `index`, as long as every point begins a line of its own, as we write them."""
+    """The line of the item at `index`, as long as every item begins a line of its own, as we write them."""
     starts = [n for n, line in enumerate(text.splitlines(), 1) if line.lstrip().startswith('{"')]
     return starts[index] if index < len(starts) else None
 

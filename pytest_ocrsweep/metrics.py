@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .report.sweep_json import Row
 
 EXACT = "exact"  # compared with ==
+GATED = "gated"  # compared by the gate's rule
 DERIVED = "derived"  # follows from others: shown, never stored or compared
 
 
@@ -38,6 +39,9 @@ METRICS = {
     "weight_bytes": Metric("bytes", EXACT, "weights GB", 10**9, 3),
     "kv_cache_bytes": Metric("bytes", EXACT, "KV MB", 10**6, 1),
     "peak_activation_bytes": Metric("bytes", EXACT, "peak GB", 10**9, 3),
+    "device_ns": Metric("ns", GATED, "device ms", 10**6, 3),
+    "wall_ns": Metric("ns", DERIVED, "wall ms", 10**6, 1),
+    "launch_overhead_ns": Metric("ns", DERIVED, "launch ms", 10**6, 1),
     "flops": Metric("FLOP", DERIVED, "TFLOP", 10**12, 3),
     "moved_bytes": Metric("bytes", DERIVED, "GB moved", 10**9, 2),
     "intensity": Metric("FLOP/byte", DERIVED, "FLOP/byte", 1, 1),
@@ -63,8 +67,14 @@ def values(row: Row) -> dict[str, float | None]:
     flops = numbers["tensor_flops"] + numbers["vector_flops"]
     moved = numbers["read_bytes"] + numbers["write_bytes"]
     tokens = row["new_tokens"] if row["stage"] == "decode" else None
+    vendor = row["vendor"] or {}
+    device, wall = (vendor.get(name, {}).get("median") for name in ("device_ns", "wall_ns"))
+    launched = device and wall and vendor["clock"] != "host"  # the host's clock sees no difference
     return {
         **numbers,
+        "device_ns": device,
+        "wall_ns": wall,
+        "launch_overhead_ns": wall - device if launched else None,
         "flops": flops,
         "moved_bytes": moved,
         "intensity": flops / moved if moved else None,

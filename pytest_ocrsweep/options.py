@@ -40,6 +40,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "real weights for the vendor model, from a local snapshot",
     },
     "--ocrsweep-update": {"action": "store_true", "help": "record what this run finds as the new baseline"},
+    "--ocrsweep-slowdown": {
+        "metavar": "PERCENT",
+        "type": float,
+        "default": 0.0,
+        "help": "make the measured region slower by so much, on its device: the gate's self-test",
+    },
     "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: DIR/sweep.json"},
 }
 INI = {
@@ -67,6 +73,12 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
     if option.ocrsweep_checkpoint and not Path(option.ocrsweep_checkpoint).is_dir():
         raise pytest.UsageError(f"--ocrsweep-checkpoint: {option.ocrsweep_checkpoint} is not a folder")
+    if not 0 <= option.ocrsweep_slowdown <= 1000:
+        raise pytest.UsageError(f"--ocrsweep-slowdown: 0 to 1000 percent, got {option.ocrsweep_slowdown:g}")
+    if option.ocrsweep_slowdown and option.ocrsweep_update:
+        raise pytest.UsageError(
+            "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
+        )
     for name, choices in CHOICES.items():
         value = config.getini(name)
         if value not in choices:
@@ -102,6 +114,8 @@ def read(config: pytest.Config) -> Options:
         analytic_only=option.ocrsweep_analytic_only,
         require_vendor=option.ocrsweep_require_vendor,
         update=option.ocrsweep_update,
+        checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,
+        slowdown_percent=option.ocrsweep_slowdown,
         report=here / option.ocrsweep_report if option.ocrsweep_report else None,
         default_grids=config.getini("ocrsweep_grids"),
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),

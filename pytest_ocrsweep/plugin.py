@@ -10,6 +10,7 @@ import pytest
 from . import options
 
 if TYPE_CHECKING:
+    from .benchmarks import Entry
     from .geometry import CropGrid
     from .report.sweep_json import Row
     from .results import Results
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 SWEEP = pytest.StashKey["Sweep"]()
 RESULTS = pytest.StashKey["Results"]()
 ROWS = pytest.StashKey["list[Row]"]()
+ENVIRONMENT = pytest.StashKey["dict[str, str | None] | None"]()
+BENCHMARKS = pytest.StashKey["list[Entry]"]()
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
 FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
 
@@ -124,13 +127,36 @@ class Checker:
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
         __tracebackhide__ = True
-        judgement = self._sweep.judge(stage, grid, attention, self._item.path)
+        from .judge import judge
+        from .measure import MeasureError
+
+        try:
+            judgement = judge(self._sweep, stage, grid, attention, self._item.path)
+        except MeasureError as error:
+            pytest.fail(str(error), pytrace=False)
         self._item.stash.setdefault(ROWS, []).append(judgement.row)
+        self._item.stash[ENVIRONMENT] = judgement.environment
+        self._benchmark(judgement.row)
         if judgement.failure is not None:
             pytest.fail(judgement.failure)
         if judgement.skip is not None:
             pytest.skip(judgement.skip)
         return judgement.row
+
+    def _benchmark(self, row: Row) -> None:
+        """A timed point is one of pytest-benchmark's benchmarks too."""
+        vendor = row["vendor"]
+        if vendor is None:
+            return
+        from . import benchmarks
+
+        if benchmarks.available(self._item.config):
+            at = {name: row[name] for name in ("stage", "grid", "attention")}
+            seen = {name: vendor[name] for name in ("clock", "experts", "kernels", "stopped", "sm_clock_mhz")}
+            samples, name = vendor["device_ns"]["samples"], self._item.name
+            nodeid = f"{self._item.parent.nodeid}::{name}" if self._item.parent else name
+            point = benchmarks.entry(nodeid, name, row["stage"], samples, at, seen, timer=vendor["clock"])
+            self._item.stash.setdefault(BENCHMARKS, []).append(point)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -138,7 +164,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Rows travel on the report: it reaches the controller even from a worker that dies later."""
     report = yield
     if report.when != "teardown" and _uses(item, "ocrsweep"):
-        report.ocrsweep = item.stash.get(ROWS, [])  # type: ignore[attr-defined]  # pytest sends such extras on
+        # pytest sends such extras on, from a worker too
+        report.ocrsweep = item.stash.get(ROWS, [])  # type: ignore[attr-defined]
+        report.ocrsweep_environment = item.stash.get(ENVIRONMENT, None)  # type: ignore[attr-defined]
+        report.ocrsweep_benchmarks = item.stash.get(BENCHMARKS, [])  # type: ignore[attr-defined]
     return report
 
 
@@ -151,7 +180,13 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         rows: list[Row] | None = getattr(report, "ocrsweep", None)
         if rows:
-            _results(self._config).take(rows, report.failed)
+            _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
+            timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
+            if timed:
+                from . import benchmarks
+
+                for point in timed:
+                    benchmarks.add(self._config, point)
         elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
             self._config.stash[FILTERED] = True  # its point is not known
 

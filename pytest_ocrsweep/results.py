@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from . import atomic, baselines
+from . import atomic, baselines, gate, timed
 from .baselines import BaselineError, Key, Points, Recorded
 from .geometry import CropGrid
 from .metrics import counted
@@ -26,13 +27,16 @@ class Results:
 
     sweep: Sweep
     rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    environments: dict[str, dict[str, str | None]] = field(default_factory=dict)  # by GPU
     filtered: bool = False  # tests were left out, or did not come to a row: no telling what is unused
     unused: dict[str, set[Key]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
     problem: str | None = None  # what could not be written
 
-    def take(self, rows: list[Row], failed: bool) -> None:
-        """Keep what one test found; a test that failed did so on its last point."""
+    def take(self, rows: list[Row], failed: bool, environment: dict[str, str | None] | None = None) -> None:
+        """Keep what one test found, in what `environment` it was timed; a test that failed did so on its last point."""
+        if environment:
+            self.environments[str(environment["gpu"])] = environment
         if failed:
             rows = [*rows[:-1], {**rows[-1], "verdict": "FAIL"}]
         for row in rows:
@@ -52,11 +56,33 @@ class Results:
                     file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
                     name = self.sweep.model.name
                     self.recorded.append(baselines.record(file, name, stage, points, unused))
+                self._record_times(good, rootdir)
             if options.report:
                 text = json.dumps(self._document(rootdir), indent=1)
                 atomic.write(options.report / "sweep.json", text + "\n")
         except (SweepError, BaselineError, OSError) as error:
             self.problem = str(error)
+
+    def _record_times(self, rows: Iterable[Row], rootdir: Path) -> None:
+        """What was timed, each GPU in a folder of its own, each time with what it was taken on."""
+        revision, settings = _revision(rootdir), self.sweep.settings
+        found: dict[tuple[str, str], dict[Key, tuple[timed.Timed, bool]]] = defaultdict(dict)
+        for row in sorted(rows, key=sweep_json.order):
+            vendor = row["vendor"]
+            if vendor is not None:
+                work = settings.workload.on(CropGrid.parse(row["grid"]))
+                environment = {
+                    **self.environments[vendor["gpu"]],
+                    "dtype": settings.model.dtype,
+                    "git_revision": revision,
+                }
+                agrees = vendor["gate"]["outcome"] == gate.Outcome.PASS
+                key = Key(work, row["attention"])
+                found[vendor["gpu"], row["stage"]][key] = (_timed(vendor, environment), agrees)
+        for (gpu, stage), points in found.items():
+            file = self.sweep.timed_file_of(stage, gpu)
+            name = self.sweep.model.name
+            self.recorded.append(timed.record(file, name, timed.gpu_folder(gpu), stage, points))
 
     def _points(self, rows: Iterable[Row]) -> dict[str, Points]:
         """Rows as baselines hold them, by stage."""
@@ -68,7 +94,8 @@ class Results:
 
     def _document(self, rootdir: Path) -> dict[str, object]:
         settings = self.sweep.settings
-        environment = sweep_json.environment(settings.model, _revision(rootdir))
+        measured = next(iter(self.environments.values()), None)
+        environment = sweep_json.environment(settings.model, _revision(rootdir), measured)
         return sweep_json.document(settings.model.name, asdict(settings.workload), environment, self.rows.values())
 
     def summary(self) -> list[str]:
@@ -109,6 +136,14 @@ class Results:
                 f"({_some({key.work.grid for key in keys})}); to remove them: {accept}"
             )
         return lines
+
+
+def _timed(vendor: dict[str, Any], environment: timed.Environment) -> timed.Timed:
+    """A row's measurement as baselines hold it."""
+    device = vendor["device_ns"]
+    process = gate.Process(device["median"], device["q1"], device["q3"], len(device["samples"]))
+    observed = gate.Observed(**{name: vendor[name] for name in timed.SEEN})
+    return timed.Timed(vendor["clock"], vendor["experts"], observed, vendor["wall_ns"]["median"], process, environment)
 
 
 def _some(grids: set[CropGrid]) -> str:

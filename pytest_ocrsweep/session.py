@@ -1,27 +1,23 @@
-"""One sweep, without pytest: which points it has, and what each is judged to be."""
+"""One sweep, without pytest: its settings, its points, and what is recorded of them."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from . import baselines
+from . import baselines, timed
 from .baselines import WORKLOAD, BaselineError, Key, Points
 from .geometry import RESOLUTIONS, CropGrid, Workload
-from .metrics import counted
-from .report import sweep_json
-from .report.sweep_json import Row
 from .stages import STAGES, Model
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .measure import Meter
     from .sweep import Point
-
-NOT_MEASURED = "this version counts and does not time the vendor model"
 
 
 class SweepError(ValueError):
@@ -38,6 +34,8 @@ class Options:
     analytic_only: bool
     require_vendor: bool
     update: bool
+    checkpoint: Path | None
+    slowdown_percent: float
     report: Path | None
     default_grids: str  # of the ini file; "" leaves it to the configuration
     baselines: Path
@@ -62,14 +60,6 @@ class Options:
         return shlex.join(["pytest", *self.command, "--ocrsweep-update"])
 
 
-class Judgement(NamedTuple):
-    """A point's row; `failure` or `skip` says why it did not pass."""
-
-    row: Row
-    failure: str | None = None
-    skip: str | None = None
-
-
 @dataclass
 class Sweep:
     """What a process needs to judge points; composed and read on first use."""
@@ -92,16 +82,16 @@ class Sweep:
         return Model(self.settings.model)
 
     @property
-    def _asked(self) -> str | None:
+    def asked(self) -> str | None:
         """The source of the command line, by either option."""
         by_override = any(text.startswith("grids=") for text in self.options.overrides)
         return self.options.grids or (self.settings.grids if by_override else None)
 
     @cached_property
-    def _source(self) -> dict[CropGrid, Point]:
+    def source(self) -> dict[CropGrid, Point]:
         from .sweep import SourceError, points
 
-        source = self._asked or self.options.default_grids or self.settings.grids
+        source = self.asked or self.options.default_grids or self.settings.grids
         try:
             found = points(source)
         except SourceError as error:
@@ -114,7 +104,7 @@ class Sweep:
         """The sweep: its source, and the grids of the pages given, each grid once."""
         from .sweep import Point
 
-        merged = dict(self._source)
+        merged = dict(self.source)
         for name, grid in self.pages:
             old = merged.get(grid)
             labels = [old.label] if old and old.label else []
@@ -174,49 +164,43 @@ class Sweep:
         """Whether anything is recorded for this workload, by stage."""
         return {stage: bool(self.of_workload(stage)) for stage in STAGES}
 
-    @property
+    @cached_property
     def unmeasured(self) -> str | None:
-        """Why the vendor is not timed although it was asked for; None where nobody asked."""
-        return None if self.options.analytic_only else NOT_MEASURED
+        """Why the vendor's model is not timed although it was asked for; None where it is, or nobody asked."""
+        if self.options.analytic_only:
+            return None
+        from .measure import why_not
 
-    def judge(self, stage: str, grid: CropGrid, attention: str, file: Path) -> Judgement:
-        """Count one point and compare it with its baseline; `file` holds the test, for the remedy."""
-        work, options = self.settings.workload.on(grid), self.options
-        found = sweep_json.row(stage, work, attention, self.model.ledger(stage, work, attention), vendor=None)
-        point = self.points.get(grid)
-        if options.require_vendor and self.unmeasured and not (point and point.analytic_only):
-            found["verdict"] = "FAIL"
-            return Judgement(found, f"--ocrsweep-require-vendor: nothing was measured: {self.unmeasured}")
+        return why_not(self.settings.vendor.device)
 
-        old = self.recorded[stage].get(Key(work, attention))
-        changes = baselines.compare(old, counted(found)) if old else []
-        if options.update:
-            found["verdict"] = "PASS" if old and not changes else "RECORDED"
-            return Judgement(found)
-        if old is None:
-            return self._missing(found, work, file)
-        found["verdict"] = "FAIL" if changes else "PASS"
-        if not changes:
-            return Judgement(found)
-        lines = [f"{stage} {grid} {attention} is not what {options.shown(self.file_of(stage))} records:"]
-        lines += [f"  {change}" for change in changes]
-        return Judgement(found, "\n".join([*lines, options.accepting(file)]))
+    @property
+    def measures(self) -> bool:
+        """Whether points are timed on the vendor's model."""
+        return not self.options.analytic_only and self.unmeasured is None
 
-    def _missing(self, found: Row, work: Workload, file: Path) -> Judgement:
-        """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
-        options, stage = self.options, found["stage"]
-        in_default = self._asked is None and work.grid in self._source
-        if options.missing_fails or (in_default and (self.known[stage] or not options.overrides)):
-            found["verdict"] = "FAIL"
-            lines = [
-                f"no baseline recorded for {stage} {work.grid} {found['attention']} of workload "
-                f"{describe(work)} in {options.shown(self.file_of(stage))}; to record it:",
-                options.accepting(file),
-            ]
-            return Judgement(found, "\n".join(lines))
-        found["verdict"] = "NO BASELINE"
-        what = f"grid {work.grid}" if self.known[stage] else f"workload {describe(work)}"
-        return Judgement(found, skip=f"no baseline for {what}")
+    @cached_property
+    def meter(self) -> Meter:
+        """What times points in this process."""
+        from .measure import Meter
+
+        options = self.options
+        return Meter(self.settings, options.checkpoint, options.slowdown_percent)
+
+    def timed_file_of(self, stage: str, gpu: str) -> Path:
+        """Where this model's times at `stage` on `gpu` are recorded."""
+        return timed.file_of(self.options.baselines, self.model.name, timed.gpu_folder(gpu), stage)
+
+    def timed_of(self, stage: str, gpu: str) -> dict[Key, timed.Stored]:
+        """The recorded times. Raises SweepError for a file that cannot be trusted."""
+        if (stage, gpu) not in self._timed:
+            path = self.timed_file_of(stage, gpu)
+            try:
+                self._timed[stage, gpu] = timed.read(path, self.model.name, timed.gpu_folder(gpu), stage)
+            except BaselineError as error:
+                raise SweepError(str(error)) from None
+        return self._timed[stage, gpu]
+
+    _timed: dict[tuple[str, str], dict[Key, timed.Stored]] = field(default_factory=dict, repr=False)
 
 
 def describe(work: Workload) -> str:

@@ -58,19 +58,18 @@ def order(row: Row) -> tuple[int, CropGrid, str]:
     return list(STAGES).index(row["stage"]), CropGrid.parse(row["grid"]), row["attention"]
 
 
-def environment(architecture: Architecture, revision: str | None) -> dict[str, Any]:
-    """What the numbers were found on; None where nothing was measured and so nothing is known."""
+def environment(
+    architecture: Architecture, revision: str | None, measured: Mapping[str, str | None] | None
+) -> dict[str, Any]:
+    """What the numbers were found on; None where nothing was `measured` and so nothing is known."""
     experts = {"prefill": architecture.decoder.prefill_experts, "decode": architecture.decoder.decode_experts}
     return {
-        "gpu": None,
-        "driver": None,
-        "torch": None,
-        "transformers": None,
+        **dict.fromkeys(("gpu", "driver", "torch", "transformers", "weights")),
         "dtype": architecture.dtype,
         "attention_implementation": {"eager": "eager", "flash": "sdpa"},
         "experts_implementation": experts,
-        "weights": None,
         "git_revision": revision,
+        **(measured or {}),
     }
 
 

@@ -13,6 +13,7 @@ HEAVIEST = 4  # points a stage that a cut table shows beside them
 
 NAMES = ("stage", "grid", "attention")
 TABLE = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
+MEASURED = ("device_ns", "wall_ns", "launch_overhead_ns")
 PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
 
 
@@ -21,7 +22,8 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
     rows = sorted(rows, key=order)
     shown = rows if len(rows) <= MANY else _worst(rows)
     decodes = any(row["stage"] == "decode" for row in shown)
-    metrics = TABLE + PER_TOKEN if decodes else TABLE
+    measured = any(row["vendor"] for row in shown)
+    metrics = TABLE + (PER_TOKEN if decodes else ()) + (MEASURED if measured else ())
     cells = [[*NAMES, *(METRICS[name].heading for name in metrics), "verdict"]]
     for row in shown:
         found = values(row)

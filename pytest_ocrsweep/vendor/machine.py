@@ -58,3 +58,15 @@ def _read(nvml: Any, handle: Any) -> Machine:
         else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
         other_processes=None if processes is None else sum(p.pid != os.getpid() for p in processes),
     )
+
+
+def driver() -> str | None:
+    """The NVIDIA driver's version; None without one."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except Exception:  # as above
+        return None
+    return version.decode() if isinstance(version, bytes) else str(version)

@@ -14,37 +14,68 @@ import torch
 
 from ..architecture import Architecture
 from ..geometry import Workload
-from ..sampling import Machine, NoiseReached, Samples, StopRule, TimeCap, collect, first_of
+from ..sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from . import build, calls, count, machine
 from .clock import Call, Clock, HostClock, delay_of, device_clock
 
 RULE = first_of(NoiseReached(0.004, 20), TimeCap(1.0))
 WARM_UP_S = 0.1
-BATCH = 5
+BATCH = 5  # samples between two looks at the stopping rule
 WALL_SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Calls that make up a point: one, or a decode's first and last step. `times` of them make the whole stage."""
+    """What a point runs: one call, or a decode's first and last step, `times` of which make the whole stage.
+
+    `once` is for the memory count: it owns its KV cache, which grows by `cache_growth` bytes.
+    """
 
     calls: tuple[Call, ...]
+    once: Call
     times: int
-    cache_growth: int  # bytes that each call adds to the KV cache
+    cache_growth: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Timed:
-    """A point that is ready to be sampled, and what was seen of it once."""
+    """A point that is warm and ready to be sampled."""
 
-    clock: str
-    experts: str | None
-    kernels: int | None
-    tensor_flops: int
+    region: Region
+    clocks: list[Clock]
+    read: Callable[[], Any]
+    rule: StopRule
+    wall: Samples  # of the whole stage, as its caller waits for it
     peak_bytes: int | None
-    wall: Samples
-    parts: list[Samples] = field(default_factory=list)  # a decode's first and last step, of the latest round
-    sample: Callable[[], Samples] = field(default=lambda: Samples((0,)), repr=False)
+    experts: str | None
+
+    @property
+    def clock(self) -> str:
+        """How its device time is taken."""
+        return self.clocks[0].name
+
+    @property
+    def kernels(self) -> int | None:
+        """Kernels that one call launches, a decode's one step."""
+        return self.clocks[0].kernels
+
+    def tensor_flops(self) -> int:
+        """FlopCounterMode's count of the very calls that are timed."""
+        counted = sum(count.tensor_flops(call) for call in self.region.calls)
+        return counted * self.region.times // len(self.region.calls)
+
+    def sample(self) -> Samples:
+        """One round of samples of the whole stage."""
+        return collect(self._batch, self.rule, self.read)
+
+    def token_ns(self) -> list[int] | None:
+        """A decode's time for its first and its last step, median of one batch each; None for other stages."""
+        if self.region.times == 1:
+            return None
+        return [sorted(clock.batch(BATCH))[BATCH // 2] for clock in self.clocks]
+
+    def _batch(self) -> list[int]:
+        return _whole([clock.batch(BATCH) for clock in self.clocks], self.region.times)
 
 
 @dataclass(slots=True)
@@ -54,10 +85,9 @@ class Vendor:
     model: Architecture
     device: torch.device
     seed: int = 0
-    rule: StopRule = RULE
     slowdown_percent: float = 0.0
+    rule: StopRule = RULE
     load: Callable[[str, str], Any] | None = None  # (attention, experts) → real weights, in place of random ones
-    page: Path | None = None
     _built: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def built(self, attention: str, experts: str) -> Any:
@@ -70,113 +100,90 @@ class Vendor:
         return build.use(self._built[attention], experts)
 
     @contextmanager
-    def timed(self, stage: str, work: Workload, attention: str) -> Iterator[Timed]:
-        """A point, warm and with its clocks ready; what it holds on the device is freed on leaving."""
+    def timed(self, stage: str, work: Workload, attention: str, page: Path | None = None) -> Iterator[Timed]:
+        """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
             try:
-                yield self._timed(stage, work, attention)
+                yield self._timed(stage, work, attention, page)
             finally:
                 gc.collect()
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
 
-    def _timed(self, stage: str, work: Workload, attention: str) -> Timed:
+    def _timed(self, stage: str, work: Workload, attention: str, page: Path | None) -> Timed:
         decoder = self.model.decoder
         experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
-        region = self._region(self.built(attention, experts), stage, work, attention)
-        read = machine.reader(self.device)
-        flops = sum(count.tensor_flops(call) for call in region.calls) * region.times // len(region.calls)
-        wall = _total([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
-        peak = max(map(self._peak, region.calls))
+        region = self._region(self.built(attention, experts), stage, work, attention, page)
+        for call in region.calls:
+            call()
+        wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
+        peak = self._peak(region)
         clocks = [device_clock(self.device, call) for call in region.calls]
-        if self.slowdown_percent:
-            clocks = [self._slower(clock, call) for clock, call in zip(clocks, region.calls, strict=True)]
         for clock in clocks:
             collect(partial(clock.batch, BATCH), TimeCap(WARM_UP_S / len(clocks)))
-        timed = Timed(
-            clock=clocks[0].name,
-            experts=None if stage == "vision" else experts,
-            kernels=None if clocks[0].kernels is None else clocks[0].kernels,
-            tensor_flops=flops,
-            peak_bytes=None if peak is None else peak - region.cache_growth,
-            wall=Samples(tuple(wall)),
-        )
+        if self.slowdown_percent:
+            clocks = [self._slower(clock, call) for clock, call in zip(clocks, region.calls, strict=True)]
+        read = machine.reader(self.device)
+        used = None if stage == "vision" else experts
+        return Timed(region, clocks, read, self.rule, Samples(tuple(wall)), peak, used)
 
-        def sample() -> Samples:
-            parts: list[list[int]] = [[] for _ in clocks]
-
-            def batch() -> list[int]:
-                fresh = [clock.batch(BATCH) for clock in clocks]
-                for part, times in zip(parts, fresh, strict=True):
-                    part.extend(times)
-                return _total(fresh, region.times)
-
-            samples = collect(batch, self.rule, read)
-            timed.parts = [Samples(tuple(part)) for part in parts] if len(parts) > 1 else []
-            return samples
-
-        timed.sample = sample
-        return timed
-
-    def _region(self, built: Any, stage: str, work: Workload, attention: str) -> Region:
-        like, context = built.lm_head.weight, work.context_tokens
-        text = built.config.text_config
-        key_bytes = (
-            2 * text.num_hidden_layers * work.batch * text.num_key_value_heads * text.head_dim * like.element_size()
-        )
+    def _region(self, built: Any, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
+        like, context, text = built.lm_head.weight, work.context_tokens, built.config.text_config
+        key_bytes = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * like.element_size()
         torch.manual_seed(self.seed)
         if stage == "decode":
-            ids = torch.zeros(work.batch, 1, dtype=torch.long)
-            steps = sorted({1, work.new_tokens})
-            return Region(
-                tuple(self._step(built, ids, context + step, work.batch, attention) for step in steps),
-                work.new_tokens,
-                key_bytes,
-            )
-        page = self._pages(work, like)
+            first, last = context + 1, context + work.new_tokens
+            steps = [self._step(built, keys, work.batch, attention) for keys in sorted({first, last})]
+            once = self._step(built, last, work.batch, attention, repeatable=False)
+            return Region(tuple(steps), once, work.new_tokens, work.batch * key_bytes)
+        pages = self._pages(work, like, page)
         if stage == "vision":
-            return Region((lambda: calls.vision(built, page),), 1, 0)
+            vision = partial(calls.vision, built, pages)
+            return Region((vision,), vision, 1, 0)
         ids = calls.prompt(work, built.config.image_token_id, like.device)
         positions = torch.arange(context)[None]
         mask = calls.causal_mask(context, context, like) if attention == "eager" else None
-        return Region((lambda: calls.prefill(built, page, ids, positions, mask),), 1, context * key_bytes)
+        prefill = partial(calls.prefill, built, pages, ids, positions, mask)
+        return Region((prefill,), prefill, 1, work.batch * context * key_bytes)
 
-    def _step(self, built: Any, ids: torch.Tensor, keys: int, batch: int, attention: str) -> Call:
-        """A decode step that attends to `keys` keys, its own included."""
-        past = calls.filled_cache(built, batch, keys - 1)
-        positions = torch.full((1, 1), keys - 1)
+    def _step(self, built: Any, keys: int, batch: int, attention: str, *, repeatable: bool = True) -> Call:
+        """A decode step that attends to `keys` keys, its own included; one that is not repeatable owns its cache."""
+        ids, positions = torch.zeros(batch, 1, dtype=torch.long), torch.full((1, 1), keys - 1)
         mask = calls.causal_mask(1, keys, built.lm_head.weight) if attention == "eager" else None
-        return lambda: calls.decode_step(built, ids, positions, calls.renewed(past), mask)
+        past = [calls.filled_cache(built, batch, keys - 1)]
 
-    def _pages(self, work: Workload, like: torch.Tensor) -> calls.Pages:
-        if self.page is not None and self.load is not None:
+        def step() -> Any:
+            cache = calls.renewed(past[0]) if repeatable else past.pop()
+            return calls.decode_step(built, ids, positions, cache, mask)
+
+        return step
+
+    def _pages(self, work: Workload, like: torch.Tensor, page: Path | None) -> calls.Pages:
+        if page is not None:
             from .pixels import page_pixels
 
-            return page_pixels(self.page, work, like)
+            return page_pixels(page, work, like)
         return calls.pages(work, like, self.model.sam.channels)
 
-    def _peak(self, call: Call) -> int:
-        """Most bytes allocated during the call above what was before; 0 on a CPU, which keeps no such count."""
+    def _peak(self, region: Region) -> int | None:
+        """Most bytes allocated during a call above what was before, less what the cache grew; None on a CPU."""
         if self.device.type != "cuda":
-            return 0
+            return None
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        call()
+        region.once()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+        return torch.cuda.max_memory_allocated() - before - region.cache_growth
 
     def _slower(self, clock: Clock, call: Call) -> Clock:
         median = sorted(clock.batch(2 * BATCH + 1))[BATCH]
         return device_clock(self.device, call, delay_of(self.device, round(median * self.slowdown_percent / 100)))
 
 
-def _total(parts: list[list[int]], times: int) -> list[int]:
+def _whole(parts: list[list[int]], times: int) -> list[int]:
     """Time of the whole stage, sample by sample: the mean of a decode's first and last step, times its steps.
 
-    Exact where a step's time grows linearly with its keys: each step reads one token's keys and values more.
+    Right where a step's time grows linearly with its keys: each reads one token's keys and values more.
     """
     return [round(sum(sample) * times / len(sample)) for sample in zip(*parts, strict=True)]
-
-
-__all__ = ["Machine", "Timed", "Vendor"]

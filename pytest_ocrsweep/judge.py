@@ -1,0 +1,117 @@
+"""One point, without pytest: counted, timed where it can be, and judged against what is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from . import baselines, gate
+from .baselines import Key
+from .geometry import CropGrid, Workload
+from .metrics import counted
+from .report import sweep_json
+from .report.sweep_json import Row
+from .session import Sweep, describe
+
+# Of several verdicts on a point, the first here is the one it gets.
+WORST = ("FAIL", "NO SAMPLE", "NO BASELINE", "IMPROVED", "RECORDED", "PASS")
+
+
+class Part(NamedTuple):
+    """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass."""
+
+    verdict: str
+    failure: str | None = None
+    skip: str | None = None
+
+
+class Judgement(NamedTuple):
+    """A point's row, what was known of the machine, and why it did not pass."""
+
+    row: Row
+    environment: dict[str, str | None] | None
+    failure: str | None
+    skip: str | None
+
+
+def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) -> Judgement:
+    """Count one point, time it, compare both with their baselines; `file` holds the test, for the remedy."""
+    work = sweep.settings.workload.on(grid)
+    found = sweep_json.row(stage, work, attention, sweep.model.ledger(stage, work, attention), vendor=None)
+    parts = [_count(sweep, found, work, file)]
+    environment = None
+    point = sweep.points.get(grid)
+    if not (sweep.options.analytic_only or (point and point.analytic_only)):
+        if sweep.measures:
+            environment = sweep.meter.environment()
+            parts.append(_time(sweep, found, work, file))
+        elif sweep.options.require_vendor:
+            parts.append(Part("FAIL", f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"))
+    found["verdict"] = min((part.verdict for part in parts), key=WORST.index)
+    failures = [part.failure for part in parts if part.failure]
+    skips = [part.skip for part in parts if part.skip]
+    return Judgement(found, environment, "\n".join(failures) or None, None if failures else "; ".join(skips) or None)
+
+
+def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
+    """The counted numbers, compared exactly."""
+    options, stage, attention = sweep.options, found["stage"], found["attention"]
+    old = sweep.recorded[stage].get(Key(work, attention))
+    changes = baselines.compare(old, counted(found)) if old else []
+    if options.update:
+        return Part("PASS" if old and not changes else "RECORDED")
+    if old is None:
+        return _missing(sweep, found, work, file)
+    if not changes:
+        return Part("PASS")
+    lines = [f"{stage} {work.grid} {attention} is not what {options.shown(sweep.file_of(stage))} records:"]
+    lines += [f"  {change}" for change in changes]
+    return Part("FAIL", "\n".join([*lines, options.accepting(file)]))
+
+
+def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
+    """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
+    options, stage = sweep.options, found["stage"]
+    in_default = sweep.asked is None and work.grid in sweep.source
+    if options.missing_fails or (in_default and (sweep.known[stage] or not options.overrides)):
+        lines = [
+            f"no baseline recorded for {stage} {work.grid} {found['attention']} of workload "
+            f"{describe(work)} in {options.shown(sweep.file_of(stage))}; to record it:",
+            options.accepting(file),
+        ]
+        return Part("FAIL", "\n".join(lines))
+    what = f"grid {work.grid}" if sweep.known[stage] else f"workload {describe(work)}"
+    return Part("NO BASELINE", skip=f"no baseline for {what}")
+
+
+def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
+    """The vendor's time, by the gate's rule; fills the row's `vendor`."""
+    options, stage, gpu = sweep.options, found["stage"], sweep.meter.gpu
+    recorded = sweep.timed_of(stage, gpu)
+    stored = recorded.get(Key(work, found["attention"]))
+    measured = sweep.meter.measure(
+        stage,
+        work,
+        found["attention"],
+        stored.baseline if stored else None,
+        gate.expected_noise(s.baseline for s in recorded.values()),
+        count=options.update,
+        page=next((Path(name) for name, grid in sweep.pages if grid == work.grid), None),
+    )
+    found["vendor"] = measured.found
+    verdict, point = measured.verdict, f"{stage} {work.grid} {found['attention']}"
+    Outcome = gate.Outcome
+    if verdict.outcome is Outcome.NO_SAMPLE:
+        return Part("NO SAMPLE", f"{point}: {verdict.message}")
+    if options.update:
+        same = stored is not None and verdict.outcome is Outcome.PASS
+        return Part("PASS" if same else "RECORDED")
+    if verdict.outcome is Outcome.FAIL:
+        lines = [f"{point} on {gpu}: {verdict.message}:", options.accepting(file)]
+        return Part("FAIL", "\n".join(lines))
+    if verdict.outcome is Outcome.NO_BASELINE:
+        missing = f"no time recorded on {gpu} for {point}; to record it"
+        if options.missing_fails:
+            return Part("FAIL", f"{missing}:\n{options.accepting(file)}")
+        return Part("NO BASELINE", skip=f"{missing}: {options.accepting(file)}")
+    return Part("IMPROVED" if verdict.outcome is Outcome.IMPROVED else "PASS")

@@ -1,0 +1,181 @@
+"""From a point to what the vendor's model takes there, judged by the gate; torch is loaded when a point is measured."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import gate
+from .geometry import Workload
+from .sampling import Samples
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .vendor.timing import Timed, Vendor
+
+
+class MeasureError(ValueError):
+    """What keeps a point from being measured, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one point took: `found` as `sweep.json` has it, and the gate's word on it."""
+
+    found: dict[str, Any]
+    verdict: gate.Verdict
+
+
+def why_not(device: str) -> str | None:
+    """Why nothing can be measured on `device` ("cuda", "cuda:1", "cpu"); None where it can. Loads torch last."""
+    for module in ("torch", "transformers"):
+        if find_spec(module) is None:
+            return f"{module} is not installed (pip install 'pytest-ocrsweep[vendor]')"
+    if device == "cpu":
+        return None
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "no GPU: CUDA_VISIBLE_DEVICES is empty"
+    if not _has_driver():
+        return "no GPU: this machine has no NVIDIA driver"
+    import torch
+
+    return None if torch.cuda.is_available() else "no GPU: torch finds none that it can use"
+
+
+def _has_driver() -> bool:
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+@dataclass
+class Meter:
+    """The vendor's model on this process's device, built at the first point.
+
+    From then on the process holds the device's `lock`: another that only waited with a model built would already
+    be company on the GPU.
+    """
+
+    settings: Settings
+    checkpoint: Path | None = None
+    slowdown_percent: float = 0.0
+    lock: Callable[[], AbstractContextManager[object]] = nullcontext
+    digest: str | None = None  # of the checkpoint, once it is loaded
+    _held: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def close(self) -> None:
+        """Lets the device go."""
+        self._held.close()
+
+    @cached_property
+    def vendor(self) -> Vendor:
+        """Raises MeasureError for a checkpoint that does not fit."""
+        import torch
+
+        from .vendor.timing import Vendor
+
+        self._held.enter_context(self.lock())
+        device = torch.device(self.settings.vendor.device)
+        load = self._load if self.checkpoint else None
+        return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
+
+    def _load(self, attention: str, experts: str) -> Any:
+        from .vendor import checkpoint
+
+        assert self.checkpoint is not None
+        try:
+            loaded = checkpoint.load(
+                self.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
+            )
+        except checkpoint.CheckpointError as error:
+            raise MeasureError(f"--ocrsweep-checkpoint: {error}") from None
+        self.digest = loaded.digest
+        return loaded.model
+
+    @cached_property
+    def gpu(self) -> str:
+        """The name of the device that is measured."""
+        import torch
+
+        device = self.vendor.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+    def environment(self) -> dict[str, str | None]:
+        """What the times were taken on; None where unknown."""
+        import torch
+        import transformers
+
+        from .vendor import machine
+
+        return {
+            "gpu": self.gpu,
+            "driver": machine.driver(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "weights": f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
+        }
+
+    def measure(
+        self,
+        stage: str,
+        work: Workload,
+        attention: str,
+        baseline: gate.Baseline | None,
+        expected: float,
+        *,
+        count: bool,
+        page: Path | None,
+    ) -> Measured:
+        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, which takes longer.
+
+        With real weights, `page` gives the pixels.
+        """
+        pixels = page if self.checkpoint else None
+        with self.vendor.timed(stage, work, attention, pixels) as timed:
+            seen = gate.Observed(
+                tensor_flops=timed.tensor_flops() if count else None,
+                kernels=timed.kernels,
+                peak_bytes=timed.peak_bytes,
+            )
+            verdict = gate.settle(baseline, timed.sample, seen, expected=expected)
+            if verdict.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
+                seen = gate.Observed(None, timed.tensor_flops(), timed.kernels, timed.peak_bytes)
+                verdict = gate.judge(baseline, verdict.rounds, seen, expected=expected)
+            return Measured({"gpu": self.gpu, **_found(timed, verdict, seen)}, verdict)
+
+
+def _found(timed: Timed, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
+    good = [r for r in verdict.rounds if not r.objections] or list(verdict.rounds)
+    pooled = Samples(tuple(ns for r in good for ns in r.ns))
+    return {
+        "tensor_flops": seen.tensor_flops,
+        "device_ns": _summary(pooled),
+        "wall_ns": _summary(timed.wall),
+        "peak_bytes": timed.peak_bytes,
+        "clock": timed.clock,
+        "experts": timed.experts,
+        "kernels": timed.kernels,
+        "token_ns": timed.token_ns(),
+        "stopped": good[-1].stopped,
+        "rounds": len(verdict.rounds),
+        "objections": sorted({o for r in verdict.rounds for o in r.objections}),
+        "sm_clock_mhz": good[-1].after.sm_clock_mhz,
+        "power_w": good[-1].after.power_w,
+        "gate": {"outcome": str(verdict.outcome), "change": verdict.change, "margin": verdict.margin},
+    }
+
+
+def _summary(samples: Samples) -> dict[str, Any]:
+    q1, median, q3 = (round(x) for x in samples.quartiles)
+    return {"min": samples.min, "median": median, "q1": q1, "q3": q3, "samples": list(samples.ns)}

@@ -93,7 +93,7 @@ def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
         stage,
         work,
         found["attention"],
-        stored.baseline if stored else None,
+        stored,
         gate.expected_noise(s.baseline for s in recorded.values()),
         count=options.update,
         page=next((Path(name) for name, grid in sweep.pages if grid == work.grid), None),
@@ -110,7 +110,8 @@ def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
         lines = [f"{point} on {gpu}: {verdict.message}:", options.accepting(file)]
         return Part("FAIL", "\n".join(lines))
     if verdict.outcome is Outcome.NO_BASELINE:
-        missing = f"no time recorded on {gpu} for {point}; to record it"
+        old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
+        missing = f"no time{old} is recorded on {gpu} for {point}; to record it"
         if options.missing_fails:
             return Part("FAIL", f"{missing}:\n{options.accepting(file)}")
         return Part("NO BASELINE", skip=f"{missing}: {options.accepting(file)}")

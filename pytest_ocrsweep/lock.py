@@ -20,12 +20,12 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     path = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}-{name}.lock")
-    # A lock without the kernel's help would outlive its process: better none at all than that one.
-    lock = FileLock(path, mode=0o600, fallback_to_soft=False, preserve_lock_file=True, on_acquired=_sign)
+    # Kept, the file names the same lock to all; it also bars a fallback that would outlive a dead process.
+    lock = FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=_sign)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        waiting(f"waiting for {name}: process {path.read_text() or 'unknown'} measures on it and holds {path}")
+        waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
         lock.acquire()
     try:
         yield
@@ -33,7 +33,14 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
         lock.release()
 
 
+def _holder(path: Path) -> str:
+    try:
+        return f"process {int(path.read_text())}"
+    except (OSError, ValueError):  # not signed yet; or Windows, where a locked file cannot be read
+        return "another process"
+
+
 def _sign(descriptor: int) -> None:
     """Say who holds it."""
-    os.truncate(descriptor, 0)
+    os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())

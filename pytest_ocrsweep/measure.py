@@ -6,13 +6,13 @@ import ctypes
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import gate
+from . import gate, timed
 from .geometry import Workload
 from .sampling import Samples
 
@@ -27,10 +27,14 @@ class MeasureError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one point took: `found` as `sweep.json` has it, and the gate's word on it."""
+    """What one point took: `found` as `sweep.json` has it, and the gate's word on it.
+
+    `incomparable` says why what is recorded was no baseline for it.
+    """
 
     found: dict[str, Any]
     verdict: gate.Verdict
+    incomparable: list[str]
 
 
 def why_not(device: str) -> str | None:
@@ -123,6 +127,7 @@ class Meter:
             "driver": machine.driver(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "dtype": self.settings.model.dtype,
             "weights": f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
         }
 
@@ -131,7 +136,7 @@ class Meter:
         stage: str,
         work: Workload,
         attention: str,
-        baseline: gate.Baseline | None,
+        stored: timed.Stored | None,
         expected: float,
         *,
         count: bool,
@@ -142,31 +147,30 @@ class Meter:
         With real weights, `page` gives the pixels.
         """
         pixels = page if self.checkpoint else None
-        with self.vendor.timed(stage, work, attention, pixels) as timed:
-            seen = gate.Observed(
-                tensor_flops=timed.tensor_flops() if count else None,
-                kernels=timed.kernels,
-                peak_bytes=timed.peak_bytes,
-            )
-            verdict = gate.settle(baseline, timed.sample, seen, expected=expected)
+        with self.vendor.timed(stage, work, attention, pixels) as point:
+            why = timed.incomparable(stored, point.clock, point.experts, self.environment()) if stored else []
+            baseline = stored.baseline if stored and not why else None
+            flops = point.tensor_flops() if count else None
+            seen = gate.Observed(None, flops, point.kernels, point.peak_bytes)
+            verdict = gate.settle(baseline, point.sample, seen, expected=expected)
             if verdict.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
-                seen = gate.Observed(None, timed.tensor_flops(), timed.kernels, timed.peak_bytes)
+                seen = replace(seen, tensor_flops=point.tensor_flops())
                 verdict = gate.judge(baseline, verdict.rounds, seen, expected=expected)
-            return Measured({"gpu": self.gpu, **_found(timed, verdict, seen)}, verdict)
+            return Measured({"gpu": self.gpu, **_found(point, verdict, seen)}, verdict, why)
 
 
-def _found(timed: Timed, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
+def _found(point: Timed, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
     good = [r for r in verdict.rounds if not r.objections] or list(verdict.rounds)
     pooled = Samples(tuple(ns for r in good for ns in r.ns))
     return {
         "tensor_flops": seen.tensor_flops,
         "device_ns": _summary(pooled),
-        "wall_ns": _summary(timed.wall),
-        "peak_bytes": timed.peak_bytes,
-        "clock": timed.clock,
-        "experts": timed.experts,
-        "kernels": timed.kernels,
-        "token_ns": timed.token_ns(),
+        "wall_ns": _summary(point.wall),
+        "peak_bytes": point.peak_bytes,
+        "clock": point.clock,
+        "experts": point.experts,
+        "kernels": point.kernels,
+        "token_ns": point.token_ns(),
         "stopped": good[-1].stopped,
         "rounds": len(verdict.rounds),
         "objections": sorted({o for r in verdict.rounds for o in r.objections}),

@@ -17,6 +17,7 @@ from .metrics import counted
 from .report import sweep_json, terminal
 from .report.sweep_json import Row
 from .session import Sweep, SweepError, describe
+from .stages import STAGES
 
 FEW = 8  # grids that a sentence names
 
@@ -71,11 +72,7 @@ class Results:
             vendor = row["vendor"]
             if vendor is not None:
                 work = settings.workload.on(CropGrid.parse(row["grid"]))
-                environment = {
-                    **self.environments[vendor["gpu"]],
-                    "dtype": settings.model.dtype,
-                    "git_revision": revision,
-                }
+                environment = {**self.environments[vendor["gpu"]], "git_revision": revision}
                 agrees = vendor["gate"]["outcome"] == gate.Outcome.PASS
                 key = Key(work, row["attention"])
                 found[vendor["gpu"], row["stage"]][key] = (_timed(vendor, environment), agrees)
@@ -130,6 +127,11 @@ class Results:
                 f"no baseline is recorded for {grids}workload {work}: "
                 f"{len(missing)} points were counted, not judged; to record them: {accept}"
             )
+        for gpu, environment in self.environments.items():
+            then = [stored for stage in STAGES for stored in self.sweep.timed_of(stage, gpu).values()]
+            known = {**environment, "git_revision": None}
+            if told := dict.fromkeys(line for stored in then for line in timed.differences(stored, known)):
+                lines.append(f"the times on {gpu} were recorded with another environment: {', '.join(told)}")
         for stage, keys in self.unused.items():
             lines.append(
                 f"unused: {shown(self.sweep.file_of(stage))} records {len(keys)} points that no test used "

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScheduling
-from xdist.workermanage import WorkerController
+from xdist.scheduler import LoadScheduling  # type: ignore[import-untyped]  # pytest-xdist ships no types
+
+from .gpus import VISIBLE
 
 LANE, SHARED, TIMED = "ocrsweep_lane", "ocrsweep_shared", "ocrsweep_timed"  # what we add to a worker's `workerinput`
-CPU = ("cpu",)  # the one device that is not a GPU
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+TORCHS = ("cpu", "cuda:")  # so begin torch's own names of single devices, which choose without our help
 AHEAD = 2  # a worker starts an item only once it knows the next
 PATIENCE = 10  # seconds for what has arrived already
 
@@ -23,7 +21,8 @@ PATIENCE = 10  # seconds for what has arrived already
 def register(config: pytest.Config, timed: Callable[[pytest.Item], bool], devices: Callable[[], Sequence[str]]) -> None:
     """To be called in `pytest_configure` of every process of a run that pytest-xdist distributes.
 
-    A worker asks `timed` for each item that it has collected and, if there is one, `devices` for what it is timed on.
+    A worker asks `timed` for each item that it has collected and, if there is one, `devices` for what can time it: GPUs
+    as CUDA_VISIBLE_DEVICES names them, or one device by torch's name ("cpu", "cuda:1").
     """
     plugin = Worker(timed, devices) if hasattr(config, "workerinput") else Controller()
     config.pluginmanager.register(plugin, "ocrsweep-schedule")
@@ -47,7 +46,7 @@ class Worker:
         timed = [number for number, item in enumerate(session.items) if self._timed(item)]
         devices = tuple(self._devices()) if timed else ()
         given[TIMED].send((timed if devices else [], len(devices)))
-        if devices and devices != CPU:
+        if devices and not devices[0].startswith(TORCHS):
             os.environ[VISIBLE] = device_of(given[LANE], devices, given[SHARED])
 
 
@@ -61,20 +60,20 @@ class Controller:
     over its lane."""
 
     def __init__(self) -> None:
-        self._lanes: dict[WorkerController, int] = {}
+        self._lanes: dict[Any, int] = {}
 
-    def pytest_configure_node(self, node: WorkerController) -> None:
+    def pytest_configure_node(self, node: Any) -> None:
         lane = next(number for number in count() if number not in self._lanes.values())
         self._lanes[node] = lane
         node.workerinput.update({LANE: lane, SHARED: self._others_schedule(node.config)})
         node.workerinput[TIMED] = node.gateway.newchannel()
 
-    def pytest_testnodedown(self, node: WorkerController) -> None:
+    def pytest_testnodedown(self, node: Any) -> None:
         self._lanes.pop(node, None)
 
     # The user's own scheduler wins over ours, and ours over pytest-xdist's: that is `trylast` too, and comes later.
     @pytest.hookimpl(trylast=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> LoadScheduling | None:
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> TimedScheduling | None:
         return TimedScheduling(config, log) if config.getoption("dist") == "load" else None
 
     def _others_schedule(self, config: pytest.Config) -> bool:
@@ -84,7 +83,7 @@ class Controller:
         return config.getoption("dist") != "load" or any(plugin not in known for plugin in asked)
 
 
-class TimedScheduling(LoadScheduling):
+class TimedScheduling(LoadScheduling):  # type: ignore[misc]  # untyped, as above
     """pytest-xdist's default, with a queue of its own for timed items.
 
     Timed items are handed out in order, to the workers of the first lanes, as late as possible: GPUs of any speed end
@@ -92,7 +91,7 @@ class TimedScheduling(LoadScheduling):
     only when no timed item waits. The others' items are `pending`, as in the base class.
     """
 
-    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
         super().__init__(config, log)
         self._timed: frozenset[int] = frozenset()
         self._waiting: list[int] = []  # of the timed: not handed out yet
@@ -115,14 +114,13 @@ class TimedScheduling(LoadScheduling):
         super().schedule()  # the base class begins here if we did not, or says how collections differ
 
     def _begin(self, collection: list[str], timed: Iterable[int]) -> None:
-        self.collection = collection
+        self.collection: list[str] | None = collection
         self._timed = frozenset(timed)
         self._waiting = sorted(self._timed)
         self.pending[:] = [number for number in range(len(collection)) if number not in self._timed]
-        if self.maxschedchunk is None:
-            self.maxschedchunk = len(collection)
+        self.maxschedchunk: int = self.maxschedchunk or len(collection)
 
-    def check_schedule(self, node: WorkerController, duration: float = 0) -> None:
+    def check_schedule(self, node: Any, duration: float = 0) -> None:
         if node.shutting_down:
             return
         if node.workerinput[LANE] < self._devices:
@@ -138,12 +136,13 @@ class TimedScheduling(LoadScheduling):
         if not self.pending:
             node.shutdown()  # after what it has; it would keep its last item until the end of the run otherwise
 
-    def remove_node(self, node: WorkerController) -> str | None:
+    def remove_node(self, node: Any) -> str | None:
         held = self.node2pending[node]
         left = [number for number in held[1:] if number in self._timed]  # it died in the first
         self._waiting = sorted([*left, *self._waiting])
         held[:] = [number for number in held if number not in left]
-        return super().remove_node(node)
+        died_in: str | None = super().remove_node(node)
+        return died_in
 
     def mark_test_pending(self, item: str) -> None:
         assert self.collection is not None
@@ -154,34 +153,3 @@ class TimedScheduling(LoadScheduling):
         self._waiting.insert(0, number)
         for node in self.nodes:
             self.check_schedule(node)
-
-
-def gpus() -> list[str]:
-    """The GPUs that this process may use, named as CUDA_VISIBLE_DEVICES names them; found without torch."""
-    installed = _installed()
-    chosen = os.environ.get(VISIBLE)
-    if chosen is None:
-        return [str(number) for number in range(installed or 0)]
-    found = []
-    for name in map(str.strip, chosen.split(",")):
-        unknown = name.isdigit() and installed is not None and int(name) >= installed
-        if name in ("", "-1") or unknown:
-            break  # CUDA too passes over the rest
-        found.append(name)
-    return [] if installed == 0 else found
-
-
-def _installed() -> int | None:
-    """How many GPUs the driver has; None where nothing can tell."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount())
-    except Exception:  # not installed, or no driver library that it could load: its error types are its own
-        pass
-    try:
-        shown = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return sum(line.startswith("GPU ") for line in shown.splitlines())

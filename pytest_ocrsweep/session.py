@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +67,7 @@ class Sweep:
     """What a process needs to judge points; composed and read on first use."""
 
     options: Options
+    say: Callable[[str], object] = print  # to the person who waits
 
     @cached_property
     def settings(self) -> Settings:
@@ -184,7 +187,14 @@ class Sweep:
         from .measure import Meter
 
         options = self.options
-        return Meter(self.settings, options.checkpoint, options.slowdown_percent)
+        return Meter(self.settings, options.checkpoint, options.slowdown_percent, self.device_lock)
+
+    def device_lock(self) -> AbstractContextManager[None]:
+        """One process at a time measures on a device."""
+        from .lock import gpu_lock
+        from .gpus import device_id
+
+        return gpu_lock(device_id(self.settings.vendor.device), self.say)
 
     def timed_file_of(self, stage: str, gpu: str) -> Path:
         """Where this model's times at `stage` on `gpu` are recorded."""

@@ -17,7 +17,7 @@ CLOCKS = ("cuda-graph", "profiler", "host")
 ENVIRONMENT = ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "processes")
-TIMES = ("q1_ns", "median_ns", "q3_ns")
+TIMES = ("median_ns", "q1_ns", "q3_ns")
 
 KEPT = 5
 """Processes that a point's evidence holds at most: the gate's margin gains little from more."""
@@ -38,6 +38,7 @@ class Timed:
 
     def __post_init__(self) -> None:
         _clock(self.clock)
+        _ordered(_whole_ns(self.process))
         _environment(self.environment)
 
 
@@ -82,27 +83,32 @@ def record(path: Path, model: str, gpu: str, stage: str, found: Mapping[Key, tup
     (counted as `same`). Where it moved, or is not comparable any more, the point starts anew (`changed`).
     """
     old, known = _load(path, model, gpu, stage)
-    kept = {key: old[key] for key, (timed, agrees) in found.items() if key in old and agrees}
-    kept = {key: stored for key, stored in kept.items() if comparable(stored, found[key][0])}
-    merged = {**old, **{key: _with(kept.get(key), timed) for key, (timed, _) in found.items()}}
+    joined = {
+        key: old[key] for key, (timed, agrees) in found.items() if agrees and key in old and comparable(old[key], timed)
+    }
+    merged = {**old, **{key: _with(joined.get(key), timed) for key, (timed, _) in found.items()}}
     if found:
         atomic.write(path, dump(model, gpu, stage, merged, known))
     added = len(found.keys() - old.keys())
-    return Recorded(path, added, len(found) - added - len(kept), len(kept), removed=0)
+    return Recorded(path, added, len(found) - added - len(joined), len(joined), removed=0)
+
+
+def incomparable(stored: Stored, clock: str, experts: str | None, environment: Mapping[str, str | None]) -> list[str]:
+    """Why a time by this clock, of this work, says nothing beside what is recorded, then and now; empty if it does."""
+    then = stored.environments[-1]
+    pairs = [("clock", stored.clock, clock), ("experts", stored.experts, experts)]
+    pairs += [(name, then[name], environment[name]) for name in ("dtype", "weights")]
+    return [f"{name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
 
 
 def comparable(stored: Stored, timed: Timed) -> bool:
     """Whether both are times of the same work by the same clock."""
-    then, now = stored.environments[-1], timed.environment
-    return (
-        (stored.clock, stored.experts, stored.baseline.observed.tensor_flops)
-        == (timed.clock, timed.experts, timed.observed.tensor_flops)
-        and (then["dtype"], then["weights"]) == (now["dtype"], now["weights"])
-    )  # fmt: skip
+    same_flops = stored.baseline.observed.tensor_flops == timed.observed.tensor_flops
+    return same_flops and not incomparable(stored, timed.clock, timed.experts, timed.environment)
 
 
 def differences(stored: Stored, environment: Environment) -> list[str]:
-    """What no recorded process ran with, then and now; not the revision, whose times are what is compared."""
+    """What no recorded process ran with, then and now; not the revision: a new one is what a run is about."""
     told = []
     for name in ENVIRONMENT:
         then = dict.fromkeys(recorded[name] for recorded in stored.environments)
@@ -192,13 +198,18 @@ def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> Stored:
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:
     fields = exactly(raw, (*TIMES, "samples", "environment"))
-    q1, median, q3, samples = (whole(fields, name, least=1) for name in (*TIMES, "samples"))
-    if not q1 <= median <= q3:
-        raise ValueError(f"{', '.join(TIMES)} must not fall, got {q1}, {median}, {q3}")
+    process = _ordered(Process(*(whole(fields, name, least=1) for name in (*TIMES, "samples"))))
     index = whole(fields, "environment")
     if index >= environments:
         raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")
-    return Process(median, q1, q3, samples), index
+    return process, index
+
+
+def _ordered(process: Process) -> Process:
+    q1, median, q3 = process.q1_ns, process.median_ns, process.q3_ns
+    if not 1 <= q1 <= median <= q3:
+        raise ValueError(f"median_ns must lie between q1_ns, at least 1, and q3_ns, got {median} of {q1} to {q3}")
+    return process
 
 
 def _environment(raw: object) -> Environment:

@@ -27,6 +27,7 @@ IMPURE = {  # each may import at once what its purpose needs; every other module
     "benchmarks": "pytest",
     "options": "pytest",
     "plugin": "pytest",
+    "schedule": "pytest",
     "sweep_file": "yaml",
     "vendor": "torch",
 }

@@ -65,7 +65,10 @@ def run(arguments: list[str], slowdown: float) -> tuple[int, list[dict[str, Any]
             points = json.loads((Path(folder) / "sweep.json").read_text())["points"]
         except (OSError, ValueError):
             sys.exit(f"{' '.join(command)} wrote no sweep.json:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.returncode, [point for point in points if point["vendor"]]
+    timed = [point for point in points if point["vendor"]]
+    outcomes = Counter(point["vendor"]["gate"]["outcome"] for point in timed)
+    print(f"slowdown {slowdown:g} %: exit {done.returncode}, {dict(outcomes)}", file=sys.stderr, flush=True)
+    return done.returncode, timed
 
 
 def tell(slowdown: float, results: list[tuple[int, list[dict[str, Any]]]], medians: dict[Point, list[int]]) -> bool:

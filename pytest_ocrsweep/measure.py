@@ -125,7 +125,7 @@ class Meter:
         return {
             "gpu": self.gpu,
             "driver": machine.driver(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a class of its own, which no worker can send
             "transformers": transformers.__version__,
             "dtype": self.settings.model.dtype,
             "weights": f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    if config.pluginmanager.hasplugin("xdist") and (
+        hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
+    ):
+        from . import schedule
+
+        schedule.register(config, _is_timed, lambda: _sweep(config).devices)
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist: its controller does the rest
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
@@ -45,7 +52,7 @@ def _sweep(config: pytest.Config) -> Sweep:
     if SWEEP not in config.stash:
         from .session import Sweep
 
-        config.stash[SWEEP] = Sweep(options.read(config))
+        config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: warnings.warn(text, stacklevel=2))
     return config.stash[SWEEP]
 
 
@@ -55,6 +62,14 @@ def _results(config: pytest.Config) -> Results:
 
         config.stash[RESULTS] = Results(_sweep(config))
     return config.stash[RESULTS]
+
+
+def _is_timed(item: pytest.Item) -> bool:
+    """Whether a test may time a point; asked before torch is loaded, so only what is known without it counts."""
+    if not _uses(item, "ocrsweep"):
+        return False
+    callspec = getattr(item, "callspec", None)
+    return _sweep(item.config).times(callspec.params.get("grid") if callspec else None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -169,6 +184,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.ocrsweep_environment = item.stash.get(ENVIRONMENT, None)  # type: ignore[attr-defined]
         report.ocrsweep_benchmarks = item.stash.get(BENCHMARKS, [])  # type: ignore[attr-defined]
     return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Lets the measured device go; other processes may wait for it."""
+    if SWEEP in config.stash:
+        config.stash[SWEEP].close()
 
 
 class Controller:

@@ -129,8 +129,8 @@ class Results:
             )
         for gpu, environment in self.environments.items():
             then = [stored for stage in STAGES for stored in self.sweep.timed_of(stage, gpu).values()]
-            known = {**environment, "git_revision": None}
-            if told := dict.fromkeys(line for stored in then for line in timed.differences(stored, known)):
+            now = {**environment, "git_revision": None}
+            if told := dict.fromkeys(line for stored in then for line in timed.differences(stored, now)):
                 lines.append(f"the times on {gpu} were recorded with another environment: {', '.join(told)}")
         for stage, keys in self.unused.items():
             lines.append(

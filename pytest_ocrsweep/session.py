@@ -181,6 +181,21 @@ class Sweep:
         """Whether points are timed on the vendor's model."""
         return not self.options.analytic_only and self.unmeasured is None
 
+    def times(self, grid: CropGrid | None) -> bool:
+        """Whether a point of `grid` is to be timed, as far as can be told without torch."""
+        if self.options.analytic_only or self.problem(with_baselines=False):
+            return False
+        point = self.points.get(grid) if grid else None
+        return not (point and point.analytic_only)
+
+    @property
+    def devices(self) -> list[str]:
+        """What points are timed on, each by one worker of pytest-xdist."""
+        from .gpus import gpus
+
+        device = self.settings.vendor.device
+        return gpus() if device == "cuda" else [device]
+
     @cached_property
     def meter(self) -> Meter:
         """What times points in this process."""
@@ -191,10 +206,15 @@ class Sweep:
 
     def device_lock(self) -> AbstractContextManager[None]:
         """One process at a time measures on a device."""
-        from .lock import gpu_lock
         from .gpus import device_id
+        from .lock import gpu_lock
 
         return gpu_lock(device_id(self.settings.vendor.device), self.say)
+
+    def close(self) -> None:
+        """Lets the measured device go."""
+        if "meter" in self.__dict__:
+            self.meter.close()
 
     def timed_file_of(self, stage: str, gpu: str) -> Path:
         """Where this model's times at `stage` on `gpu` are recorded."""

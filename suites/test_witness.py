@@ -94,7 +94,7 @@ def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name,
         assert ledger.peak_activation_bytes == peak - grown, stage
 
 
-def test_all_hundred_steps_of_a_decode_add_up_to_ours(ocrsweep_model):
+def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
     from pytest_ocrsweep.vendor import witness
 
     model, work = ocrsweep_model.architecture, Workload(CropGrid(2, 3))

@@ -97,6 +97,8 @@ class Vendor:
                 self._built[attention] = self.load(attention, experts)
             else:
                 self._built[attention] = build.build(self.model, attention, experts, str(self.device), self.seed)
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays: the collection after each point need not look at it
         return build.use(self._built[attention], experts)
 
     @contextmanager

@@ -48,18 +48,8 @@ def main() -> None:
 def run(arguments: list[str], slowdown: float) -> tuple[int, list[dict[str, Any]]]:
     """Exit code and timed points of one pytest process."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            *arguments,
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--ocrsweep-report",
-            folder,
-        ]
-        command += ["--ocrsweep-require-vendor", f"--ocrsweep-slowdown={slowdown:g}"]
+        command = [sys.executable, "-m", "pytest", *arguments, "-q", "-p", "no:cacheprovider"]
+        command += ["--ocrsweep-require-vendor", f"--ocrsweep-slowdown={slowdown:g}", f"--ocrsweep-report={folder}"]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         try:
             points = json.loads((Path(folder) / "sweep.json").read_text())["points"]

@@ -21,6 +21,13 @@ WAYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run inside a test is nobody's worker, even where the test itself runs in one."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(params=list(WAYS))
 def way(request: pytest.FixtureRequest) -> list[str]:
     """Arguments that must make no difference."""

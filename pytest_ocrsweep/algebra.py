@@ -11,18 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from operator import attrgetter
-from typing import Protocol
 
 
-class Factor(Protocol):
-    """Something that a monomial multiplies: it has a value at a point. Made once for a label, so it is its own key."""
-
-    @property
-    def label(self) -> str: ...
-
-    def value(self, at: Mapping[str, int]) -> int: ...
-
-    def depends_on(self, symbol: Symbol) -> bool: ...
+# A monomial multiplies factors: each has a value at a point, and is made once for its label, so it is its own key.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +64,7 @@ class DistinctExperts:
         return self.size.depends_on(symbol)
 
 
+Factor = Symbol | RoundedUp | DistinctExperts
 Monomial = tuple[Factor, ...]
 CONSTANT: Monomial = ()
 by_label = attrgetter("label")
@@ -117,7 +109,7 @@ class Poly:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, int):
-            other = Poly({CONSTANT: other})
+            return self.terms == ({CONSTANT: other} if other else {})
         return isinstance(other, Poly) and self.terms == other.terms
 
     def __hash__(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from .architecture import DTYPES, Architecture
 from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
+from .roofline import Device
 
 CONF = Path(__file__).parent / "conf"
 
@@ -55,19 +56,6 @@ class WorkloadSettings:
     def on(self, grid: CropGrid) -> Workload:
         """This workload on one crop grid."""
         return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What a GPU's datasheet promises; `source` names the datasheet."""
-
-    name: str
-    tensor_flops_per_s: float  # dense bf16
-    vector_flops_per_s: float  # fp32, outside the tensor cores
-    bandwidth_bytes_per_s: float
-    memory_bytes: int
-    l2_bytes: int
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +101,15 @@ def _compose(overrides: tuple[str, ...]) -> Settings:
     settings: Settings = _read(Settings, composed, "")
     validate(settings)
     return settings
+
+
+@cache
+def devices() -> dict[str, Device]:
+    """Every device that `device=NAME` can choose, by that name. Raises ConfigError for a file that does not fit."""
+    from omegaconf import OmegaConf
+
+    files = sorted((CONF / "device").glob("*.yaml"))
+    return {file.stem: _read(Device, OmegaConf.to_container(OmegaConf.load(file)), "device") for file in files}
 
 
 def _check_overrides(overrides: tuple[str, ...]) -> None:
@@ -185,6 +182,10 @@ def _read(kind: type, value: Any, key: str) -> Any:
             raise ConfigError(f"{prefix}{name} has no value in {CONF.name}/")
         return kind(**{name: _read(hint, value[name], prefix + name) for name, hint in hints.items()})
 
+    if kind == float | None:
+        if value is None:
+            return None
+        kind = float
     least = 0 if key.rpartition(".")[2] in MAY_BE_ZERO else 1
     if kind is int:
         good, wanted = _whole(value, least), f"a whole number of at least {least}"

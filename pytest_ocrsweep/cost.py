@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from math import prod
 from operator import ge, mul
 
@@ -12,6 +13,7 @@ from .algebra import Monomial, Size, poly, summed
 from .geometry import Workload
 from .ops import Kernel
 
+COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
 Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials
 
 
@@ -78,7 +80,13 @@ class Program:
             (
                 *(
                     self._row(summed(size, "keys", "steps", "all_keys") if steps else size, k.times)
-                    for size in (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes)
+                    for size in (
+                        k.tensor_flops,
+                        k.vector_flops,
+                        k.read_bytes,
+                        k.write_bytes,
+                        k.used_bytes + k.io_bytes,
+                    )
                 ),
                 self._row(k.weight_bytes, k.times),
             )
@@ -89,6 +97,8 @@ class Program:
         self._totals: dict[str, tuple[Row, ...]] = {}
 
     def _row(self, size: Size, times: int = 1) -> Row:
+        if size == 0:
+            return ()
         terms = poly(size).terms
         for monomial in terms:
             self._monomials.setdefault(monomial, len(self._monomials))
@@ -122,7 +132,10 @@ class Program:
         return [prod(f.value(point) for f in monomial) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
-        """Four costs and the weights of all kernels at or under `path`, "" for all. ValueError where there is none."""
+        """Of all kernels at or under `path`, "" for all: the four costs, the compulsory traffic and the weights.
+
+        Raises ValueError where there is none.
+        """
         if path not in self._totals:
             chosen = [
                 rows
@@ -149,7 +162,7 @@ def _moves(k: Kernel) -> bool:
 
 
 def _added(rows: Sequence[Row]) -> Row:
-    return tuple(sum(row[i] for row in rows if i < len(row)) for i in range(max(map(len, rows))))
+    return tuple(map(sum, zip_longest(*rows, fillvalue=0)))
 
 
 def _dot(row: Row, values: Sequence[int]) -> int:
@@ -186,14 +199,26 @@ class Ledger:
                 k.path,
                 Cost(*(_dot(row, self._values) for row in rows[:4])),
                 k.times,
-                _dot(rows[4], self._values),
+                _dot(rows[WEIGHTS], self._values),
             )
             for k, rows in self._program.lines()
         ]
 
     def weights(self, path: str = "") -> int:
         """Bytes of the parameters that the kernels at or under `path` own."""
-        return _dot(self._program.rows(path)[4], self._values)
+        return _dot(self._program.rows(path)[WEIGHTS], self._values)
+
+    def compulsory(self, path: str = "") -> int:
+        """Bytes that no implementation can do without, for the kernels at or under `path`, of a decode in every step.
+
+        Each parameter that is used, once a pass; the KV cache, read and written once; the stage's inputs and outputs.
+        """
+        return _dot(self._program.rows(path)[COMPULSORY], self._values)
+
+    @property
+    def compulsory_bytes(self) -> int:
+        """The same of the whole stage."""
+        return self.compulsory()
 
     @property
     def weight_bytes(self) -> int:

@@ -7,7 +7,7 @@ is read once however often it is broadcast, a gather reads what it selects, view
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .algebra import Size, round_up
 
@@ -35,8 +35,7 @@ VECTOR_FLOPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """One kernel, `times` times; costs are of one run. `allocates` and `frees` are net bytes around it."""
 
     path: str
@@ -45,6 +44,8 @@ class Kernel:
     read_bytes: Size = 0
     write_bytes: Size = 0
     weight_bytes: Size = 0  # resident parameters that this kernel is the owner of
+    used_bytes: Size = 0  # those of them that this run needs, each counted once
+    io_bytes: Size = 0  # of the stage's own inputs and outputs and of the KV cache, each counted once
     allocates: Size = 0
     frees: Size = 0
     times: int = 1
@@ -70,24 +71,30 @@ def kernel(
     reads: Size = 0,
     weights: Size = 0,
     resident: Size | None = None,
+    used: Size | None = None,
+    io: Size = 0,
     writes: Sizes = 0,
     frees: Sizes = 0,
 ) -> Kernel:
     """A kernel from its bytes: `reads` activations and `weights`, allocates what it `writes`, then `frees`.
 
-    `resident` bytes of parameters belong to it where that is not what it reads.
+    `resident` bytes of parameters belong to it, and `used` of them are needed, where that is not what it reads;
+    `io` bytes of its traffic are the stage's own input or output, or KV cache.
     """
     written: Size = 0
     for size in writes if isinstance(writes, tuple) else (writes,):
         written = written + size
     owned = weights if resident is None else resident
-    return Kernel(path, tensor, vector, reads + weights, written, owned, allocated(writes), allocated(frees))
+    needed = owned if used is None else used
+    return Kernel(
+        path, tensor, vector, reads + weights, written, owned, needed, io, allocated(writes), allocated(frees)
+    )
 
 
 def under(prefix: str, kernels: Iterable[Kernel]) -> Kernels:
     """The kernels with `prefix/` before their paths."""
     for k in kernels:
-        yield replace(k, path=f"{prefix}/{k.path}")
+        yield k._replace(path=f"{prefix}/{k.path}")
 
 
 def released(*tensors: Size) -> Kernel:
@@ -111,7 +118,7 @@ def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
         left = left + k.allocates - k.frees
     yield Kernel("held", allocates=left * (times - 1))  # of tensors that are rounded up already
     for k in sequence:
-        yield replace(k, times=k.times * times)
+        yield k._replace(times=k.times * times)
 
 
 def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:
@@ -137,6 +144,7 @@ def convolution(
     out_side: int,
     *,
     bias: bool = False,
+    io: Size = 0,
 ) -> Kernel:
     """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
     points = images * out_side * out_side
@@ -146,6 +154,7 @@ def convolution(
         vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
         reads=images * channels * side * side * HALF,
         weights=(out * channels * window * window + (out if bias else 0)) * HALF,
+        io=io,
         writes=points * out * HALF,
     )
 
@@ -245,5 +254,6 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
         reads=rows * width * HALF + experts * INT,
         weights=reached * expert,
         resident=experts * expert,
+        used=reached * expert,
         writes=rows * out * HALF,
     )

@@ -66,16 +66,14 @@ class Results:
 
     def _record_times(self, rows: Iterable[Row], rootdir: Path) -> None:
         """What was timed, each GPU in a folder of its own, each time with what it was taken on."""
-        revision, settings = _revision(rootdir), self.sweep.settings
+        revision = _revision(rootdir)
         found: dict[tuple[str, str], dict[Key, tuple[timed.Timed, bool]]] = defaultdict(dict)
         for row in sorted(rows, key=sweep_json.order):
             vendor = row["vendor"]
             if vendor is not None:
-                work = settings.workload.on(CropGrid.parse(row["grid"]))
                 environment = {**self.environments[vendor["gpu"]], "git_revision": revision}
                 agrees = vendor["gate"]["outcome"] == gate.Outcome.PASS
-                key = Key(work, row["attention"])
-                found[vendor["gpu"], row["stage"]][key] = (_timed(vendor, environment), agrees)
+                found[vendor["gpu"], row["stage"]][self._key(row)] = (_timed(vendor, environment), agrees)
         for (gpu, stage), points in found.items():
             file = self.sweep.timed_file_of(stage, gpu)
             name = self.sweep.model.name
@@ -85,9 +83,12 @@ class Results:
         """Rows as baselines hold them, by stage."""
         found: dict[str, Points] = defaultdict(dict)
         for row in sorted(rows, key=sweep_json.order):
-            work = self.sweep.settings.workload.on(CropGrid.parse(row["grid"]))
-            found[row["stage"]][Key(work, row["attention"])] = counted(row)
+            found[row["stage"]][self._key(row)] = counted(row)
         return found
+
+    def _key(self, row: Row) -> Key:
+        """What a row's baselines are found by."""
+        return Key(self.sweep.settings.workload.on(CropGrid.parse(row["grid"])), row["attention"])
 
     def _document(self, rootdir: Path) -> dict[str, object]:
         settings = self.sweep.settings
@@ -119,14 +120,22 @@ class Results:
             for done in self.recorded
         ]
         accept = self.sweep.options.accepting_all
-        missing = [row for row in self.rows.values() if row["verdict"] == "NO BASELINE"]
+        unjudged = [row for row in self.rows.values() if row["verdict"] == "NO BASELINE"]
+        missing = [row for row in unjudged if self._key(row) not in self.sweep.recorded[row["stage"]]]
         if missing:
             known = any(self.sweep.known[row["stage"]] for row in missing)
-            grids = f"{_some({CropGrid.parse(row['grid']) for row in missing})} of " if known else ""
+            grids = f"{_grids(missing)} of " if known else ""
             lines.append(
                 f"no baseline is recorded for {grids}workload {work}: "
                 f"{len(missing)} points were counted, not judged; to record them: {accept}"
             )
+        if len(unjudged) > len(missing):
+            lines.append(
+                f"no time to compare with is recorded for {_grids(row for row in unjudged if row not in missing)}: "
+                f"{len(unjudged) - len(missing)} points were timed, not judged; to record them: {accept}"
+            )
+        if faster := [row for row in self.rows.values() if row["verdict"] == "IMPROVED"]:
+            lines.append(f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}")
         for gpu, environment in self.environments.items():
             then = [stored for stage in STAGES for stored in self.sweep.timed_of(stage, gpu).values()]
             now = {**environment, "git_revision": None}
@@ -146,6 +155,10 @@ def _timed(vendor: dict[str, Any], environment: timed.Environment) -> timed.Time
     process = gate.Process(device["median"], device["q1"], device["q3"], len(device["samples"]))
     observed = gate.Observed(**{name: vendor[name] for name in timed.SEEN})
     return timed.Timed(vendor["clock"], vendor["experts"], observed, vendor["wall_ns"]["median"], process, environment)
+
+
+def _grids(rows: Iterable[Row]) -> str:
+    return _some({CropGrid.parse(row["grid"]) for row in rows})
 
 
 def _some(grids: set[CropGrid]) -> str:

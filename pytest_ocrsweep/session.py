@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,8 +148,9 @@ class Sweep:
 
     def problem(self, with_baselines: bool) -> str | None:
         """What is wrong with the settings, or with the baselines too, in one line."""
+        with_times = with_baselines and not self.options.analytic_only
         try:
-            _ = (self.settings, self.points, with_baselines and self.recorded)
+            _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
         except SweepError as error:
             return str(error)
         return None
@@ -220,17 +221,22 @@ class Sweep:
         """Where this model's times at `stage` on `gpu` are recorded."""
         return timed.file_of(self.options.baselines, self.model.name, timed.gpu_folder(gpu), stage)
 
-    def timed_of(self, stage: str, gpu: str) -> dict[Key, timed.Stored]:
-        """The recorded times. Raises SweepError for a file that cannot be trusted."""
-        if (stage, gpu) not in self._timed:
-            path = self.timed_file_of(stage, gpu)
-            try:
-                self._timed[stage, gpu] = timed.read(path, self.model.name, timed.gpu_folder(gpu), stage)
-            except BaselineError as error:
-                raise SweepError(str(error)) from None
-        return self._timed[stage, gpu]
+    def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
+        """The recorded times of this model at `stage` on `gpu`."""
+        return self.recorded_times.get((timed.gpu_folder(gpu), stage), {})
 
-    _timed: dict[tuple[str, str], dict[Key, timed.Stored]] = field(default_factory=dict, repr=False)
+    @cached_property
+    def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:
+        """All times of this model, by GPU's folder and stage. Raises SweepError for a file that cannot be trusted."""
+        name, found = self.model.name, {}
+        try:
+            for folder in timed.gpu_folders(self.options.baselines, name):
+                for stage in STAGES:
+                    path = timed.file_of(self.options.baselines, name, folder, stage)
+                    found[folder, stage] = timed.read(path, name, folder, stage)
+        except BaselineError as error:
+            raise SweepError(str(error)) from None
+        return found
 
 
 def describe(work: Workload) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .algebra import Size, symbol
 from .architecture import Architecture
@@ -36,7 +36,16 @@ def view(model: Architecture, images: Size, side: int, many: Size, attention: st
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
     """The kernels without the parameters they own: another view owns them already."""
-    return (replace(k, weight_bytes=0) for k in kernels)
+    return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
+
+
+def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """The kernels of a whole stage: what the last one writes is the stage's output."""
+    sequence = list(kernels)
+    last = max(i for i, k in enumerate(sequence) if k.write_bytes != 0)
+    output = sequence[last]
+    sequence[last] = output._replace(io_bytes=output.io_bytes + output.write_bytes)
+    return sequence
 
 
 def vision(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
@@ -131,7 +140,7 @@ class Model:
 
     def _program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         laid = STAGES[stage]
-        kernels = list(laid.kernels(self.architecture, resolution, crops, attention))
+        kernels = finished(laid.kernels(self.architecture, resolution, crops, attention))
         cache = [kv_cache_bytes(self.architecture, keys) for keys in (laid.keys_before, laid.keys_after)]
         return Program(kernels, cache[0], cache[1], steps=stage == "decode")
 

@@ -66,6 +66,11 @@ def gpu_folder(name: str | None) -> str:
     return folder
 
 
+def gpu_folders(folder: Path, model: str) -> list[str]:
+    """The GPUs, as folders, of which any times of `model` are recorded."""
+    return sorted(path.name for path in (folder / model / "timed").glob("*") if path.is_dir())
+
+
 def file_of(folder: Path, model: str, gpu: str, stage: str) -> Path:
     """Where the times of `model` at `stage` on `gpu`, a gpu_folder, are recorded."""
     return folder / model / "timed" / gpu / f"{stage}.json"

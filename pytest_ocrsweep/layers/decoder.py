@@ -39,6 +39,8 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
         "embed",
         reads=tokens * (INDEX + row),
         resident=decoder.vocabulary * row,
+        used=row,  # whatever the tokens are, at least one row
+        io=tokens * INDEX,
         writes=tokens * row,
     )
 
@@ -127,7 +129,7 @@ def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size,
     yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
     yield released(queries, keys)
     for name in ("cache_k", "cache_v"):
-        yield kernel(name, reads=before + keys, writes=after, frees=before)
+        yield kernel(name, reads=before + keys, io=before + keys, writes=after, frees=before)
     yield released(keys, keys)
     if attention == "eager":
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
@@ -204,11 +206,12 @@ def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
     rows, index = picks * width * HALF, picks * INDEX
     up, down = (picks * out * width * HALF for out in (2 * hidden, hidden))
     table = decoder.experts * width * hidden * HALF
+    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token) * width * hidden * HALF
     yield kernel("repeat", reads=tokens * width * HALF, writes=rows)
-    yield kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, writes=up)
+    yield kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
     yield matmul("gate_up", picks, 2 * hidden, width, 1)
     yield from under("gate", gate(picks, hidden))
-    yield kernel("gather_down", reads=index, weights=down, resident=table, writes=down, frees=up)
+    yield kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
     yield matmul("down", picks, width, hidden, 1, frees=picks * hidden * HALF)
     yield weigh(picks, width)
     yield from combine(tokens, picks, width)

@@ -38,7 +38,8 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     """
     grid = side // sam.patch
     x = images * grid * grid * sam.width
-    yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True)
+    pixels = images * sam.channels * side * side * HALF
+    yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True, io=pixels)
     yield from under("positions", absolute_positions(sam, x, grid))
     windowed = sam.layers - len(sam.global_layers)
     yield from under("window", repeated(block(sam, images, grid, sam.window, 1, attention), windowed))

@@ -12,7 +12,6 @@ from functools import cache
 from math import prod
 from operator import attrgetter
 
-
 # A monomial multiplies factors: each has a value at a point, and is made once for its label, so it is its own key.
 
 

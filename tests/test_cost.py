@@ -69,8 +69,9 @@ points = st.builds(Point, st.integers(0, 30), st.integers(1, 8))
 sizes: st.SearchStrategy[Poly] = st.builds(
     lambda a, b, c, d: a * ROWS * BATCH + b * ROWS + c + round_up(d * ROWS + b, 512), *[st.integers(0, 700)] * 4
 )
-kernels = st.builds(
-    Kernel, st.sampled_from(PATHS), sizes, sizes, sizes, sizes, sizes, sizes, sizes, times=st.integers(1, 4)
+FIELDS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes", "weight_bytes", "allocates", "frees")
+kernels = st.tuples(st.sampled_from(PATHS), st.integers(1, 4), *[sizes] * len(FIELDS)).map(
+    lambda drawn: Kernel(drawn[0], times=drawn[1], **dict(zip(FIELDS, drawn[2:], strict=True)))
 )
 
 

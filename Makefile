@@ -2,12 +2,16 @@
 #   make sweep   set up, count every grid, stage and attention, print the table, write $(REPORT)/
 #   make test    set up, run the tests, the suites, the linter and the type checker
 #   make bench   set up, print the speed claims
+#   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
+#   make docs    set up, write the pages about the recorded times anew
 PYTHON ?= python3
 VENV ?= .venv
 REPORT ?= report
-# Without a pin pip takes the newest torch, with gigabytes of CUDA packages on some systems. Any from 2.11 on will do:
-#   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+# Any torch from 2.11 on will do; TORCH=torch takes what pip prefers. TORCH may hold pip's options too: where only a
+# CPU is needed, a build for it saves gigabytes of CUDA packages.
 TORCH ?= torch==2.13.0
+# What the gate's self-test runs: 12 points of every stage.
+GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -15,7 +19,7 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep test bench clean
+.PHONY: sweep test bench gate docs clean
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
@@ -28,6 +32,13 @@ test: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python bench
+
+gate: $(DEV)
+	$(BIN)/python bench/gate.py --runs 20 --slowdown 0 2 3 -- $(GATE)
+
+docs: $(DEV)
+	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python -m pytest_ocrsweep.report.times; } > docs/h200.md
+	$(BIN)/python -m pytest_ocrsweep.report.charts docs/h200.svg
 
 clean:
 	rm -rf $(VENV) $(REPORT)

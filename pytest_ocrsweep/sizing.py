@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from .cost import Ledger
 from .geometry import CropGrid, Workload
 from .ops import HALF, INDEX
-from .roofline import NS, Device, floor
+from .roofline import Device
 from .stages import Model
 
 SERVED = ("prefill", "decode")  # one process does both, with one copy of all weights
@@ -167,11 +167,9 @@ def _allowed_s(stage: str, work: Workload, target: Target) -> float:
 
 
 def serves(model: Model, work: Workload, device: Device, target: Target, attention: str = "flash") -> bool:
-    """Whether `work` fits and neither floor is above its target."""
-    return fits(model, work, device, attention).fits and all(
-        floor(model.ledger(stage, work, attention), device).time_ns <= _allowed_s(stage, work, target) * NS
-        for stage in SERVED
-    )
+    """Whether `work` fits and the floors of both stages keep the target: all that they need, `device` has."""
+    needed = requirements(model, work, target, attention)
+    return all(share <= 1 for each in needed for share in each.shares(device).values())
 
 
 def batches(

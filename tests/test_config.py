@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pytest_ocrsweep.config import (
     WorkloadSettings,
     _options,
     compose,
+    devices,
     validate,
 )
 from pytest_ocrsweep.config import ConfigError as Error
@@ -96,8 +98,15 @@ def test_every_model_composes_under_its_own_name(name: str) -> None:
 @pytest.mark.parametrize("name", choices("device"))
 def test_every_device_composes_and_names_its_source(name: str) -> None:
     device = compose([f"device={name}"]).device
-    assert "datasheet" in device.source
+    assert re.search("data ?sheet|whitepaper", device.source)
     assert device.memory_bytes > device.l2_bytes
+    assert devices()[name] == device
+
+
+def test_a_devices_ceiling_may_be_unmeasured() -> None:
+    assert compose(["device=l40s"]).device.measured_tensor_flops_per_s is None
+    assert compose(["device.measured_tensor_flops_per_s=null"]).device.measured_tensor_flops_per_s is None
+    assert compose(["device.measured_tensor_flops_per_s=7e14"]).device.measured_tensor_flops_per_s == 7e14
 
 
 def test_the_tiny_model_has_every_kind_of_layer() -> None:

@@ -39,6 +39,12 @@ def row(stage: str = "decode", grid: str = "2x3", verdict: str = "PASS", **analy
     }
 
 
+def measured(row: Row, clock: str = "cuda-graph") -> Row:
+    """The row with 200 ms on the device, 900 ms for the caller."""
+    times = {"device_ns": {"median": 200 * 10**6}, "wall_ns": {"median": 900 * 10**6}}
+    return {**row, "vendor": {"clock": clock, **times}}
+
+
 def test_numbers_are_scaled_in_print_only():
     header, line, note = table([row()], {})
     shown = dict(zip(re.split(r"  +", header), line.split(), strict=True))
@@ -90,7 +96,19 @@ def test_a_table_of_failures_ends():
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_has_a_value_and_can_be_shown(name):
-    assert METRICS[name].show(values(row())[name]) not in ("", "-")
+    assert METRICS[name].show(values(measured(row()))[name]) not in ("", "-")
+
+
+def test_what_was_not_measured_is_a_dash_and_a_hosts_clock_sees_no_launch():
+    for found in (row(), measured(row(), clock="host")):
+        assert METRICS["launch_overhead_ns"].show(values(found)["launch_overhead_ns"]) == "-"
+    assert METRICS["device_ns"].show(values(row())["device_ns"]) == "-"
+
+
+def test_a_table_of_measured_points_has_their_times():
+    head, line = table([measured(row())], {})[:2]
+    assert head.split("device ms")[1].split() == ["wall", "ms", "launch", "ms", "verdict"]
+    assert line.split()[-4:] == ["200.000", "900.0", "700.0", "PASS"]
 
 
 def test_what_a_baseline_holds_is_whole_numbers():
@@ -110,7 +128,7 @@ def test_a_row_is_the_ledgers_numbers():
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     rows = [row(), row("vision"), row("vision", grid="10x1"), row("vision", grid="2x1")]
-    environment = sweep_json.environment(load_model().architecture, revision=None)
+    environment = sweep_json.environment(load_model().architecture, revision=None, measured=None)
     document = json.loads(json.dumps(sweep_json.document("m", {"batch": 1}, environment, rows)))
     assert [(point["stage"], point["grid"]) for point in document["points"]] == [
         ("vision", "2x1"),

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..stages import STAGES
@@ -36,20 +37,27 @@ STYLES = {
 }
 
 
-def by_crops(found: Sequence[Point]) -> altair.HConcatChart:
-    """A panel a stage: device time by number of crops, decode's by token; a mark a grid, a line an attention."""
+def by_crops(found: Sequence[Point]) -> altair.VConcatChart:
+    """A row a workload, a panel a stage: device time by number of crops, decode's by token; a mark is a grid."""
     import altair as alt
 
-    stages = [stage for stage in STAGES if any(point.stage == stage for point in found)]
-    panels = [_panel(alt, stage, [point for point in found if point.stage == stage]) for stage in stages]
-    chart: altair.HConcatChart = (
-        alt.hconcat(*panels, spacing=58, bounds="flush")
+    rows = [_row(alt, work, list(group)) for work, group in groupby(sorted(found, key=times.workload), times.workload)]
+    chart: altair.VConcatChart = (
+        alt.vconcat(*rows)
         .configure(background="white", font="Helvetica, Arial, sans-serif", padding=8)
         .configure_axis(labelFontSize=10, titleFontSize=11, titleFontWeight="normal", gridColor="#e4e4e4")
         .configure_title(fontSize=13, anchor="start", offset=10)
         .configure_view(stroke=None)
     )
     return chart
+
+
+def _row(alt: Any, work: str, found: Sequence[Point]) -> Any:
+    stages = [stage for stage in STAGES if any(point.stage == stage for point in found)]
+    panels = [_panel(alt, stage, [point for point in found if point.stage == stage]) for stage in stages]
+    gpus = sorted({str(environment["gpu"]) for point in found for environment in point.stored.environments})
+    title = alt.TitleParams(f"{', '.join(gpus)}: {work}", fontSize=11, fontWeight="normal")
+    return alt.hconcat(*panels, spacing=58, bounds="flush", title=title)
 
 
 def _panel(alt: Any, stage: str, found: Sequence[Point]) -> Any:

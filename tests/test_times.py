@@ -1,0 +1,185 @@
+"""Recorded times as a table and a chart, and the pages that show them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_ocrsweep import baselines, gate, timed
+from pytest_ocrsweep.baselines import Key
+from pytest_ocrsweep.gate import Observed, Process
+from pytest_ocrsweep.geometry import CropGrid, Workload
+from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep.report import charts, times
+from pytest_ocrsweep.report.times import Source, TimesError, markdown, recorded
+from pytest_ocrsweep.stages import ATTENTION, STAGES
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {
+    "gpu": "NVIDIA Test",
+    "driver": "1.2",
+    "torch": "2.13.0",
+    "transformers": "5.23.0",
+    "dtype": "bf16",
+    "weights": "random, seed 0",
+    "git_revision": None,
+}
+
+
+def seen(median_ns: int) -> timed.Timed:
+    observed = Observed(kernels=771, peak_bytes=3_498_000_000)
+    return timed.Timed(
+        "cuda-graph", None, observed, 75_000_000, Process(median_ns, median_ns, median_ns, 10), ENVIRONMENT
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path, "deepseek-ocr", "nvidia-test")
+
+
+def record(source: Source, stage: str, *medians_ns: int, grid: str = "2x3", attention: str = "flash") -> None:
+    """A point's counted costs, and its time in as many processes as there are medians."""
+    folder, model, gpu = source
+    key = Key(Workload(CropGrid.parse(grid)), attention)
+    counted = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903}
+    baselines.record(baselines.file_of(folder, model, stage), model, stage, {key: counted})
+    for median_ns in medians_ns:
+        timed.record(timed.file_of(folder, model, gpu, stage), model, gpu, stage, {key: (seen(median_ns), True)})
+
+
+def lines(source: Source) -> list[str]:
+    return markdown(recorded(source)).splitlines()
+
+
+def test_a_row_has_the_counted_costs_beside_the_recorded_time(source: Source) -> None:
+    record(source, "decode", 200_000_000, 200_400_000)
+    header, _, row = (line.strip("| ").split(" | ") for line in lines(source)[2:5])
+    assert dict(zip(header, row, strict=True)) == {
+        "stage": "decode",
+        "grid": "2x3",
+        "attention": "flash",
+        "tokens": "903",
+        "TFLOP": "2.000",
+        "GB moved": "2,000.00",
+        "device ms": "200.200",
+        "wall ms": "75.0",
+        "peak GB measured": "3.498",
+        "kernels": "771",
+        "processes": "2",
+        "apart %": "0.20",
+        "margin %": f"{100 * gate.margin(recorded(source)[0].stored.baseline):.2f}",
+    }
+
+
+def test_the_notes_say_where_it_ran_and_how_far_processes_agree(source: Source) -> None:
+    record(source, "vision", 60_000_000, 60_600_000, 60_300_000)
+    record(source, "prefill", 70_000_000, 70_070_000)
+    record(source, "decode", 200_000_000)
+    *_, ran_on, _, agree = lines(source)
+    assert ran_on == (
+        "Measured on NVIDIA Test, driver 1.2, torch 2.13.0, transformers 5.23.0, bf16, weights random, seed 0."
+    )
+    assert agree == (
+        "Medians of separate processes lie at most 1.00 % apart (vision 2x3 flash), "
+        "over the 2 of 3 points that have more than one process."
+    )
+
+
+def test_a_single_process_agrees_with_nothing(source: Source) -> None:
+    record(source, "decode", 200_000_000)
+    assert lines(source)[4].split(" | ")[-2] == "-"
+    assert "separate processes" not in markdown(recorded(source))
+
+
+def test_grids_choose_and_stages_stay_in_order(source: Source) -> None:
+    for stage in reversed(STAGES):
+        for grid in ("3x3", "1x1", "2x3"):
+            record(source, stage, 10**6, grid=grid)
+    names = [point.name for point in recorded(source, "3x3,1x1")]
+    assert names == [f"{stage} {grid} flash" for stage in STAGES for grid in ("1x1", "3x3")]
+
+
+@pytest.mark.parametrize(
+    ("grids", "message"),
+    [
+        (None, "no times of deepseek-ocr on nvidia-test are recorded in "),
+        ("9x9", "no times of deepseek-ocr on nvidia-test at 9x9 are recorded in "),
+        ("huge", "--grids: cannot sweep 'huge'"),
+    ],
+)
+def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None, message: str) -> None:
+    with pytest.raises(TimesError, match=message) as error:
+        recorded(source, grids)
+    assert "\n" not in str(error.value)
+
+
+def test_a_time_without_counted_costs_is_an_error(source: Source) -> None:
+    record(source, "decode", 10**6)
+    baselines.file_of(source.folder, source.model, "decode").unlink()
+    with pytest.raises(TimesError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
+        recorded(source)
+
+
+def test_the_command_prints_the_table(
+    source: Source, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(source, "vision", 10**6)
+    monkeypatch.setattr(sys, "argv", ["times", "--gpu", source.gpu, "--baselines", str(source.folder)])
+    times.main()
+    assert capsys.readouterr().out == markdown(recorded(source))
+
+
+def test_every_attention_has_a_style_of_its_own() -> None:
+    assert list(charts.STYLES) == list(ATTENTION)
+    for what in ("colour", "shape", "dash"):
+        assert len({getattr(style, what) for style in charts.STYLES.values()}) == len(ATTENTION)
+
+
+def test_the_chart_shows_a_decode_by_token_and_says_so(source: Source) -> None:
+    for stage in STAGES:
+        for attention in ATTENTION:
+            record(source, stage, 250_000_000, attention=attention)
+    spec = charts.by_crops(recorded(source)).to_dict()
+    (row,) = spec["vconcat"]
+    assert row["title"]["text"] == "NVIDIA Test: prompt_tokens=10, new_tokens=100, batch=1, resolution=gundam"
+    assert [panel["title"] for panel in row["hconcat"]] == list(STAGES)
+    line = row["hconcat"][-1]["layer"][0]
+    assert line["encoding"]["y"]["title"] == "device time, ms per new token"
+    assert [datum["ms"] for datum in line["data"]["values"]] == [2.5]
+
+
+def test_the_chart_is_drawn_by_a_command(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(source, "decode", 10**6)
+    out = tmp_path / "times.svg"
+    monkeypatch.setattr(sys, "argv", ["charts", str(out), "--gpu", source.gpu, "--baselines", str(source.folder)])
+    charts.main()
+    drawn = out.read_text(encoding="utf-8")
+    assert "device time, ms per new token" in drawn
+    assert "2x3" in drawn
+
+
+@pytest.mark.parametrize(("out", "missing"), [("times.doc", "its name must end with one of .svg"), ("t.svg", "altair")])
+def test_a_chart_that_cannot_be_drawn_is_one_line(
+    out: str, missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charts, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["charts", out])
+    with pytest.raises(SystemExit) as stopped:
+        charts.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert missing in said
+    assert said.count("\n") == 1
+
+
+def test_the_pages_show_what_is_recorded() -> None:
+    """`make docs` writes docs/h200.md; the README's rows are from it."""
+    table = markdown(recorded(Source(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")))
+    assert (ROOT / "docs" / "h200.md").read_text(encoding="utf-8").endswith(table)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in readme if line.startswith(tuple(f"| {stage} |" for stage in STAGES))]
+    assert rows
+    assert set(rows) <= set(table.splitlines())

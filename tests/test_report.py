@@ -81,11 +81,11 @@ def test_only_decode_has_numbers_per_token():
 
 
 def test_many_points_are_cut_to_the_failing_and_the_heaviest():
-    rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 80)]
+    rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 200)]
     rows[2]["verdict"] = "FAIL"
     lines = table(rows, {})
-    assert [line.split()[1] for line in lines[1:-2]] == ["1x3", "1x76", "1x77", "1x78", "1x79"]
-    assert lines[-2].startswith("5 of 79 points, 1 failed: ")
+    assert [line.split()[1] for line in lines[1:-2]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
+    assert lines[-2].startswith("5 of 199 points, 1 failed: ")
     assert "--ocrsweep-report" in lines[-2]
     assert len(table(rows[:MANY], {})) == MANY + 2
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..metrics import METRICS, values
 from .sweep_json import Row, order
 
-MANY = 60  # points; a table of more is cut
+MANY = 150  # points: the default sweep is shown whole, a table of more is cut
 WORST = 30  # failing points that a cut table shows
 HEAVIEST = 4  # points a stage that a cut table shows beside them
 

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from . import baselines, gate
 from .baselines import Key
+from .cost import Ledger
 from .geometry import CropGrid, Workload
 from .metrics import counted
 from .report import sweep_json
 from .report.sweep_json import Row
+from .roofline import Device
 from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.
@@ -37,7 +39,8 @@ class Judgement(NamedTuple):
 def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) -> Judgement:
     """Count one point, time it, compare both with their baselines; `file` holds the test, for the remedy."""
     work = sweep.settings.workload.on(grid)
-    found = sweep_json.row(stage, work, attention, sweep.model.ledger(stage, work, attention), vendor=None)
+    ledger = sweep.model.ledger(stage, work, attention)
+    found = sweep_json.row(stage, work, attention, ledger, vendor=None)
     parts = [_count(sweep, found, work, file)]
     environment = None
     point = sweep.points.get(grid)
@@ -47,6 +50,9 @@ def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) 
             parts.append(_time(sweep, found, work, file))
         elif sweep.options.require_vendor:
             parts.append(Part("FAIL", f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"))
+    device = sweep.measured_device if found["vendor"] else sweep.settings.device
+    if device is not None:
+        parts.append(_floor(found, ledger, device))
     found["verdict"] = min((part.verdict for part in parts), key=WORST.index)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
@@ -67,6 +73,18 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     lines = [f"{stage} {work.grid} {attention} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
     return Part("FAIL", "\n".join([*lines, options.accepting(file)]))
+
+
+def _floor(found: Row, ledger: Ledger, device: Device) -> Part:
+    """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
+    times = found["vendor"]["device_ns"] if found["vendor"] else None
+    found["floor"] = floor = sweep_json.floor(ledger, device, times["median"] if times else None)
+    if times is None or times["min"] >= floor["time_ns"]:
+        return Part("PASS")
+    point = f"{found['stage']} {found['grid']} {found['attention']}"
+    limit = f"the floor of {device.name}, {floor['time_ns']:,} ns ({floor['bound']})"
+    wrong = "the clock, the count or the device's figures are wrong"
+    return Part("FAIL", f"{point}: {times['min']:,} ns is below {limit}: {wrong}")
 
 
 def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:

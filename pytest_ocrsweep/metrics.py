@@ -39,6 +39,8 @@ METRICS = {
     "weight_bytes": Metric("bytes", EXACT, "weights GB", 10**9, 3),
     "kv_cache_bytes": Metric("bytes", EXACT, "KV MB", 10**6, 1),
     "peak_activation_bytes": Metric("bytes", EXACT, "peak GB", 10**9, 3),
+    "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
+    "attained": Metric("fraction", DERIVED, "attained", 1, 3),
     "device_ns": Metric("ns", GATED, "device ms", 10**6, 3),
     "wall_ns": Metric("ns", DERIVED, "wall ms", 10**6, 1),
     "launch_overhead_ns": Metric("ns", DERIVED, "launch ms", 10**6, 1),
@@ -67,11 +69,13 @@ def values(row: Row) -> dict[str, float | None]:
     flops = numbers["tensor_flops"] + numbers["vector_flops"]
     moved = numbers["read_bytes"] + numbers["write_bytes"]
     tokens = row["new_tokens"] if row["stage"] == "decode" else None
-    vendor = row["vendor"] or {}
+    vendor, floor = row["vendor"] or {}, row["floor"] or {}
     device, wall = (vendor.get(name, {}).get("median") for name in ("device_ns", "wall_ns"))
     launched = device and wall and vendor["clock"] != "host"  # the host's clock sees no difference
     return {
         **numbers,
+        "floor_ns": floor.get("time_ns"),
+        "attained": floor.get("attained"),
         "device_ns": device,
         "wall_ns": wall,
         "launch_overhead_ns": wall - device if launched else None,

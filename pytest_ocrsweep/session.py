@@ -19,6 +19,7 @@ from .stages import STAGES, Model
 if TYPE_CHECKING:
     from .config import Settings
     from .measure import Meter
+    from .roofline import Device
     from .sweep import Point
 
 
@@ -211,6 +212,13 @@ class Sweep:
         from .lock import gpu_lock
 
         return gpu_lock(device_id(self.settings.vendor.device), self.say)
+
+    @cached_property
+    def measured_device(self) -> Device | None:
+        """The GPU that is measured, as the catalogue has it; None where it does not."""
+        from .config import devices
+
+        return next((device for device in devices().values() if device.name == self.meter.gpu), None)
 
     def close(self) -> None:
         """Lets the measured device go."""

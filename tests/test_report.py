@@ -34,6 +34,7 @@ def row(stage: str = "decode", grid: str = "2x3", verdict: str = "PASS", **analy
         "new_tokens": work.new_tokens,
         "batch": work.batch,
         "analytic": numbers | analytic,
+        "floor": {"device": "NVIDIA H200", "time_ns": 25 * 10**6, "bound": "bandwidth", "attained": None},
         "vendor": None,
         "verdict": verdict,
     }
@@ -42,11 +43,11 @@ def row(stage: str = "decode", grid: str = "2x3", verdict: str = "PASS", **analy
 def measured(row: Row, clock: str = "cuda-graph") -> Row:
     """The row with 200 ms on the device, 900 ms for the caller."""
     times = {"device_ns": {"median": 200 * 10**6}, "wall_ns": {"median": 900 * 10**6}}
-    return {**row, "vendor": {"clock": clock, **times}}
+    return {**row, "floor": {**row["floor"], "attained": 0.125}, "vendor": {"clock": clock, **times}}
 
 
 def test_numbers_are_scaled_in_print_only():
-    header, line, note = table([row()], {})
+    header, line, note, floors = table([row()], {})
     shown = dict(zip(re.split(r"  +", header), line.split(), strict=True))
     assert shown == {
         "stage": "decode",
@@ -60,13 +61,16 @@ def test_numbers_are_scaled_in_print_only():
         "KV MB": "55.5",
         "GFLOP/token": "30.000",
         "GB/token": "0.060",
+        "floor ms": "25.000",
+        "bound": "bandwidth",
         "verdict": "PASS",
     }
+    assert floors == "floors are of NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
     assert note == "decode rows are totals over 100 new tokens; the columns per token are their mean"
 
 
 def test_columns_are_aligned_under_their_units():
-    header, *lines, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {"3x3": "poster"})
+    header, *lines, _, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {"3x3": "poster"})
     for heading in ("tokens", "TFLOP", "GB moved", "peak GB", "KV MB"):
         end = header.index(heading) + len(heading)
         assert all(line[end - 1].isdigit() and line[end] == " " for line in lines)
@@ -74,7 +78,7 @@ def test_columns_are_aligned_under_their_units():
 
 
 def test_only_decode_has_numbers_per_token():
-    header, _ = table([row("vision")], {})
+    header, _, _ = table([row("vision")], {})
     assert "token" not in header.replace("tokens", "")
     assert values(row("prefill"))["flops_per_token"] is None
     assert values(row("decode"))["moved_bytes_per_token"] == 6 * 10**7
@@ -84,10 +88,10 @@ def test_many_points_are_cut_to_the_failing_and_the_heaviest():
     rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 200)]
     rows[2]["verdict"] = "FAIL"
     lines = table(rows, {})
-    assert [line.split()[1] for line in lines[1:-2]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
-    assert lines[-2].startswith("5 of 199 points, 1 failed: ")
-    assert "--ocrsweep-report" in lines[-2]
-    assert len(table(rows[:MANY], {})) == MANY + 2
+    assert [line.split()[1] for line in lines[1:-3]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
+    assert lines[-3].startswith("5 of 199 points, 1 failed: ")
+    assert "--ocrsweep-report" in lines[-3]
+    assert len(table(rows[:MANY], {})) == MANY + 3
 
 
 def test_a_table_of_failures_ends():
@@ -107,8 +111,8 @@ def test_what_was_not_measured_is_a_dash_and_a_hosts_clock_sees_no_launch():
 
 def test_a_table_of_measured_points_has_their_times():
     head, line = table([measured(row())], {})[:2]
-    assert head.split("device ms")[1].split() == ["wall", "ms", "launch", "ms", "verdict"]
-    assert line.split()[-4:] == ["200.000", "900.0", "700.0", "PASS"]
+    assert head.split("device ms")[1].split() == ["attained", "wall", "ms", "launch", "ms", "bound", "verdict"]
+    assert line.split()[-7:] == ["25.000", "200.000", "0.125", "900.0", "700.0", "bandwidth", "PASS"]
 
 
 def test_what_a_baseline_holds_is_whole_numbers():

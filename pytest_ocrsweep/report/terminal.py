@@ -13,7 +13,7 @@ HEAVIEST = 4  # points a stage that a cut table shows beside them
 
 NAMES = ("stage", "grid", "attention")
 TABLE = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
-MEASURED = ("device_ns", "wall_ns", "launch_overhead_ns")
+MEASURED = ("device_ns", "attained", "wall_ns", "launch_overhead_ns")
 PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
 
 
@@ -23,14 +23,15 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
     shown = rows if len(rows) <= MANY else _worst(rows)
     decodes = any(row["stage"] == "decode" for row in shown)
     measured = any(row["vendor"] for row in shown)
-    metrics = TABLE + (PER_TOKEN if decodes else ()) + (MEASURED if measured else ())
-    cells = [[*NAMES, *(METRICS[name].heading for name in metrics), "verdict"]]
+    metrics = TABLE + (PER_TOKEN if decodes else ()) + ("floor_ns",) + (MEASURED if measured else ())
+    cells = [[*NAMES, *(METRICS[name].heading for name in metrics), "bound", "verdict"]]
     for row in shown:
         found = values(row)
         label = labels.get(row["grid"])
         grid = f"{row['grid']} {label}" if label else row["grid"]
         numbers = [METRICS[name].show(found[name]) for name in metrics]
-        cells.append([row["stage"], grid, row["attention"], *numbers, row["verdict"]])
+        bound = row["floor"]["bound"] if row["floor"] else "-"
+        cells.append([row["stage"], grid, row["attention"], *numbers, bound, row["verdict"]])
     lines = _align(cells)
     if len(shown) < len(rows):
         failed = sum(row["verdict"] == "FAIL" for row in rows)
@@ -41,6 +42,10 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
     if decodes:
         tokens = sorted({row["new_tokens"] for row in shown if row["stage"] == "decode"})
         lines.append(f"decode rows are totals over {tokens[0]} new tokens; the columns per token are their mean")
+    if names := sorted({row["floor"]["device"] for row in shown if row["floor"]}):
+        lines.append(
+            f"floors are of {', '.join(names)}: nothing runs faster; bound is the resource that sets the floor"
+        )
     return lines
 
 

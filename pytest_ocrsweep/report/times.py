@@ -75,6 +75,7 @@ class Point:
             "new_tokens": work.new_tokens,
             "batch": work.batch,
             "analytic": self.counted,
+            "floor": None,
             "vendor": {"clock": stored.clock, **{name: {"median": ns} for name, ns in measured.items()}},
             "verdict": "",
         }

@@ -52,8 +52,18 @@ def _sweep(config: pytest.Config) -> Sweep:
     if SWEEP not in config.stash:
         from .session import Sweep
 
-        config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: warnings.warn(text, stacklevel=2))
+        config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: _say(config, text))
     return config.stash[SWEEP]
+
+
+def _say(config: pytest.Config, text: str) -> None:
+    """To whoever watches, now; a worker of pytest-xdist has no terminal and can only warn."""
+    terminal: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        terminal.ensure_newline()
+        terminal.write_line(text)
+    else:
+        warnings.warn(text, stacklevel=2)
 
 
 def _results(config: pytest.Config) -> Results:

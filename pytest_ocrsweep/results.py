@@ -38,7 +38,7 @@ class Results:
         """Keep what one test found, in what `environment` it was timed; a test that failed did so on its last point."""
         if environment:
             self.environments[str(environment["gpu"])] = environment
-        if failed:
+        if failed and rows[-1]["verdict"] not in terminal.FAILED:
             rows = [*rows[:-1], {**rows[-1], "verdict": "FAIL"}]
         for row in rows:
             self.rows[row["stage"], row["grid"], row["attention"]] = row
@@ -52,7 +52,7 @@ class Results:
                     if unused := self.sweep.of_workload(stage) - points.keys():
                         self.unused[stage] = unused
             if options.update:
-                good = [row for row in self.rows.values() if row["verdict"] != "FAIL"]
+                good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
                 for stage, points in self._points(good).items():
                     file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
                     name = self.sweep.model.name

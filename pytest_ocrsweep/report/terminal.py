@@ -11,6 +11,7 @@ MANY = 150  # points: the default sweep is shown whole, a table of more is cut
 WORST = 30  # failing points that a cut table shows
 HEAVIEST = 4  # points a stage that a cut table shows beside them
 
+FAILED = ("FAIL", "NO SAMPLE")
 NAMES = ("stage", "grid", "attention")
 TABLE = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
 MEASURED = ("device_ns", "attained", "wall_ns", "launch_overhead_ns")
@@ -34,7 +35,7 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
         cells.append([row["stage"], grid, row["attention"], *numbers, bound, row["verdict"]])
     lines = _align(cells)
     if len(shown) < len(rows):
-        failed = sum(row["verdict"] == "FAIL" for row in rows)
+        failed = sum(row["verdict"] in FAILED for row in rows)
         lines.append(
             f"{len(shown)} of {len(rows)} points, {failed} failed: at most {WORST} of those and the heaviest of "
             "each stage are shown; --ocrsweep-report=DIR has all of them in DIR/sweep.json"
@@ -51,7 +52,7 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
 
 def _worst(rows: Sequence[Row]) -> list[Row]:
     """Failing points, and the heaviest by FLOPs of each stage, in table order."""
-    failing = [row for row in rows if row["verdict"] == "FAIL"][:WORST]
+    failing = [row for row in rows if row["verdict"] in FAILED][:WORST]
     heaviest = []
     for stage in dict.fromkeys(row["stage"] for row in rows):
         of_stage = [row for row in rows if row["stage"] == stage]

@@ -310,7 +310,7 @@ def test_a_decodes_time_is_its_steps_at_the_mean_of_first_and_last():
         def batch(self, times: int) -> list[int]:
             return [self._ns[i % len(self._ns)] for i in range(times)]
 
-    region = timing.Region((print, print), print, times=100, cache_growth=0)
+    region = timing.Region((print, print), print, times=100, cache_growth=0, steps=True)
     point = timing.Timed(region, [Step(10, 12), Step(20, 22)], Machine, TimeCap(0), None, None, None)
     assert point.sample().ns == (1500, 1700, 1500, 1700, 1500)
     assert point.token_ns() == [10, 20]

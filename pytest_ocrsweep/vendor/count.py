@@ -222,9 +222,9 @@ def _vector_flops(packet: Any, args: Any, inputs: list[Any], outputs: list[Any])
 
 # A fused attention arrives decomposed on the meta device, as products and softmax over scores that the GPU never
 # writes. It is caught above the dispatcher and counted as the one kernel it is, its output laid out as CUDA's are.
-_library = torch.library.Library("ocrsweep", "DEF")
-_library.define("fused_attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool masked) -> Tensor")
-_library.impl(
+_namespace = torch.library.Library("ocrsweep", "DEF")
+_namespace.define("fused_attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool masked) -> Tensor")
+_namespace.impl(
     "fused_attention",
     lambda q, k, v, bias, masked: torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(
         1, 2

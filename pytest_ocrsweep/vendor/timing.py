@@ -35,6 +35,7 @@ class Region:
     once: Call
     times: int
     cache_growth: int
+    steps: bool = False  # the calls are a decode's steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Timed:
 
     def token_ns(self) -> list[int] | None:
         """A decode's time for its first and its last step, median of one batch each; None for other stages."""
-        if self.region.times == 1:
+        if not self.region.steps:
             return None
         return [sorted(clock.batch(BATCH))[BATCH // 2] for clock in self.clocks]
 
@@ -153,7 +154,7 @@ class Vendor:
             first, last = context + 1, context + work.new_tokens
             steps = [self._step(built, keys, work.batch, attention) for keys in sorted({first, last})]
             once = self._step(built, last, work.batch, attention, repeatable=False)
-            return Region(tuple(steps), once, work.new_tokens, work.batch * key_bytes)
+            return Region(tuple(steps), once, work.new_tokens, work.batch * key_bytes, steps=True)
         pages = self._pages(work, like, page)
         if stage == "vision":
             vision = partial(calls.vision, built, pages)

@@ -14,11 +14,11 @@ from typing import Any, get_type_hints
 
 from .architecture import DTYPES, Architecture
 from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
+from .layers.decoder import EXPERTS
 from .roofline import Device
 
 CONF = Path(__file__).parent / "conf"
 
-EXPERTS = ("grouped_mm", "batched_mm")
 CHOICES: dict[str, Collection[str]] = {
     "model.dtype": DTYPES,
     "model.decoder.prefill_experts": EXPERTS,

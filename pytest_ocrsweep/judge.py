@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from . import baselines, gate
+from . import baselines, gate, roofline
 from .baselines import Key
 from .cost import Ledger
 from .geometry import CropGrid, Workload
@@ -43,11 +43,10 @@ def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) 
     found = sweep_json.row(stage, work, attention, ledger, vendor=None)
     parts = [_count(sweep, found, work, file)]
     environment = None
-    point = sweep.points.get(grid)
-    if not (sweep.options.analytic_only or (point and point.analytic_only)):
+    if sweep.times(grid):
         if sweep.measures:
-            environment = sweep.meter.environment()
             parts.append(_time(sweep, found, work, file))
+            environment = sweep.meter.environment()  # only now a checkpoint is loaded
         elif sweep.options.require_vendor:
             parts.append(Part("FAIL", f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"))
     device = sweep.measured_device if found["vendor"] else sweep.settings.device
@@ -77,14 +76,32 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
 
 def _floor(found: Row, ledger: Ledger, device: Device) -> Part:
     """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
-    times = found["vendor"]["device_ns"] if found["vendor"] else None
-    found["floor"] = floor = sweep_json.floor(ledger, device, times["median"] if times else None)
-    if times is None or times["min"] >= floor["time_ns"]:
+    least = roofline.floor(ledger, device)
+    found["floor"] = floor = {
+        "device": device.name,
+        "compulsory_bytes": ledger.compulsory_bytes,
+        "time_ns": least.time_ns,
+        "bound": least.bound,
+        "tensor_ns": least.tensor_ns,
+        "vector_ns": least.vector_ns,
+        "bandwidth_ns": least.bandwidth_ns,
+        **dict.fromkeys(("estimate_ns", "attained", "mfu", "mbu")),
+    }
+    if found["vendor"] is None:
+        return Part("PASS")
+    median, fastest = (found["vendor"]["device_ns"][name] for name in ("median", "min"))
+    floor |= {
+        "estimate_ns": roofline.estimate(ledger, device),
+        "attained": roofline.attained(least, median),
+        "mfu": roofline.mfu(ledger, device, median),
+        "mbu": roofline.mbu(ledger, device, median),
+    }
+    if not roofline.below_floor(least, fastest):
         return Part("PASS")
     point = f"{found['stage']} {found['grid']} {found['attention']}"
-    limit = f"the floor of {device.name}, {floor['time_ns']:,} ns ({floor['bound']})"
+    limit = f"the floor of {device.name}, {least.time_ns:,} ns ({least.bound})"
     wrong = "the clock, the count or the device's figures are wrong"
-    return Part("FAIL", f"{point}: {times['min']:,} ns is below {limit}: {wrong}")
+    return Part("FAIL", f"{point}: {fastest:,} ns is below {limit}: {wrong}")
 
 
 def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:

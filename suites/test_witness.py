@@ -8,11 +8,11 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.geometry import RESOLUTIONS
+from pytest_ocrsweep.layers.decoder import EXPERTS
 from pytest_ocrsweep.stages import ATTENTION, STAGES
 
 pytestmark = pytest.mark.usefixtures("vendor")
 
-EXPERTS = ("grouped_mm", "batched_mm")
 GRIDS = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
 MODES = [
     Workload(CropGrid(2, 3) if mode.crop_side else CropGrid(1, 1), resolution=name)

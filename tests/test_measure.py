@@ -170,6 +170,20 @@ def test_the_environment_says_what_the_times_were_taken_on(report):
     assert (environment["dtype"], environment["weights"]) == ("bf16", "random, seed 0")
 
 
+def test_the_environment_is_that_of_the_measurement_not_of_before(measured, monkeypatch):
+    """A checkpoint is loaded with the first point: its row too must say so."""
+    timing_a_point = measure.Meter.measure
+
+    def loading(self, *arguments, **named):
+        self.digest = "abc"
+        return timing_a_point(self, *arguments, **named)
+
+    monkeypatch.setattr(measure.Meter, "measure", loading)
+    measured.run("--ocrsweep-report=out")
+    document = json.loads((measured.path / "out" / "sweep.json").read_text())
+    assert document["environment"]["weights"] == "checkpoint abc"
+
+
 # What is recorded
 
 

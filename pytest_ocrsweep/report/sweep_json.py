@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
-from .. import roofline
 from ..architecture import Architecture
 from ..cost import Ledger
 from ..geometry import CropGrid, Workload
-from ..roofline import Device
 from ..stages import STAGES
 
 SCHEMA = 1
@@ -55,29 +53,6 @@ def row(stage: str, work: Workload, attention: str, ledger: Ledger, vendor: dict
         "vendor": vendor,
         "verdict": "",
     }
-
-
-def floor(ledger: Ledger, device: Device, measured_ns: int | None) -> dict[str, Any]:
-    """The least time that the device's peaks allow, and how near to it a measured time comes."""
-    least = roofline.floor(ledger, device)
-    found: dict[str, Any] = {
-        "device": device.name,
-        "compulsory_bytes": ledger.compulsory_bytes,
-        "time_ns": least.time_ns,
-        "bound": least.bound,
-        "tensor_ns": least.tensor_ns,
-        "vector_ns": least.vector_ns,
-        "bandwidth_ns": least.bandwidth_ns,
-        **dict.fromkeys(("estimate_ns", "attained", "mfu", "mbu")),
-    }
-    if measured_ns is not None:
-        found |= {
-            "estimate_ns": roofline.estimate(ledger, device),
-            "attained": roofline.attained(least, measured_ns),
-            "mfu": roofline.mfu(ledger, device, measured_ns),
-            "mbu": roofline.mbu(ledger, device, measured_ns),
-        }
-    return found
 
 
 def order(row: Row) -> tuple[int, CropGrid, str]:

@@ -44,6 +44,7 @@ ELEMENTWISE = {
     aten.native_layer_norm: "layer_norm",
     aten.upsample_linear1d: "interpolate_linear",
 }
+BICUBIC = {aten._upsample_bicubic2d_aa}
 REDUCTIONS = {aten.sum: "sum", aten.mean: "mean"}
 MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and boolean work, sorting
     aten.clone,
@@ -74,7 +75,7 @@ VIEWS = {
     aten.alias,
     aten.lift_fresh,
 }  # besides those whose schema says it
-DECOMPOSED = {
+DECOMPOSED = {  # what else a fused attention becomes on the meta device
     aten._safe_softmax,
     aten.tril,
     aten.where,
@@ -104,23 +105,18 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 }
 
 
+# Operations that FlopCounterMode counts, and those that have no products.
+KNOWN = frozenset().union(
+    flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, BICUBIC, DECOMPOSED
+)
+
+
 class _Refuse(TorchDispatchMode):
     """Raises `Uncounted` for an operation without a FLOP formula and without a rule that it has no products."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
-        known = (
-            flop_registry,
-            FORMULAS,
-            ELEMENTWISE,
-            REDUCTIONS,
-            MOVES,
-            ALLOCATIONS,
-            VIEWS,
-            BICUBIC,
-            DECOMPOSED,
-        )
-        if not any(packet in group for group in known) and not _is_view(func):
+        if packet not in KNOWN and not _is_view(func):
             raise Uncounted(f"{packet} has no FLOP formula: add one to pytest_ocrsweep/vendor/count.py")
         return func(*args, **(kwargs or {}))
 
@@ -149,7 +145,6 @@ class _Count(TorchDispatchMode):
         self.traffic = Traffic()
         self.chosen = experts_per_token
         self.counting = counting
-        self.log: list[tuple[str, int, int, int]] = []
 
     def start(self) -> None:
         """Starts the count here; what was allocated before can still be freed."""
@@ -169,7 +164,6 @@ class _Count(TorchDispatchMode):
             return out
         reads, writes = self._bytes(packet, args, inputs, outputs)
         vector = _vector_flops(packet, args, inputs, outputs)
-        self.log.append((str(packet), vector, reads, writes))
         self.traffic.vector_flops += vector
         self.traffic.read_bytes += reads
         self.traffic.write_bytes += writes
@@ -197,9 +191,6 @@ class _Count(TorchDispatchMode):
 
     def _free(self, size: int) -> None:
         self.traffic.live_bytes -= size
-
-
-BICUBIC = {aten._upsample_bicubic2d_aa}
 
 
 def _vector_flops(packet: Any, args: Any, inputs: list[Any], outputs: list[Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..algebra import poly
 from ..architecture import Architecture
 from ..geometry import CropGrid, Workload
 from ..layers import clip, decoder, projector, sam
@@ -16,7 +17,6 @@ from ..ops import Kernel
 from ..stages import ATTENTION, STAGES, Model
 from . import build, calls, count
 
-IMPLEMENTATIONS = ("grouped_mm", "batched_mm")
 NUMBERS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")
 
 meta_model = cache(build.build)
@@ -25,7 +25,7 @@ meta_model = cache(build.build)
 def ours(kernels: Iterable[Kernel]) -> tuple[int, ...]:
     """The four numbers of a layer laid out with plain ints."""
     sequence = list(kernels)
-    return tuple(sum(int(str(getattr(k, number))) * k.times for k in sequence) for number in NUMBERS)
+    return tuple(sum(poly(getattr(k, number)).at({}) * k.times for k in sequence) for number in NUMBERS)
 
 
 def vendors(call: Callable[[], Any], experts_per_token: int) -> tuple[int, ...]:
@@ -254,9 +254,9 @@ def main() -> None:
     print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")
     print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
     for attention in ATTENTION:
-        for experts in IMPLEMENTATIONS:
+        for experts in decoder.EXPERTS:
             for layer in layers(architecture, attention, experts):
-                if experts == IMPLEMENTATIONS[0] or experts in layer.what:
+                if experts == next(iter(decoder.EXPERTS)) or experts in layer.what:
                     mine, theirs = ours(layer.kernels), vendors(layer.call, architecture.decoder.experts_per_token)
                     rest = ", ".join(str(a - b) for a, b in zip(mine[1:], theirs[1:], strict=True))
                     flops = f"{mine[0]:,} | {theirs[0]:,} | {mine[0] - theirs[0]}"

@@ -94,7 +94,12 @@ class Results:
         settings = self.sweep.settings
         measured = next(iter(self.environments.values()), None)
         environment = sweep_json.environment(settings.model, _revision(rootdir), measured)
-        return sweep_json.document(settings.model.name, asdict(settings.workload), environment, self.rows.values())
+        rows = [{**row, "components": self._components(row)} for row in self.rows.values()]
+        return sweep_json.document(settings.model.name, asdict(settings.workload), environment, rows)
+
+    def _components(self, row: Row) -> dict[str, dict[str, int]]:
+        work = self.sweep.settings.workload.on(CropGrid.parse(row["grid"]))
+        return sweep_json.components(self.sweep.model.ledger(row["stage"], work, row["attention"]))
 
     def summary(self) -> list[str]:
         """The table, and each thing to know said once."""

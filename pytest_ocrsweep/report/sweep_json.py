@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, TypedDict
 
 from ..architecture import Architecture
@@ -11,6 +12,9 @@ from ..geometry import CropGrid, Workload
 from ..stages import STAGES
 
 SCHEMA = 1
+
+
+DETAILED = "decoder"  # the component that rows take apart: its paths have two parts
 
 
 class Row(TypedDict):
@@ -55,7 +59,18 @@ def row(stage: str, work: Workload, attention: str, ledger: Ledger, vendor: dict
     }
 
 
-def order(row: Row) -> tuple[int, CropGrid, str]:
+def components(ledger: Ledger) -> dict[str, dict[str, int]]:
+    """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
+    paths = dict.fromkeys(_part(line.path) for line in ledger.lines)
+    return {path: asdict(ledger.total(path)) for path in paths}
+
+
+def _part(path: str) -> str:
+    parts = path.split("/")
+    return "/".join(parts[: 2 if parts[0] == DETAILED else 1])
+
+
+def order(row: Mapping[str, Any]) -> tuple[int, CropGrid, str]:
     """Rows sort by stage, grid and attention, whichever worker was first."""
     return list(STAGES).index(row["stage"]), CropGrid.parse(row["grid"]), row["attention"]
 
@@ -76,7 +91,7 @@ def environment(
 
 
 def document(
-    model: str, workload: Mapping[str, Any], environment: Mapping[str, Any], rows: Iterable[Row]
+    model: str, workload: Mapping[str, Any], environment: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The whole of `sweep.json`."""
     return {

@@ -46,8 +46,8 @@ def pages(work: Workload, like: torch.Tensor, channels: int = 3) -> Pages:
 
 
 def prompt(work: Workload, image_token: int, device: torch.device) -> torch.Tensor:
-    """[batch, context_tokens] ids: every image token, then the prompt's."""
-    ids = torch.zeros(work.batch, work.context_tokens, dtype=torch.long, device=device)
+    """[batch, context_tokens] ids: every image token, then random ones of the prompt's."""
+    ids = torch.randint(image_token, (work.batch, work.context_tokens), device=device)
     ids[:, : work.image_tokens] = image_token
     return ids
 

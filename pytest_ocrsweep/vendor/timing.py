@@ -16,7 +16,7 @@ from ..architecture import Architecture
 from ..geometry import Workload
 from ..sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from . import build, calls, count, machine
-from .clock import Call, Clock, HostClock, delay_of, device_clock
+from .clock import Call, Clock, HostClock, delay_of, device_clock, settle
 
 RULE = first_of(NoiseReached(0.004, 10), TimeCap(1.0))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -107,22 +107,11 @@ class Vendor:
         """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
             if not self._built and self.device.type == "cuda":
-                self._settle(attention)
+                settle()
             try:
                 yield self._timed(stage, work, attention, page)
             finally:
                 self._tidy()
-
-    def _settle(self, attention: str) -> None:
-        """Times and throws away a decode step: the first graph that a process captures runs unlike all later ones.
-
-        Seen on an H200: a decode that came first took 12 % less than the same one after another point.
-        """
-        step = self._step(self.built(attention, self.model.decoder.decode_experts), 256, 1, attention)
-        step()
-        device_clock(self.device, step).batch(BATCH)
-        del step
-        self._tidy()
 
     def _tidy(self) -> None:
         gc.collect()
@@ -167,7 +156,8 @@ class Vendor:
 
     def _step(self, built: Any, keys: int, batch: int, attention: str, *, repeatable: bool = True) -> Call:
         """A decode step that attends to `keys` keys, its own included; one that is not repeatable owns its cache."""
-        ids, positions = torch.zeros(batch, 1, dtype=torch.long), torch.full((1, 1), keys - 1)
+        ids = torch.randint(built.config.image_token_id, (batch, 1))  # so that pages choose experts of their own
+        positions = torch.full((1, 1), keys - 1)
         mask = calls.causal_mask(1, keys, built.lm_head.weight) if attention == "eager" else None
         past = [calls.filled_cache(built, batch, keys - 1)]
 

@@ -2,13 +2,15 @@
 
     python bench/gate.py --runs 20 --slowdown 0 2 3 -- suites -k "..." --ocrsweep-grids=1x1,1x2
 
-Runs of several slowdowns take turns. Needs recorded times: `pytest suites --ocrsweep-update` three times or more.
+Runs of several slowdowns take turns. They are judged by recorded times (`pytest suites --ocrsweep-update`, three times
+or more), or by those of as many processes as `--record` first starts on this machine: hosts of one GPU's name differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,12 +28,30 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="processes for each slowdown")
     parser.add_argument("--slowdown", type=float, nargs="+", default=[0.0, 3.0], help="percent")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once; the GPU's lock takes them in turn")
+    parser.add_argument("--record", type=int, default=0, metavar="N", help="judge by N processes recorded first")
     parser.add_argument("pytest", nargs="*", default=["suites"], help="arguments for pytest")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = options.pytest
+        if options.record:
+            arguments = [*arguments, "-o", f"ocrsweep_baselines={record(arguments, options.record, Path(folder))}"]
+        sys.exit(not proved(options, arguments))
 
+
+def record(arguments: list[str], processes: int, folder: Path) -> Path:
+    """Baselines with the counted numbers of the project and times of new processes; gives their folder."""
+    copied = folder / "baselines"
+    shutil.copytree("baselines", copied, ignore=shutil.ignore_patterns("timed"))
+    for _ in range(processes):
+        run([*arguments, "-o", f"ocrsweep_baselines={copied}", "--ocrsweep-update"], 0.0)
+    return copied
+
+
+def proved(options: argparse.Namespace, arguments: list[str]) -> bool:
+    """Whether unchanged runs stayed green and slowed ones turned red."""
     runs = [slowdown for _ in range(options.runs) for slowdown in options.slowdown]
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = list(pool.map(lambda slowdown: run(options.pytest, slowdown), runs))
+        found = list(pool.map(lambda slowdown: run(arguments, slowdown), runs))
 
     right = True
     medians: dict[Point, list[int]] = defaultdict(list)
@@ -42,7 +62,7 @@ def main() -> None:
     if apart:
         worst = max(apart, key=lambda point: apart[point])
         print(f"medians of unchanged processes: at most {apart[worst]:.2%} apart, at {' '.join(worst)}")
-    sys.exit(not right)
+    return right
 
 
 def run(arguments: list[str], slowdown: float) -> tuple[int, list[dict[str, Any]]]:
@@ -57,8 +77,18 @@ def run(arguments: list[str], slowdown: float) -> tuple[int, list[dict[str, Any]
             sys.exit(f"{' '.join(command)} wrote no sweep.json:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     timed = [point for point in points if point["vendor"]]
     outcomes = Counter(point["vendor"]["gate"]["outcome"] for point in timed)
-    print(f"slowdown {slowdown:g} %: exit {done.returncode}, {dict(outcomes)}", file=sys.stderr, flush=True)
+    told = f"slowdown {slowdown:g} %: exit {done.returncode}, {dict(outcomes)}"
+    if not slowdown:  # each that moved without a cause is the thing to know
+        told += "".join(f"; {moved(point)}" for point in timed if point["vendor"]["gate"]["outcome"] != "pass")
+    print(told, file=sys.stderr, flush=True)
     return done.returncode, timed
+
+
+def moved(point: dict[str, Any]) -> str:
+    """A point that did not pass, and by how much it moved."""
+    gate = point["vendor"]["gate"]
+    change = "" if gate["change"] is None else f" {gate['change']:+.1%}"
+    return f"{point['stage']} {point['grid']} {point['attention']} {gate['outcome']}{change}"
 
 
 def tell(slowdown: float, results: list[tuple[int, list[dict[str, Any]]]], medians: dict[Point, list[int]]) -> bool:

@@ -51,7 +51,7 @@ def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) 
             parts.append(Part("FAIL", f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"))
     device = sweep.measured_device if found["vendor"] else sweep.settings.device
     if device is not None:
-        parts.append(_floor(found, ledger, device))
+        parts.append(_floor(sweep, found, ledger, device))
     found["verdict"] = min((part.verdict for part in parts), key=WORST.index)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
@@ -74,34 +74,40 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     return Part("FAIL", "\n".join([*lines, options.accepting(file)]))
 
 
-def _floor(found: Row, ledger: Ledger, device: Device) -> Part:
+def _floor(sweep: Sweep, found: Row, ledger: Ledger, device: Device) -> Part:
     """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
     least = roofline.floor(ledger, device)
-    found["floor"] = floor = {
-        "device": device.name,
-        "compulsory_bytes": ledger.compulsory_bytes,
-        "time_ns": least.time_ns,
-        "bound": least.bound,
-        "tensor_ns": least.tensor_ns,
-        "vector_ns": least.vector_ns,
-        "bandwidth_ns": least.bandwidth_ns,
-        **dict.fromkeys(("estimate_ns", "attained", "mfu", "mbu")),
-    }
     if found["vendor"] is None:
+        found["floor"] = sweep_json.floor(ledger, device)
         return Part("PASS")
     median, fastest = (found["vendor"]["device_ns"][name] for name in ("median", "min"))
-    floor |= {
-        "estimate_ns": roofline.estimate(ledger, device),
-        "attained": roofline.attained(least, median),
-        "mfu": roofline.mfu(ledger, device, median),
-        "mbu": roofline.mbu(ledger, device, median),
-    }
-    if not roofline.below_floor(least, fastest):
-        return Part("PASS")
+    found["floor"] = sweep_json.timed_floor(ledger, device, median)
     point = f"{found['stage']} {found['grid']} {found['attention']}"
+    if not roofline.below_floor(least, fastest):
+        return _attained(sweep, found, Key(ledger.work, ledger.attention), point)
     limit = f"the floor of {device.name}, {least.time_ns:,} ns ({least.bound})"
     wrong = "the clock, the count or the device's figures are wrong"
     return Part("FAIL", f"{point}: {fastest:,} ns is below {limit}: {wrong}")
+
+
+def _attained(sweep: Sweep, found: Row, key: Key, point: str) -> Part:
+    """The attained fraction against the recorded one, by the margin of the time, which it is over again.
+
+    It is told of a time that failed, and fails by itself where the floor fell and the time did not follow.
+    """
+    vendor, floor = found["vendor"], found["floor"]
+    assert vendor is not None
+    assert floor is not None
+    stored, judged = sweep.timed_of(found["stage"], vendor["gpu"]).get(key), vendor["gate"]
+    if stored is None or stored.attained is None or judged["margin"] is None or sweep.options.update:
+        return Part("PASS")
+    then, now = stored.attained, floor["attained"]
+    slower = judged["outcome"] == gate.Outcome.FAIL
+    lower_floor = now * (1 + judged["change"]) < then * (1 - judged["margin"])
+    if now >= then * (1 - judged["margin"]) or not (slower or lower_floor):
+        return Part("PASS")
+    why = "the time grew" if slower else "the floor fell, and the time did not follow"
+    return Part("FAIL", f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
 def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:

@@ -49,18 +49,31 @@ class Kernel(NamedTuple):
     allocates: Size = 0
     frees: Size = 0
     times: int = 1
+    operands: tuple[Size, ...] = ()  # bytes of each activation that it reads, of each tensor that it writes,
+    results: tuple[Size, ...] = ()
+    freed: tuple[Size, ...] = ()  # and of each that is freed after it
 
 
 Kernels = Iterator[Kernel]
 Sizes = Size | tuple[Size, ...]
 
 
+def each(sizes: Sizes) -> tuple[Size, ...]:
+    """One size or several, without those that are 0."""
+    return tuple(size for size in (sizes if isinstance(sizes, tuple) else (sizes,)) if size != 0)
+
+
+def together(sizes: Sizes) -> Size:
+    """Their sum."""
+    total: Size = 0
+    for size in each(sizes):
+        total = total + size
+    return total
+
+
 def allocated(tensors: Sizes) -> Size:
     """Bytes that the allocator hands out for tensors of these byte sizes."""
-    total: Size = 0
-    for size in tensors if isinstance(tensors, tuple) else (tensors,):
-        total = total + round_up(size, ALLOCATION)
-    return total
+    return together(tuple(round_up(size, ALLOCATION) for size in each(tensors)))
 
 
 def kernel(
@@ -68,7 +81,7 @@ def kernel(
     *,
     tensor: Size = 0,
     vector: Size = 0,
-    reads: Size = 0,
+    reads: Sizes = 0,
     weights: Size = 0,
     resident: Size | None = None,
     used: Size | None = None,
@@ -81,13 +94,21 @@ def kernel(
     `resident` bytes of parameters belong to it, and `used` of them are needed, where that is not what it reads;
     `io` bytes of its traffic are the stage's own input or output, or KV cache.
     """
-    written: Size = 0
-    for size in writes if isinstance(writes, tuple) else (writes,):
-        written = written + size
     owned = weights if resident is None else resident
-    needed = owned if used is None else used
     return Kernel(
-        path, tensor, vector, reads + weights, written, owned, needed, io, allocated(writes), allocated(frees)
+        path,
+        tensor,
+        vector,
+        together(reads) + weights,
+        together(writes),
+        owned,
+        owned if used is None else used,
+        io,
+        allocated(writes),
+        allocated(frees),
+        operands=each(reads),
+        results=each(writes),
+        freed=each(frees),
     )
 
 
@@ -99,7 +120,7 @@ def under(prefix: str, kernels: Iterable[Kernel]) -> Kernels:
 
 def released(*tensors: Size) -> Kernel:
     """No kernel: the point where tensors of these byte sizes are freed."""
-    return Kernel("released", frees=allocated(tensors))
+    return Kernel("released", frees=allocated(tensors), freed=each(tensors))
 
 
 def held(*tensors: Size) -> Kernel:
@@ -164,7 +185,7 @@ def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int =
     return kernel(
         path,
         tensor=2 * batch * m * k * n,
-        reads=batch * (m * k + k * n) * itemsize,
+        reads=(batch * m * k * itemsize, batch * k * n * itemsize),
         writes=batch * m * n * itemsize,
         frees=frees,
     )
@@ -184,7 +205,7 @@ def elementwise(
     return kernel(
         path,
         vector=elements * VECTOR_FLOPS[op],
-        reads=elements * itemsize + also,
+        reads=(elements * itemsize, also),
         weights=weights,
         writes=elements * itemsize,
         frees=frees,
@@ -239,7 +260,7 @@ def fused_attention(
         path,
         tensor=4 * batch * heads * q * kv * dim,
         vector=vector,
-        reads=batch * heads * (q + 2 * kv) * dim * HALF + bias,
+        reads=(batch * heads * q * dim * HALF, *(batch * heads * kv * dim * HALF,) * 2, bias),
         writes=batch * heads * q * dim * HALF,
         frees=frees,
     )
@@ -251,7 +272,7 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
     return kernel(
         path,
         tensor=2 * rows * width * out,
-        reads=rows * width * HALF + experts * INT,
+        reads=(rows * width * HALF, experts * INT),
         weights=reached * expert,
         resident=experts * expert,
         used=reached * expert,

@@ -16,7 +16,7 @@ SCHEMA = 1
 CLOCKS = ("cuda-graph", "profiler", "host")
 ENVIRONMENT = ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
-FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "processes")
+FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
 TIMES = ("median_ns", "q1_ns", "q3_ns")
 
 KEPT = 5
@@ -35,6 +35,7 @@ class Timed:
     wall_median_ns: int | None
     process: Process
     environment: Environment
+    attained: float | None = None  # the fraction of the time that the device's floor explains
 
     def __post_init__(self) -> None:
         _clock(self.clock)
@@ -51,6 +52,7 @@ class Stored:
     experts: str | None
     wall_median_ns: int | None
     environments: tuple[Environment, ...]
+    attained: float | None = None
 
 
 TimedPoints = dict[Key, Stored]
@@ -161,6 +163,7 @@ def _with(stored: Stored | None, timed: Timed) -> Stored:
         timed.experts,
         timed.wall_median_ns,
         environments[-KEPT:],
+        timed.attained,
     )
 
 
@@ -183,6 +186,7 @@ def _values(stored: Stored, environments: list[Environment]) -> dict[str, object
         "experts": stored.experts,
         **seen,
         "wall_median_ns": stored.wall_median_ns,
+        "attained": stored.attained,
         "processes": processes,
     }
 
@@ -198,7 +202,14 @@ def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> Stored:
         _text(raw, "experts"),
         None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
         tuple(environments[index] for _, index in processes),
+        _attained(raw["attained"]),
     )
+
+
+def _attained(value: object) -> float | None:
+    if value is not None and not (isinstance(value, float) and 0 < value <= 1):
+        raise ValueError(f"attained must be null or a fraction above 0, got {value!r}")
+    return value
 
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:

@@ -23,7 +23,7 @@ costs = st.builds(Cost, numbers, numbers, numbers, numbers)
 
 def ledger(kernels: Iterable[Kernel], point: dict[str, int], before: Size = 0, after: Size = 0, steps: bool = False):
     program = Program(kernels, before, after, steps=steps)
-    return Ledger("vision", WORK, "flash", program, program.values(point))
+    return Ledger("vision", WORK, "flash", program, point, program.values(point))
 
 
 # Costs
@@ -121,9 +121,8 @@ def test_the_peak_may_lie_elsewhere_at_another_workload():
         0,
         steps=False,
     )
-    found = {
-        rows: Ledger("vision", WORK, "flash", program, program.values({"rows": rows, "batch": 1})) for rows in (2, 4)
-    }
+    points = [{"rows": rows, "batch": 1} for rows in (2, 4)]
+    found = {at["rows"]: Ledger("vision", WORK, "flash", program, at, program.values(at)) for at in points}
     assert (found[2].peak_activation_bytes, found[2].peak_path) == (300, "batch")
     assert (found[4].peak_activation_bytes, found[4].peak_path) == (400, "rows")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep import options
+from pytest_ocrsweep.report import dram
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pytest_ocrsweep"
@@ -25,10 +26,12 @@ LINES = 300
 HEAVY = ["hydra", "omegaconf", "numpy", "torch", "transformers", "yaml"]
 IMPURE = {  # each may import at once what its purpose needs; every other module is pure
     "benchmarks": "pytest",
+    "columns": "numpy",
     "options": "pytest",
     "plugin": "pytest",
     "schedule": "pytest",
     "sweep_file": "yaml",
+    "vectors": "numpy",
     "vendor": "torch",
 }
 LOADED_BY_EACH = """
@@ -115,6 +118,18 @@ def test_the_readmes_python_prints_what_it_says() -> None:
     result = doctest.testfile(str(ROOT / "README.md"), module_relative=False, verbose=False)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", ["bytes", "devices", "legacy"])
+def test_a_page_of_docs_prints_what_it_says(page: str) -> None:
+    result = doctest.testfile(str(ROOT / f"docs/{page}.md"), module_relative=False, verbose=False)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_page_of_dram_bytes_is_what_its_command_prints() -> None:
+    rows = list(dram.compared(ROOT / dram.COUNTED))
+    assert dram.markdown(rows) in (ROOT / "docs/dram.md").read_text(encoding="utf-8")
 
 
 def test_the_base_install_has_no_torch_and_the_extras_exist() -> None:

@@ -35,7 +35,7 @@ points = st.tuples(st.sampled_from(list(STAGES)), works, st.sampled_from(ATTENTI
 
 def hand_made(*kernels: Kernel) -> Ledger:
     program = Program(kernels, 0, 0, steps=False)
-    return Ledger("vision", TWO_BY_THREE, "flash", program, program.values({}))
+    return Ledger("vision", TWO_BY_THREE, "flash", program, {}, program.values({}))
 
 
 LEDGER = hand_made(

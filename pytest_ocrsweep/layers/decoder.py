@@ -37,7 +37,7 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
     row = decoder.width * HALF
     yield kernel(
         "embed",
-        reads=tokens * (INDEX + row),
+        reads=(tokens * INDEX, tokens * row),
         resident=decoder.vocabulary * row,
         used=row,  # whatever the tokens are, at least one row
         io=tokens * INDEX,
@@ -97,7 +97,7 @@ def rotary_tables(q: Size, dim: int) -> Kernels:
     """cos and sin of position × frequency, [q, dim], shared by every layer and page."""
     half = q * (dim // 2)
     yield cast("to_float", q, INDEX, FLOAT)
-    yield kernel("angles", vector=half, reads=(q + dim // 2) * FLOAT, writes=half * FLOAT)
+    yield kernel("angles", vector=half, reads=(q * FLOAT, dim // 2 * FLOAT), writes=half * FLOAT)
     yield kernel("repeat", reads=2 * half * FLOAT, writes=2 * half * FLOAT)
     for function in ("cos", "sin"):
         yield elementwise(function, function, 2 * half, itemsize=FLOAT)
@@ -129,7 +129,7 @@ def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size,
     yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
     yield released(queries, keys)
     for name in ("cache_k", "cache_v"):
-        yield kernel(name, reads=before + keys, io=before + keys, writes=after, frees=before)
+        yield kernel(name, reads=(before, keys), io=before + keys, writes=after, frees=before)
     yield released(keys, keys)
     if attention == "eager":
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
@@ -182,8 +182,8 @@ def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     counts = decoder.experts * INT
     yield kernel("sort", reads=index, writes=(index, index))
     yield kernel("token", reads=index, writes=index)
-    yield kernel("gather", reads=rows + index, writes=rows, frees=index)
-    yield kernel("gather_weights", reads=picks * FLOAT + index, writes=picks * FLOAT)
+    yield kernel("gather", reads=(rows, index), writes=rows, frees=index)
+    yield kernel("gather_weights", reads=(picks * FLOAT, index), writes=picks * FLOAT)
     yield cast("to_int", picks, INDEX, INT)
     yield kernel("count", reads=picks * INT, writes=counts)
     yield kernel("offsets", reads=counts, writes=counts)
@@ -193,8 +193,8 @@ def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield released(picks * hidden * HALF)
     yield weigh(picks, width)
     yield kernel("positions", writes=index)
-    yield kernel("invert", reads=2 * index, writes=index, frees=index)
-    yield kernel("restore", reads=picks * width * FLOAT + index, writes=picks * width * FLOAT)
+    yield kernel("invert", reads=(index, index), writes=index, frees=index)
+    yield kernel("restore", reads=(picks * width * FLOAT, index), writes=picks * width * FLOAT)
     yield released(picks * width * FLOAT)
     yield from combine(tokens, picks, width)
     yield released(rows, rows, *(index,) * 3, picks * FLOAT, picks * INT, counts, counts)
@@ -231,7 +231,7 @@ def gate(picks: Size, hidden: int) -> Kernels:
 def weigh(picks: Size, width: int) -> Kernel:
     """Times the router's float32 weights, which makes the products float32."""
     x = picks * width
-    return kernel("weigh", vector=x, reads=x * HALF + picks * FLOAT, writes=x * FLOAT)
+    return kernel("weigh", vector=x, reads=(x * HALF, picks * FLOAT), writes=x * FLOAT)
 
 
 def combine(tokens: Size, picks: Size, width: int) -> Kernels:

@@ -14,7 +14,8 @@ def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:
     tokens = images * patches * patches
     size = tokens * (clip_width + sam_width) * HALF
     freed = (images * (patches * patches + 1) * clip_width * HALF, tokens * sam_width * HALF)
-    return kernel("join", reads=size, writes=size, frees=freed)
+    parts = (tokens * clip_width * HALF, tokens * sam_width * HALF)
+    return kernel("join", reads=parts, writes=size, frees=freed)
 
 
 def project(images: Size, patches: int, features: int, width: int) -> Kernel:
@@ -57,7 +58,7 @@ def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kerne
     yield kernel("find", reads=found * INDEX, writes=found)
     yield kernel(
         "scatter",
-        reads=prompt + found + image * HALF,
+        reads=(prompt, found, image * HALF),
         writes=prompt,
         frees=(prompt, found),
     )

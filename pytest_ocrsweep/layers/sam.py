@@ -171,7 +171,7 @@ def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size
     yield kernel(
         "sum",
         vector=bias * VECTOR_FLOPS["add"],
-        reads=2 * lines * HALF,
+        reads=(lines * HALF, lines * HALF),
         writes=bias * HALF,
         frees=(lines * HALF, lines * HALF, table, table),
     )
@@ -191,10 +191,10 @@ def position_table(side: int, trained: int, dim: int) -> Kernels:
         yield kernel(f"{coordinate}_range", writes=side * INDEX)
         yield kernel(f"{coordinate}_scale", vector=side, reads=side * INDEX, writes=side * FLOAT)
     square = side * side
-    yield kernel("distance", vector=square, reads=2 * side * FLOAT, writes=square * FLOAT)
+    yield kernel("distance", vector=square, reads=(side * FLOAT, side * FLOAT), writes=square * FLOAT)
     yield elementwise("shift", "add", square, itemsize=FLOAT)
     yield kernel("index", reads=square * FLOAT, writes=square * INDEX)
-    yield kernel("gather", reads=square * (dim * HALF + INDEX), writes=square * dim * HALF)
+    yield kernel("gather", reads=(square * dim * HALF, square * INDEX), writes=square * dim * HALF)
     ranges = (side * INDEX, side * FLOAT) * 2
     yield released(resized * HALF, *ranges, square * FLOAT, square * FLOAT, square * INDEX)
 

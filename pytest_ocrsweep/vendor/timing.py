@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,11 +29,11 @@ WALL_SAMPLES = 3
 class Region:
     """What a point runs: one call, or a decode's first and last step, `times` of which make the whole stage.
 
-    `once` is for the memory count: it owns its KV cache, which grows by `cache_growth` bytes.
+    `fresh` makes a call for the memory count: a decode's owns its KV cache, which grows by `cache_growth` bytes.
     """
 
     calls: tuple[Call, ...]
-    once: Call
+    fresh: Callable[[], Call]
     times: int
     cache_growth: int
     steps: bool = False  # the calls are a decode's steps
@@ -113,6 +114,18 @@ class Vendor:
             finally:
                 self._tidy()
 
+    @contextmanager
+    def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[Any, Call]]:
+        """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
+        decoder = self.model.decoder
+        experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
+        with torch.device(self.device), torch.no_grad():
+            built = self.built(attention, experts)
+            try:
+                yield built, self._region(built, stage, work, attention, None).calls[-1]
+            finally:
+                self._tidy()
+
     def _tidy(self) -> None:
         gc.collect()
         if self.device.type == "cuda":
@@ -142,17 +155,17 @@ class Vendor:
         if stage == "decode":
             first, last = context + 1, context + work.new_tokens
             steps = [self._step(built, keys, work.batch, attention) for keys in sorted({first, last})]
-            once = self._step(built, last, work.batch, attention, repeatable=False)
-            return Region(tuple(steps), once, work.new_tokens, work.batch * key_bytes, steps=True)
+            fresh = partial(self._step, built, last, work.batch, attention, repeatable=False)
+            return Region(tuple(steps), fresh, work.new_tokens, work.batch * key_bytes, steps=True)
         pages = self._pages(work, like, page)
         if stage == "vision":
             vision = partial(calls.vision, built, pages)
-            return Region((vision,), vision, 1, 0)
+            return Region((vision,), lambda: vision, 1, 0)
         ids = calls.prompt(work, built.config.image_token_id, like.device)
         positions = torch.arange(context)[None]
         mask = calls.causal_mask(context, context, like) if attention == "eager" else None
         prefill = partial(calls.prefill, built, pages, ids, positions, mask)
-        return Region((prefill,), prefill, 1, work.batch * context * key_bytes)
+        return Region((prefill,), lambda: prefill, 1, work.batch * context * key_bytes)
 
     def _step(self, built: Any, keys: int, batch: int, attention: str, *, repeatable: bool = True) -> Call:
         """A decode step that attends to `keys` keys, its own included; one that is not repeatable owns its cache."""
@@ -178,16 +191,34 @@ class Vendor:
         """Most bytes allocated during a call above what was before, less what the cache grew; None on a CPU."""
         if self.device.type != "cuda":
             return None
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        region.once()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before - region.cache_growth
+        with _whole_blocks():
+            call = region.fresh()
+            torch.cuda.synchronize()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            call()
+            torch.cuda.synchronize()
+            return torch.cuda.max_memory_allocated() - before - region.cache_growth
 
     def _slower(self, clock: Clock, call: Call) -> Clock:
         median = sorted(clock.batch(2 * BATCH + 1))[BATCH]
         return device_clock(self.device, call, delay_of(self.device, round(median * self.slowdown_percent / 100)))
+
+
+@contextmanager
+def _whole_blocks() -> Iterator[None]:
+    """The CUDA allocator gives each tensor its own size, in blocks of 512 bytes.
+
+    By default it leaves up to 1 MiB more on a large one, as much as the segments that earlier calls left make it.
+    """
+    torch.cuda.synchronize()
+    variables = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    configured = next((os.environ[name] for name in variables if os.environ.get(name)), "expandable_segments:False")
+    torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+    try:
+        yield
+    finally:
+        torch._C._accelerator_setAllocatorSettings(configured)
 
 
 def _whole(parts: list[list[int]], times: int) -> list[int]:

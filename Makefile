@@ -38,7 +38,8 @@ gate: $(DEV)
 
 docs: $(DEV)
 	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python -m pytest_ocrsweep.report.times; } > docs/h200.md
-	$(BIN)/python -m pytest_ocrsweep.report.charts docs/h200.svg
+	$(BIN)/python -m pytest_ocrsweep.report.charts time docs/h200.svg
+	$(BIN)/python -m pytest_ocrsweep.report.screenshot docs/report.png  # needs a Chromium: without one it stays as it is
 
 clean:
 	rm -rf $(VENV) $(REPORT)
@@ -46,10 +47,10 @@ clean:
 # The stamps are newer than what they were made from, so a second run installs nothing.
 $(BASE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable ".[report]"
 	touch $@
 
 $(DEV): $(BASE)
 	$(PIP) $(TORCH)
-	$(PIP) --editable ".[vendor,report,dev]"
+	$(PIP) --editable ".[vendor,report,columns,dev]"
 	touch $@

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from operator import attrgetter
+from typing import Any, TypeVar
+
+N = TypeVar("N", bound=Any)  # int, or an array of them
 
 # A monomial multiplies factors: each has a value at a point, and is made once for its label, so it is its own key.
 
@@ -23,6 +26,9 @@ class Symbol:
 
     def value(self, at: Mapping[str, int]) -> int:
         return at[self.label]
+
+    def bound(self, most: Mapping[str, int]) -> int:
+        return most[self.label]
 
     def depends_on(self, symbol: Symbol) -> bool:
         return self is symbol
@@ -37,7 +43,15 @@ class RoundedUp:
     unit: int
 
     def value(self, at: Mapping[str, int]) -> int:
-        return -(-self.size.at(at) // self.unit) * self.unit
+        return self.of(self.size.at(at))
+
+    def of(self, size: N) -> N:
+        """`size`, a number or an array of them, rounded up."""
+        rounded: N = -(-size // self.unit) * self.unit
+        return rounded
+
+    def bound(self, most: Mapping[str, int]) -> int:
+        return self.of(self.size.bound(most))
 
     def depends_on(self, symbol: Symbol) -> bool:
         return self.size.depends_on(symbol)
@@ -56,8 +70,15 @@ class DistinctExperts:
     chosen: int
 
     def value(self, at: Mapping[str, int]) -> int:
-        missed: float = (1 - self.chosen / self.experts) ** self.size.at(at)
+        return self.of(self.size.at(at))
+
+    def of(self, tokens: int) -> int:
+        """Experts that so many tokens reach; never fewer than one token less does."""
+        missed: float = (1 - self.chosen / self.experts) ** tokens
         return round(self.experts * (1 - missed))
+
+    def bound(self, most: Mapping[str, int]) -> int:
+        return max(self.experts, self.size.bound(most))
 
     def depends_on(self, symbol: Symbol) -> bool:
         return self.size.depends_on(symbol)
@@ -126,6 +147,10 @@ class Poly:
     def at(self, point: Mapping[str, int]) -> int:
         """Its value where each symbol has the value that `point` gives it."""
         return sum(c * prod(f.value(point) for f in m) for m, c in self.terms.items())
+
+    def bound(self, most: Mapping[str, int]) -> int:
+        """What neither its value nor that of a size inside it exceeds, where no symbol exceeds what `most` gives it."""
+        return sum(abs(c) * prod(f.bound(most) for f in m) for m, c in self.terms.items())
 
 
 Size = int | Poly

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write(path: Path, text: str) -> None:
     """Replace `path` by `text` once all of it is on the disk; folders are made as needed. Raises OSError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of bytes."""
+    with draft(path) as file:
+        file.write_bytes(content)
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A file to write in the block, which replaces `path` at its end; nothing is left of it where the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")  # beside it: os.replace cannot cross file systems
+    file = path.with_name(f".{path.name}.{os.getpid()}")  # beside it: os.replace cannot cross file systems
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        yield file
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(file, path)
     finally:
-        draft.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from functools import cache
 from math import inf
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from .architecture import DTYPES, Architecture
 from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
@@ -87,29 +87,57 @@ def compose(overrides: Iterable[str] = ()) -> Settings:
 
 @cache
 def _compose(overrides: tuple[str, ...]) -> Settings:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.types import RunMode
-    from omegaconf import OmegaConf
-
-    _check_overrides(overrides)
-    # Not hydra.compose(): it needs the one GlobalHydra, which may be the user's own and in use.
-    loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
-    composed = OmegaConf.to_container(loader.load_configuration("config", list(overrides), RunMode.RUN))
-    assert isinstance(composed, dict)
+    files = _chosen(overrides)
+    composed = _composed(overrides) if files is None else _merged(files)
     del composed["hydra"]
     settings: Settings = _read(Settings, composed, "")
     validate(settings)
     return settings
 
 
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.types import RunMode
+
+    _check_overrides(overrides)
+    # Not hydra.compose(): it needs the one GlobalHydra, which may be the user's own and in use.
+    loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
+    return _plain(loader.load_configuration("config", list(overrides), RunMode.RUN))
+
+
+def _chosen(overrides: tuple[str, ...]) -> dict[str, Path] | None:
+    """The file of each group that overrides choose; None where they say anything else, or what is wrong."""
+    choices = [match for text in overrides if (match := re.fullmatch(r"(\w+)=([\w-]+)", text))]
+    files = {group: CONF / group / f"{name}.yaml" for group, name in (match.groups() for match in choices)}
+    return files if len(files) == len(overrides) and all(file.is_file() for file in files.values()) else None
+
+
+def _merged(files: dict[str, Path]) -> dict[str, Any]:
+    """What Hydra composes where overrides only choose files: to load it takes longer than all that comes after."""
+    composed = _loaded(CONF / "config.yaml")
+    defaults = {group: name for entry in composed.pop("defaults") if entry != "_self_" for group, name in entry.items()}
+    groups = [group for group in defaults if not group.startswith("override ")]
+    return {group: _loaded(files.get(group, CONF / group / f"{defaults[group]}.yaml")) for group in groups} | composed
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    return _plain(OmegaConf.load(file))
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    return cast("dict[str, Any]", OmegaConf.to_container(loaded))
+
+
 @cache
 def devices() -> dict[str, Device]:
     """Every device that `device=NAME` can choose, by that name. Raises ConfigError for a file that does not fit."""
-    from omegaconf import OmegaConf
-
     files = sorted((CONF / "device").glob("*.yaml"))
-    return {file.stem: _read(Device, OmegaConf.to_container(OmegaConf.load(file)), "device") for file in files}
+    return {file.stem: _read(Device, _loaded(file), "device") for file in files}
 
 
 def _check_overrides(overrides: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from operator import ge, mul
 from .algebra import Monomial, Size, poly, summed
 from .geometry import Workload
 from .ops import Kernel
+from .residency import Cached, Traffic, stage_traffic
 
 COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
 Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials
@@ -73,7 +74,7 @@ class Program:
     """
 
     def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
-        sequence = list(kernels)
+        self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.kernels = [k for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)]
         self._rows = [
@@ -94,6 +95,7 @@ class Program:
         ]
         self.cache = self._row(cache_after)
         self.peaks = self._peaks(sequence, cache_after - cache_before)
+        self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
         self._totals: dict[str, tuple[Row, ...]] = {}
 
     def _row(self, size: Size, times: int = 1) -> Row:
@@ -127,6 +129,11 @@ class Program:
                 live[i] -= c
         return highest
 
+    @property
+    def monomials(self) -> tuple[Monomial, ...]:
+        """What the rows are coefficients of, in their order."""
+        return tuple(self._monomials)
+
     def values(self, point: Mapping[str, int]) -> list[int]:
         """The value of each monomial at a workload."""
         return [prod(f.value(point) for f in monomial) for monomial in self._monomials]
@@ -150,6 +157,11 @@ class Program:
     def lines(self) -> Iterator[tuple[Kernel, tuple[Row, ...]]]:
         """Each kernel with its own rows, in the order they run."""
         return zip(self.kernels, self._rows, strict=True)
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The path of each kernel, in the order they run, once."""
+        return tuple(dict.fromkeys(k.path for k in self.kernels))
 
     @cached_property
     def components(self) -> tuple[str, ...]:
@@ -180,6 +192,7 @@ class Ledger:
     work: Workload
     attention: str
     _program: Program
+    _point: Mapping[str, int]
     _values: list[int]
 
     def total(self, path: str = "") -> Cost:
@@ -190,6 +203,11 @@ class Ledger:
     def components(self) -> dict[str, Cost]:
         """The first parts of the paths ("sam", "decoder", …), in the order they run, and what each costs."""
         return {name: self.total(name) for name in self._program.components}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every kernel's path, in the order they run, once."""
+        return self._program.paths
 
     @property
     def lines(self) -> list[Line]:
@@ -220,6 +238,15 @@ class Ledger:
         """The same of the whole stage."""
         return self.compulsory()
 
+    def dram(self, device: Cached) -> list[Traffic]:
+        """What each kernel moves to and from DRAM behind the L2 of `device`, by the rule of `residency`."""
+        steps = self.work.new_tokens if self.stage == "decode" else 1
+        return stage_traffic(self._program.sequence, self._point, steps, device.l2_bytes)
+
+    def dram_bytes(self, device: Cached) -> int:
+        """Bytes that all kernels together move to and from DRAM behind the L2 of `device`."""
+        return sum(line.read_bytes + line.write_bytes for line in self.dram(device))
+
     @property
     def weight_bytes(self) -> int:
         """Parameters that must be resident for the stage, in bytes."""
@@ -241,4 +268,5 @@ class Ledger:
         return self._peak()[1]
 
     def _peak(self) -> tuple[int, str]:
-        return max((_dot(row, self._values), path) for row, path in self._program.peaks)
+        values = self._values
+        return max((sum([c * values[i] for i, c in terms]), path) for terms, path in self._program.peak_terms)

@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .algebra import N
+
 MIN_CROPS = 2
 MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
 
@@ -28,6 +30,8 @@ RESOLUTIONS = {
     "gundam-m": Resolution(1280, 1024),
 }
 
+LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # of a workload
+
 PATCH = 16
 DOWNSAMPLE = 4
 
@@ -35,6 +39,19 @@ DOWNSAMPLE = 4
 def queries(side: int) -> int:
     """Image tokens along one side of a view of `side` pixels."""
     return -(-(side // PATCH) // DOWNSAMPLE)
+
+
+def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | int:
+    """Tokens of a page: each row of queries ends in a newline token, a separator ends the page.
+
+    `rows` and `columns` are numbers, or arrays of them where all pages have `crops` or none has.
+    """
+    q = queries(sides.base_side)
+    tokens: N | int = q * (q + 1) + 1
+    if crops and sides.crop_side:
+        q = queries(sides.crop_side)
+        tokens = tokens + (rows * q) * (columns * q + 1)
+    return tokens
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,7 +128,7 @@ class Workload:
     resolution: str = "gundam"
 
     def __post_init__(self) -> None:
-        for name, least in (("prompt_tokens", 0), ("new_tokens", 1), ("batch", 1)):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -127,13 +144,8 @@ class Workload:
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of one page: each row of queries ends in a newline token, a separator ends the page."""
-        q = queries(self.sides.base_side)
-        tokens = q * (q + 1) + 1
-        if self.grid.crops and self.sides.crop_side:
-            q = queries(self.sides.crop_side)
-            tokens += (self.grid.rows * q) * (self.grid.columns * q + 1)
-        return tokens
+        """Tokens of one page."""
+        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=self.grid.crops > 0)
 
     @property
     def context_tokens(self) -> int:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
         "metavar": "SOURCE",
-        "help": "what to sweep: a named set (vendor, pairs, dense), a list (1x2,2x3) or a YAML file",
+        "help": "what to sweep: a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes "
+        "database, whole or by crops (shapes.sqlite:1..1000/10)",
     },
     "--ocrsweep-image": {
         "metavar": "FILE",
@@ -46,7 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 0.0,
         "help": "make the measured region slower by so much, on its device: the gate's self-test",
     },
-    "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: DIR/sweep.json"},
+    "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
 }
 INI = {
     "ocrsweep_grids": ("", "what to sweep where --ocrsweep-grids is not given"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from . import atomic, baselines, gate, timed
+from . import baselines, gate, timed
 from .baselines import BaselineError, Key, Points, Recorded
 from .geometry import CropGrid
 from .metrics import counted
 from .report import sweep_json, terminal
+from .report.shape import ReportError
 from .report.sweep_json import Row
 from .session import Sweep, SweepError, describe
 from .stages import STAGES
@@ -32,6 +32,7 @@ class Results:
     filtered: bool = False  # tests were left out, or did not come to a row: no telling what is unused
     unused: dict[str, set[Key]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)  # what to say of the report
     problem: str | None = None  # what could not be written
 
     def take(self, rows: list[Row], failed: bool, environment: dict[str, str | None] | None = None) -> None:
@@ -45,24 +46,36 @@ class Results:
 
     def finish(self, rootdir: Path) -> None:
         """Write what the options ask for; what cannot be written is a `problem`, after all else was done."""
-        options = self.sweep.options
-        try:
-            if not (self.filtered or options.grids):
-                for stage, points in self._points(self.rows.values()).items():
-                    if unused := self.sweep.of_workload(stage) - points.keys():
-                        self.unused[stage] = unused
-            if options.update:
-                good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
-                for stage, points in self._points(good).items():
-                    file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
-                    name = self.sweep.model.name
-                    self.recorded.append(baselines.record(file, name, stage, points, unused))
-                self._record_times(good, rootdir)
-            if options.report:
-                text = json.dumps(self._document(rootdir), indent=1)
-                atomic.write(options.report / "sweep.json", text + "\n")
-        except (SweepError, BaselineError, OSError) as error:
-            self.problem = str(error)
+        problems = []
+        for step in (self._find_unused, self._record, self._report):
+            try:
+                step(rootdir)
+            except (SweepError, BaselineError, ReportError, OSError) as error:
+                problems.append(str(error))
+        self.problem = "; ".join(dict.fromkeys(problems)) or None
+
+    def _find_unused(self, _: Path) -> None:
+        if not (self.filtered or self.sweep.options.grids):
+            for stage, points in self._points(self.rows.values()).items():
+                if unused := self.sweep.of_workload(stage) - points.keys():
+                    self.unused[stage] = unused
+
+    def _record(self, rootdir: Path) -> None:
+        if self.sweep.options.update:
+            good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
+            for stage, points in self._points(good).items():
+                file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
+                name = self.sweep.model.name
+                self.recorded.append(baselines.record(file, name, stage, points, unused))
+            self._record_times(good, rootdir)
+
+    def _report(self, rootdir: Path) -> None:
+        """The report's files; its page is shown below the job too, where GitHub runs one."""
+        options, job = self.sweep.options, os.environ.get("GITHUB_STEP_SUMMARY")
+        if options.report:
+            from .report import files  # loads sqlite3
+
+            self.reported = files.write(self._document(rootdir), options.report, Path(job) if job else None)
 
     def _record_times(self, rows: Iterable[Row], rootdir: Path) -> None:
         """What was timed, each GPU in a folder of its own, each time with what it was taken on."""
@@ -73,7 +86,7 @@ class Results:
             if vendor is not None:
                 environment = {**self.environments[vendor["gpu"]], "git_revision": revision}
                 agrees = vendor["gate"]["outcome"] == gate.Outcome.PASS
-                found[vendor["gpu"], row["stage"]][self._key(row)] = (_timed(vendor, environment), agrees)
+                found[vendor["gpu"], row["stage"]][self._key(row)] = (_timed(row, environment), agrees)
         for (gpu, stage), points in found.items():
             file = self.sweep.timed_file_of(stage, gpu)
             name = self.sweep.model.name
@@ -115,6 +128,7 @@ class Results:
         ]
         if self.sweep.unmeasured:
             lines.append(f"nothing was measured: {self.sweep.unmeasured}")
+        lines += self.reported
         return lines
 
     def _about_baselines(self, work: str) -> list[str]:
@@ -154,12 +168,16 @@ class Results:
         return lines
 
 
-def _timed(vendor: dict[str, Any], environment: timed.Environment) -> timed.Timed:
+def _timed(row: Row, environment: timed.Environment) -> timed.Timed:
     """A row's measurement as baselines hold it."""
-    device = vendor["device_ns"]
+    vendor = row["vendor"]
+    assert vendor is not None
+    device, floor = vendor["device_ns"], row["floor"]
     process = gate.Process(device["median"], device["q1"], device["q3"], len(device["samples"]))
     observed = gate.Observed(**{name: vendor[name] for name in timed.SEEN})
-    return timed.Timed(vendor["clock"], vendor["experts"], observed, vendor["wall_ns"]["median"], process, environment)
+    attained = round(floor["attained"], 6) if floor else None
+    wall = vendor["wall_ns"]["median"]
+    return timed.Timed(vendor["clock"], vendor["experts"], observed, wall, process, environment, attained)
 
 
 def _grids(rows: Iterable[Row]) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .algebra import Size, symbol
+from .algebra import N, Size, symbol
 from .architecture import Architecture
 from .cost import Ledger, Program
 from .geometry import RESOLUTIONS, Workload, queries
 from .layers import clip, decoder, projector, sam
 from .ops import HALF, Kernel, Kernels, released, under
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .columns import Columns
 
 ATTENTION = ("eager", "flash")
 
@@ -129,14 +135,43 @@ class Model:
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, naming the known."""
+        program = self.program(stage, work.resolution, work.grid.crops > 0, attention)
+        at = point(work)
+        return Ledger(stage, work, attention, program, at, program.values(at))
+
+    def sweep(
+        self,
+        stage: str,
+        *,
+        rows: ArrayLike,
+        cols: ArrayLike,
+        attention: str = "flash",
+        resolution: str = "gundam",
+        batch: ArrayLike = 1,
+        prompt_tokens: ArrayLike = 10,
+        new_tokens: ArrayLike = 100,
+    ) -> Columns:
+        """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
+
+        Sizes are whole numbers or arrays of them, broadcast against one another; a point each, the last axis fastest.
+        Raises ValueError like `ledger` and `Workload`, and for sizes that are not whole or not of one shape;
+        OverflowError, naming column and point, rather than hold a number of 2⁶³ or more.
+        """
+        from .columns import swept
+
+        sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
+        return swept(self, stage, attention, resolution, sizes)
+
+    def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
+        """A stage laid out for every workload of that resolution with crops, or without. Raises like `ledger`."""
         for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
             if given not in known:
                 raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}")
-        key = (stage, work.resolution, work.grid.crops > 0, attention)
+        key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = self._program(*key)
-        return Ledger(stage, work, attention, program, program.values(point(work)))
+        return program
 
     def _program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         laid = STAGES[stage]
@@ -146,17 +181,23 @@ class Model:
 
 
 def point(work: Workload) -> dict[str, int]:
-    """The value of each symbol for `work`; a decode's keys are those of its last step."""
-    context, steps = work.context_tokens, work.new_tokens
+    """The value of each symbol for `work`."""
+    grid = work.grid
+    return symbols(grid.rows, grid.columns, work.batch, work.image_tokens, work.prompt_tokens, work.new_tokens)
+
+
+def symbols(rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, steps: N) -> dict[str, N]:
+    """The value of each symbol, of numbers or of arrays of them; a decode's keys are those of its last step."""
+    context = image_tokens + prompt_tokens
     return {
-        "batch": work.batch,
-        "rows": work.grid.rows,
-        "columns": work.grid.columns,
-        "image_tokens": work.image_tokens,
+        "batch": batch,
+        "rows": rows,
+        "columns": columns,
+        "image_tokens": image_tokens,
         "context_tokens": context,
         "keys": context + steps,
-        "many_pages": int(work.batch > 1),
-        "many_columns": int(work.grid.columns > 1),
+        "many_pages": (batch > 1) * 1,
+        "many_columns": (columns > 1) * 1,
         "steps": steps,
         "all_keys": steps * context + steps * (steps + 1) // 2,
     }

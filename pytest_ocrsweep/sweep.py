@@ -1,5 +1,11 @@
 """What to sweep: from the words after `--ocrsweep-grids` to points, each grid once and in the order given.
 
+A database that `ocrsweep shapes` wrote is swept whole, or by its crop counts:
+
+    shapes.sqlite
+    shapes.sqlite:100..200            # of 100 to 200 crops
+    shapes.sqlite:1..1000/10          # every tenth: 1, 11, 21, …
+
 A YAML file lists grids, or pages by their size; a mapping with the one key `grids` may wrap the list:
 
     - 2x3                               # 2 rows, 3 columns
@@ -35,13 +41,17 @@ class Point:
 
 
 def points(source: str) -> list[Point]:
-    """The points of a named set, of a list such as `1x2,2x3`, or of a YAML file; raises SourceError.
+    """The points of a named set, of a list such as `1x2,2x3`, of a YAML file or a shapes database; raises SourceError.
 
     A grid named more than once is one point: it has all the labels, and is measured unless every entry says
     otherwise.
     """
     if source in NAMED:
         return [Point(grid) for grid in NAMED[source]()]
+    if database := DATABASE.fullmatch(source):
+        from . import shapes  # loads sqlite3
+
+        return shapes.read(database["path"], database["selection"])
     if os.path.exists(source):
         return _merged(_file(source))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
@@ -58,7 +68,7 @@ def _listed(source: str) -> list[Point]:
 
 def _file(source: str) -> list[Point]:
     if not source.endswith(YAML):
-        raise SourceError(f"cannot sweep {source!r}: of files, only {' and '.join(YAML)} are read")
+        raise SourceError(f"cannot sweep {source!r}: of files, only {', '.join(FILES)} are read")
     from . import sweep_file  # loads yaml
 
     return sweep_file.read(source)
@@ -83,13 +93,15 @@ def _pairs() -> list[CropGrid]:
     ]
 
 
+def most_square(product: int) -> CropGrid:
+    """The factor pair rows ≤ columns of `product` whose sides are nearest to one another; 1x1 is the page uncropped."""
+    rows = next(r for r in range(isqrt(product), 0, -1) if product % r == 0)
+    return CropGrid(rows, product // rows)
+
+
 def _dense() -> list[CropGrid]:
-    """The most square pair rows ≤ columns of each product to 1,000; 1 is 1x1, the page without crops."""
-    return [
-        CropGrid(rows, product // rows)
-        for product in range(1, 1001)
-        for rows in [next(r for r in range(isqrt(product), 0, -1) if product % r == 0)]
-    ]
+    """The most square grid of each product to 1,000."""
+    return [most_square(product) for product in range(1, 1001)]
 
 
 NAMED: dict[str, Callable[[], list[CropGrid]]] = {
@@ -98,4 +110,7 @@ NAMED: dict[str, Callable[[], list[CropGrid]]] = {
     "dense": _dense,
 }
 YAML = (".yaml", ".yml")
-FORMS = f"a named set ({', '.join(NAMED)}), grids (1x2,2x3), or an existing file ({', '.join(YAML)})"
+DATABASES = (".sqlite", ".sqlite3", ".db")
+FILES = (*YAML, *DATABASES)
+DATABASE = re.compile(rf"(?P<path>.+({'|'.join(map(re.escape, DATABASES))}))(:(?P<selection>.*))?", re.DOTALL)
+FORMS = f"a named set ({', '.join(NAMED)}), grids (1x2,2x3), or an existing file ({', '.join(FILES)})"

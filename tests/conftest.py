@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ WAYS = {
 
 @pytest.fixture(autouse=True)
 def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run inside a test is nobody's worker, even where the test itself runs in one."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    """A run inside a test is nobody's worker and no job of GitHub's, even where the test itself runs in one."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -72,10 +74,13 @@ class Project:
 
 @pytest.fixture(scope="session")
 def _imported() -> None:
-    """pytester forgets what a run imports, and Hydra takes its time: import it before, once."""
+    """pytester forgets what a run imports, Hydra takes its time and vl_convert comes but once: import them before."""
     from pytest_ocrsweep import load_model, results, sweep  # noqa: F401
 
-    load_model()
+    load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
+    for module in ("altair", "vl_convert"):
+        if find_spec(module):
+            import_module(module)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep import CropGrid, Workload, config
 from pytest_ocrsweep.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.config import (
     CONF,
@@ -52,6 +52,30 @@ def choices(group: str) -> list[str]:
 def python(code: str, cwd: Path) -> str:
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+CHOSEN = [(), *((f"{group}={name}",) for group in ("model", "workload", "device") for name in choices(group))]
+
+
+@pytest.mark.parametrize("overrides", [*CHOSEN, ("device=h100", "model=deepseek-ocr-tiny")], ids=" ".join)
+def test_files_chosen_without_hydra_are_what_hydra_composes(overrides: tuple[str, ...]) -> None:
+    files = config._chosen(overrides)
+    assert files is not None
+    made = {**config._merged(files), "hydra": None}
+    assert made == {**config._composed(overrides), "hydra": None}
+
+
+def test_choosing_files_loads_no_hydra_and_any_other_override_does(tmp_path: Path) -> None:
+    code = "import sys; from pytest_ocrsweep.config import compose; compose([{!r}]); print('hydra' in sys.modules)"
+    assert python(code.format("device=h100"), tmp_path) == "False\n"
+    assert python(code.format("workload.batch=2"), tmp_path) == "True\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["../conf/model=deepseek-ocr", "model=../model/deepseek-ocr", "model=no-such", "grids=vendor"]
+)
+def test_what_chooses_no_file_is_hydras_to_judge(text: str) -> None:
+    assert config._chosen((text,)) is None
 
 
 def test_the_defaults_are_the_documented_ones() -> None:

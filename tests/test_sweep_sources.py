@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_no_obstacle(written):
 @pytest.mark.parametrize("source", ["vender", "", "2by3", "\0", "no-such-file.yaml", "x" * 5000])
 def test_an_unknown_source_is_told_every_form(source):
     message = refusal(source)
-    assert "a named set (vendor, pairs, dense), grids (1x2,2x3), or an existing file (.yaml, .yml)" in message
+    assert "a named set (vendor, pairs, dense), grids (1x2,2x3), or an existing file (.yaml, .yml, .sqlite" in message
 
 
 @pytest.mark.parametrize("source", ["1x2,2y3", "1x2,", "0x3", "1x2,,2x3"])
@@ -106,8 +106,8 @@ def test_a_list_with_a_wrong_grid_names_it(source):
 def test_a_folder_and_another_kind_of_file_are_refused(tmp_path):
     (tmp_path / "grids.toml").write_text("2x3")
     (tmp_path / "folder.yaml").mkdir()
-    assert "only .yaml and .yml are read" in refusal(str(tmp_path / "grids.toml"))
-    assert "only .yaml and .yml are read" in refusal(str(tmp_path))
+    assert "only .yaml, .yml, .sqlite, .sqlite3, .db are read" in refusal(str(tmp_path / "grids.toml"))
+    assert "only .yaml, .yml, .sqlite, .sqlite3, .db are read" in refusal(str(tmp_path))
     assert "cannot be read (Is a directory)" in refusal(str(tmp_path / "folder.yaml"))
 
 
@@ -185,6 +185,7 @@ def test_every_named_set_names_each_grid_once():
         assert len(set(grids(name))) == len(points(name))
 
 
-def test_yaml_is_loaded_only_for_a_file():
-    code = "import sys; from pytest_ocrsweep.sweep import points; points('1x2'); sys.exit('yaml' in sys.modules)"
+def test_yaml_and_sqlite_are_loaded_only_for_a_file():
+    code = "import sys; from pytest_ocrsweep.sweep import points; points('1x2'); "
+    code += "sys.exit(bool({'yaml', 'sqlite3'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ from pytest_ocrsweep.baselines import Key
 from pytest_ocrsweep.gate import Observed, Process
 from pytest_ocrsweep.geometry import CropGrid, Workload
 from pytest_ocrsweep.metrics import COUNTED
-from pytest_ocrsweep.report import charts, times
+from pytest_ocrsweep.report import times
 from pytest_ocrsweep.report.times import Source, TimesError, markdown, recorded
-from pytest_ocrsweep.stages import ATTENTION, STAGES
+from pytest_ocrsweep.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
@@ -130,49 +130,6 @@ def test_the_command_prints_the_table(
     monkeypatch.setattr(sys, "argv", ["times", "--gpu", source.gpu, "--baselines", str(source.folder)])
     times.main()
     assert capsys.readouterr().out == markdown(recorded(source))
-
-
-def test_every_attention_has_a_style_of_its_own() -> None:
-    assert list(charts.STYLES) == list(ATTENTION)
-    for what in ("colour", "shape", "dash"):
-        assert len({getattr(style, what) for style in charts.STYLES.values()}) == len(ATTENTION)
-
-
-def test_the_chart_shows_a_decode_by_token_and_says_so(source: Source) -> None:
-    for stage in STAGES:
-        for attention in ATTENTION:
-            record(source, stage, 250_000_000, attention=attention)
-    spec = charts.by_crops(recorded(source)).to_dict()
-    (row,) = spec["vconcat"]
-    assert row["title"]["text"] == "NVIDIA Test: prompt_tokens=10, new_tokens=100, batch=1, resolution=gundam"
-    assert [panel["title"] for panel in row["hconcat"]] == list(STAGES)
-    line = row["hconcat"][-1]["layer"][0]
-    assert line["encoding"]["y"]["title"] == "device time, ms per new token"
-    assert [datum["ms"] for datum in line["data"]["values"]] == [2.5]
-
-
-def test_the_chart_is_drawn_by_a_command(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(source, "decode", 10**6)
-    out = tmp_path / "times.svg"
-    monkeypatch.setattr(sys, "argv", ["charts", str(out), "--gpu", source.gpu, "--baselines", str(source.folder)])
-    charts.main()
-    drawn = out.read_text(encoding="utf-8")
-    assert "device time, ms per new token" in drawn
-    assert "2x3" in drawn
-
-
-@pytest.mark.parametrize(("out", "missing"), [("times.doc", "its name must end with one of .svg"), ("t.svg", "altair")])
-def test_a_chart_that_cannot_be_drawn_is_one_line(
-    out: str, missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(charts, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["charts", out])
-    with pytest.raises(SystemExit) as stopped:
-        charts.main()
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert missing in said
-    assert said.count("\n") == 1
 
 
 def test_the_pages_show_what_is_recorded() -> None:

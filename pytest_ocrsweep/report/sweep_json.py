@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, TypedDict
 
+from .. import roofline
 from ..architecture import Architecture
 from ..cost import Ledger
 from ..geometry import CropGrid, Workload
+from ..roofline import Device
 from ..stages import STAGES
 
 SCHEMA = 1
@@ -59,15 +62,43 @@ def row(stage: str, work: Workload, attention: str, ledger: Ledger, vendor: dict
     }
 
 
+def floor(ledger: Ledger, device: Device, path: str = "") -> dict[str, Any]:
+    """A row's `floor`, or one part's, before a time is known: what stands beside one is None."""
+    least = roofline.floor(ledger, device, path)
+    return {
+        "device": device.name,
+        "compulsory_bytes": ledger.compulsory(path),
+        "time_ns": least.time_ns,
+        "bound": least.bound,
+        "tensor_ns": least.tensor_ns,
+        "vector_ns": least.vector_ns,
+        "bandwidth_ns": least.bandwidth_ns,
+        **dict.fromkeys(("dram_bytes", "estimate_ns", "attained", "mfu", "mbu")),
+    }
+
+
+def timed_floor(ledger: Ledger, device: Device, measured_ns: int) -> dict[str, Any]:
+    """A row's `floor` beside a measured time."""
+    least = roofline.floor(ledger, device)
+    return floor(ledger, device) | {
+        "dram_bytes": ledger.dram_bytes(device),
+        "estimate_ns": roofline.estimate(ledger, device),
+        "attained": roofline.attained(least, measured_ns),
+        "mfu": roofline.mfu(ledger, device, measured_ns),
+        "mbu": roofline.mbu(ledger, device, measured_ns),
+    }
+
+
 def components(ledger: Ledger) -> dict[str, dict[str, int]]:
     """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
-    paths = dict.fromkeys(_part(line.path) for line in ledger.lines)
-    return {path: asdict(ledger.total(path)) for path in paths}
+    return {path: asdict(ledger.total(path)) for path in _parts(ledger.paths)}
 
 
-def _part(path: str) -> str:
-    parts = path.split("/")
-    return "/".join(parts[: 2 if parts[0] == DETAILED else 1])
+@cache
+def _parts(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths' first parts, two of them below DETAILED; few differ between points."""
+    split = [path.split("/") for path in paths]
+    return tuple(dict.fromkeys("/".join(parts[: 2 if parts[0] == DETAILED else 1]) for parts in split))
 
 
 def order(row: Mapping[str, Any]) -> tuple[int, CropGrid, str]:

@@ -18,8 +18,11 @@ MEASURED = ("device_ns", "attained", "wall_ns", "launch_overhead_ns")
 PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
 
 
-def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
-    """A line a point under a header that has the units; decode's totals are over all new tokens."""
+def table(rows: Sequence[Row], labels: Mapping[str, str], option: str = "--ocrsweep-report") -> list[str]:
+    """A line a point under a header that has the units; decode's totals are over all new tokens.
+
+    `option` is what writes all of the points where a table of many is cut.
+    """
     rows = sorted(rows, key=order)
     shown = rows if len(rows) <= MANY else _worst(rows)
     decodes = any(row["stage"] == "decode" for row in shown)
@@ -38,7 +41,7 @@ def table(rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
         failed = sum(row["verdict"] in FAILED for row in rows)
         lines.append(
             f"{len(shown)} of {len(rows)} points, {failed} failed: at most {WORST} of those and the heaviest of "
-            "each stage are shown; --ocrsweep-report=DIR has all of them in DIR/sweep.json"
+            f"each stage are shown; {option}=DIR has all of them in DIR/sweep.json"
         )
     if decodes:
         tokens = sorted({row["new_tokens"] for row in shown if row["stage"] == "decode"})

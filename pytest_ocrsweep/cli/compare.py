@@ -1,0 +1,149 @@
+"""`ocrsweep compare`: what changed between two runs, baselines, models or devices, and an exit code for CI."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import arguments
+from .table import aligned
+
+if TYPE_CHECKING:
+    from ..report.comparison import Change, Comparison, Key, Side
+
+MOVED, SAME = 1, 0
+TOP = 40
+FEW = 3  # points that a line names
+FAIL_ON = ("change", "regression", "never")
+
+EXAMPLES = """\
+examples:
+  ocrsweep compare main/sweep.json out/sweep.json             two runs
+  ocrsweep compare nightly.sqlite#41 nightly.sqlite           an earlier run and the last
+  ocrsweep compare baselines/deepseek-ocr out                 what is recorded and a run
+  ocrsweep compare baselines/deepseek-ocr deepseek-ocr --set model.decoder.layers=6
+  ocrsweep compare device:h100 device:h200 --grids 1x1,2x3    floors on two devices
+  ocrsweep compare out device:b200                            a run's floors, and those of another device
+
+A counted number moved if it differs at all, a time if it differs by more than the gate's margin: by more than the noise
+seen in A explains. Points that only one side has are said, and are no change. Exit codes: 0 nothing moved, 1 something
+did, 2 a wrong argument or file.
+"""
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "compare",
+        help="what changed between two runs, baselines, models or devices",
+        description="What changed from A to B, largest first.",
+        epilog=EXAMPLES,
+    )
+    what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
+    parser.add_argument("a", metavar="A", help=what)
+    parser.add_argument("b", metavar="B", help="the same")
+    parser.add_argument("--grids", metavar="SOURCE", help="these grids only, as for --ocrsweep-grids")
+    parser.add_argument(
+        "--fail-on",
+        choices=FAIL_ON,
+        default=FAIL_ON[0],
+        help="exit with 1 on any change, on a rise in work, bytes or time only, or never (default: %(default)s)",
+    )
+    parser.add_argument("--top", metavar="N", type=_count, default=TOP, help="changes to list (default: %(default)s)")
+    arguments.add_settings(parser)
+    arguments.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..report.comparison import compare
+    from ..report.sides import sides
+
+    found = compare(*sides(options.a, options.b, options.grids, options.overrides))
+    if options.json:
+        arguments.print_json(found.as_json())
+    else:
+        print(*lines(found, options.top), sep="\n")
+    return MOVED if found.fails(options.fail_on) else SAME
+
+
+def lines(found: Comparison, top: int) -> list[str]:
+    """Both sides, what else differs, a line a metric, and the `top` largest changes that count."""
+    moved, numbers = found.moved, f"{sum(found.compared.values()):,} numbers"
+    told = [_about("A", found.a), _about("B", found.b), *found.notes]
+    told += [_only(side, keys) for side, keys in (("A", found.only_a), ("B", found.only_b)) if keys]
+    told += ["", *_summary(found), ""]
+    if moved[:top]:
+        told += [*_table(moved[:top]), ""]
+    if len(moved) > top:
+        told.append(f"{len(moved) - top:,} smaller changes are not listed: --top={len(moved)} or --json has them")
+    if not moved:
+        return [*told, f"nothing moved: {numbers} were compared"]
+    return [*told, f"{len(moved):,} of {numbers} moved, at {_points(len({change.key for change in moved}))}"]
+
+
+def _about(name: str, side: Side) -> str:
+    of = ", ".join(sorted({key.workload for key in side.points}))
+    return f"{name}: {side.name}, {side.about['model']}, {_points(len(side.points))} of {of}"
+
+
+def _only(name: str, keys: Sequence[Key]) -> str:
+    more = f" and {len(keys) - FEW:,} more" if len(keys) > FEW else ""
+    return f"only {name} has {_points(len(keys))}: {', '.join(map(str, keys[:FEW]))}{more}"
+
+
+def _points(count: int) -> str:
+    return f"{count:,} point{'' if count == 1 else 's'}"
+
+
+def _summary(found: Comparison) -> list[str]:
+    """A line a metric: how many points moved, and the least and the most of all changes."""
+    cells = [["metric", "points", "moved", "least", "most", "margin"]]
+    for metric, points in found.compared.items():
+        changes = [change for change in found.changes if change.metric == metric]
+        ratios = [float("inf") if change.ratio is None else change.ratio for change in changes] or [0.0]
+        if len(changes) < points:
+            ratios.append(0.0)
+        margins = [change.margin for change in changes if change.margin is not None]
+        cells.append(
+            [
+                metric,
+                f"{points:,}",
+                f"{sum(change.moved for change in changes):,}",
+                _percent(min(ratios)),
+                _percent(max(ratios)),
+                f"{100 * min(margins):.2f} to {100 * max(margins):.2f} %" if margins else "exact",
+            ]
+        )
+    return aligned(cells)
+
+
+def _table(changes: Sequence[Change]) -> list[str]:
+    cells = [["stage", "grid", "attention", "metric", "A", "B", "change", "why"]]
+    cells += [
+        [
+            *str(change.key).split(),
+            change.metric,
+            f"{change.old:,}",
+            f"{change.new:,}",
+            _percent(change.ratio),
+            change.why,
+        ]
+        for change in changes
+    ]
+    return aligned(cells, left=(0, 1, 2, 3, -1))
+
+
+def _percent(ratio: float | None) -> str:
+    """Never a zero for what is not."""
+    if ratio is None or ratio == float("inf"):
+        return "from 0"
+    if not ratio:
+        return "="
+    return f"{100 * ratio:+.2f} %" if abs(ratio) >= 1e-4 else f"{100 * ratio:+.1e} %"

@@ -1,0 +1,178 @@
+"""`ocrsweep cost`: what one grid or page costs, as a tree of its parts."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import roofline
+from ..metrics import DERIVED, EXACT, METRICS, Metric
+from ..report import sweep_json
+from ..stages import STAGES, Model
+from . import arguments
+from .arguments import ArgumentError
+from .table import aligned
+
+if TYPE_CHECKING:
+    from ..cost import Ledger
+    from ..roofline import Device
+
+# Finer than METRICS shows them, since parts are small.
+SHOWN = {
+    "flops": Metric("FLOP", DERIVED, "GFLOP", 10**9, 2),
+    "moved_bytes": Metric("bytes", DERIVED, "GB moved", 10**9, 3),
+    "weight_bytes": Metric("bytes", EXACT, "weights MB", 10**6, 1),
+    "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
+}
+SHARED = ("flops", "moved_bytes")  # each with its share of the stage
+
+EXAMPLES = """\
+examples:
+  ocrsweep cost 2x3                                    every stage, a line a component
+  ocrsweep cost page.png --set workload.batch=8        eight pages like this one
+  ocrsweep cost 3x3 --stage prefill --attention eager --depth 3
+  ocrsweep cost 2x3 --stage decode --path decoder/attn --depth 2 --device rtx-4090
+  ocrsweep cost 1x1 --set workload.resolution=base --json
+
+A decode's numbers are of all its new tokens. The floor is the least time that the device's peaks and the compulsory
+traffic allow; nothing runs faster. Bytes moved are what each kernel reads and writes, kernel by kernel.
+"""
+
+
+class Node(NamedTuple):
+    """A part of a ledger: how it is drawn below its parents, and its path."""
+
+    drawn: str
+    path: str
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "cost",
+        help="what one grid or page image costs, as a tree",
+        description="What one grid or page image costs: FLOPs, bytes, weights, and the floor on a device.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+    arguments.add_stages(parser)
+    arguments.add_attention(parser)
+    arguments.add_device(parser)
+    arguments.add_settings(parser)
+    parser.add_argument("--path", metavar="PATH", default="", help="only this part, as decoder/attn")
+    parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels below the root (default: 1)")
+    arguments.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def _depth(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = arguments.compose(options)
+    work, model, device = arguments.workload(options.target, settings), Model(settings.model), settings.device
+    path, depth = options.path.strip("/"), options.depth
+    ledgers = [model.ledger(stage, work, options.attention) for stage in options.stages or STAGES]
+    ledgers = _holding(ledgers, path)
+    if options.json:
+        stages = [_document(ledger, device, path, depth) for ledger in ledgers]
+        arguments.print_json({"model": model.name, "device": device.name, "stages": stages})
+        return 0
+    prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
+    print(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    for ledger in ledgers:
+        print("", *_tree(ledger, device, path, depth), *_notes(ledger, device), sep="\n")
+    return 0
+
+
+def _holding(ledgers: Sequence[Ledger], path: str) -> list[Ledger]:
+    """The ledgers that have something at `path`; ArgumentError where none has."""
+    found = [ledger for ledger in ledgers if path in _paths(ledger)]
+    if not found:
+        known = {name: None for ledger in ledgers for name in _paths(ledger) if name}
+        near = difflib.get_close_matches(path, known, 1)
+        first = ", ".join(name for name in known if "/" not in name)
+        hint = f"did you mean {near[0]!r}?" if near else f"it begins with {first}"
+        raise ArgumentError(f"--path: nothing costs at {path!r}; {hint}")
+    return found
+
+
+def _paths(ledger: Ledger) -> dict[str, list[str]]:
+    """Every part's path with those right below it, in the order they run; "" is the whole stage."""
+    below: dict[str, dict[str, None]] = {"": {}}
+    for line in ledger.lines:
+        parts = line.path.split("/")
+        for at in range(len(parts)):
+            parent, child = "/".join(parts[:at]), "/".join(parts[: at + 1])
+            below.setdefault(parent, {})[child] = None
+            below.setdefault(child, {})
+    return {path: list(children) for path, children in below.items()}
+
+
+def _nodes(ledger: Ledger, root: str, depth: int) -> Iterator[Node]:
+    below = _paths(ledger)
+
+    def under(path: str, indent: str, levels: int) -> Iterator[Node]:
+        children = below[path] if levels else []
+        for child in children:
+            branch, stem = ("└─ ", "   ") if child == children[-1] else ("├─ ", "│  ")
+            yield Node(indent + branch + child.rpartition("/")[2], child)
+            yield from under(child, indent + stem, levels - 1)
+
+    yield Node(root or ledger.stage, root)
+    yield from under(root, "", depth)
+
+
+def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
+    total = ledger.total()
+    whole = {"flops": total.flops, "moved_bytes": total.moved_bytes}
+    header = [cell for name, metric in SHOWN.items() for cell in (metric.heading, *(["%"] if name in SHARED else []))]
+    cells = [[ledger.stage, *header, "bound"]]
+    for drawn, path in _nodes(ledger, root, depth):
+        cost, floor = ledger.total(path), roofline.floor(ledger, device, path)
+        numbers = {
+            "flops": cost.flops,
+            "moved_bytes": cost.moved_bytes,
+            "weight_bytes": ledger.weights(path),
+            "floor_ns": floor.time_ns,
+        }
+        row = [drawn]
+        for name, metric in SHOWN.items():
+            row.append(metric.show(numbers[name]))
+            if name in SHARED:
+                row.append(f"{100 * numbers[name] / whole[name]:.1f}")
+        cells.append([*row, floor.bound if floor.time_ns else "-"])
+    return aligned(cells, left=(0, -1))
+
+
+def _notes(ledger: Ledger, device: Device) -> list[str]:
+    """What is true of the stage as a whole."""
+    floor, estimate = roofline.floor(ledger, device), roofline.estimate(ledger, device)
+    peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
+    cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
+    ms = METRICS["floor_ns"].show
+    over = f" over {ledger.work.new_tokens} new tokens" if ledger.stage == "decode" else ""
+    return [
+        f"{ledger.stage}{over} on {device.name}: at least {ms(floor.time_ns)} ms ({floor.bound}); "
+        f"{ms(estimate)} ms with each kernel by itself at its own limit",
+        f"activations peak at {peak} GB, in {ledger.peak_path}; the KV cache is {cache} MB at the end",
+    ]
+
+
+def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, Any]:
+    """A stage's row as `sweep.json` has it, less what needs a run, and its parts."""
+    row = sweep_json.row(ledger.stage, ledger.work, ledger.attention, ledger, vendor=None)
+    counted = {name: value for name, value in row.items() if name not in ("floor", "vendor", "verdict")}
+    parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
+    estimate_ns = roofline.estimate(ledger, device)
+    return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
+
+
+def _part(ledger: Ledger, device: Device, path: str) -> dict[str, Any]:
+    floor = {name: value for name, value in sweep_json.floor(ledger, device, path).items() if value is not None}
+    return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": floor}

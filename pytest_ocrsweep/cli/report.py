@@ -1,0 +1,51 @@
+"""`ocrsweep report`: the files of a report again, from its data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """\
+examples:
+  ocrsweep report out/sweep.json page         sweep.json, sweep.sqlite, report.md, charts/ and index.html in page/
+  ocrsweep report out out                     the same folder again, as after an upgrade
+  ocrsweep report nightly.sqlite page         the last run of a database
+  ocrsweep report nightly.sqlite#3 page       its run 3
+  ocrsweep report baselines/deepseek-ocr/timed/nvidia-h200 page
+                                              what is recorded of a GPU, beside what is counted
+"""
+
+
+SOURCE = "a sweep.json, a sweep.sqlite[#RUN], a folder with one, or the recorded times of a GPU"
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "report",
+        help="write a report's files again, from its sweep.json or sweep.sqlite",
+        description="Write all files of a report: data, database, page for pull requests, charts and index.html.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to write to; the run is added to its database")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..report import files
+
+    print(*files.write(_document(options.source), options.folder), sep="\n")
+    return 0
+
+
+def _document(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if path.is_dir() and path.parent.name == "timed":
+        from ..report import recorded
+
+        model = path.parent.parent
+        return recorded.document(model.parent, model.name, path.name)
+    from ..report import document
+
+    return document.load(source)

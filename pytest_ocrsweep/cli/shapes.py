@@ -1,0 +1,82 @@
+"""`ocrsweep shapes`: a database of page shapes, one a number of crops."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .. import shapes
+from ..shapes import CROPS, GLOBAL_VIEW
+from . import arguments
+
+MAX_ASPECT = 4.0  # columns to a row
+
+EXAMPLES = """\
+examples:
+  ocrsweep shapes --crops 1..1000 --db shapes.sqlite
+  ocrsweep shapes --crops 10..500/10 --db tens.sqlite --max-aspect 2
+  sqlite3 shapes.sqlite 'SELECT crops, rows, columns, context_tokens FROM shapes WHERE NOT is_strip'
+  ocrsweep sweep --grids shapes.sqlite:1..1000/10
+  pytest suites/ --ocrsweep-grids shapes.sqlite:100..200
+
+Each number of crops is its most square pair of rows and columns, on its side: rows <= columns, and 1 is 1x1, the page
+without crops. A database of shapes that is there already is replaced: it holds what the last command says. Any other
+file is left as it is.
+"""
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "shapes",
+        help="write a database of page shapes, to sweep or to SELECT from",
+        description="Write a database of page shapes, one a number of crops.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument(
+        "--crops",
+        metavar="RANGE",
+        type=_counts,
+        default=_counts("1..1000"),
+        help="FIRST..LAST or FIRST..LAST/STEP, both ends included (default: 1..1000)",
+    )
+    parser.add_argument("--db", metavar="FILE", type=_database, required=True, help="file to write, as shapes.sqlite")
+    parser.add_argument(
+        "--max-aspect",
+        metavar="RATIO",
+        type=arguments.positive,
+        default=MAX_ASPECT,
+        help="columns to a row above which a shape is marked as a strip (default: %(default)g)",
+    )
+    arguments.add_settings(parser)
+    parser.set_defaults(run=run)
+
+
+def _counts(text: str) -> range:
+    try:
+        return shapes.counts(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _database(text: str) -> Path:
+    from ..sweep import DATABASES
+
+    if not text.endswith(DATABASES):
+        raise argparse.ArgumentTypeError(f"its name must end with one of {', '.join(DATABASES)}, got {text!r}")
+    return Path(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = arguments.compose(options)
+    about, found = shapes.shapes(options.crops, settings, options.max_aspect)
+    verb = "replaced" if shapes.write(options.db, about, found) else "written"
+    supported = sum(shape.vendor_support in (GLOBAL_VIEW, CROPS) for shape in found)
+    strips, beyond = (sum(getattr(shape, mark) for shape in found) for mark in ("is_strip", "is_beyond_positions"))
+    print(f"{options.db} {verb}: {len(found):,} shapes of {found[0].crops} to {found[-1].crops} crops, rows <= columns")
+    print(f"{supported:,} that the vendor runs; the others are counted and never measured")
+    print(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
+    print(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
+    print(f"to sweep it: ocrsweep sweep --grids {shlex.quote(str(options.db))}")
+    return 0

@@ -1,0 +1,98 @@
+"""`ocrsweep sweep`: every grid, stage and attention counted as pytest counts them, and compared with nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..report import sweep_json, terminal
+from ..stages import ATTENTION, STAGES, Model
+from . import arguments, space
+from .progress import say, watched
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..sweep import Point
+
+COUNTED = "COUNTED"  # the verdict where nobody judges
+
+EXAMPLES = """\
+examples:
+  ocrsweep sweep                                                   the vendor's 23 grids
+  ocrsweep sweep --grids 1x1,2x3 --stage decode --device h100
+  ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth of what `ocrsweep shapes` wrote
+  ocrsweep sweep --set workload.batch=8 --json > sweep.json
+  ocrsweep sweep --parquet space.parquet --rows 1..30 --cols 1..30 --batch 1,2,4,8 --new-tokens 1..1000/10
+
+The numbers are those of `pytest suites/ --ocrsweep-analytic-only`, which compares them with baselines too.
+"""
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "sweep",
+        help="count every grid, stage and attention, and write the report",
+        description="Count every grid, stage and attention; show them as a table or JSON, and write the report.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument(
+        "--grids",
+        metavar="SOURCE",
+        help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
+        "FILE:FIRST..LAST/STEP is a part (default: vendor)",
+    )
+    arguments.add_stages(parser)
+    arguments.add_attention(parser, default=None)
+    arguments.add_device(parser)
+    arguments.add_settings(parser)
+    parser.add_argument("--report", metavar="DIR", type=Path, help="write the report there")
+    arguments.add_json(parser)
+    space.add(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    space.refuse_what_does_not_go_together(options)
+    if options.parquet:
+        return space.run(options)
+    settings = arguments.compose(options)
+    points = arguments.points(options.grids or settings.grids, settings)
+    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
+    document = swept(settings, points, stages, attentions)
+    if options.report:
+        from ..report import files
+
+        say(f"writing the report to {options.report}")
+        for line in files.write(document, options.report):
+            print(line, file=sys.stderr if options.json else sys.stdout)
+    if options.json:
+        arguments.print_json(document)
+    elif not options.report:
+        labels = {str(point.grid): point.label for point in points if point.label}
+        print(*terminal.table(document["points"], labels, option="--report"), sep="\n")
+    return 0
+
+
+def swept(
+    settings: Settings, points: Sequence[Point], stages: Sequence[str], attentions: Sequence[str]
+) -> dict[str, Any]:
+    """The document of `sweep.json` for all these points, as pytest makes it, verdicts and git revision apart."""
+    model = Model(settings.model)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for point, stage, attention in product(points, stages, attentions):
+            work = settings.workload.on(point.grid)
+            ledger = model.ledger(stage, work, attention)
+            row = sweep_json.row(stage, work, attention, ledger, vendor=None)
+            floor, components = sweep_json.floor(ledger, settings.device), sweep_json.components(ledger)
+            yield {**row, "floor": floor, "verdict": COUNTED, "components": components}
+
+    count = len(points) * len(stages) * len(attentions)
+    environment = sweep_json.environment(settings.model, revision=None, measured=None)
+    found = watched(rows(), count, unit="points")
+    return sweep_json.document(model.name, asdict(settings.workload), environment, found)

@@ -1,0 +1,18 @@
+"""Cells as aligned lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(cells: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """A line a row: the columns `left` to the left (from 0, or from the end below 0), numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lefts = {at % len(widths) for at in left}
+    return [
+        "  ".join(
+            cell.ljust(width) if at in lefts else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

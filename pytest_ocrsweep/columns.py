@@ -1,0 +1,174 @@
+"""Ledgers by the million: many workloads at once, and columns of what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+try:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+except ModuleNotFoundError:
+    raise ModuleNotFoundError("numpy is not installed: pip install 'pytest-ocrsweep[columns]'", name="numpy") from None
+
+from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
+from .vectors import LIMIT, ColumnOverflow, Plan
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+    from .stages import Model
+
+Column = NDArray[np.int64]
+
+INPUTS = ("rows", "cols", "batch", "prompt_tokens", "new_tokens")
+NAMES = (
+    *INPUTS,
+    "image_tokens",
+    "context_tokens",
+    "tensor_flops",
+    "vector_flops",
+    "read_bytes",
+    "write_bytes",
+    "weight_bytes",
+    "kv_cache_bytes",
+    "compulsory_bytes",
+    "peak_activation_bytes",
+)
+BLOCK = 8192  # points evaluated at once: their values stay in a core's own cache
+CHUNK = 2**18  # points of a larger space held at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns(Mapping[str, Column]):
+    """One array of 64-bit integers a name of `NAMES`, an element a point. In base units: FLOPs and bytes."""
+
+    stage: str
+    attention: str
+    resolution: str
+    arrays: dict[str, Column]
+
+    def __getitem__(self, name: str) -> Column:
+        return self.arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __repr__(self) -> str:
+        named = f"{self.stage!r}, {self.attention!r}, {self.resolution!r}"
+        return f"Columns({named}, {self.points:,} points of {', '.join(self)})"
+
+    @property
+    def points(self) -> int:
+        """How many there are."""
+        return len(self.arrays["rows"])
+
+    def to_arrow(self) -> pyarrow.Table:
+        """An Arrow table on the same memory."""
+        import pyarrow
+
+        return pyarrow.table({name: pyarrow.array(column) for name, column in self.items()})
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame on the same memory."""
+        import pandas
+
+        return pandas.DataFrame(self.arrays, copy=False)
+
+
+def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
+    """`Model.sweep`, its sizes by name."""
+    Workload(CropGrid(1, 1), resolution=resolution)  # raises, as the next line does, for what is unknown
+    model.program(stage, resolution, False, attention)
+    inputs = broadcast(sizes)
+    refuse_what_no_workload_is(inputs, resolution)
+    arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
+    for name, column in inputs.items():
+        arrays[name][:] = column.ravel()
+    varying = {name for name, given in sizes.items() if np.size(given) > 1}
+    crops = has_crops(arrays["rows"], arrays["cols"])
+    for kind in set(crops.tolist()):
+        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind)
+        places = np.flatnonzero(crops == kind)
+        for start in range(0, places.size, BLOCK):
+            block = places[start : start + BLOCK]
+            at = {name: arrays[name][block] if name in varying else int(arrays[name][0]) for name in INPUTS}
+            for name, values in plan.columns(at, stage).items():
+                arrays[name][block] = values
+    for column in arrays.values():
+        column.flags.writeable = False  # tables and frames share its memory
+    return Columns(stage, attention, resolution, arrays)
+
+
+def chunks(
+    model: Model, stage: str, attention: str, resolution: str, axes: Sequence[Mapping[str, Column]], points: int = CHUNK
+) -> Iterator[Columns]:
+    """Every combination of an element of each axis, the last axis fastest, `points` at a time.
+
+    An axis is the values of one size, or of several together. Raises like `Model.sweep`, and for a number that does
+    not fit before the first chunk.
+    """
+    swept(model, stage, attention, resolution, furthest(axes))
+    lengths = [len(next(iter(axis.values()))) for axis in axes]
+    for start in range(0, prod(lengths), points):
+        places = np.unravel_index(np.arange(start, min(start + points, prod(lengths))), lengths)
+        yield swept(
+            model,
+            stage,
+            attention,
+            resolution,
+            {
+                name: values[place] if len(values) > 1 else values
+                for axis, place in zip(axes, places, strict=True)
+                for name, values in axis.items()
+            },
+        )
+
+
+def furthest(axes: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
+    """Points of a space of which one has the most of each column: none falls as a size grows."""
+    return {
+        name: values if len(axis) > 1 else values.max(keepdims=True) for axis in axes for name, values in axis.items()
+    }
+
+
+def broadcast(sizes: Mapping[str, ArrayLike]) -> dict[str, Column]:
+    """Of one shape, as 64-bit integers; ValueError for what is not whole or has no common shape."""
+    arrays = {}
+    for name, given in sizes.items():
+        array = np.asarray(given)
+        if array.dtype.kind not in "iu" and array.size:
+            raise ValueError(f"{name} must be whole numbers of at most 64 bits, got {array.flat[0]} ({array.dtype})")
+        if array.dtype == np.uint64 and array.size and array.max() > LIMIT:
+            raise ColumnOverflow(f"{name}: {array.max():,} is more than a column holds, {LIMIT:,}")
+        arrays[name] = array.astype(np.int64, copy=False)
+    try:
+        return dict(zip(arrays, np.broadcast_arrays(*arrays.values()), strict=True))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items() if array.ndim)
+        raise ValueError(f"sizes of shapes that do not broadcast to one: {shapes}") from None
+
+
+def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) -> None:
+    """Raises ValueError as `Workload` does for the first point that is none."""
+    wrong = np.zeros(inputs["rows"].shape, bool)
+    for name in INPUTS:
+        wrong |= inputs[name] < LEAST.get(name, 1)
+    if RESOLUTIONS[resolution].crop_side is None:
+        wrong |= has_crops(inputs["rows"], inputs["cols"])
+    if wrong.any():
+        rows, columns, *others = (int(inputs[name].ravel()[wrong.argmax()]) for name in INPUTS)
+        batch, prompt_tokens, new_tokens = others
+        Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution)
+
+
+def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:
+    """What `CropGrid.crops` is 0 for."""
+    crops: NDArray[np.bool_] = (rows != 1) | (cols != 1)
+    return crops

@@ -1,0 +1,236 @@
+"""Two sides of the same points, number by number: what moved, how far, and whether noise explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from .. import gate
+from ..geometry import CropGrid, Workload
+from ..metrics import COUNTED
+from ..session import describe
+from ..stages import STAGES
+from .shape import COSTS, ReportError
+
+EXACT = (*COUNTED, "floor_ns")
+TIME = "device_ns"
+METRICS = (*EXACT, TIME)
+PARTS = 3  # components that the reason of a change names
+
+
+class Key(NamedTuple):
+    """What a point is found by on both sides."""
+
+    workload: str  # as the options that give it
+    stage: str
+    grid: CropGrid
+    attention: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.grid} {self.attention}"
+
+    @classmethod
+    def of(cls, work: Workload, stage: str, attention: str) -> Key:
+        return cls(describe(work), stage, work.grid, attention)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A measured time: its processes, the noise to `expect` between such, and what makes it comparable."""
+
+    baseline: gate.Baseline
+    alike: Mapping[str, str | None]  # clock, experts, dtype and weights: a time of other ones says nothing beside it
+    expected: float = gate.EXPECTED_NOISE
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one side has of a point."""
+
+    work: Workload
+    numbers: Mapping[str, int]  # of EXACT
+    bound: str | None = None  # what sets floor_ns
+    components: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    time: Time | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: its `name` as it was given, what is known `about` it, and its points."""
+
+    name: str
+    about: Mapping[str, str | None]  # model, gpu, torch, …; None where unknown
+    points: Mapping[Key, Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A number on both sides; `ratio` 0.03 is 3 % more, None from zero; `margin` is the gate's, of times only."""
+
+    key: Key
+    metric: str
+    old: int
+    new: int
+    ratio: float | None
+    margin: float | None = None
+    moved: bool = True  # of a time: more than its margin explains
+    why: str = ""
+
+    @property
+    def size(self) -> float:
+        """What changes are sorted by."""
+        return float("inf") if self.ratio is None else abs(self.ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two sides say of the points that both have; `changes` are largest first."""
+
+    a: Side
+    b: Side
+    notes: list[str]  # what else is different, and what could not be compared
+    compared: dict[str, int]  # points by metric
+    changes: list[Change]
+    only_a: list[Key]
+    only_b: list[Key]
+
+    @property
+    def moved(self) -> list[Change]:
+        """Counted numbers that differ at all, and times that differ by more than their margin."""
+        return [change for change in self.changes if change.moved]
+
+    def fails(self, on: str) -> bool:
+        """Whether anything moved, or (`regression`) anything rose: more work, more bytes, more time."""
+        return on != "never" and any(on == "change" or change.new > change.old for change in self.moved)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: base units, and every change."""
+        sides = {name: {"name": side.name, **side.about} for name, side in (("a", self.a), ("b", self.b))}
+        return {
+            **sides,
+            "notes": self.notes,
+            "compared": self.compared,
+            "moved": len(self.moved),
+            "changes": [
+                {
+                    **_named(change.key),
+                    "metric": change.metric,
+                    "old": change.old,
+                    "new": change.new,
+                    "ratio": change.ratio,
+                    "margin": change.margin,
+                    "moved": change.moved,
+                    "why": change.why,
+                }
+                for change in self.changes
+            ],
+            "only_a": [_named(key) for key in self.only_a],
+            "only_b": [_named(key) for key in self.only_b],
+        }
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """What changed from `a` to `b`. Raises ReportError where they have nothing in common.
+
+    Sides of one workload each are compared even if these are different: that is said in the notes.
+    """
+    notes = [f"{name} {then} -> {b.about[name]}" for name, then in a.about.items() if _differs(then, b.about.get(name))]
+    a, b, other_workload = _of_one_workload(a, b)
+    both = sorted(a.points.keys() & b.points.keys(), key=_order)
+    compared = dict.fromkeys(METRICS, 0)
+    changes: list[Change] = []
+    apart: dict[str, int] = {}  # reasons why times could not be compared
+    for key in both:
+        old, new = a.points[key], b.points[key]
+        for metric in EXACT:
+            if metric not in old.numbers or metric not in new.numbers:
+                continue
+            compared[metric] += 1
+            if old.numbers[metric] != new.numbers[metric]:
+                changes.append(_counted(key, metric, old, new))
+        if old.time and new.time:
+            if unlike := _unlike(old.time, new.time):
+                apart[unlike] = apart.get(unlike, 0) + 1
+                continue
+            compared[TIME] += 1
+            changes.append(_timed(key, old.time, new.time))
+    if not any(compared.values()) and not apart:
+        raise ReportError(f"{a.name} and {b.name} have nothing in common: {_has(a)}, and {_has(b)}")
+    notes += other_workload
+    notes += [f"times cannot be compared at {_points(count)}: {unlike}" for unlike, count in apart.items()]
+    changes.sort(key=lambda change: (-change.size, _order(change.key), METRICS.index(change.metric)))
+    only_a, only_b = (sorted(x.points.keys() - y.points.keys(), key=_order) for x, y in ((a, b), (b, a)))
+    return Comparison(a, b, notes, {m: n for m, n in compared.items() if n}, changes, only_a, only_b)
+
+
+def _counted(key: Key, metric: str, a: Point, b: Point) -> Change:
+    old, new = a.numbers[metric], b.numbers[metric]
+    why = _parts(metric, a.components, b.components)
+    if metric == "floor_ns" and a.bound and b.bound:
+        why = f"{a.bound} bound" if a.bound == b.bound else f"{a.bound} -> {b.bound} bound"
+    return Change(key, metric, old, new, new / old - 1 if old else None, why=why)
+
+
+def _parts(metric: str, a: Mapping[str, Mapping[str, int]], b: Mapping[str, Mapping[str, int]]) -> str:
+    """The components that a cost changed in, most first."""
+    if metric not in COSTS or not a or not b:
+        return ""
+    zero = dict.fromkeys(COSTS, 0)
+    by_part = {part: b.get(part, zero)[metric] - a.get(part, zero)[metric] for part in {**a, **b}}
+    largest = sorted(filter(by_part.get, by_part), key=lambda part: -abs(by_part[part]))
+    return ", ".join(f"{part} {by_part[part]:+,}" for part in largest[:PARTS]) + (", …" if largest[PARTS:] else "")
+
+
+def _timed(key: Key, a: Time, b: Time) -> Change:
+    """By the gate's rule, in both directions: `b` as one more process beside those of `a`."""
+    old, new, margin = a.baseline.time_ns, b.baseline.time_ns, gate.margin(a.baseline, a.expected)
+    ratio = new / old - 1
+    low, high = (a, b) if ratio > 0 else (b, a)
+    apart = max(p.q3_ns for p in low.baseline.processes) < min(p.q1_ns for p in high.baseline.processes)
+    moved = abs(ratio) > margin and (apart or abs(ratio) > margin * (1 + gate.BAND))
+    why = gate.attribute(a.baseline.observed, b.baseline.observed) if moved and ratio > 0 else ""
+    return Change(key, TIME, round(old), round(new), ratio, margin, moved, why)
+
+
+def _unlike(a: Time, b: Time) -> str:
+    return ", ".join(
+        f"{name} {then or 'unknown'} -> {b.alike[name] or 'unknown'}"
+        for name, then in a.alike.items()
+        if then != b.alike[name]
+    )
+
+
+def _of_one_workload(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
+    """Sides of one workload each, and not the same one, as if of the same; and what to say of it."""
+    kinds = [{key.workload for key in side.points} for side in (a, b)]
+    if kinds[0] == kinds[1] or any(len(kind) != 1 for kind in kinds):
+        return a, b, []
+    (old,), (new,) = kinds
+    alike = {key._replace(workload=old): point for key, point in b.points.items()}
+    return a, replace(b, points=alike), [f"workload {old} -> {new}"]
+
+
+def _differs(then: str | None, now: str | None) -> bool:
+    return then is not None and now is not None and then != now
+
+
+def _has(side: Side) -> str:
+    """What a side has, in short."""
+    metrics = {metric for point in side.points.values() for metric in point.numbers}
+    metrics |= {TIME for point in side.points.values() if point.time}
+    named = ", ".join(metric for metric in METRICS if metric in metrics)
+    points = f"{_points(len(side.points))} of {'; '.join(sorted({key.workload for key in side.points}))}"
+    return f"{side.name} has {named} of {points}" if side.points else f"{side.name} has no points"
+
+
+def _points(count: int) -> str:
+    return f"{count:,} point{'' if count == 1 else 's'}"
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {"workload": key.workload, "stage": key.stage, "grid": str(key.grid), "attention": key.attention}
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    return key.workload, list(STAGES).index(key.stage), key.grid, key.attention

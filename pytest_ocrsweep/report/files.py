@@ -1,0 +1,98 @@
+"""A report as files in one folder: data, a database, a page for pull requests, charts, and a page to open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import atomic
+from ..baselines import render
+from . import markdown, sqlite
+from .document import JSON, SQLITE
+from .shape import ReportError
+
+if TYPE_CHECKING:
+    from .charts import Chart
+
+PAGE, HTML, CHARTS = "report.md", "index.html", "charts"
+DRAWS = ("altair", "vl_convert", "jinja2")  # modules of the `report` extra
+
+
+def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) -> list[str]:
+    """Write all files of a report, the run appended to the database; gives the lines to say.
+
+    `job` is a file that the page for pull requests is added to, as GitHub's $GITHUB_STEP_SUMMARY. Each file is written
+    whatever becomes of the others. Raises ReportError, one line with all that could not be.
+    """
+    steps: list[tuple[Path, Callable[[Mapping[str, Any], Path], str]]] = [
+        (folder / JSON, _json),
+        (folder / SQLITE, _sqlite),
+        (folder / PAGE, _page),
+    ]
+    missing = next((module for module in DRAWS if find_spec(module) is None), None)
+    if missing is None:
+        from .charts import charts
+
+        drawn = charts(document)  # the page shows the charts that stand beside it
+        steps += [(folder / CHARTS, partial(_charts, drawn)), (folder / HTML, partial(_html, drawn))]
+    if job:
+        steps.append((job, _append))
+    written, problems = [], []
+    for path, step in steps:
+        try:
+            written.append(step(document, path))
+        except OSError as error:
+            problems.append(f"{path} cannot be written ({error.strerror or error})")
+        except ReportError as error:
+            problems.append(str(error))
+    if problems:
+        done = f"; beside it {', '.join(written)} were written" if written else ""
+        raise ReportError("; ".join(problems) + done)
+    lines = [f"report in {folder}: {', '.join(written)}"]
+    if missing:
+        stale = " (what is there is of an earlier run)" if (folder / HTML).exists() else ""
+        what = f"no charts and no {HTML}{stale}: {missing} is not installed"
+        lines.append(f"{what}: pip install 'pytest-ocrsweep[report]'")
+    return lines
+
+
+def _json(document: Mapping[str, Any], path: Path) -> str:
+    about = {name: value for name, value in document.items() if name != "points"}
+    atomic.write(path, render(about, points=document["points"]))
+    return path.name
+
+
+def _sqlite(document: Mapping[str, Any], path: Path) -> str:
+    return f"{path.name} (run {sqlite.write(document, path)})"
+
+
+def _page(document: Mapping[str, Any], path: Path) -> str:
+    atomic.write(path, markdown.page(document))
+    return path.name
+
+
+def _charts(drawn: Sequence[Chart], _: Mapping[str, Any], folder: Path) -> str:
+    """The folder holds the charts of this run and no others."""
+    pictures = {f"{chart.name}.svg": chart.svg() for chart in drawn}
+    for name, svg in pictures.items():
+        atomic.write(folder / name, svg)
+    for path in folder.glob("*.svg"):
+        if path.name not in pictures:
+            path.unlink()
+    return f"{len(pictures)} {folder.name}"
+
+
+def _html(drawn: Sequence[Chart], document: Mapping[str, Any], path: Path) -> str:
+    from . import html
+
+    atomic.write(path, html.page(document, drawn))
+    return path.name
+
+
+def _append(document: Mapping[str, Any], path: Path) -> str:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(markdown.page(document) + "\n")
+    return "the job's summary"

@@ -1,0 +1,127 @@
+"""A report as one page that needs no network: `page` puts data, charts, style and scripts into its template."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..metrics import METRICS
+from . import terminal
+from .charts import Chart, charts
+from .points import NAMES, Points, points
+from .terminal import FAILED
+
+TEMPLATES = Path(__file__).parent / "templates"
+FACTS = (
+    *("flops", "moved_bytes", "weight_bytes", "kv_cache_bytes", "peak_activation_bytes", "flops_per_token"),
+    *("moved_bytes_per_token", "floor_ns", "device_ns", "attained", "wall_ns"),
+)
+GOOD = ("PASS", "RECORDED")
+
+
+def page(document: Mapping[str, Any], drawn: Sequence[Chart] | None = None) -> str:
+    """A document as HTML, its data compressed inside, with its charts or others of it: those beside a baseline."""
+    import jinja2
+
+    drawn = charts(document) if drawn is None else drawn
+    found = drawn[0].points if drawn else points(document)
+    scripts = [_read("page.js"), _vega()]
+    strict = jinja2.StrictUndefined
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)
+    return environment.from_string(_read("index.html.j2")).render(
+        title=f"{document['model']}, {found.count:,} points",
+        model=document["model"],
+        workload=document["workload"],
+        environment=_told(document["environment"]),
+        device=_devices(document),
+        verdicts=_verdicts(found),
+        failed=FAILED,
+        filters={name: found.distinct(name) for name in ("stage", "attention")},
+        table=_table(found),
+        charts=drawn,
+        style=_read("page.css"),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+        data=_packed(_data(found, drawn)),
+    )
+
+
+def _data(found: Points, drawn: Sequence[Chart]) -> dict[str, Any]:
+    paths = dict.fromkeys(name.rpartition(":")[0] for name in found.columns if ":" in name)
+    return {
+        "columns": found.columns,
+        "charts": [{"name": chart.name, "spec": chart.spec(), "fields": chart.fields()} for chart in drawn],
+        "paths": list(paths),
+        "failed": FAILED,
+        "good": GOOD,
+        "facts": [[name, METRICS[name].heading, METRICS[name].scale, METRICS[name].digits] for name in _facts(found)],
+    }
+
+
+def _table(found: Points) -> list[dict[str, Any]]:
+    """The table's columns: as a run's own table, and verdicts first."""
+    names = [name for name in (*terminal.TABLE, "floor_ns", *terminal.MEASURED) if found.has(name)]
+    numbers = [
+        {"name": name, "heading": METRICS[name].heading, "scale": METRICS[name].scale, "digits": METRICS[name].digits}
+        for name in names
+    ]
+    words = [{"name": name, "heading": name, "scale": None, "digits": None} for name in ("verdict", *NAMES)]
+    bound = [{"name": "bound", "heading": "bound", "scale": None, "digits": None}] if found.has("bound") else []
+    return [*words, *numbers, *bound]
+
+
+def _facts(found: Points) -> list[str]:
+    """The numbers that stand above a point's ledger."""
+    return [name for name in FACTS if found.has(name)]
+
+
+def _verdicts(found: Points) -> list[tuple[str, int]]:
+    """How many of each, those that fail first."""
+    counts = Counter(found.columns.get("verdict", ()))
+    return sorted(counts.items(), key=lambda item: (item[0] not in FAILED, item[0] in GOOD, item[0]))
+
+
+def _told(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of it, in words."""
+    told = {}
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{of}: {text}" for of, text in value.items())
+        if value is not None:
+            told[name.replace("_", " ")] = str(value)
+    return told
+
+
+def _devices(document: Mapping[str, Any]) -> str:
+    return ", ".join(sorted({row["floor"]["device"] for row in document["points"] if row.get("floor")}))
+
+
+def _packed(data: Mapping[str, Any]) -> str:
+    """JSON, compressed, in letters that HTML gives no meaning."""
+    text = json.dumps(data, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """A script as a Content-Security-Policy names it."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+@cache
+def _vega() -> str:
+    """Vega-Embed, Vega-Lite and Vega as one script; making it takes a second."""
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('vega'));")
+    return script.replace("</script", "<\\/script")

@@ -1,0 +1,119 @@
+"""A report as a page of Markdown for a pull request: what failed first, and short however much was swept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..metrics import METRICS, values
+from ..stages import STAGES
+from .shape import ENVIRONMENT, WORKLOAD
+from .sweep_json import Row
+from .terminal import FAILED, HEAVIEST, MANY
+
+FAILING = 50  # failing points that a page shows
+LONG = 12  # rows of a table that are not folded away
+
+COUNTED = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
+PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
+MEASURED = ("device_ns", "attained", "wall_ns")
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """Verdicts, failing points, and a table a stage; the heaviest points alone where there are many."""
+    points: list[Row] = document["points"]
+    failing = [point for point in points if point["verdict"] in FAILED]
+    what = f"{len(failing)} of {len(points)} points failed" if failing else f"{_points(points)}, none failed"
+    parts = [f"## {_text(document['model'])}: {what}", _about(document), _verdicts(points)]
+    if failing:
+        shown, left = failing[:FAILING], len(failing) - FAILING
+        parts += ["### Failing points", _table(shown, ("stage", "grid", "attention"), changes=True)]
+        parts += [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
+    for stage in STAGES:
+        if of_stage := [point for point in points if point["stage"] == stage]:
+            parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
+    return "\n\n".join([*parts, *_notes(points)]) + "\n"
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    """The workload, and what is known of where it ran."""
+    workload, environment = document["workload"], document["environment"]
+    told = [f"{name}={workload[name]}" for name in WORKLOAD]
+    told += [f"{name} {_text(environment[name])}" for name in ENVIRONMENT if environment.get(name)]
+    return ", ".join(told)
+
+
+def _verdicts(points: Sequence[Row]) -> str:
+    """How many points of each stage got which verdict, failures first."""
+    counts = Counter((point["verdict"], point["stage"]) for point in points)
+    stages = [stage for stage in STAGES if any(point["stage"] == stage for point in points)]
+    verdicts = sorted({point["verdict"] for point in points}, key=lambda name: (name not in FAILED, name))
+    rows = [[_text(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
+    return _grid(["verdict", *stages], rows, names=1) if rows else "Nothing was swept."
+
+
+def _stage(stage: str, points: Sequence[Row], *, whole: bool) -> str:
+    """The points of a stage; folded where they are many, and cut to the heaviest where the sweep is large."""
+    shown, title = list(points), f"{stage}: {_points(points)}"
+    if not whole:
+        heavy = sorted(points, key=lambda point: values(point)["flops"] or 0, reverse=True)[:HEAVIEST]
+        shown = [point for point in points if point in heavy]
+        title = f"{stage}: the heaviest {len(shown)} of {len(points):,} points; `sweep.json` has all"
+    table = _table(shown, ("grid", "attention"))
+    if len(shown) <= LONG:
+        return f"### {title}\n\n{table}"
+    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
+
+
+def _table(points: Sequence[Row], names: Sequence[str], *, changes: bool = False) -> str:
+    """A row a point; columns that no point has a number for are left out."""
+    numbers = [values(point) for point in points]
+    decodes = any(point["stage"] == "decode" for point in points)
+    wanted = (*COUNTED, *(PER_TOKEN if decodes else ()), "floor_ns", *MEASURED)
+    metrics = [name for name in wanted if any(number[name] is not None for number in numbers)]
+    gated = changes and any(point["vendor"] for point in points)
+    header = [*names, "verdict", *(METRICS[name].heading for name in metrics), *(["change %", "margin %"] * gated)]
+    bounds = any(point["floor"] for point in points)
+    rows = []
+    for point, number in zip(points, numbers, strict=True):
+        cells = [str(point[name]) for name in names]  # type: ignore[literal-required]
+        cells += [_text(point["verdict"]) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
+        if gated:
+            gate = (point["vendor"] or {}).get("gate", {})
+            cells += [_percent(gate.get("change"), "+.2f"), _percent(gate.get("margin"), ".2f")]
+        if bounds:
+            cells.append(_text(point["floor"]["bound"]) if point["floor"] else "-")
+        rows.append(cells)
+    return _grid([*header, *(["bound"] * bounds)], rows, names=len(names) + 1)
+
+
+def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> str:
+    """A table whose first columns are `names`, to the left, and the others numbers, to the right."""
+    ruler = ["---" if at < names else "---:" for at in range(len(header))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ruler, *rows))
+
+
+def _notes(points: Sequence[Row]) -> list[str]:
+    told = []
+    if tokens := sorted({point["new_tokens"] for point in points if point["stage"] == "decode"}):
+        told.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
+    if devices := sorted({_text(point["floor"]["device"]) for point in points if point["floor"]}):
+        told.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
+    if points and not any(point["vendor"] for point in points):
+        told.append("Nothing was measured.")
+    return [" ".join(told)] if told else []
+
+
+def _points(points: Sequence[Row]) -> str:
+    return f"{len(points):,} point{'' if len(points) == 1 else 's'}"
+
+
+def _percent(ratio: float | None, form: str) -> str:
+    return "-" if ratio is None else f"{100 * ratio:{form}}"
+
+
+def _text(value: object) -> str:
+    """Text of a report as text of the page: no markup of its own, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|&#~])", r"\\\1", " ".join(str(value).split()))

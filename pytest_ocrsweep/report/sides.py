@@ -1,0 +1,185 @@
+"""What `ocrsweep compare` compares: reports, recorded baselines, and what models cost and devices allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import baselines, gate, timed
+from ..geometry import CropGrid, Workload
+from ..metrics import counted
+from ..stages import ATTENTION, STAGES, Model
+from . import document
+from .comparison import Key, Point, Side, Time
+from .shape import ENVIRONMENT, REMEDY, WORKLOAD, ReportError
+
+DEVICE = "device:"
+ALIKE = ("dtype", "weights")  # of the environment: a time of other ones is of other work
+
+Price = Callable[[Iterable[tuple[Workload, str, str]], str], Side]  # points and a model's name -> a side with them
+
+
+def sides(first: str, second: str, grids: str | None = None, overrides: Sequence[str] = ()) -> tuple[Side, Side]:
+    """Both sides, by path or by name; a model or a device is priced at the points of the other side.
+
+    Where both are priced it is at `grids`, a sweep source, by default that of the configuration; what is recorded is
+    narrowed to it. Raises ReportError, BaselineError, ConfigError, SourceError: each one line.
+    """
+    found = [_find(text, overrides) for text in (first, second)]
+    recorded = [side for side in found if isinstance(side, Side)]
+    if overrides and len(recorded) == 2:
+        raise ReportError(f"--set {overrides[0]} is for a model or a device, and both sides are recorded: leave it out")
+    if recorded and (given := [text for text in overrides if text.startswith("workload")]):
+        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload: leave it out")
+    if recorded:
+        points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
+        model = str(recorded[0].about["model"])
+    else:
+        points, model = _swept(grids, overrides)
+    a, b = (side if isinstance(side, Side) else side(points, model) for side in found)
+    return (_narrowed(a, grids), _narrowed(b, grids)) if grids else (a, b)
+
+
+def _find(text: str, overrides: Sequence[str]) -> Side | Price:
+    path = Path(text)
+    if text.startswith(DEVICE):
+        return _device(text, overrides)
+    if path.is_dir() and not any((path / name).is_file() for name in (document.JSON, document.SQLITE)):
+        if path.parent.name == "timed":
+            return of_baselines(path.parent.parent, path.name, text)
+        if any((path / f"{stage}.json").is_file() for stage in STAGES) or (path / "timed").is_dir():
+            return of_baselines(path, None, text)
+    if path.exists() or Path(text.rpartition("#")[0] or text).is_file():
+        return of_document(document.load(text), text)
+    return _model(text, overrides)
+
+
+def of_document(found: Mapping[str, Any], name: str) -> Side:
+    """A report document."""
+    workload, environment = found["workload"], found["environment"]
+    points = {}
+    for row in found["points"]:
+        try:
+            work = Workload(CropGrid.parse(row["grid"]), *(workload[field] for field in WORKLOAD))
+        except ValueError as error:
+            raise ReportError(f"{name}: {error}; {REMEDY}") from None
+        numbers, floor = counted(row), row["floor"]
+        points[Key.of(work, row["stage"], row["attention"])] = Point(
+            work,
+            {**numbers, "floor_ns": floor["time_ns"]} if floor else numbers,
+            floor["bound"] if floor else None,
+            row["components"],
+            _time(row["vendor"], environment) if row["vendor"] else None,
+        )
+    floors = {row["floor"]["device"] for row in found["points"] if row["floor"]}
+    about = {"model": found["model"], **{field: environment[field] for field in ENVIRONMENT}}
+    return Side(name, {**about, "floor_device": ", ".join(sorted(floors)) or None}, points)
+
+
+def _time(vendor: Mapping[str, Any], environment: Mapping[str, str | None]) -> Time:
+    device = vendor["device_ns"]
+    median = device["median"]
+    q1, q3 = (median if device[name] is None else device[name] for name in ("q1", "q3"))
+    process = gate.Process(median, q1, q3, max(1, len(device["samples"])))
+    seen = gate.Observed(time_ns=median, **{name: vendor[name] for name in timed.SEEN})
+    alike = {**{name: vendor[name] for name in ("clock", "experts")}, **{name: environment[name] for name in ALIKE}}
+    return Time(gate.Baseline((process,), seen), alike)
+
+
+def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
+    """The recorded points of a model, counted and, of its only GPU or of the one asked for, timed."""
+    folder = folder if folder.name else folder.resolve()  # where it is "."
+    root, model = folder.parent, folder.name
+    gpus = timed.gpu_folders(root, model)
+    if gpu is None and len(gpus) > 1:
+        choices = ", ".join(str(folder / "timed" / each) for each in gpus)
+        raise ReportError(f"{name} has times of {len(gpus)} GPUs: choose from {choices}")
+    gpu = gpu or next(iter(gpus), None)
+    points: dict[Key, Point] = {}
+    environments: list[timed.Environment] = []
+    for stage in STAGES:
+        numbers = baselines.read(folder / f"{stage}.json", model, stage)
+        times = timed.read(timed.file_of(root, model, gpu, stage), model, gpu, stage) if gpu else {}
+        expected = gate.expected_noise(stored.baseline for stored in times.values())
+        for (work, attention), of_point in numbers.items():
+            stored = times.get(baselines.Key(work, attention))
+            environments += stored.environments if stored else ()
+            time = _recorded(stored, expected) if stored else None
+            points[Key.of(work, stage, attention)] = Point(work, of_point, time=time)
+    ran_on = {field: {environment[field] for environment in environments} for field in ENVIRONMENT}
+    about = {field: next(iter(values)) if len(values) == 1 else None for field, values in ran_on.items()}
+    return Side(name, {"model": model, **about, "floor_device": None}, points)
+
+
+def _recorded(stored: timed.Stored, expected: float) -> Time:
+    baseline, environment = stored.baseline, stored.environments[-1]
+    alike = {"clock": stored.clock, "experts": stored.experts, **{name: environment[name] for name in ALIKE}}
+    seen = gate.Observed(**{name: getattr(baseline.observed, name) for name in timed.SEEN}, time_ns=baseline.time_ns)
+    return Time(gate.Baseline(baseline.processes, seen), alike, expected)
+
+
+def _model(name: str, overrides: Sequence[str]) -> Price:
+    from ..config import CONF, compose, devices
+    from .sweep_json import components, row
+
+    if not name.replace("-", "").replace(".", "").isalnum() or not (CONF / "model" / f"{name}.yaml").is_file():
+        models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+        near = f"; did you mean {DEVICE}{name}?" if name in devices() else ""
+        raise ReportError(
+            f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "
+            f"a device is {DEVICE}NAME{near}"
+        )
+    model = Model(compose([f"model={name}", *overrides]).model)
+
+    def price(points: Iterable[tuple[Workload, str, str]], _: str) -> Side:
+        found = {}
+        for work, stage, attention in points:
+            ledger = model.ledger(stage, work, attention)
+            numbers = counted(row(stage, work, attention, ledger, None))
+            found[Key.of(work, stage, attention)] = Point(work, numbers, components=components(ledger))
+        return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
+
+    return price
+
+
+def _device(text: str, overrides: Sequence[str]) -> Price:
+    from ..config import compose, devices
+    from ..roofline import floor
+
+    name = text.removeprefix(DEVICE)
+    if name not in devices():
+        raise ReportError(f"{text}: there is no device {name!r}: choose from {', '.join(devices())}")
+    device = devices()[name]
+
+    def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:
+        given = [] if any(each.startswith("model=") for each in overrides) else [f"model={model}"]
+        priced = Model(compose([*given, *overrides]).model)
+        found = {}
+        for work, stage, attention in points:
+            least = floor(priced.ledger(stage, work, attention), device)
+            found[Key.of(work, stage, attention)] = Point(work, {"floor_ns": least.time_ns}, least.bound)
+        return Side(text, {"model": priced.name, "floor_device": device.name}, found)
+
+    return price
+
+
+def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Workload, str, str]], str]:
+    """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
+    from ..config import compose
+    from ..sweep import points
+
+    settings = compose(overrides)
+    try:
+        works = [settings.workload.on(point.grid) for point in points(grids or settings.grids)]
+    except ValueError as error:
+        raise ReportError(f"{error} (--grids chooses the grids)") from None
+    return [(work, stage, how) for stage in STAGES for work in works for how in ATTENTION], settings.model.name
+
+
+def _narrowed(side: Side, grids: str) -> Side:
+    from ..sweep import points
+
+    wanted = {point.grid for point in points(grids)}
+    kept = {key: point for key, point in side.points.items() if key.grid in wanted}
+    return Side(side.name, side.about, kept)

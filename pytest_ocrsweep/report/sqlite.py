@@ -1,0 +1,233 @@
+"""Runs in one SQLite file: typed tables for whoever asks in SQL, from which each run's document can be read back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import shape
+from .shape import CLOCKED, COSTS, ReportError
+from .tables import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
+
+OLDEST = (3, 37)  # the first SQLite with STRICT tables
+WAIT_S = 30  # for another process that writes to the file
+FEW = 5  # runs that a sentence names
+
+Flat = dict[tuple[str, ...], Any]  # a document's values by their paths
+
+
+class Run(NamedTuple):
+    """A run in the file, in short."""
+
+    run: int
+    written_utc: str
+    model: str
+    gpu: str | None
+    git_revision: str | None
+    points: int
+
+
+def write(document: Mapping[str, Any], path: Path) -> int:
+    """Append a run, and give its number; if the file's last run is this document already, that one's.
+
+    It is one transaction: a process that dies leaves the file as it was. Raises ReportError.
+    """
+    whole = shape.check(dict(document), f"{path} is not written")
+    try:
+        digest = _digest(whole)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _opened(path, "rwc") as db:
+            db.execute("BEGIN IMMEDIATE")
+            if not _is_ours(db, path):
+                _lay_out(db)
+            last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
+            run = int(last[0]) if last and last[1] == digest else _append(db, whole, digest)
+            db.execute("COMMIT")
+            return run
+    except sqlite3.Error as error:
+        raise ReportError(f"{path}: the run cannot be written ({error}): nothing was changed") from None
+    except OSError as error:
+        raise ReportError(f"{path}: the run cannot be written ({error.strerror}): nothing was changed") from None
+    except OverflowError:
+        what = "a number is above 2^63, the most that SQLite holds"
+        raise ReportError(f"{path}: the run cannot be written ({what}): nothing was changed") from None
+    except (UnicodeEncodeError, RecursionError) as error:
+        what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
+        raise ReportError(f"{path}: the run cannot be written ({what}): nothing was changed") from None
+
+
+def runs(path: Path) -> list[Run]:
+    """Every run of the file, oldest first. Raises ReportError."""
+    with _reading(path) as db:
+        return [
+            Run(*row)
+            for row in db.execute(
+                "SELECT run, written_utc, model, gpu, git_revision, (SELECT count(*) FROM points "
+                "WHERE points.run = runs.run) FROM runs ORDER BY run"
+            )
+        ]
+
+
+def read(path: Path, run: int | None = None) -> dict[str, Any]:
+    """The document of a run, of the last one by default. Raises ReportError."""
+    with _reading(path) as db:
+        numbers = [number for (number,) in db.execute("SELECT run FROM runs ORDER BY run")]
+        if not numbers:
+            raise ReportError(f"{path}: it holds no run: write one with --ocrsweep-report=DIR")
+        if run is not None and run not in numbers:
+            told = ", ".join(map(str, numbers[-FEW:])) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
+            raise ReportError(f"{path}: it has no run {run}: choose from {told}")
+        run = numbers[-1] if run is None else run
+        found = _document(db, run)
+        (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
+    document = shape.check(found, f"{path}: run {run}")
+    if _digest(document) != digest:
+        raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs); {shape.REMEDY}")
+    return document
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """Transactions are begun and ended by hand; what is not committed when it closes is rolled back."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ReportError(f"{path}: Python has SQLite {sqlite3.sqlite_version} here, and {oldest} is needed")
+    # rw even to read: after a killed write SQLite must roll its journal back first
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None)
+    with closing(db):
+        db.execute("PRAGMA foreign_keys = ON")
+        yield db
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise ReportError(f"{path}: there is no such file: write one with --ocrsweep-report=DIR")
+    try:
+        with _opened(path, "rw") as db:
+            db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
+            if not _is_ours(db, path):
+                raise ReportError(f"{path}: it holds no run: write one with --ocrsweep-report=DIR")
+            yield db
+    except ReportError:
+        raise
+    except (sqlite3.Error, ValueError) as error:
+        raise ReportError(f"{path}: it cannot be read ({error}); {shape.REMEDY}") from None
+    except (KeyError, AttributeError, RecursionError):
+        raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {shape.REMEDY}") from None
+
+
+def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether the tables are there; False for an empty file. Raises ReportError for somebody else's."""
+    application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application != APPLICATION_ID:
+        if application or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise ReportError(f"{path}: it is a SQLite database, but not one of sweeps: give another file")
+        return False
+    if version != VERSION:
+        raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {shape.REMEDY}")
+    return True
+
+
+def _lay_out(db: sqlite3.Connection) -> None:
+    for statement in SQL.split(";\n"):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _append(db: sqlite3.Connection, document: dict[str, Any], digest: str) -> int:
+    points = document["points"]
+    values, more = _columns(RUN, _flat({name: value for name, value in document.items() if name != "points"}))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    names = ("written_utc", "sha256", *RUN, "more")
+    run = db.execute(_insert("runs", names), (now, digest, *values, more)).lastrowid
+    assert run is not None
+    rows, components, samples = [], [], []
+    for point in points:
+        at, flat = (run, *(point[name] for name in KEY)), _flat(point)
+        for position, part in enumerate(point["components"]):
+            components.append((*at, part, position, *(flat.pop(("components", part, name)) for name in COSTS)))
+        for clocked in CLOCKED:
+            taken = flat.pop(("vendor", clocked, "samples"), ())
+            samples += [(*at, clocked, position, time_ns) for position, time_ns in enumerate(taken)]
+        for absent in (("components",), *NULLABLE):  # left only where it holds nothing
+            flat.pop(absent, None)
+        values, more = _columns(POINT, flat)
+        rows.append((run, *values, more))
+    db.executemany(_insert("points", ("run", *POINT, "more")), rows)
+    db.executemany(_insert("components", ("run", *KEY, "part", "position", *COSTS)), components)
+    db.executemany(_insert("samples", ("run", *KEY, "clocked", "position", "time_ns")), samples)
+    return run
+
+
+def _document(db: sqlite3.Connection, run: int) -> dict[str, Any]:
+    def rows(table: str, *columns: str, order: str) -> sqlite3.Cursor:
+        return db.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE run = ? ORDER BY {order}", (run,))
+
+    (about,) = rows("runs", *RUN, "more", order="run")
+    points: dict[tuple[str, ...], Flat] = {}
+    for values in rows("points", *POINT, "more", order="rowid"):
+        columns, flat = dict(zip(POINT, values, strict=False)), _paths(POINT, values)
+        flat["components",] = {}
+        for clocked in CLOCKED:
+            flat["vendor", clocked, "samples"] = []
+        for part, column in NULLABLE.items():
+            if columns[column] is None:
+                flat = {**{path: value for path, value in flat.items() if path[: len(part)] != part}, part: None}
+        points[tuple(columns[name] for name in KEY)] = flat
+    for *at, part, tensor, vector, read_bytes, written in rows("components", *KEY, "part", *COSTS, order="position"):
+        flat = points[tuple(at)]
+        flat.pop(("components",), None)
+        for name, number in zip(COSTS, (tensor, vector, read_bytes, written), strict=True):
+            flat["components", part, name] = number
+    for *at, clocked, time_ns in rows("samples", *KEY, "clocked", "time_ns", order="position"):
+        points[tuple(at)]["vendor", clocked, "samples"].append(time_ns)
+    return {**_nested(_paths(RUN, about)), "points": [_nested(flat) for flat in points.values()]}
+
+
+def _columns(paths: Mapping[str, tuple[str, ...]], flat: Flat) -> tuple[list[Any], str]:
+    """The values that have a column, NULL where there are none, and the others as JSON."""
+    values = [flat.pop(path, None) for path in paths.values()]
+    return values, json.dumps(_nested(flat))
+
+
+def _paths(paths: Mapping[str, tuple[str, ...]], values: Sequence[Any]) -> Flat:
+    """Back from the columns and the JSON after them."""
+    more = json.loads(values[-1])
+    if not isinstance(more, dict):
+        raise ValueError(f"more is not a JSON object: {more!r:.80}")
+    return {**dict(zip(paths.values(), values, strict=False)), **_flat(more)}
+
+
+def _flat(tree: Mapping[str, Any], at: tuple[str, ...] = ()) -> Flat:
+    """Every value that is no object, or an empty one, by its path."""
+    found: Flat = {}
+    for name, value in tree.items():
+        found |= _flat(value, (*at, name)) if isinstance(value, dict) and value else {(*at, name): value}
+    return found
+
+
+def _nested(flat: Flat) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        branch = tree
+        for name in path[:-1]:
+            branch = branch.setdefault(name, {})
+        branch[path[-1]] = value
+    return tree
+
+
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = list(columns)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""The tables of sweep.sqlite, and where each of their columns stands in the document."""
+
+from __future__ import annotations
+
+from .shape import ANALYTIC, CLOCKED, ENVIRONMENT, WORKLOAD
+
+APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
+VERSION = 1  # of these tables
+
+# SQLite keeps the comments: `.schema` shows them to whoever asks what a column is.
+SQL = """
+CREATE TABLE runs (
+  run           INTEGER PRIMARY KEY,
+  written_utc   TEXT    NOT NULL,
+  sha256        TEXT    NOT NULL,  -- of the run's document as canonical JSON
+  schema        INTEGER NOT NULL,
+  model         TEXT    NOT NULL,
+  prompt_tokens INTEGER NOT NULL CHECK (prompt_tokens >= 0),
+  new_tokens    INTEGER NOT NULL CHECK (new_tokens >= 0),
+  batch         INTEGER NOT NULL CHECK (batch >= 0),
+  resolution    TEXT    NOT NULL,
+  gpu           TEXT,              -- NULL, here and below: not known, or not measured
+  driver        TEXT,
+  torch         TEXT,
+  transformers  TEXT,
+  dtype         TEXT,
+  weights       TEXT,
+  git_revision  TEXT,
+  more          TEXT    NOT NULL   -- JSON: what else the document has
+) STRICT;
+
+CREATE TABLE points (
+  run                   INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+  stage                 TEXT    NOT NULL CHECK (stage IN ('vision', 'prefill', 'decode')),
+  grid                  TEXT    NOT NULL CHECK (grid GLOB '[1-9]*x[1-9]*'),  -- rows x columns of crops
+  attention             TEXT    NOT NULL CHECK (attention IN ('eager', 'flash')),
+  image_tokens          INTEGER NOT NULL CHECK (image_tokens >= 0),
+  context_tokens        INTEGER NOT NULL CHECK (context_tokens >= 0),
+  new_tokens            INTEGER NOT NULL CHECK (new_tokens >= 0),
+  batch                 INTEGER NOT NULL CHECK (batch >= 0),
+  verdict               TEXT    NOT NULL,
+  -- counted; a decode's are of all its new tokens
+  tensor_flops          INTEGER NOT NULL CHECK (tensor_flops >= 0),
+  vector_flops          INTEGER NOT NULL CHECK (vector_flops >= 0),
+  read_bytes            INTEGER NOT NULL CHECK (read_bytes >= 0),   -- kernel by kernel
+  write_bytes           INTEGER NOT NULL CHECK (write_bytes >= 0),
+  weight_bytes          INTEGER NOT NULL CHECK (weight_bytes >= 0),
+  kv_cache_bytes        INTEGER NOT NULL CHECK (kv_cache_bytes >= 0),
+  peak_activation_bytes INTEGER NOT NULL CHECK (peak_activation_bytes >= 0),
+  -- the least that physics allows on floor_device
+  floor_device          TEXT,
+  floor_ns              INTEGER CHECK (floor_ns >= 0),
+  floor_bound           TEXT,
+  compulsory_bytes      INTEGER CHECK (compulsory_bytes >= 0),
+  dram_bytes            INTEGER CHECK (dram_bytes >= 0),
+  floor_tensor_ns       INTEGER CHECK (floor_tensor_ns >= 0),
+  floor_vector_ns       INTEGER CHECK (floor_vector_ns >= 0),
+  floor_bandwidth_ns    INTEGER CHECK (floor_bandwidth_ns >= 0),
+  estimate_ns           INTEGER CHECK (estimate_ns >= 0),
+  attained_ratio        REAL    CHECK (attained_ratio >= 0),
+  mfu_ratio             REAL    CHECK (mfu_ratio >= 0),
+  mbu_ratio             REAL    CHECK (mbu_ratio >= 0),
+  -- measured on the vendor's model
+  vendor_gpu            TEXT,
+  vendor_tensor_flops   INTEGER CHECK (vendor_tensor_flops >= 0),
+  vendor_peak_bytes     INTEGER CHECK (vendor_peak_bytes >= 0),
+  device_min_ns         INTEGER CHECK (device_min_ns >= 0),
+  device_q1_ns          INTEGER CHECK (device_q1_ns >= 0),
+  device_median_ns      INTEGER CHECK (device_median_ns > 0),
+  device_q3_ns          INTEGER CHECK (device_q3_ns >= 0),
+  wall_min_ns           INTEGER CHECK (wall_min_ns >= 0),
+  wall_q1_ns            INTEGER CHECK (wall_q1_ns >= 0),
+  wall_median_ns        INTEGER CHECK (wall_median_ns > 0),
+  wall_q3_ns            INTEGER CHECK (wall_q3_ns >= 0),
+  clock                 TEXT,
+  experts               TEXT,
+  stopped               TEXT,
+  kernels               INTEGER CHECK (kernels >= 0),
+  rounds                INTEGER CHECK (rounds >= 0),
+  sm_clock_mhz          INTEGER CHECK (sm_clock_mhz >= 0),
+  power_w               REAL    CHECK (power_w >= 0),
+  gate_outcome          TEXT,
+  gate_change_ratio     REAL,
+  gate_margin_ratio     REAL    CHECK (gate_margin_ratio >= 0),
+  more                  TEXT    NOT NULL,  -- JSON: what else the point has
+  PRIMARY KEY (run, stage, grid, attention),
+  CHECK (device_min_ns <= device_q1_ns),  -- CHECK lets NULL pass
+  CHECK (device_q1_ns <= device_median_ns),
+  CHECK (device_median_ns <= device_q3_ns),
+  CHECK (wall_min_ns <= wall_q1_ns),
+  CHECK (wall_q1_ns <= wall_median_ns),
+  CHECK (wall_median_ns <= wall_q3_ns),
+  CHECK ((floor_device IS NULL) = (floor_ns IS NULL)),
+  CHECK (wall_median_ns IS NULL OR device_median_ns IS NOT NULL)
+) STRICT;
+
+CREATE TABLE components (
+  run          INTEGER NOT NULL,
+  stage        TEXT    NOT NULL,
+  grid         TEXT    NOT NULL,
+  attention    TEXT    NOT NULL,
+  part         TEXT    NOT NULL,  -- such as sam, or decoder/attn
+  position     INTEGER NOT NULL CHECK (position >= 0),  -- in the order they run
+  tensor_flops INTEGER NOT NULL CHECK (tensor_flops >= 0),
+  vector_flops INTEGER NOT NULL CHECK (vector_flops >= 0),
+  read_bytes   INTEGER NOT NULL CHECK (read_bytes >= 0),
+  write_bytes  INTEGER NOT NULL CHECK (write_bytes >= 0),
+  PRIMARY KEY (run, stage, grid, attention, part),
+  FOREIGN KEY (run, stage, grid, attention) REFERENCES points ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE samples (
+  run       INTEGER NOT NULL,
+  stage     TEXT    NOT NULL,
+  grid      TEXT    NOT NULL,
+  attention TEXT    NOT NULL,
+  clocked   TEXT    NOT NULL CHECK (clocked IN ('device_ns', 'wall_ns')),
+  position  INTEGER NOT NULL CHECK (position >= 0),  -- in the order they were taken
+  time_ns   INTEGER NOT NULL CHECK (time_ns >= 0),
+  PRIMARY KEY (run, stage, grid, attention, clocked, position),
+  FOREIGN KEY (run, stage, grid, attention) REFERENCES points ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+"""
+
+Path = tuple[str, ...]
+KEY = ("stage", "grid", "attention")
+
+RUN: dict[str, Path] = {
+    "schema": ("schema",),
+    "model": ("model",),
+    **{name: ("workload", name) for name in WORKLOAD},
+    **{name: ("environment", name) for name in ENVIRONMENT},
+}
+POINT: dict[str, Path] = {
+    **{name: (name,) for name in (*KEY, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")},
+    **{name: ("analytic", name) for name in ANALYTIC},
+    "floor_device": ("floor", "device"),
+    "floor_ns": ("floor", "time_ns"),
+    "floor_bound": ("floor", "bound"),
+    **{name: ("floor", name) for name in ("compulsory_bytes", "dram_bytes", "estimate_ns")},
+    **{f"floor_{name}": ("floor", name) for name in ("tensor_ns", "vector_ns", "bandwidth_ns")},
+    **{f"{name}_ratio": ("floor", name) for name in ("attained", "mfu", "mbu")},
+    **{f"vendor_{name}": ("vendor", name) for name in ("gpu", "tensor_flops", "peak_bytes")},
+    **{
+        f"{clocked.removesuffix('ns')}{name}_ns": ("vendor", clocked, name)
+        for clocked in CLOCKED
+        for name in ("min", "q1", "median", "q3")
+    },
+    **{
+        name: ("vendor", name)
+        for name in ("clock", "experts", "stopped", "kernels", "rounds", "sm_clock_mhz", "power_w")
+    },
+    "gate_outcome": ("vendor", "gate", "outcome"),
+    "gate_change_ratio": ("vendor", "gate", "change"),
+    "gate_margin_ratio": ("vendor", "gate", "margin"),
+}
+NULLABLE: dict[Path, str] = {  # parts of a point that are null where the column is NULL
+    ("vendor", "wall_ns"): "wall_median_ns",
+    ("vendor",): "device_median_ns",
+    ("floor",): "floor_ns",
+}

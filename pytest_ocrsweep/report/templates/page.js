@@ -1,0 +1,369 @@
+"use strict";
+// The page of a sweep: one table and its charts over the same columns; nothing here asks the network for anything.
+(async () => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const packed = Uint8Array.from(atob($("#data").textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const { columns, charts, paths, failed, good, facts } = await new Response(stream).json();
+  const count = columns.id.length;
+  const many = count > 600; // points: more are drawn on a canvas
+  const number = (digits) => {
+    const format = new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return (value, scale) => (value == null ? "–" : format.format(value / scale));
+  };
+  const element = (tag, text, className) => {
+    const made = document.createElement(tag);
+    if (text != null) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  };
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+  // ---- which points are shown, and in what order
+  const form = $("#filters");
+  let shown = []; // ids, filtered and sorted
+  let sort = { name: "verdict", up: true };
+
+  function matcher(text) {
+    const terms = text.toLowerCase().replaceAll("×", "x").split(",").map((term) => term.trim()).filter(Boolean);
+    if (!terms.length) return () => true;
+    const tests = terms.map((term) => {
+      const range = term.match(/^(\d+)\s*\.\.\s*(\d+)(\s*crops)?$/);
+      if (range) return (id) => columns.crops[id] >= +range[1] && columns.crops[id] <= +range[2];
+      const whole = term.includes("*") || /^\d+x\d+$/.test(term);
+      const pattern = term.replace(/[^\dx*]/g, "\\$&").replaceAll("*", "\\d+");
+      try {
+        const regex = new RegExp(`^${pattern}${whole ? "$" : ""}`);
+        return (id) => regex.test(columns.grid[id]);
+      } catch {
+        return () => false;
+      }
+    });
+    return (id) => tests.some((test) => test(id));
+  }
+
+  const stages = [...new Set(columns.stage)];
+  const severity = (verdict) => (failed.includes(verdict) ? 0 : good.includes(verdict) ? 2 : 1);
+  const keys = {
+    verdict: (id) => severity(columns.verdict[id]),
+    stage: (id) => stages.indexOf(columns.stage[id]),
+    grid: (id) => columns.crops[id] * 1e6 + columns.rows[id],
+  };
+
+  function choose() {
+    const data = new FormData(form);
+    const stage = new Set(data.getAll("stage")), attention = new Set(data.getAll("attention"));
+    const grid = matcher(data.get("grid"));
+    const pressed = $$(".verdict[aria-pressed=true]").map((button) => button.dataset.verdict);
+    shown = columns.id.filter(
+      (id) =>
+        stage.has(columns.stage[id]) && attention.has(columns.attention[id]) && grid(id) &&
+        (!pressed.length || pressed.includes(columns.verdict[id])),
+    );
+    const key = keys[sort.name] ?? ((id) => columns[sort.name][id]);
+    const sign = sort.up ? 1 : -1;
+    const worth = new Map(shown.map((id) => [id, key(id)]));
+    shown.sort((a, b) => {
+      const x = worth.get(a), y = worth.get(b);
+      if (x == null || y == null) return (x == null) - (y == null) || a - b; // not measured: last, either way
+      return (x < y ? -sign : x > y ? sign : 0) || a - b;
+    });
+    $("#shown").textContent = `${shown.length.toLocaleString("en")} of ${count.toLocaleString("en")} points`;
+  }
+
+  // ---- the table, a page at a time
+  const heads = $$("thead th"), body = $("tbody");
+  const cells = heads.map((head) => ({
+    name: head.dataset.name,
+    scale: head.dataset.scale && +head.dataset.scale,
+    show: number(+(head.dataset.digits ?? 0)),
+  }));
+  let at = 0, size = 25;
+
+  function row(id) {
+    const tr = element("tr");
+    tr.dataset.id = id;
+    tr.tabIndex = -1;
+    const bad = failed.includes(columns.verdict[id]);
+    if (bad) tr.className = "bad";
+    for (const { name, scale, show } of cells) {
+      const value = columns[name][id];
+      const td = element("td", scale ? show(value, scale) : (value ?? "–") || "–", scale ? "" : "word");
+      if (name === "verdict") td.className = `word verdict-cell ${bad ? "bad" : good.includes(value) ? "good" : "other"}`;
+      tr.append(td);
+    }
+    return tr;
+  }
+
+  function table(all = false) {
+    at = Math.max(0, Math.min(at, Math.floor((shown.length - 1) / size) * size));
+    const ids = all ? shown.slice(0, 1000) : shown.slice(at, at + size);
+    body.replaceChildren(...ids.map(row));
+    if (!ids.length) {
+      const td = element("td", "No point fits these filters.", "empty");
+      td.colSpan = heads.length;
+      body.append(element("tr"));
+      body.firstChild.append(td);
+    } else body.firstChild.tabIndex = 0;
+    $("#range").textContent = ids.length ? `${at + 1}–${at + ids.length} of ${shown.length.toLocaleString("en")}` : "";
+    $("#previous").disabled = at === 0;
+    $("#next").disabled = at + size >= shown.length;
+    for (const head of heads) {
+      const here = head.dataset.name === sort.name;
+      head.setAttribute("aria-sort", here ? (sort.up ? "ascending" : "descending") : "none");
+    }
+  }
+
+  function turn(by) {
+    at += by * size;
+    table();
+  }
+
+  function go(tr) {
+    if (!tr?.dataset.id) return;
+    for (const other of $$("tr[tabindex='0']", body)) other.tabIndex = -1;
+    tr.tabIndex = 0;
+    tr.focus();
+  }
+
+  body.addEventListener("keydown", (event) => {
+    const tr = event.target.closest("tr");
+    const moves = {
+      ArrowDown: () => (tr.nextElementSibling ? go(tr.nextElementSibling) : at + size < shown.length && (turn(1), go(body.firstChild))),
+      ArrowUp: () => (tr.previousElementSibling ? go(tr.previousElementSibling) : at > 0 && (turn(-1), go(body.lastChild))),
+      Home: () => go(body.firstChild),
+      End: () => go(body.lastChild),
+      PageDown: () => at + size < shown.length && (turn(1), go(body.firstChild)),
+      PageUp: () => at > 0 && (turn(-1), go(body.firstChild)),
+    };
+    if (moves[event.key]) {
+      event.preventDefault();
+      moves[event.key]();
+    }
+  });
+  $("#previous").addEventListener("click", () => turn(-1));
+  $("#next").addEventListener("click", () => turn(1));
+  $("#size").addEventListener("change", (event) => {
+    size = +event.target.value;
+    table();
+  });
+  for (const head of heads)
+    $("button", head).addEventListener("click", () => {
+      const { name } = head.dataset;
+      sort = { name, up: sort.name === name ? !sort.up : true };
+      at = 0;
+      choose();
+      table();
+    });
+
+  // ---- the ledger of one point
+  const card = $("#ledger");
+  const costs = [["tensor_flops", "tensor GFLOP", 1e9, 1], ["vector_flops", "vector GFLOP", 1e9, 2], ["read_bytes", "GB read", 1e9, 2], ["write_bytes", "GB written", 1e9, 2]]
+    .map(([name, heading, scale, digits]) => ({ name, heading, scale, show: number(digits) }));
+
+  function ledger(id) {
+    const title = element("h3");
+    const verdict = element("span", columns.verdict[id], failed.includes(columns.verdict[id]) ? "bad-text" : "");
+    title.append(element("span", `${columns.stage[id]} ${columns.grid[id]} ${columns.attention[id]}`), verdict);
+    const line = element("div", null, "facts");
+    for (const [name, heading, scale, digits] of facts) {
+      if (columns[name][id] == null) continue;
+      const fact = element("span", `${heading} `);
+      fact.append(element("b", number(digits)(columns[name][id], scale)));
+      line.append(fact);
+    }
+    card.replaceChildren(title, line);
+    const found = paths.filter((path) => columns[`${path}:tensor_flops`][id] != null);
+    if (found.length) {
+      const made = element("table"), head = element("tr"), rows = element("tbody");
+      head.append(element("th", "component"), ...costs.map((cost) => element("th", cost.heading)));
+      for (const path of found) {
+        const tr = element("tr");
+        tr.append(element("td", path), ...costs.map((cost) => element("td", cost.show(columns[`${path}:${cost.name}`][id], cost.scale))));
+        rows.append(tr);
+      }
+      made.append(element("thead"), rows);
+      made.firstChild.append(head);
+      card.append(made);
+    }
+  }
+
+  function show(id, x, y, above = y) {
+    if (card.dataset.id !== String(id) || card.hidden) ledger(id);
+    card.dataset.id = id;
+    card.hidden = false;
+    const { width, height } = card.getBoundingClientRect();
+    const left = x + 18 + width > innerWidth ? x - 18 - width : x + 18;
+    const top = y + 14 + height > innerHeight ? above - 14 - height : y + 14;
+    card.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+    card.style.top = `${Math.max(8, Math.min(top, innerHeight - height - 8))}px`;
+  }
+  const hide = () => (card.hidden = true);
+
+  body.addEventListener("mousemove", (event) => {
+    const tr = event.target.closest("tr[data-id]");
+    if (tr) show(+tr.dataset.id, event.clientX, event.clientY);
+  });
+  body.addEventListener("mouseleave", hide);
+  body.addEventListener("focusin", (event) => {
+    const tr = event.target.closest("tr[data-id]");
+    if (!tr) return;
+    const box = tr.getBoundingClientRect();
+    show(+tr.dataset.id, box.left + Math.min(box.width / 3, innerWidth / 3), box.bottom - 8, box.top + 8);
+  });
+  body.addEventListener("focusout", hide);
+  addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  addEventListener("scroll", hide, { passive: true });
+
+  // ---- charts, each drawn when it comes into view
+  const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
+  let printing = false;
+  const dark = () => !printing && (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const vega = new Promise((done) => (window.vegaEmbed ? done() : addEventListener("vega", done, { once: true })));
+
+  function config(narrow) {
+    const [text, line] = dark() ? ["#d5dbe3", "#39424e"] : ["#333b46", "#d9dee5"];
+    return {
+      background: "transparent", font: "system-ui, Helvetica, Arial, sans-serif", padding: 4, view: { stroke: null },
+      axis: { labelColor: text, titleColor: text, gridColor: line, gridOpacity: 0.7, domainColor: line, tickColor: line, labelFontSize: 10, titleFontSize: 11, titleFontWeight: "normal" },
+      header: { labelColor: text, labelFontSize: 12, labelFontWeight: "bold", title: null },
+      legend: { orient: "top", title: null, labelColor: text, labelLimit: narrow ? 125 : 260, symbolStrokeWidth: 2, symbolSize: 70, columns: narrow ? 2 : 0, layout: { top: { direction: narrow ? "vertical" : "horizontal", anchor: "start" } } },
+    };
+  }
+
+  function fitted(chart, width) {
+    const spec = structuredClone(chart.spec), narrow = width < 620;
+    if (spec.facet) {
+      const gap = 74;
+      spec.columns = narrow ? 1 : width < 900 ? Math.min(2, spec.columns) : spec.columns;
+      spec.spec.width = Math.min(520, Math.floor((width - 20) / spec.columns - gap));
+      spec.spacing = { row: 96, column: gap };
+    } else spec.width = width - 90;
+    return { ...spec, config: config(narrow) };
+  }
+
+  const rows = (fields) => {
+    const read = fields.map((name) => columns[name]);
+    return shown.map((id) => Object.fromEntries(fields.map((name, at) => [name, read[at][id]])));
+  };
+
+  // A line or an area is one item: the point is its vertex nearest to the pointer.
+  function pointOf(item, event) {
+    if (!item?.mark) return null;
+    let { mark } = item, best = item;
+    if (mark.marktype === "line" || mark.marktype === "area") {
+      const box = event.currentTarget.getBoundingClientRect?.() ?? { left: 0 };
+      let x = event.clientX - box.left - 4;
+      for (let group = mark.group; group; group = group.mark?.group) x -= group.x ?? 0;
+      for (const other of mark.items) if (Math.abs(other.x - x) < Math.abs(best.x - x)) best = other;
+    }
+    return best.datum?.id ?? null;
+  }
+
+  const drawings = $$(".chart").map((figure, index) => {
+    const chart = charts[index], box = $(".canvas", figure);
+    return { chart, box, figure, view: null, stale: true, seen: false, width: 0, theme: null };
+  });
+
+  async function draw(drawing) {
+    const { chart, box } = drawing, width = box.clientWidth;
+    if (!drawing.stale && drawing.width === width && drawing.theme === dark()) return;
+    const again = drawing.view && drawing.width === width && drawing.theme === dark();
+    Object.assign(drawing, { stale: false, width, theme: dark() });
+    if (again) {
+      await drawing.view.data("points", rows(chart.fields)).runAsync();
+      return;
+    }
+    drawing.view?.finalize();
+    const spec = { ...fitted(chart, width), datasets: { ...chart.spec.datasets, points: rows(chart.fields) } };
+    const options = { actions: false, ast: true, tooltip: false, renderer: many ? "canvas" : "svg", mode: "vega-lite" };
+    const { view } = await vegaEmbed(box, spec, options);
+    drawing.view = view;
+    box.classList.add("drawn");
+    const point = (event, item) => {
+      const id = pointOf(item, event);
+      if (id == null) hide();
+      else show(id, event.clientX, event.clientY);
+    };
+    view.addEventListener("mousemove", point);
+    box.onmouseleave = hide;
+  }
+
+  let queue = Promise.resolve();
+  const enqueue = (drawing) => {
+    queue = queue.then(() => vega).then(frame).then(() => draw(drawing)).catch((error) => {
+      drawing.box.replaceChildren(element("p", `This chart cannot be drawn: ${error.message}`, "error"));
+      console.error(error);
+    });
+    return queue;
+  };
+  const visible = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const drawing = drawings.find((each) => each.figure === entry.target);
+      drawing.seen = entry.isIntersecting;
+      if (drawing.seen) enqueue(drawing);
+    }
+  }, { rootMargin: "300px" });
+  const redraw = () => drawings.filter((drawing) => drawing.seen).forEach(enqueue);
+  const everything = () => Promise.all(drawings.map(enqueue));
+
+  // ---- what people press
+  let timer = 0;
+  function filter() {
+    hide();
+    at = 0;
+    choose();
+    table();
+    for (const drawing of drawings) drawing.stale = true;
+    clearTimeout(timer);
+    timer = setTimeout(redraw, 120);
+  }
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => {
+    for (const button of $$(".verdict")) button.setAttribute("aria-pressed", "false");
+    setTimeout(filter); // after the form has its values back
+  });
+  for (const button of $$(".verdict"))
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
+      filter();
+    });
+
+  const themes = ["system", "light", "dark"], theme = $("#theme");
+  function dress(name) {
+    if (name === "system") delete root.dataset.theme;
+    else root.dataset.theme = name;
+    theme.textContent = `Theme: ${name}`;
+    redraw();
+  }
+  theme.addEventListener("click", () => {
+    const next = themes[(themes.indexOf(root.dataset.theme ?? "system") + 1) % themes.length];
+    try { localStorage.setItem("ocrsweep-theme", next); } catch { /* a page from a file may not keep anything */ }
+    dress(next);
+  });
+  system.addEventListener("change", redraw);
+  let wide = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === wide) return;
+    wide = innerWidth;
+    clearTimeout(timer);
+    timer = setTimeout(redraw, 150);
+  });
+  addEventListener("beforeprint", () => table(true));
+  addEventListener("afterprint", () => table());
+  $("#print").addEventListener("click", async () => {
+    printing = true;
+    await everything();
+    print();
+    printing = false;
+    redraw();
+  });
+
+  choose();
+  table();
+  try { dress(localStorage.getItem("ocrsweep-theme") ?? "system"); } catch { dress("system"); }
+  for (const { figure } of drawings) visible.observe(figure);
+  root.dataset.ready = String(Math.round(performance.now())); // milliseconds from opening to the first page of the table
+})();

@@ -1,0 +1,104 @@
+"""The page for pull requests: what failed first, every number with its unit, and short."""
+
+from __future__ import annotations
+
+import re
+
+from documents import document, point, vendor
+
+from pytest_ocrsweep.report.markdown import FAILING, page
+from pytest_ocrsweep.stages import ATTENTION, STAGES
+
+LIMIT = 1 << 20  # bytes of GitHub's step summary
+
+
+def large(**changed: object) -> dict[str, object]:
+    """1,000 grids, three stages, two attentions."""
+    grids = [f"{rows}x{columns}" for rows in range(1, 26) for columns in range(1, 41)]
+    return document(*(point(stage, grid, how, **changed) for stage in STAGES for grid in grids for how in ATTENTION))
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table as rows of cells, without its ruler."""
+    found = re.findall(r"(?:^\|.*\n?)+", text, re.M)
+    return [[re.split(r" \| ", row.strip("| ")) for row in table.splitlines() if "---" not in row] for table in found]
+
+
+def test_verdicts_come_first_and_then_what_failed():
+    text = page(document(point(), point("decode", verdict="FAIL"), point("decode", "1x1")))
+    assert text.startswith("## deepseek-ocr: 1 of 3 points failed\n")
+    verdicts, failing = tables(text)[:2]
+    assert verdicts == [["verdict", "prefill", "decode"], ["FAIL", "0", "1"], ["PASS", "1", "1"]]
+    assert failing[1][:4] == ["decode", "2x3", "flash", "FAIL"]
+    assert text.index("Failing points") < text.index("### prefill: 1 point\n")
+
+
+def test_a_number_stands_under_its_heading():
+    head, row = tables(page(document(point(gate=None, tensor_flops=2 * 10**12))))[1]
+    shown = dict(zip(head, row, strict=True))
+    assert shown == {
+        "grid": "2x3",
+        "attention": "flash",
+        "verdict": "PASS",
+        "tokens": "903",
+        "TFLOP": "2.010",
+        "GB moved": "6.00",
+        "FLOP/byte": "335.0",
+        "peak GB": "0.837",
+        "KV MB": "55.5",
+        "floor ms": "1.152",
+        "device ms": "20.000",
+        "attained": "0.058",
+        "wall ms": "60.0",
+        "bound": "tensor",
+    }
+
+
+def test_every_row_has_as_many_cells_as_its_header():
+    mixed = [point(), point("decode", vendor=None, floor=None), point("vision", verdict="FAIL", vendor=None)]
+    for table in tables(page(document(*mixed))):
+        assert {len(row) for row in table} == {len(table[0])}
+
+
+def test_a_failing_time_shows_its_change_and_margin():
+    slow = vendor(gate={"outcome": "fail", "change": 0.0312, "margin": 0.0127})
+    head, row = tables(page(document(point(verdict="FAIL", vendor=slow))))[1]
+    assert dict(zip(head, row, strict=True))["change %"] == "+3.12"
+    assert dict(zip(head, row, strict=True))["margin %"] == "1.27"
+
+
+def test_what_nobody_measured_has_no_columns_and_is_said():
+    text = page(document(point(vendor=None)))
+    assert "device ms" not in text
+    assert "Nothing was measured." in text
+
+
+def test_a_long_table_is_folded_and_a_short_one_is_not():
+    text = page(document(*(point("prefill", f"1x{n}") for n in range(1, 14)), point("decode")))
+    assert "<summary>prefill: 13 points</summary>" in text
+    assert "### decode: 1 point\n" in text
+    assert text.count("<details>") == text.count("</details>") == 1
+
+
+def test_a_thousand_grids_stay_short_and_say_how_many_are_left_out():
+    text = page(large())
+    assert len(text.encode()) < LIMIT / 100
+    assert "vision: the heaviest 4 of 2,000 points; `sweep.json` has all" in text
+
+
+def test_a_thousand_failing_grids_stay_short_too():
+    text = page(large(verdict="FAIL"))
+    assert len(text.encode()) < LIMIT / 50
+    assert "6000 of 6000 points failed" in text.replace(",", "")
+    assert len(tables(text)[1]) == 1 + FAILING
+    assert "… and 5,950 failing points more" in text
+
+
+def test_names_are_text_and_no_markup():
+    text = page(document(point(verdict="A|B"), gpu="<img src=x>\n# H200 `x`"))
+    assert r"\<img src=x\> \# H200 \`x\`" in text
+    assert r"A\|B" in text
+
+
+def test_a_sweep_of_nothing_is_a_page():
+    assert "Nothing was swept." in page(document() | {"points": []})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import cache
@@ -25,6 +26,7 @@ CHOICES: dict[str, Collection[str]] = {
     "model.decoder.decode_experts": EXPERTS,
     "workload.resolution": RESOLUTIONS,
 }
+MOST_WHOLE, MOST = 10**15, 1e30  # a number beyond says nothing of hardware, and products of it overflow
 MAY_BE_ZERO = ("global_layers", "dense_layers", "prompt_tokens", "seed")  # last parts of their keys
 DIVISIBLE = (
     ("model.sam.width", "model.sam.heads"),
@@ -155,8 +157,8 @@ def _check_overrides(overrides: tuple[str, ...]) -> None:
             raise ConfigError(f"{text!r} is not KEY=VALUE, for example workload.batch=4")
         try:
             override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            reason = " ".join(str(error).split())
+        except (HydraException, ValueError) as error:  # the latter for more digits than Python reads
+            text, reason = text if len(text) <= 80 else text[:79] + "…", " ".join(str(error).split())
             raise ConfigError(f"{text!r} cannot be read ({reason}); quote the value?") from None
         key, value = override.key_or_group, override.value()
         if key not in options:
@@ -217,15 +219,19 @@ def _read(kind: type, value: Any, key: str) -> Any:
     least = 0 if key.rpartition(".")[2] in MAY_BE_ZERO else 1
     if kind is int:
         good, wanted = _whole(value, least), f"a whole number of at least {least}"
+        if good and value > MOST_WHOLE:
+            good, wanted = False, f"at most {MOST_WHOLE:,}"
     elif kind is float:
         good, wanted = type(value) in (int, float) and 0 < value < inf, "a positive number"
+        if good and not 1 <= value <= MOST:
+            good, wanted = False, f"a number from 1 to {MOST:g}"
     elif kind is str:
         good, wanted = isinstance(value, str) and value.strip() != "", "text (quote what reads as a number)"
     else:
         good = isinstance(value, list) and all(_whole(item, least) for item in value)
         wanted = f"a list of whole numbers of at least {least}"
     if not good:
-        raise ConfigError(f"{key} must be {wanted}, got {value!r}")
+        raise ConfigError(f"{key} must be {wanted}, got {reprlib.repr(value)}")
     return tuple(value) if isinstance(value, list) else value
 
 

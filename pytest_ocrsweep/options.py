@@ -80,14 +80,20 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
         )
+    for name in ("grids", "checkpoint", "report"):
+        if getattr(option, f"ocrsweep_{name}") == "":
+            raise pytest.UsageError(f"--ocrsweep-{name} is empty: give a value, or leave it out")
     for name, choices in CHOICES.items():
         value = config.getini(name)
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     if option.ocrsweep_report:
+        from .report.files import ready
+        from .report.shape import ReportError
+
         try:
-            Path(option.ocrsweep_report).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+            ready(Path(option.ocrsweep_report))
+        except ReportError as error:
             raise pytest.UsageError(f"--ocrsweep-report: {error}") from None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,13 +58,17 @@ def _sweep(config: pytest.Config) -> Sweep:
 
 
 def _say(config: pytest.Config, text: str) -> None:
-    """To whoever watches, now; a worker of pytest-xdist has no terminal and can only warn."""
-    terminal: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None:
-        terminal.ensure_newline()
-        terminal.write_line(text)
-    else:
-        warnings.warn(text, stacklevel=2)
+    """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+
+    A worker of pytest-xdist writes to nowhere but has its controller's stderr.
+    """
+    capture, terminal = map(config.pluginmanager.get_plugin, ("capturemanager", "terminalreporter"))
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if hasattr(config, "workerinput") or terminal is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            terminal.ensure_newline()
+            terminal.write_line(text, flush=True)
 
 
 def _results(config: pytest.Config) -> Results:

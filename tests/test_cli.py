@@ -154,9 +154,17 @@ def _installed() -> list[str]:
         (("size", "2x3", "--ttft", "0", "--tpot", "1"), "argument --ttft: must be a positive number, got '0'"),
         (("size", "2x3", "--ttft", "nan", "--tpot", "1"), "argument --ttft: must be a positive number, got 'nan'"),
         (("size", "2x3", "--ttft", "1", "--tpot", "inf"), "argument --tpot: must be a positive number, got 'inf'"),
+        (("size", "2x3", "--ttft", "1e-300", "--tpot", "1"), "argument --ttft: must be from 1e-9 to 1e9 seconds"),
         (("size", "vender", "--ttft", "1", "--tpot", "1"), "cannot sweep 'vender': it is not a named set"),
         (("sweep", "--grids", "1x2,2y3"), "cannot sweep this list of grids: '2y3' is not a crop grid"),
         (("sweep", "--grids", "no.sqlite:1..3"), "cannot sweep 'no.sqlite': there is no such file"),
+        (("sweep", "--grids", ""), "argument --grids: is empty: give a value, or leave it out"),
+        (("sweep", "--report", ""), "argument --report: is empty"),
+        (("sweep", "--parquet", ""), "argument --parquet: is empty"),
+        (("report", "", "out"), "argument SOURCE: is empty"),
+        (("report", "a.json", ""), "argument DIR: is empty"),
+        (("compare", "deepseek-ocr", ""), "argument B: is empty"),
+        (("compare", "no\nsuch", "deepseek-ocr"), "no\\nsuch: there is no such report"),
         (("sweep", "--set", "workload.resolution=base"), "resolution 'base' has no crops"),
         (("shapes", "--crops", "1..9"), "the following arguments are required: --db"),
         (("shapes", "--crops", "9..1", "--db", "x.db"), "crop counts go up"),
@@ -179,7 +187,35 @@ def test_a_damaged_image_is_one_line(refused, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_one_line(refused, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file: File exists" in refused("shapes", "--db", str(tmp_path / "file" / "x.db"))
+    path = tmp_path / "file" / "x.db"
+    remedy = "check the path, its permissions and the space left"
+    assert refused("shapes", "--db", str(path)) == f"ocrsweep: {path}: Not a directory; {remedy}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_behind_the_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "devices"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ocrsweep: the output: No space left on device; ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_box_drawing_gets_the_tree_all_the_same(encoding):
+    words, environment = [*COMMAND, "cost", "1x1", "--stage", "vision"], {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n?? sam " in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_traceback(closed):
+    done = subprocess.run(
+        f'"{sys.executable}" -m pytest_ocrsweep sweep --grids 1x1 {closed}', shell=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_bug_is_not_dressed_up_as_a_usage_error(monkeypatch):

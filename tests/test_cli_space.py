@@ -121,7 +121,15 @@ def test_a_sweep_that_stops_on_its_way_leaves_no_part_of_a_file(tmp_path, monkey
     assert main(["sweep", "--parquet", str(tmp_path / "space.parquet"), "--rows", "1..100"]) != 0
     assert len(written) == 2
     assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{tmp_path / 'space.parquet'}: No space left on device" in error or error == "ocrsweep: interrupted\n"
+
+
+def test_a_folder_in_the_files_place_is_said_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(parquet, "ParquetWriter", None)
+    assert main(["sweep", "--parquet", str(tmp_path), "--rows", "1"]) == 2
+    assert f"{tmp_path}: Is a directory" in capsys.readouterr().err
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path: Path):

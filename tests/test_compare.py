@@ -269,6 +269,7 @@ WRONG = {
     ("deepseek-ocr", "deepseek-ocr", "--set=model.layers=1"): "no option 'model.layers'",
     (RECORDED, RECORDED, "--set=workload.batch=2"): "is for a model or a device, and both sides are recorded",
     (RECORDED, "deepseek-ocr", "--set=workload.batch=2"): "has its own workload: leave it out",
+    ("deepseek-ocr", RECORDED, "--grids=70x70"): "has none of the grids of --grids 70x70: choose from 1x1, ",
     (RECORDED, str(ROOT / "tests")): "the folder has neither sweep.json nor sweep.sqlite",
 }
 

@@ -200,10 +200,15 @@ COMPLAINTS = {
     "workload.batch=1.5": "workload.batch must be a whole number of at least 1, got 1.5",
     "workload.batch=true": "workload.batch must be a whole number of at least 1, got True",
     "workload.batch=null": "workload.batch must be a whole number of at least 1, got None",
+    "workload.batch=1000000000000001": "workload.batch must be at most 1,000,000,000,000,000, got 1000000000000001",
+    f"workload.batch={'9' * 5000}": f"'workload.batch={'9' * 64}…' cannot be read (Exceeds the limit (4300 digits) for "
+    "integer string conversion: value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit); "
+    "quote the value?",
     "workload.prompt_tokens=-1": "workload.prompt_tokens must be a whole number of at least 0, got -1",
     "model.decoder.heads=0": "model.decoder.heads must be a whole number of at least 1, got 0",
     "grids=3": "grids must be text (quote what reads as a number), got 3",
     "device.bandwidth_bytes_per_s=inf": "device.bandwidth_bytes_per_s must be a positive number, got inf",
+    "device.bandwidth_bytes_per_s=1e-300": "device.bandwidth_bytes_per_s must be a number from 1 to 1e+30, got 1e-300",
     "model.sam.global_layers=[a]": "model.sam.global_layers must be a list of whole numbers of at least 0, got ['a']",
     "workload.resolution=huge": "workload.resolution must be one of gundam, tiny, small, base, large, "
     "gundam-m: got 'huge'",
@@ -232,7 +237,7 @@ COMPLAINTS = {
 }
 
 
-@pytest.mark.parametrize("override", COMPLAINTS)
+@pytest.mark.parametrize("override", COMPLAINTS, ids=lambda override: override[:40])
 def test_what_does_not_fit_is_one_line_that_says_what_does(override: str) -> None:
     assert complaint(override) == COMPLAINTS[override]
 

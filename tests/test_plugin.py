@@ -113,7 +113,10 @@ def test_require_vendor_fails_each_point_that_is_to_be_measured(recorded):
         ("--ocrsweep-set=workload.bach=4", "--ocrsweep-set: *'workload.batch'*"),
         ("--ocrsweep-set=workload.resolution=base", "*'base' has no crops*--ocrsweep-grids*"),
         ("--ocrsweep-checkpoint=none", "--ocrsweep-checkpoint: none is not a folder"),
-        ("--ocrsweep-report=pytest.ini", "--ocrsweep-report: *pytest.ini*"),
+        ("--ocrsweep-report=pytest.ini", "--ocrsweep-report: pytest.ini: *it is not a folder*"),
+        ("--ocrsweep-report=", "--ocrsweep-report is empty: give a value, or leave it out"),
+        ("--ocrsweep-grids=", "--ocrsweep-grids is empty: give a value, or leave it out"),
+        ("--ocrsweep-checkpoint=", "--ocrsweep-checkpoint is empty: give a value, or leave it out"),
         ("--override-ini=ocrsweep_missing=maybe", "ocrsweep_missing must be skip or fail, got 'maybe'"),
         ("--override-ini=ocrsweep_grids=vndor", "*ocrsweep_grids*'vndor'*"),
     ],
@@ -125,6 +128,19 @@ def test_what_does_not_fit_is_one_line_before_any_test(project, argument, error,
     assert len([line for line in result.errlines if line]) == 1
     result.stderr.fnmatch_lines([f"ERROR: {error}"])
     assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_what_a_test_says_to_who_waits_is_seen_whatever_is_captured(pytester, workers, capture):
+    pytester.makepyfile("""
+        from pytest_ocrsweep.plugin import _say
+
+        def test_waits(request):
+            _say(request.config, "waiting for a GPU")
+    """)
+    result = pytester.runpytest_subprocess(workers, f"--capture={capture}")
+    assert (result.stdout.str() + result.stderr.str()).count("waiting for a GPU\n") == 1
 
 
 def test_counting_only_and_requiring_the_vendor_exclude_each_other(project):

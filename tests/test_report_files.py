@@ -86,6 +86,29 @@ def test_what_cannot_be_written_keeps_nothing_else_from_it(tmp_path, without_ext
     assert all((tmp_path / name).is_file() for name in others)
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_in_the_folders_place_is_said_once_and_before_the_work(tmp_path, monkeypatch, capsys, below):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("pytest_ocrsweep.cli.sweep.swept", None)
+    assert cli.main(["sweep", "--grids=1x1", "--report", str(tmp_path / "file" / below)]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("file: no report can be written there (it is not a folder): give another folder\n") or below
+    assert error.count("it is not a folder") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_is_read_only_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write to any folder that the mode bars
+    with pytest.raises(ReportError, match=r"no report can be written there \(it is not writable\): give another"):
+        files.write(document(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_times_of_a_gpu_are_found_from_beside_them(tmp_path, monkeypatch, without_extra):
+    monkeypatch.chdir(Path(__file__).parent.parent / "baselines/deepseek-ocr")
+    assert cli.main(["report", "timed/nvidia-h200", str(tmp_path)]) == 0
+
+
 def test_a_foreign_database_in_the_folder_is_left_alone(tmp_path, without_extra):
     (tmp_path / "sweep.sqlite").write_bytes(b"my notes, kept here for years" * 50)
     with pytest.raises(ReportError, match="file is not a database"):

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "devices", "fits", "size")
@@ -25,6 +26,8 @@ examples:
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that do
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               what a target takes, and which devices have it
 
+A grid is ROWSxCOLUMNS of crops: the tiles, 640 pixels wide and high, that the model cuts a page into beside a view of
+the whole; 1x1 is a page without crops. A stage is vision, prefill or decode. The vendor is the model's own code.
 ocrsweep COMMAND --help says more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
 """
 
@@ -67,17 +70,20 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; gives its exit code. Raises SystemExit, as argparse does, for --help and usage errors."""
+    if isinstance(sys.stdout, TextIOWrapper):  # it may be closed
+        sys.stdout.reconfigure(errors="replace")  # a terminal without box drawing gets a tree with question marks
     try:
         options = parser().parse_args(argv)
         code: int = options.run(options)
-        sys.stdout.flush()  # here, where a closed pipe can still be told
+        print(end="", flush=True)  # here, where a closed pipe can still be told
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error), USAGE)
+        where, what = error.filename or "the output", error.strerror or error
+        return _failed(f"{where}: {what}; check the path, its permissions and the space left", USAGE)
     except ValueError as error:
         if not type(error).__module__.startswith(f"{__package__.partition('.')[0]}."):
             raise  # not one that this package raises on purpose: a bug, with its traceback
@@ -86,5 +92,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"ocrsweep: {message}", file=sys.stderr)
+    print("ocrsweep:", message.replace("\n", "\\n"), file=sys.stderr)  # names of files may hold anything
     return code

@@ -32,7 +32,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         action="append",
         default=[],
-        help="Hydra override, as workload.batch=4 or model=deepseek-ocr-tiny; repeatable",
+        help="change a setting: workload.batch=4 (also .prompt_tokens, .new_tokens, .resolution), model=NAME, or any "
+        "figure of model. and device.; a wrong key is told the nearest; repeatable",
     )
 
 
@@ -55,7 +56,7 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
 
 def add_attention(parser: argparse.ArgumentParser, default: str | None = "flash") -> None:
     """`--attention`; without a default it is None, for both."""
-    text = f"{' or '.join(ATTENTION)} (default: {default or 'both'})"
+    text = f"eager (scores in memory) or flash (fused kernels) (default: {default or 'both'})"
     parser.add_argument("--attention", choices=ATTENTION, metavar="NAME", default=default, help=text)
 
 
@@ -73,6 +74,26 @@ def positive(text: str) -> float:
     if not 0 < value < inf:
         raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
     return value
+
+
+def seconds(text: str) -> float:
+    """For `type=`: a time that somebody may wait."""
+    value = positive(text)
+    if not 1e-9 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {text!r}")
+    return value
+
+
+def given(text: str) -> str:
+    """For `type=`: anything but nothing, which is what a variable that is not set makes of an argument."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: give a value, or leave it out")
+    return text
+
+
+def path(text: str) -> Path:
+    """The same as a path."""
+    return Path(given(text))
 
 
 def compose(options: argparse.Namespace) -> Settings:

@@ -40,9 +40,10 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES,
     )
     what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
-    parser.add_argument("a", metavar="A", help=what)
-    parser.add_argument("b", metavar="B", help="the same")
-    parser.add_argument("--grids", metavar="SOURCE", help="these grids only, as for --ocrsweep-grids")
+    parser.add_argument("a", metavar="A", type=arguments.given, help=what)
+    parser.add_argument("b", metavar="B", type=arguments.given, help="what to compare it with: any of these")
+    text = "these grids only, as for `ocrsweep sweep`"
+    parser.add_argument("--grids", metavar="SOURCE", type=arguments.given, help=text)
     parser.add_argument(
         "--fail-on",
         choices=FAIL_ON,

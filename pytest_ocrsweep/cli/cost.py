@@ -61,8 +61,8 @@ def add(subparsers: Any) -> None:
     arguments.add_attention(parser)
     arguments.add_device(parser)
     arguments.add_settings(parser)
-    parser.add_argument("--path", metavar="PATH", default="", help="only this part, as decoder/attn")
-    parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels below the root (default: 1)")
+    parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage, as decoder/attn")
+    parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
     arguments.add_json(parser)
     parser.set_defaults(run=run)
 

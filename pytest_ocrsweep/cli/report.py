@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from . import arguments
+
 EXAMPLES = """\
 examples:
   ocrsweep report out/sweep.json page         sweep.json, sweep.sqlite, report.md, charts/ and index.html in page/
@@ -27,8 +29,9 @@ def add(subparsers: Any) -> None:
         description="Write all files of a report: data, database, page for pull requests, charts and index.html.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to write to; the run is added to its database")
+    parser.add_argument("source", metavar="SOURCE", type=arguments.given, help=SOURCE)
+    text = "folder to write to, made if need be; the run is added to its database"
+    parser.add_argument("folder", metavar="DIR", type=arguments.path, help=text)
     parser.set_defaults(run=run)
 
 
@@ -44,7 +47,7 @@ def _document(source: str) -> dict[str, Any]:
     if path.is_dir() and path.parent.name == "timed":
         from ..report import recorded
 
-        model = path.parent.parent
+        model = path.absolute().parent.parent  # of a path such as timed/nvidia-h200, too
         return recorded.document(model.parent, model.name, path.name)
     from ..report import document
 

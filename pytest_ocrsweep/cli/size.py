@@ -38,8 +38,9 @@ def add(subparsers: Any) -> None:
         description="What it takes to keep a time to the first token and a time for each token after.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("grids", metavar="GRIDS", help="2x3, a list, a named set, a YAML file or a shapes database")
-    seconds = {"metavar": "SECONDS", "type": arguments.positive, "required": True}
+    text = "2x3, a list (1x2,2x3), a named set, a YAML file or a shapes database"
+    parser.add_argument("grids", metavar="GRIDS", help=text)
+    seconds = {"metavar": "SECONDS", "type": arguments.seconds, "required": True}
     parser.add_argument("--ttft", **seconds, help="time to the first token: a prefill")
     parser.add_argument("--tpot", **seconds, help="time for each token after: the mean over a decode")
     arguments.add_devices(parser)

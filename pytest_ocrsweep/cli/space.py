@@ -37,11 +37,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "a space of workloads",
         "every combination, written as columns of integers; VALUES are 7, 1..1000, 1..1000/10 or several: 1,2,4..32/4",
     )
-    group.add_argument("--parquet", metavar="FILE", type=Path, help="write the columns there, and no table or report")
+    text = "write the columns there, and no table or report"
+    group.add_argument("--parquet", metavar="FILE", type=arguments.path, help=text)
     for name, what in AXES.items():
         option = f"--{name.replace('_', '-')}"
+        default = "the grids of --grids, or 1 beside the other" if name in ("rows", "cols") else "that of the settings"
         kind = partial(values, least=LEAST.get(name, 1))
-        group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: one, from the settings)")
+        group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: {default})")
 
 
 def values(text: str, least: int) -> list[range]:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..report import sweep_json, terminal
@@ -43,6 +42,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--grids",
         metavar="SOURCE",
+        type=arguments.given,
         help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
         "FILE:FIRST..LAST/STEP is a part (default: vendor)",
     )
@@ -50,7 +50,8 @@ def add(subparsers: Any) -> None:
     arguments.add_attention(parser, default=None)
     arguments.add_device(parser)
     arguments.add_settings(parser)
-    parser.add_argument("--report", metavar="DIR", type=Path, help="write the report there")
+    text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, in place of the table"
+    parser.add_argument("--report", metavar="DIR", type=arguments.path, help=text)
     arguments.add_json(parser)
     space.add(parser)
     parser.set_defaults(run=run)
@@ -63,10 +64,12 @@ def run(options: argparse.Namespace) -> int:
     settings = arguments.compose(options)
     points = arguments.points(options.grids or settings.grids, settings)
     stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
-    document = swept(settings, points, stages, attentions)
     if options.report:
         from ..report import files
 
+        files.ready(options.report)  # before the work, not after it
+    document = swept(settings, points, stages, attentions)
+    if options.report:
         say(f"writing the report to {options.report}")
         for line in files.write(document, options.report):
             print(line, file=sys.stderr if options.json else sys.stdout)

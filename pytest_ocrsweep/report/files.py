@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -21,12 +23,24 @@ PAGE, HTML, CHARTS = "report.md", "index.html", "charts"
 DRAWS = ("altair", "vl_convert", "jinja2")  # modules of the `report` extra
 
 
+def ready(folder: Path) -> None:
+    """Make the folder, which may be there. Raises ReportError where nothing could be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it is not writable")
+    except OSError as error:
+        what = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise ReportError(f"{folder}: no report can be written there ({what}): give another folder") from None
+
+
 def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) -> list[str]:
     """Write all files of a report, the run appended to the database; gives the lines to say.
 
     `job` is a file that the page for pull requests is added to, as GitHub's $GITHUB_STEP_SUMMARY. Each file is written
     whatever becomes of the others. Raises ReportError, one line with all that could not be.
     """
+    ready(folder)
     steps: list[tuple[Path, Callable[[Mapping[str, Any], Path], str]]] = [
         (folder / JSON, _json),
         (folder / SQLITE, _sqlite),
@@ -49,7 +63,7 @@ def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) ->
         except ReportError as error:
             problems.append(str(error))
     if problems:
-        done = f"; beside it {', '.join(written)} were written" if written else ""
+        done = f"; beside it written: {', '.join(written)}" if written else ""
         raise ReportError("; ".join(problems) + done)
     lines = [f"report in {folder}: {', '.join(written)}"]
     if missing:

@@ -50,7 +50,7 @@ def _find(text: str, overrides: Sequence[str]) -> Side | Price:
             return of_baselines(path.parent.parent, path.name, text)
         if any((path / f"{stage}.json").is_file() for stage in STAGES) or (path / "timed").is_dir():
             return of_baselines(path, None, text)
-    if path.exists() or Path(text.rpartition("#")[0] or text).is_file():
+    if path.exists() or Path(text.rpartition("#")[0] or text).exists():
         return of_document(document.load(text), text)
     return _model(text, overrides)
 
@@ -182,4 +182,7 @@ def _narrowed(side: Side, grids: str) -> Side:
 
     wanted = {point.grid for point in points(grids)}
     kept = {key: point for key, point in side.points.items() if key.grid in wanted}
+    if side.points and not kept:
+        has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))
+        raise ReportError(f"{side.name} has none of the grids of --grids {grids}: choose from {has}")
     return Side(side.name, side.about, kept)

@@ -109,6 +109,18 @@ def test_every_file_named_in_code_quotes_exists(page: str) -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+def test_the_map_of_modules_has_every_module_once_and_no_other() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    package, report = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)[:2]
+    for where, block in ((PACKAGE, package), (PACKAGE / "report", report)):
+        named = [word for line in block.splitlines() for word in re.split(r" {2,}", line)[0].split()]
+        folders = {
+            f"{path.name}/" for path in where.iterdir() if path.is_dir() and path.name not in ("conf", "__pycache__")
+        }
+        modules = {path.stem for path in where.glob("*.py")} - {"__init__"}
+        assert sorted(named) == sorted(folders | modules)
+
+
 def test_the_readme_lists_every_option() -> None:
     listed = re.findall(r"^\| `(--ocrsweep-[\w-]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
     assert listed == list(options.OPTIONS)

@@ -140,7 +140,7 @@ def test_what_a_test_says_to_who_waits_is_seen_whatever_is_captured(pytester, wo
             _say(request.config, "waiting for a GPU")
     """)
     result = pytester.runpytest_subprocess(workers, f"--capture={capture}")
-    assert (result.stdout.str() + result.stderr.str()).count("waiting for a GPU\n") == 1
+    assert (result.stdout.str() + result.stderr.str()).count("waiting for a GPU") == 1
 
 
 def test_counting_only_and_requiring_the_vendor_exclude_each_other(project):

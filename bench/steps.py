@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from pytest_ocrsweep import CropGrid
+from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.config import compose
 from pytest_ocrsweep.vendor.timing import Vendor
 
@@ -41,7 +41,7 @@ def main() -> None:
     )
 
 
-def sampled(vendor: Vendor, work, attention: str) -> int:  # type: ignore[no-untyped-def]
+def sampled(vendor: Vendor, work: Workload, attention: str) -> int:
     """Median time of a decode, in ns."""
     with vendor.timed("decode", work, attention) as point:
         return round(point.sample().median)

@@ -61,6 +61,10 @@ class Decoder:
     prefill_experts: str  # how the vendor runs the routed experts: grouped_mm or batched_mm
     decode_experts: str
 
+    def experts_at(self, stage: str) -> str:
+        """How they run at a stage."""
+        return self.decode_experts if stage == "decode" else self.prefill_experts
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:

@@ -142,6 +142,11 @@ def devices() -> dict[str, Device]:
     return {file.stem: _read(Device, _loaded(file), "device") for file in files}
 
 
+def device_of(gpu: str | None) -> Device | None:
+    """The device that its driver calls `gpu`; None where the catalogue has none. Raises ConfigError like `devices`."""
+    return next((device for device in devices().values() if device.name == gpu), None)
+
+
 def _check_overrides(overrides: tuple[str, ...]) -> None:
     """Hydra's own complaints are tracebacks and pages, so each override is checked before Hydra composes."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

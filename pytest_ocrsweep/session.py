@@ -216,9 +216,9 @@ class Sweep:
     @cached_property
     def measured_device(self) -> Device | None:
         """The GPU that is measured, as the catalogue has it; None where it does not."""
-        from .config import devices
+        from .config import device_of
 
-        return next((device for device in devices().values() if device.name == self.meter.gpu), None)
+        return device_of(self.meter.gpu)
 
     def close(self) -> None:
         """Lets the measured device go."""

@@ -37,6 +37,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The page that `workload` reads."""
+    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """`--device` of those that take one; read by `compose`."""
     parser.add_argument("--device", metavar="NAME", help="device of the floors, of `ocrsweep devices` (default: h200)")

@@ -56,7 +56,7 @@ def add(subparsers: Any) -> None:
         description="What one grid or page image costs: FLOPs, bytes, weights, and the floor on a device.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+    arguments.add_target(parser)
     arguments.add_stages(parser)
     arguments.add_attention(parser)
     arguments.add_device(parser)

@@ -34,7 +34,7 @@ def add(subparsers: Any) -> None:
         description="Whether weights, KV cache, inputs and activations fit into a device, and how many of them do.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+    arguments.add_target(parser)
     arguments.add_devices(parser)
     arguments.add_attention(parser)
     arguments.add_settings(parser)

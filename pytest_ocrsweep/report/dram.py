@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import compose, devices
+from ..config import compose, device_of
 from ..geometry import CropGrid, Workload
 from ..stages import Model
 
@@ -45,7 +45,7 @@ def compared(path: Path) -> Iterator[Compared]:
         counted = [(int(p["read_bytes"]), int(p["write_bytes"])) for p in points]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DramError(f"{path}: no DRAM counts of pytest_ocrsweep.vendor.dram ({error!r})") from None
-    device = next((device for device in devices().values() if device.name == gpu), None)
+    device = device_of(gpu)
     if device is None:
         raise DramError(f"{path}: {gpu} is not in the catalogue of devices")
     model = Model(compose(()).model)

@@ -18,7 +18,7 @@ def document(baselines: Path, model: str, gpu: str, grids: str | None = None) ->
 
     Components and floors are of the analytic model as it is now. Raises TimesError, BaselineError, ConfigError.
     """
-    from ..config import compose, devices
+    from ..config import compose, device_of
 
     found = times.recorded(Source(baselines, model, gpu), grids)
     works = dict.fromkeys(_workload(point) for point in found)
@@ -27,7 +27,7 @@ def document(baselines: Path, model: str, gpu: str, grids: str | None = None) ->
     architecture = compose([f"model={model}"]).model
     analytic = Model(architecture)
     environment = dict(found[-1].stored.environments[-1])
-    device = next((each for each in devices().values() if each.name == environment["gpu"]), None)
+    device = device_of(environment["gpu"])
     rows = [_row(analytic, point, device) for point in found]
     measured = {name: text for name, text in environment.items() if name != "git_revision"}
     about = sweep_json.environment(architecture, environment["git_revision"], measured)

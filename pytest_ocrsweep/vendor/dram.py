@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..config import compose
 from ..geometry import CropGrid
 from ..stages import ATTENTION, STAGES
@@ -50,7 +51,7 @@ def main() -> None:
         found = count(sys.argv[1:], options.kernels)
     except DramError as error:
         sys.exit(f"nothing was counted: {error}")
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    atomic.write(options.out, json.dumps(found, indent=1) + "\n")
     for point in found["points"]:
         both = " and ".join(f"{point[name] / 1e9:.3f} GB {name[:-6]}" for name in COUNTERS.values())
         print(f"{point['stage']} {point['grid']} {point['attention']}: {both}")

@@ -117,8 +117,7 @@ class Vendor:
     @contextmanager
     def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[Any, Call]]:
         """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
-        decoder = self.model.decoder
-        experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
+        experts = self.model.decoder.experts_at(stage)
         with torch.device(self.device), torch.no_grad():
             built = self.built(attention, experts)
             try:
@@ -132,8 +131,7 @@ class Vendor:
             torch.cuda.empty_cache()
 
     def _timed(self, stage: str, work: Workload, attention: str, page: Path | None) -> Timed:
-        decoder = self.model.decoder
-        experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
+        experts = self.model.decoder.experts_at(stage)
         region = self._region(self.built(attention, experts), stage, work, attention, page)
         for call in region.calls:
             call()

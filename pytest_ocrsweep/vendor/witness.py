@@ -279,8 +279,7 @@ def main() -> None:
 
 def other_differences(model: Model, stage: str, work: Workload, attention: str) -> list[int]:
     """Ours less the dispatcher's: vector FLOPs, bytes read and written, and peak bytes; of a decode's first step."""
-    work, decoder = replace(work, new_tokens=1), model.architecture.decoder
-    experts = decoder.decode_experts if stage == "decode" else decoder.prefill_experts
+    work, experts = replace(work, new_tokens=1), model.architecture.decoder.experts_at(stage)
     _, *counted, peak = StageCall(model.architecture, stage, work, attention, experts).run()
     ledger = model.ledger(stage, work, attention)
     cost, cache = ledger.total(), ledger.kv_cache_bytes
@@ -291,9 +290,10 @@ def other_differences(model: Model, stage: str, work: Workload, attention: str) 
 
 def stage_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str = "") -> int:
     """FlopCounterMode's count of a stage, with `experts` or what the model's configuration runs it with."""
+    experts = experts or model.decoder.experts_at(stage)
     if stage == "decode":
-        return decode_flops(model, work, attention, experts or model.decoder.decode_experts)
-    return StageCall(model, stage, work, attention, experts or model.decoder.prefill_experts).tensor_flops()
+        return decode_flops(model, work, attention, experts)
+    return StageCall(model, stage, work, attention, experts).tensor_flops()
 
 
 if __name__ == "__main__":

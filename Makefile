@@ -3,6 +3,11 @@
 #   make test    set up, run the tests, the suites, the linter and the type checker
 #   make bench   set up, print the speed claims
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
+#   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
+#   make kill    set up, kill updates and reports at random moments and look at what they leave; takes half an hour
+#   make mutants set up, see whether the tests of the pure modules notice each small change of their code; takes hours
+#   make matrix  set up, run all tests on Python 3.11 to 3.13 with the oldest and newest libraries; takes an hour
+#   make hosts   set up, time a sweep on two hosts in network namespaces and kill a worker; as root
 #   make docs    set up, write the pages about the recorded times anew
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,13 +18,16 @@ TORCH ?= torch==2.13.0
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
 
+# For campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
+MATRIX ?=
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep test bench gate docs clean
+.PHONY: sweep test bench gate fuzz kill mutants matrix hosts docs clean
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
@@ -35,6 +43,24 @@ bench: $(DEV)
 
 gate: $(DEV)
 	$(BIN)/python bench/gate.py --runs 20 --slowdown 0 2 3 -- $(GATE)
+
+fuzz: $(DEV)
+	$(PIP) "atheris>=3"
+	nice -n 10 $(BIN)/python campaigns/fuzz.py
+
+kill: $(BASE)
+	nice -n 10 $(BIN)/python campaigns/kill.py
+
+mutants: $(DEV)
+	$(PIP) "mutmut>=3.8,<3.9"
+	nice $(BIN)/python campaigns/mutants.py
+
+matrix: $(BASE)
+	$(PIP) uv
+	nice -n 10 $(BIN)/python campaigns/matrix.py $(MATRIX)
+
+hosts: $(DEV)
+	$(BIN)/python campaigns/hosts.py
 
 docs: $(DEV)
 	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python -m pytest_ocrsweep.report.times; } > docs/h200.md

@@ -59,10 +59,7 @@ class RoundedUp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistinctExperts:
-    """Experts that `size` tokens reach under uniform routing, to the nearest whole expert.
-
-    Each token picks `chosen` of `experts`, so an expert is missed by all with (1 - chosen/experts)^tokens.
-    """
+    """Experts that `size` tokens reach, each choosing `chosen` of `experts`."""
 
     label: str
     size: Poly
@@ -73,15 +70,24 @@ class DistinctExperts:
         return self.of(self.size.at(at))
 
     def of(self, tokens: int) -> int:
-        """Experts that so many tokens reach; never fewer than one token less does."""
-        missed: float = (1 - self.chosen / self.experts) ** tokens
-        return round(self.experts * (1 - missed))
+        """Experts that so many tokens reach."""
+        return reached(tokens, self.experts, self.chosen)
 
     def bound(self, most: Mapping[str, int]) -> int:
         return max(self.experts, self.size.bound(most))
 
     def depends_on(self, symbol: Symbol) -> bool:
         return self.size.depends_on(symbol)
+
+
+def reached(tokens: int, experts: int, chosen: int) -> int:
+    """Experts that so many tokens reach under uniform routing, to the nearest whole expert.
+
+    Each token picks `chosen` of `experts`, so an expert is missed by all with (1 - chosen/experts)^tokens. Never fewer
+    than one token less reaches.
+    """
+    missed: float = (1 - chosen / experts) ** tokens
+    return round(experts * (1 - missed))
 
 
 Factor = Symbol | RoundedUp | DistinctExperts
@@ -121,7 +127,7 @@ class Poly:
         terms: dict[Monomial, int] = {}
         for left, c in self.terms.items():
             for right, d in other.terms.items():
-                monomial = left + right if not left or not right else tuple(sorted(left + right, key=by_label))
+                monomial = tuple(sorted(left + right, key=by_label))
                 terms[monomial] = terms.get(monomial, 0) + c * d
         return Poly(terms)
 
@@ -189,7 +195,7 @@ def _rounded_up(size: Poly, unit: int) -> Poly:
 def distinct_experts(tokens: Size, experts: int, chosen: int) -> Size:
     """Expected experts that `tokens` tokens reach, each choosing `chosen` of `experts`."""
     if isinstance(tokens, int):
-        return DistinctExperts("", poly(tokens), experts, chosen).value({})
+        return reached(tokens, experts, chosen)
     return _distinct_experts(tokens, experts, chosen)
 
 

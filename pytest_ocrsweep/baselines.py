@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from . import atomic
+from . import atomic, inputs
 from .geometry import CropGrid, Workload
+from .inputs import MOST, quoted, shown
 from .metrics import COUNTED, METRICS
 from .stages import ATTENTION
 
@@ -75,16 +76,25 @@ def read(path: Path, model: str, stage: str) -> Points:
     return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
 
 
-def record(path: Path, model: str, stage: str, found: Points, unused: Iterable[Key] = ()) -> Recorded:
-    """Merge `found` into the file; other points stay, those in `unused` go. Raises BaselineError, OSError."""
+def record(path: Path, model: str, stage: str, found: Points, unused: Points | None = None) -> Recorded:
+    """Merge `found` into the file; other points stay, but those go that are still as `unused` has them.
+
+    Several processes may record at once. Raises BaselineError, OSError.
+    """
     old = read(path, model, stage)
-    gone = old.keys() & set(unused) - found.keys()
-    merged = {key: numbers for key, numbers in {**old, **found}.items() if key not in gone}
-    if merged != old:
-        atomic.write(path, dump(model, stage, merged))
+    if _merged(old, found, unused) != old:  # else nothing is written, and a folder may be read-only
+        with atomic.alone(path):
+            old = read(path, model, stage)  # another process may have recorded meanwhile
+            atomic.replace(path, dump(model, stage, _merged(old, found, unused)))
     same = sum(old.get(key) == numbers for key, numbers in found.items())
     added = len(found.keys() - old.keys())
+    gone = old.keys() - _merged(old, found, unused).keys()
     return Recorded(path, added, len(found) - added - same, same, len(gone))
+
+
+def _merged(old: Points, found: Points, unused: Points | None) -> Points:
+    kept = {key: numbers for key, numbers in old.items() if (unused or {}).get(key) != numbers}
+    return {**kept, **found}
 
 
 def dump(model: str, stage: str, points: Points) -> str:
@@ -112,13 +122,13 @@ class Document:
     def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
         """The file that says `about` of itself and holds `lists`, all empty without a file. Raises BaselineError."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = inputs.read(path).decode("utf-8")
         except FileNotFoundError:
             return cls(path, "", {name: [] for name in lists})
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, None, f"it cannot be read ({error})") from None
         try:
-            content = json.loads(text, object_pairs_hook=_no_twice)
+            content = inputs.parse(text)
         except json.JSONDecodeError as error:
             raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
         except (ValueError, RecursionError) as error:
@@ -128,7 +138,7 @@ class Document:
             raise _damaged(path, None, f"it must hold {', '.join(names)} and {last}, and nothing else")
         for name, wanted in about.items():
             if content[name] != wanted or type(content[name]) is not type(wanted):
-                raise _damaged(path, None, f"its {name} is {content[name]!r}, not {wanted!r}")
+                raise _damaged(path, None, f"its {name} is {quoted(content[name])}, not {wanted!r}")
         for name in lists:
             if not isinstance(content[name], list):
                 raise _damaged(path, None, f"its {name} are not a list")
@@ -164,15 +174,16 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
-        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {', '.join(odd)})")
+        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {shown(', '.join(odd))})")
     return raw
 
 
 def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
     """The field as an int of at least `least`. Raises ValueError."""
     value = raw[name]
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be a whole number{f' of at least {least}' if least else ''}, got {value!r}")
+    if type(value) is not int or not least <= value <= MOST:
+        wanted = f"a whole number{f' of at least {least}' if least else ''}"
+        raise ValueError(f"{name} must be {wanted}, got {quoted(value)}")
     return value
 
 
@@ -204,17 +215,10 @@ def _order(key: Key) -> tuple[Any, ...]:
 
 def _key(raw: Mapping[str, Any]) -> Key:
     if raw["attention"] not in ATTENTION:
-        raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {raw['attention']!r}")
+        raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
         raise ValueError("grid and resolution must be text")
     return Key(Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD)), raw["attention"])
-
-
-def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a key is given twice in {json.dumps(found)[:80]}")
-    return found
 
 
 def _line(text: str, index: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Collection, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, cast, get_type_hints
 
 from .architecture import DTYPES, Architecture
 from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
+from .inputs import quoted, shown
 from .layers.decoder import EXPERTS
 from .roofline import Device
 
@@ -34,7 +36,6 @@ DIVISIBLE = (
     ("model.clip.width", "model.clip.heads"),
     ("model.clip.image_side", "model.clip.patch"),
     ("model.decoder.width", "model.decoder.heads"),
-    ("model.decoder.heads", "model.decoder.kv_heads"),
 )
 AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
@@ -112,7 +113,7 @@ def _chosen(overrides: tuple[str, ...]) -> dict[str, Path] | None:
     """The file of each group that overrides choose; None where they say anything else, or what is wrong."""
     choices = [match for text in overrides if (match := re.fullmatch(r"(\w+)=([\w-]+)", text))]
     files = {group: CONF / group / f"{name}.yaml" for group, name in (match.groups() for match in choices)}
-    return files if len(files) == len(overrides) and all(file.is_file() for file in files.values()) else None
+    return files if len(files) == len(overrides) and all(map(os.path.isfile, files.values())) else None
 
 
 def _merged(files: dict[str, Path]) -> dict[str, Any]:
@@ -157,25 +158,25 @@ def _check_overrides(overrides: tuple[str, ...]) -> None:
     chosen: dict[str, str] = {}
     for text in overrides:
         if text.startswith(("+", "~")) or "@" in text.partition("=")[0]:
-            raise ConfigError(f"{text!r}: options can be changed, not added, removed or moved; write KEY=VALUE")
+            raise ConfigError(f"{quoted(text)}: options can be changed, not added, removed or moved; write KEY=VALUE")
         if "=" not in text:
-            raise ConfigError(f"{text!r} is not KEY=VALUE, for example workload.batch=4")
+            raise ConfigError(f"{quoted(text)} is not KEY=VALUE, for example workload.batch=4")
         try:
             override = OverridesParser.create().parse_override(text)
         except (HydraException, ValueError) as error:  # the latter for more digits than Python reads
-            text, reason = text if len(text) <= 80 else text[:79] + "…", " ".join(str(error).split())
+            text, reason = text if len(text) <= 80 else text[:79] + "…", shown(" ".join(str(error).split()))
             raise ConfigError(f"{text!r} cannot be read ({reason}); quote the value?") from None
         key, value = override.key_or_group, override.value()
         if key not in options:
             raise _no_option(key, options)
         if override.is_sweep_override():
-            raise ConfigError(f"{key} takes one value: quote it if it has commas, got {text!r}")
+            raise ConfigError(f"{key} takes one value: quote it if it has commas, got {quoted(text)}")
         if isinstance(value, str) and ("${" in value or value == "???"):
-            raise ConfigError(f"{key} takes the value itself, not an interpolation or a blank: got {text!r}")
+            raise ConfigError(f"{key} takes the value itself, not an interpolation or a blank: got {quoted(text)}")
         if key in groups:
             _check_choice(key, value, groups[key])
             if chosen.setdefault(key, str(value)) != value:
-                raise ConfigError(f"{key} is chosen twice: {chosen[key]!r} and {value!r}; keep one")
+                raise ConfigError(f"{key} is chosen twice: {quoted(chosen[key])} and {quoted(value)}; keep one")
 
 
 def _options(kind: Any, prefix: str = "") -> Iterator[str]:
@@ -194,14 +195,14 @@ def _no_option(key: str, options: Collection[str]) -> ConfigError:
     near = near or [by_last_name[n] for n in difflib.get_close_matches(key.rpartition(".")[2], by_last_name, 1)]
     sections = sorted({option.partition(".")[0] for option in options})
     hint = f"did you mean {near[0]!r}?" if near else f"options begin with {', '.join(sections)}"
-    return ConfigError(f"no option {key!r}; {hint}")
+    return ConfigError(f"no option {quoted(key)}; {hint}")
 
 
 def _check_choice(key: str, value: object, choices: Collection[str]) -> None:
     if value not in list(choices):
         near = difflib.get_close_matches(str(value), choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{key} must be one of {', '.join(choices)}: got {value!r}{hint}")
+        raise ConfigError(f"{key} must be one of {', '.join(choices)}: got {quoted(value)}{hint}")
 
 
 def _read(kind: type, value: Any, key: str) -> Any:
@@ -231,7 +232,8 @@ def _read(kind: type, value: Any, key: str) -> Any:
         if good and not 1 <= value <= MOST:
             good, wanted = False, f"a number from 1 to {MOST:g}"
     elif kind is str:
-        good, wanted = isinstance(value, str) and value.strip() != "", "text (quote what reads as a number)"
+        good = isinstance(value, str) and value.strip() != "" and value.isprintable()
+        wanted = "text (quote what reads as a number)"
     else:
         good = isinstance(value, list) and all(_whole(item, least) for item in value)
         wanted = f"a list of whole numbers of at least {least}"
@@ -262,6 +264,11 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         a, b = attrgetter(key, other)(settings)
         yield a <= b, f"{key} {a} is more than {other} {b}"
 
+    yield (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", settings.model.name) is not None,
+        "model.name is the folder of its baselines: at most 100 letters, digits, '_', '.' and '-', and no '.' or '-' "
+        f"first, got {quoted(settings.model.name)}",
+    )
     sam, clip, decoder = settings.model.sam, settings.model.clip, settings.model.decoder
     layers, widths = list(sam.global_layers), list(sam.downsample_widths)
     yield (
@@ -276,11 +283,16 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         "SAM's features are CLIP's patch embeddings",
     )
     yield (
+        decoder.kv_heads == decoder.heads,
+        f"model.decoder.kv_heads {decoder.kv_heads} must equal model.decoder.heads {decoder.heads}: "
+        "the vendor's eager attention cannot share keys among queries",
+    )
+    yield (
         decoder.width // decoder.heads % 2 == 0,
         f"model.decoder.width {decoder.width} / model.decoder.heads {decoder.heads} is odd: rotary "
         "embedding turns pairs",
     )
     yield (
         re.fullmatch(r"cpu|cuda(:[0-9]+)?", settings.vendor.device) is not None,
-        f"vendor.device must be cpu, cuda or cuda:INDEX, got {settings.vendor.device!r}",
+        f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -76,27 +76,19 @@ class Program:
     def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
-        self.kernels = [k for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)]
-        self._rows = [
-            (
-                *(
-                    self._row(summed(size, "keys", "steps", "all_keys") if steps else size, k.times)
-                    for size in (
-                        k.tensor_flops,
-                        k.vector_flops,
-                        k.read_bytes,
-                        k.write_bytes,
-                        k.used_bytes + k.io_bytes,
-                    )
-                ),
-                self._row(k.weight_bytes, k.times),
-            )
-            for k in self.kernels
+        self.lines = [
+            (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
         ]
         self.cache = self._row(cache_after)
         self.peaks = self._peaks(sequence, cache_after - cache_before)
         self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
         self._totals: dict[str, tuple[Row, ...]] = {}
+
+    def _line(self, k: Kernel, steps: bool) -> tuple[Row, ...]:
+        """A kernel's rows: see `rows`."""
+        costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
+        summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
+        return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
 
     def _row(self, size: Size, times: int = 1) -> Row:
         if size == 0:
@@ -115,8 +107,10 @@ class Program:
         One covers another at every workload if none of its coefficients is smaller, since no monomial is negative.
         """
         steps = [(self._row(k.allocates), self._row(k.frees), k.path) for k in kernels]
-        live = [-c for c in self._row(cache_growth)]
-        live += [0] * (len(self._monomials) - len(live))
+        growth = self._row(cache_growth)
+        live = [0] * len(self._monomials)
+        for i, c in enumerate(growth):
+            live[i] -= c
         highest: list[tuple[Row, str]] = []
         for allocates, frees, path in steps:
             for i, c in enumerate(allocates):
@@ -144,29 +138,21 @@ class Program:
         Raises ValueError where there is none.
         """
         if path not in self._totals:
-            chosen = [
-                rows
-                for k, rows in zip(self.kernels, self._rows, strict=True)
-                if not path or f"{k.path}/".startswith(f"{path}/")
-            ]
+            chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
             if not chosen:
                 raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
             self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
         return self._totals[path]
 
-    def lines(self) -> Iterator[tuple[Kernel, tuple[Row, ...]]]:
-        """Each kernel with its own rows, in the order they run."""
-        return zip(self.kernels, self._rows, strict=True)
-
     @cached_property
     def paths(self) -> tuple[str, ...]:
         """The path of each kernel, in the order they run, once."""
-        return tuple(dict.fromkeys(k.path for k in self.kernels))
+        return tuple(dict.fromkeys(k.path for k, _ in self.lines))
 
     @cached_property
     def components(self) -> tuple[str, ...]:
         """The first parts of the kernels' paths, in the order they run."""
-        return tuple(dict.fromkeys(k.path.split("/")[0] for k in self.kernels))
+        return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
 
 
 def _moves(k: Kernel) -> bool:
@@ -219,7 +205,7 @@ class Ledger:
                 k.times,
                 _dot(rows[WEIGHTS], self._values),
             )
-            for k, rows in self._program.lines()
+            for k, rows in self._program.lines
         ]
 
     def weights(self, path: str = "") -> int:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .algebra import N
 
-MIN_CROPS = 2
 MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
 
 
@@ -99,22 +97,13 @@ class CropGrid:
         if max(width, height) <= crop_side:
             return cls(1, 1)
         aspect, area = width / height, width * height
-        best, best_error = (1, 1), float("inf")
-        for columns, rows in _tilings():
-            error = abs(aspect - columns / rows)
-            if error < best_error:
-                best, best_error = (columns, rows), error
-            elif error == best_error and area > 0.5 * crop_side * crop_side * columns * rows:
-                best = (columns, rows)
-        return cls(rows=best[1], columns=best[0])
-
-
-def _tilings() -> Iterator[tuple[int, int]]:
-    """(columns, rows) by crop count and then columns: the vendor's order, which decides ties."""
-    for crops in range(MIN_CROPS, MAX_CROPS + 1):
-        for columns in range(1, crops + 1):
-            if crops % columns == 0:
-                yield columns, crops // columns
+        # The vendor's order, which decides ties.
+        in_order = sorted((grid for grid in cls.upto() if grid.crops), key=lambda grid: (grid.crops, grid.columns))
+        errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in in_order}
+        least = min(errors.values())
+        nearest, *larger = (grid for grid, error in errors.items() if error == least)
+        filled = [grid for grid in larger if area > 0.5 * crop_side**2 * grid.crops]
+        return filled[-1] if filled else nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +120,10 @@ class Workload:
         for name, least in LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {reprlib.repr(value)}")
         if self.resolution not in RESOLUTIONS:
-            raise ValueError(f"unknown resolution {self.resolution!r}: choose from {', '.join(RESOLUTIONS)}")
+            got, choices = reprlib.repr(self.resolution), ", ".join(RESOLUTIONS)
+            raise ValueError(f"unknown resolution {got}: choose from {choices}")
         if self.grid.crops and self.sides.crop_side is None:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
 
@@ -145,7 +135,7 @@ class Workload:
     @property
     def image_tokens(self) -> int:
         """Tokens of one page."""
-        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=self.grid.crops > 0)
+        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
 
     @property
     def context_tokens(self) -> int:

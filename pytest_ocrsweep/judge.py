@@ -9,6 +9,7 @@ from . import baselines, gate, roofline
 from .baselines import Key
 from .cost import Ledger
 from .geometry import CropGrid, Workload
+from .measure import DeviceLost, OutOfMemory
 from .metrics import counted
 from .report import sweep_json
 from .report.sweep_json import Row
@@ -17,6 +18,10 @@ from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.
 WORST = ("FAIL", "NO SAMPLE", "NO BASELINE", "IMPROVED", "RECORDED", "PASS")
+
+
+# What to do about a point that a device does not hold.
+SMALLER = "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
 
 
 class Part(NamedTuple):
@@ -44,7 +49,9 @@ def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) 
     parts = [_count(sweep, found, work, file)]
     environment = None
     if sweep.times(grid):
-        if sweep.measures:
+        if sweep.measures and sweep.meter.lost:
+            parts.append(_not_timed(sweep, f"not timed: {sweep.meter.lost}"))
+        elif sweep.measures:
             parts.append(_time(sweep, found, work, file))
             environment = sweep.meter.environment()  # only now a checkpoint is loaded
         elif sweep.options.require_vendor:
@@ -130,17 +137,23 @@ def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     options, stage, gpu = sweep.options, found["stage"], sweep.meter.gpu
     recorded = sweep.timed_of(stage, gpu)
     stored = recorded.get(Key(work, found["attention"]))
-    measured = sweep.meter.measure(
-        stage,
-        work,
-        found["attention"],
-        stored,
-        gate.expected_noise(s.baseline for s in recorded.values()),
-        count=options.update,
-        page=next((Path(name) for name, grid in sweep.pages if grid == work.grid), None),
-    )
+    point = f"{stage} {work.grid} {found['attention']}"
+    try:
+        measured = sweep.meter.measure(
+            stage,
+            work,
+            found["attention"],
+            stored,
+            gate.expected_noise(s.baseline for s in recorded.values()),
+            count=options.update,
+            page=next((Path(name) for name, grid in sweep.pages if grid == work.grid), None),
+        )
+    except OutOfMemory as error:
+        return Part("FAIL", f"{point}: {error}, and the point needs {_needed(found)}: {SMALLER}")
+    except DeviceLost as error:
+        return Part("FAIL", f"{point} on {gpu}: {error}")
     found["vendor"] = measured.found
-    verdict, point = measured.verdict, f"{stage} {work.grid} {found['attention']}"
+    verdict = measured.verdict
     Outcome = gate.Outcome
     if verdict.outcome is Outcome.NO_SAMPLE:
         return Part("NO SAMPLE", f"{point}: {verdict.message}")
@@ -157,3 +170,15 @@ def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
             return Part("FAIL", f"{missing}:\n{options.accepting(file)}")
         return Part("NO BASELINE", skip=f"{missing}: {options.accepting(file)}")
     return Part("IMPROVED" if verdict.outcome is Outcome.IMPROVED else "PASS")
+
+
+def _not_timed(sweep: Sweep, why: str) -> Part:
+    return Part("NO SAMPLE", why) if sweep.options.require_vendor else Part("NO SAMPLE", skip=why)
+
+
+def _needed(found: Row) -> str:
+    """What of the point must be in the device's memory at once, as it is counted."""
+    names = {"weights": "weight_bytes", "KV cache": "kv_cache_bytes", "activations": "peak_activation_bytes"}
+    sizes = {name: found["analytic"][field] / 1e9 for name, field in names.items()}
+    told = ", ".join(f"{name} {size:,.3f}" for name, size in sizes.items())
+    return f"at least {sum(sizes.values()):,.3f} GB ({told})"

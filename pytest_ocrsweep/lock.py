@@ -5,11 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+PATIENCE_S = 10.0
+"""For a process to end that has measured. One that stays, a person's session, may be waited for in vain."""
 
 
 @contextmanager
@@ -20,13 +24,22 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     path = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}-{name}.lock")
+    before: list[str] = []  # who held it
+
+    def sign(descriptor: int) -> None:
+        before.append(os.read(descriptor, 20).decode(errors="replace"))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+
     # Kept, the file names the same lock to all; it also bars a fallback that would outlive a dead process.
-    lock = FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=_sign)
+    lock = FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=sign)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
         lock.acquire()
+        _await_end(before[-1])
     try:
         yield
     finally:
@@ -40,7 +53,12 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
-def _sign(descriptor: int) -> None:
-    """Say who holds it."""
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+def _await_end(holder: str) -> None:
+    """Waits until a process that let the lock go has ended: its context on the GPU lives until then."""
+    end = time.monotonic() + PATIENCE_S
+    while os.name == "posix" and time.monotonic() < end:  # elsewhere signal 0 is not a question
+        try:
+            os.kill(int(holder), 0)
+        except (ValueError, OSError):
+            return
+        time.sleep(0.02)

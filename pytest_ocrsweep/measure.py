@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -17,12 +18,21 @@ from .geometry import Workload
 from .sampling import Samples
 
 if TYPE_CHECKING:
+    from .architecture import Architecture
     from .config import Settings
     from .vendor.timing import Timed, Vendor
 
 
 class MeasureError(ValueError):
     """What keeps a point from being measured, in one line."""
+
+
+class OutOfMemory(MeasureError):
+    """The device's memory did not hold the point, and holds nothing of it any more."""
+
+
+class DeviceLost(MeasureError):
+    """The device answers this process no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,24 @@ def _has_driver() -> bool:
     return False
 
 
+def check(folder: Path, model: Architecture) -> None:
+    """Raises MeasureError for a folder that is no checkpoint of `model`; no tensor is read. Loads torch."""
+    from .vendor import checkpoint
+
+    with _refused():
+        checkpoint.check(folder, model)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    from .vendor.weights import CheckpointError
+
+    try:
+        yield
+    except CheckpointError as error:
+        raise MeasureError(f"--ocrsweep-checkpoint: {error}") from None
+
+
 @dataclass
 class Meter:
     """The vendor's model on this process's device, built at the first point.
@@ -76,6 +104,7 @@ class Meter:
     slowdown_percent: float = 0.0
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     digest: str | None = None  # of the checkpoint, once it is loaded
+    lost: str | None = None  # where the device failed, once it has
     _held: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def close(self) -> None:
@@ -98,12 +127,10 @@ class Meter:
         from .vendor import checkpoint
 
         assert self.checkpoint is not None
-        try:
+        with _refused():
             loaded = checkpoint.load(
                 self.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
             )
-        except checkpoint.CheckpointError as error:
-            raise MeasureError(f"--ocrsweep-checkpoint: {error}") from None
         self.digest = loaded.digest
         return loaded.model
 
@@ -123,6 +150,7 @@ class Meter:
         from .vendor import machine
 
         return {
+            "host": platform.node(),
             "gpu": self.gpu,
             "driver": machine.driver(),
             "torch": str(torch.__version__),  # a class of its own, which no worker can send
@@ -144,8 +172,41 @@ class Meter:
     ) -> Measured:
         """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, which takes longer.
 
-        With real weights, `page` gives the pixels.
+        With real weights, `page` gives the pixels. Raises OutOfMemory, after which other points can be measured, and
+        DeviceLost, after which none can: `lost` says so from then on.
         """
+        try:
+            return self._measure(stage, work, attention, stored, expected, count=count, page=page)
+        except (RuntimeError, MemoryError) as error:
+            from .vendor import failure
+
+            if why := failure.lost(self.vendor.device):
+                self.lost = f"the device failed at {stage} {work.grid} {attention}"
+                raise DeviceLost(f"the device failed, and this process can time nothing more ({why})") from None
+            if not failure.out_of_memory(error):
+                raise
+        # Only out here is the error gone, whose traceback held the tensors.
+        raise OutOfMemory(self._out_of_memory())
+
+    def _out_of_memory(self) -> str:
+        from .vendor import machine
+
+        self.vendor.forget()
+        memory = machine.memory(self.vendor.device)
+        has = "{:.1f} GB, of which {:.1f} GB are free".format(*(size / 1e9 for size in memory)) if memory else "less"
+        return f"out of memory: {self.gpu} has {has}"
+
+    def _measure(
+        self,
+        stage: str,
+        work: Workload,
+        attention: str,
+        stored: timed.Stored | None,
+        expected: float,
+        *,
+        count: bool,
+        page: Path | None,
+    ) -> Measured:
         pixels = page if self.checkpoint else None
         with self.vendor.timed(stage, work, attention, pixels) as point:
             why = timed.incomparable(stored, point.clock, point.experts, self.environment()) if stored else []
@@ -156,7 +217,7 @@ class Meter:
             if verdict.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 verdict = gate.judge(baseline, verdict.rounds, seen, expected=expected)
-            return Measured({"gpu": self.gpu, **_found(point, verdict, seen)}, verdict, why)
+            return Measured({"host": platform.node(), "gpu": self.gpu, **_found(point, verdict, seen)}, verdict, why)
 
 
 def _found(point: Timed, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:

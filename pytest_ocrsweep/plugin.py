@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import options
+from .stopping import Stopping
 
 if TYPE_CHECKING:
     from .benchmarks import Entry
     from .geometry import CropGrid
     from .report.sweep_json import Row
     from .results import Results
+    from .schedule import Kind
     from .session import Sweep
     from .stages import Model
 
@@ -40,7 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         from . import schedule
 
-        schedule.register(config, _is_timed, lambda: _sweep(config).devices)
+        schedule.register(
+            config, _kind, devices=lambda: _sweep(config).devices, alike=lambda: _sweep(config).fingerprints()
+        )
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist: its controller does the rest
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
@@ -79,12 +84,16 @@ def _results(config: pytest.Config) -> Results:
     return config.stash[RESULTS]
 
 
-def _is_timed(item: pytest.Item) -> bool:
-    """Whether a test may time a point; asked before torch is loaded, so only what is known without it counts."""
+def _kind(item: pytest.Item) -> Kind:
+    """Whether a test checks a point and may time it; asked before torch is loaded, so only what is known without it
+    counts."""
+    from .schedule import Kind
+
     if not _uses(item, "ocrsweep"):
-        return False
+        return Kind.OTHER
     callspec = getattr(item, "callspec", None)
-    return _sweep(item.config).times(callspec.params.get("grid") if callspec else None)
+    timed = _sweep(item.config).times(callspec.params.get("grid") if callspec else None)
+    return Kind.TIMED if timed else Kind.POINT
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -133,6 +142,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         output["ocrsweep_problem"] = problem
     if problem is not None:
         raise pytest.UsageError(problem)
+    if checks:
+        gc.freeze()  # thousands of items stay to the end: no collection need look at them
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +193,8 @@ class Checker:
 
         if benchmarks.available(self._item.config):
             at = {name: row[name] for name in ("stage", "grid", "attention")}
-            seen = {name: vendor[name] for name in ("clock", "experts", "kernels", "stopped", "sm_clock_mhz")}
+            names = ("host", "gpu", "clock", "experts", "kernels", "stopped", "sm_clock_mhz")
+            seen = {name: vendor[name] for name in names}
             samples, name = vendor["device_ns"]["samples"], self._item.name
             nodeid = f"{self._item.parent.nodeid}::{name}" if self._item.parent else name
             point = benchmarks.entry(nodeid, name, row["stage"], samples, at, seen, timer=vendor["clock"])
@@ -205,6 +217,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets the measured device go; other processes may wait for it."""
     if SWEEP in config.stash:
         config.stash[SWEEP].close()
+        gc.unfreeze()
 
 
 class Controller:
@@ -212,10 +225,13 @@ class Controller:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._stopping = Stopping()
+        config.add_cleanup(self._stopping.as_before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         rows: list[Row] | None = getattr(report, "ocrsweep", None)
         if rows:
+            self._stopping.as_interrupt()  # not before: there was nothing to tell
             _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
@@ -231,20 +247,26 @@ class Controller:
             self._config.stash[FILTERED] = True  # its tests are not known
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker ended: what it knows beside its reports."""
+        if error:
+            self._config.stash[FILTERED] = True  # what it had is run by others, if there are any
         output = getattr(node, "workeroutput", {})
         if output.get("ocrsweep_problem"):
             raise pytest.UsageError(output["ocrsweep_problem"])
         if output.get("ocrsweep_filtered"):
             self._config.stash[FILTERED] = True
 
+    # Before pytest-xdist's own, which gives busy workers ten seconds to end: a CI job that was stopped has no more.
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         config = self._config
         if exitstatus == pytest.ExitCode.USAGE_ERROR or config.option.collectonly:
             return
-        if RESULTS not in config.stash and not config.option.ocrsweep_report:
-            return
+        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        if RESULTS not in config.stash and (interrupted or not config.option.ocrsweep_report):
+            return  # a report of nothing would take the place of an earlier one
+        self._stopping.not_now()
         results = _results(config)
         results.filtered = (
             config.stash.get(FILTERED, False)
@@ -254,7 +276,7 @@ class Controller:
             or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         )
         results.finish(config.rootpath)
-        if results.problem is not None:
+        if results.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -266,8 +288,8 @@ class Controller:
             terminalreporter.section("ocrsweep")
             for line in lines:
                 terminalreporter.write_line(line)
-        if results and results.problem:
-            terminalreporter.write_line(f"ERROR: {results.problem}", red=True)
+        for problem in results.problems if results else ():
+            terminalreporter.write_line(f"ERROR: {problem}", red=True)
 
 
 def _uses(item: pytest.Item, fixture: str) -> bool:

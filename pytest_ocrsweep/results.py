@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from . import baselines, gate, timed
+from . import atomic, baselines, gate, timed
 from .baselines import BaselineError, Key, Points, Recorded
 from .geometry import CropGrid
 from .metrics import counted
@@ -28,31 +29,30 @@ class Results:
 
     sweep: Sweep
     rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
-    environments: dict[str, dict[str, str | None]] = field(default_factory=dict)  # by GPU
+    environments: dict[tuple[str, str], dict[str, str | None]] = field(default_factory=dict)  # by host and GPU
     filtered: bool = False  # tests were left out, or did not come to a row: no telling what is unused
     unused: dict[str, set[Key]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
     reported: list[str] = field(default_factory=list)  # what to say of the report
-    problem: str | None = None  # what could not be written
+    problems: list[str] = field(default_factory=list)  # what could not be written, a line each
 
     def take(self, rows: list[Row], failed: bool, environment: dict[str, str | None] | None = None) -> None:
         """Keep what one test found, in what `environment` it was timed; a test that failed did so on its last point."""
         if environment:
-            self.environments[str(environment["gpu"])] = environment
+            self.environments[str(environment["host"]), str(environment["gpu"])] = environment
         if failed and rows[-1]["verdict"] not in terminal.FAILED:
             rows = [*rows[:-1], {**rows[-1], "verdict": "FAIL"}]
         for row in rows:
             self.rows[row["stage"], row["grid"], row["attention"]] = row
 
     def finish(self, rootdir: Path) -> None:
-        """Write what the options ask for; what cannot be written is a `problem`, after all else was done."""
-        problems = []
+        """Write what the options ask for; what cannot be written is one of the `problems`, after all else was done."""
         for step in (self._find_unused, self._record, self._report):
             try:
                 step(rootdir)
             except (SweepError, BaselineError, ReportError, OSError) as error:
-                problems.append(str(error))
-        self.problem = "; ".join(dict.fromkeys(problems)) or None
+                self.problems.append(str(error))
+        self.problems = list(dict.fromkeys(self.problems))
 
     def _find_unused(self, _: Path) -> None:
         if not (self.filtered or self.sweep.options.grids):
@@ -61,13 +61,33 @@ class Results:
                     self.unused[stage] = unused
 
     def _record(self, rootdir: Path) -> None:
-        if self.sweep.options.update:
-            good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
-            for stage, points in self._points(good).items():
-                file, unused = self.sweep.file_of(stage), self.unused.pop(stage, set())
-                name = self.sweep.model.name
-                self.recorded.append(baselines.record(file, name, stage, points, unused))
-            self._record_times(good, rootdir)
+        """Every point that did not fail, each file whatever becomes of the others."""
+        if not self.sweep.options.update:
+            return
+        good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
+        barred: dict[str, list[str]] = defaultdict(list)  # files, by why and what to do
+        for file, record in {**self._counted(good), **self._times(good, rootdir)}.items():
+            atomic.tidy(file.parent)
+            try:
+                self.recorded.append(record(file))
+            except BaselineError as error:
+                self.problems.append(str(error))
+            except OSError as error:
+                barred[f"({error.strerror}): {atomic.remedy(error)}"].append(self.sweep.options.shown(file))
+        for why, names in barred.items():
+            self.problems.append(f"{', '.join(names)}: not recorded, left as before {why} and update again")
+
+    def _counted(self, rows: Iterable[Row]) -> dict[Path, Callable[[Path], Recorded]]:
+        """What records the counted numbers, by file."""
+
+        def record(stage: str, points: Points, file: Path) -> Recorded:
+            unused = {key: self.sweep.recorded[stage][key] for key in self.unused.get(stage, ())}
+            done = baselines.record(file, self.sweep.model.name, stage, points, unused)
+            self.unused.pop(stage, None)
+            return done
+
+        found = self._points(rows).items()
+        return {self.sweep.file_of(stage): partial(record, stage, points) for stage, points in found}
 
     def _report(self, rootdir: Path) -> None:
         """The report's files; its page is shown below the job too, where GitHub runs one."""
@@ -77,20 +97,23 @@ class Results:
 
             self.reported = files.write(self._document(rootdir), options.report, Path(job) if job else None)
 
-    def _record_times(self, rows: Iterable[Row], rootdir: Path) -> None:
-        """What was timed, each GPU in a folder of its own, each time with what it was taken on."""
+    def _times(self, rows: Iterable[Row], rootdir: Path) -> dict[Path, Callable[[Path], Recorded]]:
+        """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
         revision = _revision(rootdir)
         found: dict[tuple[str, str], dict[Key, tuple[timed.Timed, bool]]] = defaultdict(dict)
         for row in sorted(rows, key=sweep_json.order):
             vendor = row["vendor"]
             if vendor is not None:
-                environment = {**self.environments[vendor["gpu"]], "git_revision": revision}
+                environment = {**self.environments[vendor["host"], vendor["gpu"]], "git_revision": revision}
                 agrees = vendor["gate"]["outcome"] == gate.Outcome.PASS
                 found[vendor["gpu"], row["stage"]][self._key(row)] = (_timed(row, environment), agrees)
-        for (gpu, stage), points in found.items():
-            file = self.sweep.timed_file_of(stage, gpu)
-            name = self.sweep.model.name
-            self.recorded.append(timed.record(file, name, timed.gpu_folder(gpu), stage, points))
+        name = self.sweep.model.name
+        return {
+            self.sweep.timed_file_of(stage, gpu): partial(
+                timed.record, model=name, gpu=timed.gpu_folder(gpu), stage=stage, found=points
+            )
+            for (gpu, stage), points in found.items()
+        }
 
     def _points(self, rows: Iterable[Row]) -> dict[str, Points]:
         """Rows as baselines hold them, by stage."""
@@ -105,10 +128,14 @@ class Results:
 
     def _document(self, rootdir: Path) -> dict[str, object]:
         settings = self.sweep.settings
-        measured = next(iter(self.environments.values()), None)
-        environment = sweep_json.environment(settings.model, _revision(rootdir), measured)
+        environment = sweep_json.environment(settings.model, _revision(rootdir), *self._measured)
         rows = [{**row, "components": self._components(row)} for row in self.rows.values()]
         return sweep_json.document(settings.model.name, asdict(settings.workload), environment, rows)
+
+    @property
+    def _measured(self) -> list[dict[str, str | None]]:
+        """What each host's GPU was measured with, in the order of their names."""
+        return [environment for _, environment in sorted(self.environments.items())]
 
     def _components(self, row: Row) -> dict[str, dict[str, int]]:
         work = self.sweep.settings.workload.on(CropGrid.parse(row["grid"]))
@@ -124,11 +151,23 @@ class Results:
             f"{self.sweep.model.name}, {work}",
             *terminal.table(list(self.rows.values()), labels),
             *(f"{name} is cut into {grid}" for name, grid in self.sweep.pages),
+            *self._about_hosts(),
             *self._about_baselines(work),
         ]
         if self.sweep.unmeasured:
             lines.append(f"nothing was measured: {self.sweep.unmeasured}")
         lines += self.reported
+        return lines
+
+    def _about_hosts(self) -> list[str]:
+        """Where the times are from, if not all from one place, and what the hosts do not share."""
+        if len(self._measured) < 2:
+            return []
+        lines = [f"measured on {sweep_json.host(environment)}" for environment in self._measured]
+        for name in ("driver", "torch", "transformers", "weights"):
+            if len({environment[name] for environment in self._measured}) > 1:
+                told = ", ".join(f"{environment[name]} on {environment['host']}" for environment in self._measured)
+                lines.append(f"hosts differ in {name}: {told}")
         return lines
 
     def _about_baselines(self, work: str) -> list[str]:
@@ -153,13 +192,17 @@ class Results:
                 f"no time to compare with is recorded for {_grids(row for row in unjudged if row not in missing)}: "
                 f"{len(unjudged) - len(missing)} points were timed, not judged; to record them: {accept}"
             )
+        if untimed := [row for row in self.rows.values() if row["verdict"] == "NO SAMPLE" and row["vendor"] is None]:
+            lines.append(f"a device failed: {len(untimed)} points after that were counted, not timed; run them again")
         if faster := [row for row in self.rows.values() if row["verdict"] == "IMPROVED"]:
             lines.append(f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}")
-        for gpu, environment in self.environments.items():
+        for environment in self._measured:
+            gpu = str(environment["gpu"])
             then = [stored for stage in STAGES for stored in self.sweep.timed_of(stage, gpu).values()]
             now = {**environment, "git_revision": None}
             if told := dict.fromkeys(line for stored in then for line in timed.differences(stored, now)):
-                lines.append(f"the times on {gpu} were recorded with another environment: {', '.join(told)}")
+                on = f"{gpu} of {environment['host']}" if len(self._measured) > 1 else gpu
+                lines.append(f"the times on {on} were recorded with another environment: {', '.join(told)}")
         for stage, keys in self.unused.items():
             lines.append(
                 f"unused: {shown(self.sweep.file_of(stage))} records {len(keys)} points that no test used "

@@ -11,6 +11,9 @@ from typing import Protocol
 BENIGN = frozenset({"none", "gpu_idle", "applications_clocks_setting"})
 """NVML throttle reasons that do not spoil a sample: idle between calls, or clocks set on purpose."""
 
+PACE_CHANGE = 1.05
+"""A driver's two paces of graphs lie 18 to 20 % apart, readings of one within 1 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -22,6 +25,7 @@ class Machine:
     temperature_c: float | None = None
     throttle_reasons: tuple[str, ...] | None = None
     other_processes: int | None = None
+    graph_kernel_ns: int | None = None  # from one to the next of a CUDA graph's kernels that do next to nothing
 
 
 def objections(before: Machine, after: Machine) -> tuple[str, ...]:
@@ -34,6 +38,10 @@ def objections(before: Machine, after: Machine) -> tuple[str, ...]:
         found.append(f"throttled ({', '.join(throttled)})")
     if others:
         found.append(f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)")
+    if before.graph_kernel_ns and after.graph_kernel_ns:
+        then, now = before.graph_kernel_ns, after.graph_kernel_ns
+        if max(then, now) > PACE_CHANGE * min(then, now):
+            found.append(f"the driver's pace of CUDA graphs changed ({then} -> {now} ns a kernel)")
     return tuple(found)
 
 
@@ -60,7 +68,7 @@ class Samples:
         """q1, median and q3 in ns, interpolated between samples; all the same for a single one."""
         if len(self.ns) == 1:
             return (float(self.ns[0]),) * 3
-        q1, median, q3 = statistics.quantiles(self.ns, n=4, method="inclusive")
+        q1, median, q3 = statistics.quantiles(self.ns, method="inclusive")
         return q1, median, q3
 
     @property

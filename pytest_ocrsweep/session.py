@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,9 +153,21 @@ class Sweep:
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
+            if with_times and self.options.checkpoint:
+                self._check(self.options.checkpoint)
         except SweepError as error:
             return str(error)
         return None
+
+    def _check(self, checkpoint: Path) -> None:
+        """Raises SweepError for weights that are no model of this run, where they would be timed."""
+        if self.measures:
+            from .measure import MeasureError, check
+
+            try:
+                check(checkpoint, self.settings.model)
+            except MeasureError as error:
+                raise SweepError(str(error)) from None
 
     def file_of(self, stage: str) -> Path:
         """Where this model's points at `stage` are recorded."""
@@ -197,6 +210,16 @@ class Sweep:
 
         device = self.settings.vendor.device
         return gpus() if device == "cuda" else [device]
+
+    def fingerprints(self) -> dict[str, str]:
+        """What must be the same in every process whose points are judged together, by its name."""
+        package, recorded = Path(__file__).parent, self.options.baselines / self.model.name
+        sources = [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")]
+        return {
+            "versions of pytest-ocrsweep": _digest(package, sources),
+            "settings": sha256(repr(self.settings).encode()).hexdigest(),
+            "baselines": _digest(recorded, recorded.rglob("*.json")),
+        }
 
     @cached_property
     def meter(self) -> Meter:
@@ -245,6 +268,14 @@ class Sweep:
         except BaselineError as error:
             raise SweepError(str(error)) from None
         return found
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    """Of their names and contents."""
+    found = sha256()
+    for path in sorted(files):
+        found.update(repr((path.relative_to(folder).as_posix(), path.read_bytes())).encode())
+    return found.hexdigest()
 
 
 def describe(work: Workload) -> str:

@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import atomic
+from . import atomic, inputs
 from .geometry import MAX_CROPS, RESOLUTIONS, CropGrid
 from .sweep import Point, SourceError, most_square
 
@@ -87,12 +87,13 @@ class MadeFor:
 
 def counts(text: str) -> range:
     """`7`, `1..1000` or `1..1000/10`, every tenth: numbers of crops, both ends included. Raises ShapesError."""
+    told = inputs.quoted(text)
     match = re.fullmatch(r"([0-9]{1,9})(?:\.\.([0-9]{1,9})(?:/([0-9]{1,9}))?)?", text)
     if match is None:
-        raise ShapesError(f"{text!r} is no range of crop counts: write FIRST..LAST or FIRST..LAST/STEP, as 1..1000/10")
+        raise ShapesError(f"{told} is no range of crop counts: write FIRST..LAST or FIRST..LAST/STEP, as 1..1000/10")
     first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
     if not 1 <= first <= last <= MOST or step < 1:
-        raise ShapesError(f"{text!r}: crop counts go up, from 1 to at most {MOST:,}, by a step of at least 1")
+        raise ShapesError(f"{told}: crop counts go up, from 1 to at most {MOST:,}, by a step of at least 1")
     return range(first, last + 1, step)
 
 
@@ -133,7 +134,7 @@ def write(path: Path, about: MadeFor, found: Iterable[Shape]) -> bool:
     if sqlite3.sqlite_version_info < STRICT_SINCE:
         needed = ".".join(map(str, STRICT_SINCE[:2]))
         raise ShapesError(f"Python's SQLite is {sqlite3.sqlite_version}: {needed} or later is needed for STRICT tables")
-    replaces = path.exists()
+    replaces = os.path.exists(path)
     if replaces and not _is_ours(path):
         raise ShapesError(f"{path} exists and is no database of shapes: it is left as it is, choose another name")
     with closing(sqlite3.connect(":memory:")) as database:
@@ -170,7 +171,7 @@ def read(path: str, selection: str | None = None) -> list[Point]:
         wanted = None if selection is None else counts(selection)
         found = _selected(_rows(path), wanted)
     except ShapesError as error:
-        raise ShapesError(f"cannot sweep {path!r}: {error}") from None
+        raise ShapesError(f"cannot sweep {inputs.quoted(path)}: {error}") from None
     return [_point(shape) for shape in found]
 
 
@@ -186,15 +187,17 @@ def _rows(path: str) -> list[Shape]:
             (schema,) = database.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:
                 raise ShapesError(f"its schema is {schema}, {SCHEMA} is read here; {remedy}")
+            if not inputs.has_tables(database, TABLES):
+                raise ShapesError(f"it is damaged (its tables are not those of schema {SCHEMA}); {remedy}")
             (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
-                raise ShapesError(f"it is damaged ({' '.join(verdict.split())}); {remedy}")
+                raise ShapesError(f"it is damaged ({inputs.shown(' '.join(verdict.split()))}); {remedy}")
             columns = ", ".join(Shape.__slots__)
             rows = database.execute(f"SELECT {columns} FROM shapes ORDER BY crops").fetchall()
     except OSError as error:
         raise ShapesError(f"it cannot be read ({error.strerror}): check its permissions") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from damage that SQLite wants to tell of
-        raise ShapesError(f"it is damaged ({' '.join(str(error).split())}); {remedy}") from None
+        raise ShapesError(f"it is damaged ({inputs.shown(' '.join(str(error).split()))}); {remedy}") from None
     if not rows:
         raise ShapesError(f"it holds no shapes; {remedy}")
     found = [Shape(*row) for row in rows]

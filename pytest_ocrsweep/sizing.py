@@ -119,7 +119,7 @@ def largest_page(model: Model, work: Workload, device: Device, attention: str = 
     None if not even 1x1 fits, and 1x1 for a resolution without crops.
     """
     if work.sides.crop_side is None:
-        return CropGrid(1, 1) if fits(model, replace(work, grid=CropGrid(1, 1)), device, attention).fits else None
+        return work.grid if fits(model, work, device, attention).fits else None
     nth = _largest(lambda n: fits(model, replace(work, grid=_squarish(n)), device, attention).fits)
     return None if nth is None else _squarish(nth)
 
@@ -143,9 +143,12 @@ def _largest(holds: Callable[[int], bool]) -> int | None:
 
 
 def requirements(model: Model, work: Workload, target: Target, attention: str = "flash") -> tuple[Requirement, ...]:
-    """What prefill and decode each need of a device to keep their target, on compulsory traffic."""
+    """What prefill and decode each need of a device to keep their target, on compulsory traffic.
+
+    Only the memory depends on `attention`: both do the same arithmetic, and no traffic between kernels is compulsory.
+    """
     return tuple(
-        _requirement(model.ledger(part.stage, work, attention), _allowed_s(part.stage, work, target), part.total_bytes)
+        _requirement(model.ledger(part.stage, work), _allowed_s(part.stage, work, target), part.total_bytes)
         for part in memory(model, work, attention)
     )
 

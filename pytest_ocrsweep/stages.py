@@ -121,7 +121,7 @@ STAGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Model:
     """An analytic model: one instance prices every workload. Stages are laid out once, at first use."""
 
@@ -135,7 +135,7 @@ class Model:
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, naming the known."""
-        program = self.program(stage, work.resolution, work.grid.crops > 0, attention)
+        program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
         at = point(work)
         return Ledger(stage, work, attention, program, at, program.values(at))
 

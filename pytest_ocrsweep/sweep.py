@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from .geometry import CropGrid
+from .inputs import quoted
 
 
 class SourceError(ValueError):
@@ -56,7 +57,7 @@ def points(source: str) -> list[Point]:
         return _merged(_file(source))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
         return _merged(_listed(source))
-    raise SourceError(f"cannot sweep {source!r}: it is not {FORMS}")
+    raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}")
 
 
 def _listed(source: str) -> list[Point]:
@@ -68,7 +69,7 @@ def _listed(source: str) -> list[Point]:
 
 def _file(source: str) -> list[Point]:
     if not source.endswith(YAML):
-        raise SourceError(f"cannot sweep {source!r}: of files, only {', '.join(FILES)} are read")
+        raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
     from . import sweep_file  # loads yaml
 
     return sweep_file.read(source)

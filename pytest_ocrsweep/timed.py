@@ -11,10 +11,11 @@ from typing import Any
 from . import atomic
 from .baselines import Document, Key, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Observed, Process
+from .inputs import quoted
 
 SCHEMA = 1
 CLOCKS = ("cuda-graph", "profiler", "host")
-ENVIRONMENT = ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
+ENVIRONMENT = ("host", "gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
 TIMES = ("median_ns", "q1_ns", "q3_ns")
@@ -87,15 +88,19 @@ def record(path: Path, model: str, gpu: str, stage: str, found: Mapping[Key, tup
     """Merge what a run found into the file; other points stay. Raises BaselineError, OSError.
 
     The bool says that the gate did not find the point moved: then the process joins the point's evidence
-    (counted as `same`). Where it moved, or is not comparable any more, the point starts anew (`changed`).
+    (counted as `same`). Where it moved, or is not comparable any more, the point starts anew (`changed`). Several
+    processes may record at once.
     """
-    old, known = _load(path, model, gpu, stage)
-    joined = {
-        key: old[key] for key, (timed, agrees) in found.items() if agrees and key in old and comparable(old[key], timed)
-    }
-    merged = {**old, **{key: _with(joined.get(key), timed) for key, (timed, _) in found.items()}}
-    if found:
-        atomic.write(path, dump(model, gpu, stage, merged, known))
+    with atomic.alone(path):
+        old, known = _load(path, model, gpu, stage)
+        joined = {
+            key: old[key]
+            for key, (timed, agrees) in found.items()
+            if agrees and key in old and comparable(old[key], timed)
+        }
+        merged = {**old, **{key: _with(joined.get(key), timed) for key, (timed, _) in found.items()}}
+        if found:
+            atomic.replace(path, dump(model, gpu, stage, merged, known))
     added = len(found.keys() - old.keys())
     return Recorded(path, added, len(found) - added - len(joined), len(joined), removed=0)
 
@@ -115,11 +120,14 @@ def comparable(stored: Stored, timed: Timed) -> bool:
 
 
 def differences(stored: Stored, environment: Environment) -> list[str]:
-    """What no recorded process ran with, then and now; not the revision: a new one is what a run is about."""
+    """What no recorded process ran with, then and now.
+
+    Not the revision: a new one is what a run is about. Nor the host: times are those of a GPU's name.
+    """
     told = []
     for name in ENVIRONMENT:
         then = dict.fromkeys(recorded[name] for recorded in stored.environments)
-        if name != "git_revision" and environment[name] not in then:
+        if name not in ("git_revision", "host") and environment[name] not in then:
             told.append(f"{name} {', '.join(map(_shown, then))} -> {_shown(environment[name])}")
     return told
 
@@ -208,7 +216,7 @@ def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> Stored:
 
 def _attained(value: object) -> float | None:
     if value is not None and not (isinstance(value, float) and 0 < value <= 1):
-        raise ValueError(f"attained must be null or a fraction above 0, got {value!r}")
+        raise ValueError(f"attained must be null or a fraction above 0, got {quoted(value)}")
     return value
 
 
@@ -229,20 +237,20 @@ def _ordered(process: Process) -> Process:
 
 
 def _environment(raw: object) -> Environment:
-    fields = exactly(raw, ENVIRONMENT)
+    fields = exactly({"host": None, **raw} if isinstance(raw, dict) else raw, ENVIRONMENT)  # once it was not recorded
     return {name: _text(fields, name) for name in ENVIRONMENT}
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str | None:
     value = raw[name]
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"{name} must be text or null, got {value!r}")
+        raise ValueError(f"{name} must be text or null, got {quoted(value)}")
     return value
 
 
 def _clock(name: object) -> str:
     if not isinstance(name, str) or name not in CLOCKS:
-        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {name!r}")
+        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {quoted(name)}")
     return name
 
 

@@ -30,6 +30,15 @@ def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Its runs are without what only the tests themselves use: pytest-randomly would shuffle them, and Hypothesis
+    imports all of itself at the end of each worker, which xdist then kills on a slow machine.
+    """
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:hypothesispytest")
+    return pytester
+
+
 @pytest.fixture(params=list(WAYS))
 def way(request: pytest.FixtureRequest) -> list[str]:
     """Arguments that must make no difference."""

@@ -5,14 +5,26 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.algebra import Poly, Size, distinct_experts, factor, poly, round_up, summed, symbol
+from pytest_ocrsweep.algebra import (
+    DistinctExperts,
+    Poly,
+    RoundedUp,
+    Size,
+    Symbol,
+    distinct_experts,
+    factor,
+    poly,
+    round_up,
+    summed,
+    symbol,
+)
 
 NAMES = ("batch", "columns", "rows")
 UNITS = (2, 3, 512)
@@ -104,6 +116,32 @@ def test_a_value_changes_only_with_what_it_depends_on(expression, point, name, o
     size = poly(expression.run(SYMBOLS))
     if not size.depends_on(factor(name)):
         assert size.at(point) == size.at({**point, name: other})
+
+
+@given(expressions, points, points)
+def test_no_value_nor_one_inside_it_exceeds_its_bound(expression, most, point):
+    size = poly(expression.run(SYMBOLS))
+    inner = distinct_experts(size + 7, 64, 6)
+    point = {name: min(point[name], value) for name, value in most.items()}
+    assert abs(size.at(point)) <= size.bound(most)
+    assert max(64, size.at(point) + 7) <= poly(inner).bound(most)
+
+
+def test_a_bound_is_reached():
+    rows, batch = symbol("rows"), symbol("batch")
+    size = 3 * rows * batch + round_up(rows + 1, 512)
+    assert size.bound({"rows": 5, "batch": 7}) == size.at({"rows": 5, "batch": 7}) == 3 * 35 + 512
+    assert poly(distinct_experts(rows, 64, 6)).bound({"rows": 63}) == 64
+    assert (5 - rows).bound({"rows": 3}) == 8, "whatever their signs"
+
+
+def test_a_factor_is_its_own_key_and_its_label_for_people():
+    same = factor("rows"), factor("rows")
+    assert same[0] is same[1]
+    assert Symbol("rows") != Symbol("rows")
+    for kind in (RoundedUp, DistinctExperts):
+        sizes = ("label", symbol("rows"), 512, 6)[: len(fields(kind))]
+        assert kind(*sizes) != kind(*sizes)
 
 
 # Rounding up

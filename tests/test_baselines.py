@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, atomic
-from pytest_ocrsweep.baselines import BaselineError, Change, Key, compare, dump, read, record
+from pytest_ocrsweep.baselines import BaselineError, Change, Key, compare, dump, file_of, read, record
 from pytest_ocrsweep.metrics import COUNTED
 
 
@@ -47,7 +47,7 @@ def test_a_record_keeps_what_it_does_not_replace(file):
         "m",
         "decode",
         {key("2x3"): numbers(8), key("2x1"): numbers(), key("2x3", batch=4): numbers()},
-        unused=[key("10x1")],
+        unused={key("10x1"): numbers(2**70)},
     )
     assert (done.added, done.changed, done.same, done.removed) == (1, 1, 1, 1)
     assert read(file, "m", "decode") == {
@@ -55,6 +55,12 @@ def test_a_record_keeps_what_it_does_not_replace(file):
         key("2x3"): numbers(8),
         key("2x3", batch=4): numbers(),
     }
+
+
+def test_a_point_that_another_process_recorded_anew_is_not_unused_any_more(file):
+    seen = {key("10x1"): numbers(3)}
+    assert record(file, "m", "decode", {key("2x3"): numbers(8)}, seen).removed == 0
+    assert read(file, "m", "decode")[key("10x1")] == numbers(2**70)
 
 
 def test_a_record_that_changes_nothing_writes_nothing(file):
@@ -68,6 +74,21 @@ def test_one_flop_in_many_is_a_change():
     assert change == Change("tensor_flops", 10**15, 10**15 + 1)
     assert str(change).startswith("tensor_flops: old 1,000,000,000,000,000, new 1,000,000,000,000,001 FLOP, ")
     assert "difference +1 (" in str(change)
+
+
+def test_a_change_is_told_in_numbers_and_percent():
+    told = "read_bytes: old 20,000, new 19,990 bytes, difference -10 (-0.05 %)"
+    assert str(Change("read_bytes", 20_000, 19_990)) == told
+
+
+def test_a_file_is_found_by_model_and_stage_and_reads_as_a_point_a_line(tmp_path):
+    assert file_of(tmp_path, "m", "decode") == tmp_path / "m" / "decode.json"
+    about = '  "schema": 1,\n  "model": "m",\n  "stage": "decode",\n'
+    workload = '"prompt_tokens": 10, "new_tokens": 100, "batch": 1, "resolution": "gundam", "grid": "2x3"'
+    counted = ", ".join(f'"{name}": 7' for name in COUNTED)
+    points = ",\n".join(f'    {{{workload}, "attention": "{mode}", {counted}}}' for mode in ("eager", "flash"))
+    text = f'{{\n{about}  "points": [\n{points}\n  ]\n}}\n'
+    assert dump("m", "decode", {key("2x3"): numbers(), key("2x3", "eager"): numbers()}) == text
 
 
 def test_a_change_from_nothing_has_no_percentage():
@@ -106,6 +127,12 @@ def test_a_file_that_cannot_be_trusted_is_refused(file, old, new, error):
 def test_bytes_that_are_no_baseline_are_refused(file, content):
     file.write_bytes(content)
     with pytest.raises(BaselineError, match=r"decode\.json"):
+        read(file, "m", "decode")
+
+
+def test_points_that_are_no_list_are_refused(file):
+    file.write_text('{"schema": 1, "model": "m", "stage": "decode", "points": {}}')
+    with pytest.raises(BaselineError, match=r"^damaged baseline .*decode\.json: its points are not a list; restore it"):
         read(file, "m", "decode")
 
 

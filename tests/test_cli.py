@@ -239,8 +239,10 @@ def test_a_closed_pipe_ends_quietly():
 
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from pytest_ocrsweep.cli import cost, main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script runs in the background
 
 def wait(options):
     print("started", flush=True)

@@ -222,7 +222,8 @@ COMPLAINTS = {
     "model.clip.heads=3": "model.clip.width 1024 is not divisible by model.clip.heads 3",
     "model.clip.patch=15": "model.clip.image_side 224 is not divisible by model.clip.patch 15",
     "model.decoder.heads=7": "model.decoder.width 1280 is not divisible by model.decoder.heads 7",
-    "model.decoder.kv_heads=3": "model.decoder.heads 10 is not divisible by model.decoder.kv_heads 3",
+    "model.decoder.kv_heads=5": "model.decoder.kv_heads 5 must equal model.decoder.heads 10: the vendor's eager "
+    "attention cannot share keys among queries",
     "model.decoder.width=1270": "model.decoder.width 1270 / model.decoder.heads 10 is odd: rotary embedding "
     "turns pairs",
     "model.decoder.experts_per_token=65": "model.decoder.experts_per_token 65 is more than model.decoder.experts 64",

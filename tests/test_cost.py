@@ -69,7 +69,8 @@ points = st.builds(Point, st.integers(0, 30), st.integers(1, 8))
 sizes: st.SearchStrategy[Poly] = st.builds(
     lambda a, b, c, d: a * ROWS * BATCH + b * ROWS + c + round_up(d * ROWS + b, 512), *[st.integers(0, 700)] * 4
 )
-FIELDS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes", "weight_bytes", "allocates", "frees")
+COSTS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")
+FIELDS = (*COSTS, "weight_bytes", "used_bytes", "io_bytes", "allocates", "frees")
 kernels = st.tuples(st.sampled_from(PATHS), st.integers(1, 4), *[sizes] * len(FIELDS)).map(
     lambda drawn: Kernel(drawn[0], times=drawn[1], **dict(zip(FIELDS, drawn[2:], strict=True)))
 )
@@ -85,15 +86,40 @@ def spent(kernels: Iterable[Kernel], point: Point) -> Cost:
     )
 
 
-@given(st.lists(kernels, min_size=1, max_size=6), points)
+@given(st.lists(kernels, min_size=1, max_size=5), points, st.sampled_from(["", "sam", "sam/attn", "sam/attn/q"]))
 @settings(max_examples=60)
-def test_a_ledger_adds_up_its_kernels(kernels, point):
-    kernels.append(Kernel("head", tensor_flops=1))
+def test_every_number_of_a_part_is_the_sum_of_its_lines(kernels, point, path):
+    kernels.append(Kernel("sam/attn/q", tensor_flops=1))
     found = ledger(kernels, point.symbols)
-    assert found.total() == spent(kernels, point)
-    assert found.weight_bytes == sum(point.at(k.weight_bytes) * k.times for k in kernels)
+    within = [k for k in kernels if not path or k.path == path or k.path.startswith(f"{path}/")]
+    assert found.total(path) == spent(within, point)
+    assert found.weights(path) == sum(point.at(k.weight_bytes) * k.times for k in within)
+    assert found.compulsory(path) == sum(point.at(k.used_bytes + k.io_bytes) * k.times for k in within)
+    ran = [k for k in kernels if spent([k], Point(7, 7)) != Cost()]
+    lines = [(k.path, spent([k], point), k.times, point.at(k.weight_bytes) * k.times) for k in ran]
+    assert [(line.path, line.cost, line.times, line.weight_bytes) for line in found.lines] == lines
+    assert found.paths == tuple(dict.fromkeys(k.path for k in ran))
+    assert (found.weight_bytes, found.compulsory_bytes) == (found.weights(), found.compulsory())
     for part, cost in found.components.items():
         assert cost == spent([k for k in kernels if k.path.split("/")[0] == part], point)
+
+
+@given(
+    st.lists(st.tuples(sizes, sizes, st.integers(0, 99)), min_size=1, max_size=4), points, st.lists(numbers, min_size=1)
+)
+@settings(max_examples=60)
+def test_a_sum_over_steps_is_the_sum_of_ledgers_of_a_step(drawn, point, steps):
+    """Sizes may grow with the keys; the weights and the peak are those of the last step."""
+    kernels = [
+        Kernel("a", 1, vector_flops=a + c * KEYS, read_bytes=b * KEYS, write_bytes=c, used_bytes=a, weight_bytes=b)
+        for a, b, c in drawn
+    ]
+    at = point.symbols
+    total = ledger(kernels, {**at, "keys": steps[-1], "steps": len(steps), "all_keys": sum(steps)}, steps=True)
+    each = [ledger(kernels, {**at, "keys": keys}) for keys in steps]
+    assert total.total() == sum((one.total() for one in each), Cost())
+    assert total.compulsory() == sum(one.compulsory() for one in each)
+    assert total.weight_bytes == each[-1].weight_bytes
 
 
 @given(st.lists(kernels, min_size=1, max_size=8), points, st.integers(0, 5000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,18 @@ def test_faster_is_a_notice_with_the_command_that_accepts_it():
     assert verdict.message == "time -5.0 %, margin 1.1 %: faster than its baseline: accept with --ocrsweep-update"
 
 
+def test_faster_within_the_margin_is_no_notice_though_quartiles_are_apart():
+    verdict = judge(STEADY, [replays(9.93 * MS)])
+    assert (verdict.outcome, verdict.message) == (Outcome.PASS, "time -0.7 %, margin 1.1 %")
+
+
+def test_a_slowdown_beyond_the_band_needs_no_second_round_where_quartiles_are_apart_nor_they_at_the_end():
+    """2 % against a margin of 1.1 % and a band up to 1.65 %."""
+    assert judge(STEADY, [replays(10.2 * MS)]).outcome is Outcome.FAIL
+    ragged = Samples((*[10 * MS] * 3, *[round(10.2 * MS)] * 6))
+    assert judge(STEADY, [ragged] * ROUNDS).outcome is Outcome.FAIL
+
+
 def test_a_missing_baseline_is_its_own_outcome():
     verdict = judge(None, [replays(MS)])
     assert verdict.outcome is Outcome.NO_BASELINE
@@ -181,6 +194,36 @@ def test_more_processes_narrow_the_margin():
 
 def test_processes_that_agree_better_than_their_samples_allow_were_lucky():
     assert margin(recorded(10.0, 10.0, 10.0, widen=50)) > 2 * margin(recorded(10.0, 10.0, 10.0))
+
+
+def test_the_error_of_a_median_follows_from_quartiles_as_of_a_normal_distribution():
+    """Of n values with a deviation of 1 the median's is √(π/2n), and quartiles lie 0.6745 from the middle."""
+    process = Process(200, 200 - 0.67449, 200 + 0.67449, samples=25)
+    assert process.median_error == pytest.approx(math.sqrt(math.pi / 2 / 25) / 200, rel=1e-3)
+
+
+def test_a_margin_is_students_t_over_the_moderated_spread():
+    """Four medians that spread by 1 % and 6 expected degrees of freedom at 0.5 %: 9 in all."""
+    baseline = recorded(9.9, 9.9, 10.1, 10.1)
+    spread = math.sqrt(4 * 0.1**2 / 3) / 10
+    assert baseline.spread == pytest.approx(spread, rel=1e-6)
+    between = math.sqrt((6 * 0.005**2 + 3 * spread**2) / 9)
+    assert margin(baseline, 0.005) == pytest.approx(4.781 * between * math.sqrt(1 + 1 / 4), rel=1e-6)
+
+
+def test_a_single_process_has_no_spread_and_leans_on_what_is_expected():
+    assert recorded(10.0).spread is None
+    assert margin(recorded(10.0), 0.005) == pytest.approx(5.959 * 0.005 * math.sqrt(2), rel=1e-6)
+
+
+@pytest.mark.parametrize("count", range(1, 17))
+def test_each_process_adds_a_degree_of_freedom_up_to_the_last_quantile(count: int):
+    many = recorded(*[9.9, 10.1] * 8)
+    baseline = Baseline(many.processes[:count])
+    df = 6 + count - 1
+    between = math.sqrt((6 * 0.005**2 + (count - 1) * (baseline.spread or 0) ** 2) / df)
+    expected = T_QUANTILES[min(df, 14)] * between * math.sqrt(1 + 1 / count)
+    assert margin(baseline, 0.005) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_noise_of_points_recorded_together_is_learned():
@@ -262,6 +305,10 @@ def test_attribution(changed: dict[str, int | None], told: str):
 
 def test_one_boost_step_is_the_same_clock():
     assert attribute(Observed(sm_clock_mhz=1980), Observed(sm_clock_mhz=1965)).startswith("SM clock unchanged")
+
+
+def test_what_was_not_seen_is_none():
+    assert set(astuple(Observed())) == {None}
 
 
 def test_nothing_known_is_said_and_not_invented():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.geometry import RESOLUTIONS, CropGrid, Workload
+from pytest_ocrsweep.geometry import RESOLUTIONS, CropGrid, Workload, queries
 
 SIDES = st.integers(1, 40)
 GRIDS = st.builds(CropGrid, SIDES, SIDES)
@@ -35,6 +33,31 @@ WITH_CROPS = st.sampled_from([name for name, sides in RESOLUTIONS.items() if sid
 )
 def test_image_tokens_equal_the_hand_count(resolution, grid, tokens):
     assert Workload(CropGrid.parse(grid), resolution=resolution).image_tokens == tokens
+
+
+def test_each_mode_has_the_sides_of_its_name():
+    sides = {name: (mode.base_side, mode.crop_side) for name, mode in RESOLUTIONS.items()}
+    whole = {"tiny": (512, None), "small": (640, None), "base": (1024, None), "large": (1280, None)}
+    assert sides == {"gundam": (1024, 640), **whole, "gundam-m": (1280, 1024)}
+
+
+@pytest.mark.parametrize(("side", "tokens"), [(640, 10), (1024, 16), (1000, 16), (1023, 16), (1039, 16), (1040, 17)])
+def test_a_token_is_four_patches_a_side_begun_and_a_patch_sixteen_pixels_full(side, tokens):
+    assert queries(side) == tokens
+
+
+@given(GRIDS, WITH_CROPS)
+def test_a_page_is_its_rows_of_queries_each_with_a_newline_and_a_separator(grid, resolution):
+    """Counted row by row, as the vendor lays them out."""
+    sides = RESOLUTIONS[resolution]
+    views = [(1, 1, sides.base_side)]
+    views += [(grid.rows, grid.columns, sides.crop_side)] if grid.crops else []
+    rows = [columns * queries(side) + 1 for rows, columns, side in views for _ in range(rows * queries(side))]
+    assert Workload(grid, resolution=resolution).image_tokens == sum(rows) + 1
+
+
+def test_a_workload_is_one_page_of_ten_prompt_tokens_and_a_hundred_new_ones():
+    assert Workload(CropGrid(2, 3)) == Workload(CropGrid(2, 3), 10, 100, 1, "gundam")
 
 
 @given(GRIDS, st.integers(0, 5000))
@@ -100,6 +123,45 @@ def test_a_wide_page_gets_columns_and_a_tall_page_rows(long):
     assert CropGrid.for_image(long, 10 * long) == CropGrid(rows=9, columns=1)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "grid"),
+    [
+        (640, 640, "1x1"),
+        (641, 640, "2x2"),  # the nearest of two to nine; 3x3 is as near, and too large for it
+        (1280, 640, "1x2"),
+        (640, 1920, "3x1"),
+        (1000, 700, "2x3"),
+        (1357, 1357, "2x2"),  # half of 3x3 crops of 640² is 1357.6²
+        (1358, 1358, "3x3"),
+        (1280, 1280, "2x2"),
+        (1810, 905, "1x2"),  # half of 2x4 is 1810.2 x 905.1
+        (1812, 906, "2x4"),
+        (905, 1810, "2x1"),
+        (906, 1812, "4x2"),
+        (1238, 991, "2x2"),  # as far from 2:2 as from 3:2, within a thousandth: the nearer
+        (20_000, 10, "1x9"),
+    ],
+)
+def test_a_page_gets_the_grid_nearest_to_its_shape_and_of_equal_ones_the_largest_that_it_half_fills(
+    width, height, grid
+):
+    assert str(CropGrid.for_image(width, height)) == grid
+
+
+@pytest.mark.parametrize(("side", "grid"), [(1024, "2x2"), (512, "3x3")])
+def test_what_a_page_half_fills_depends_on_the_side_of_a_crop(side, grid):
+    assert str(CropGrid.for_image(1500, 1500, side)) == grid
+    assert CropGrid.for_image(side, 1, side) == CropGrid(1, 1) != CropGrid.for_image(side + 1, 1, side)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(2, 5))
+def test_a_page_and_its_enlargement_have_the_same_shape_of_grid(width, height, times):
+    small, large = CropGrid.for_image(width, height), CropGrid.for_image(times * width, times * height)
+    if small.crops:
+        assert small.rows * large.columns == small.columns * large.rows
+        assert large.crops >= small.crops
+
+
 @pytest.mark.parametrize("text", ["", "2", "2x", "x3", "2x3x4", "-1x2", "2.0x3", "2x3;", "٢x٣", "2\n3"])
 def test_what_is_not_a_grid_is_told_how_to_write_one(text):
     with pytest.raises(ValueError, match=r"is not a crop grid: write ROWSxCOLUMNS, for example 2x3$"):
@@ -133,10 +195,3 @@ def test_a_page_without_area_has_no_grid(width, height):
 def test_a_wrong_workload_says_what_it_got_and_what_it_needs(wrong, message):
     with pytest.raises(ValueError, match=message):
         Workload(CropGrid(2, 3), **wrong)
-
-
-def test_grids_and_workloads_cannot_be_changed():
-    with pytest.raises(FrozenInstanceError):
-        CropGrid(2, 3).rows = 4
-    with pytest.raises(FrozenInstanceError):
-        Workload(CropGrid(2, 3)).batch = 2

@@ -27,6 +27,8 @@ HEAVY = ["hydra", "omegaconf", "numpy", "torch", "transformers", "yaml"]
 IMPURE = {  # each may import at once what its purpose needs; every other module is pure
     "benchmarks": "pytest",
     "columns": "numpy",
+    "hosts": "pytest",
+    "lost": "pytest",
     "options": "pytest",
     "plugin": "pytest",
     "schedule": "pytest",

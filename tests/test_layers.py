@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import Cost, CropGrid, Model, Workload, load_model, stages
+from pytest_ocrsweep import Cost, CropGrid, Model, Workload, baselines, load_model, stages
 from pytest_ocrsweep.algebra import Poly
+from pytest_ocrsweep.geometry import RESOLUTIONS
 from pytest_ocrsweep.layers import clip, decoder, sam
+from pytest_ocrsweep.metrics import COUNTED
 from pytest_ocrsweep.ops import Kernel
 from pytest_ocrsweep.stages import ATTENTION, STAGES, point
+
+BASELINES = Path(__file__).parent.parent / "baselines"
 
 
 def page(grid: str = "1x1", **workload) -> Workload:
@@ -112,6 +117,14 @@ def test_no_size_is_ever_negative(model, stage, work, attention):
         assert min(cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes, line.weight_bytes) >= 0
 
 
+def test_a_model_lays_a_stage_out_once_and_is_still_its_architecture_and_nothing_else():
+    model, fresh = load_model(), Model(load_model().architecture)
+    laid = model.program("decode", "gundam", True, "flash")
+    assert model.program("decode", "gundam", True, "flash") is laid
+    assert model == fresh
+    assert repr(model) == f"Model(architecture={model.architecture!r})"
+
+
 # One layer by itself
 
 
@@ -150,11 +163,25 @@ def test_the_decoder_by_itself_is_the_decoder_of_a_stage(model, batch, attention
     assert model.ledger("decode", work, attention).total("decoder") == spent(tokens)
 
 
-# The real model's numbers, from its dimensions by hand
+# The real model's numbers, as committed and from its dimensions by hand
 
 
-def test_every_parameter_is_counted_once(real):
-    vision, prefill, decode = (real.ledger(stage, page("2x3")).weight_bytes for stage in STAGES)
+@every_stage
+def test_the_layers_count_what_is_committed(real, stage):
+    recorded = baselines.read(baselines.file_of(BASELINES, real.name, stage), real.name, stage)
+    assert len(recorded) == 23 * len(ATTENTION)
+    for (work, attention), numbers in recorded.items():
+        ledger = real.ledger(stage, work, attention)
+        parts = (work, ledger.total(), ledger)
+        counted = {name: getattr(part, name) for part in parts for name in COUNTED if hasattr(part, name)}
+        assert counted == numbers, f"{work.grid} {attention}"
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_every_parameter_is_counted_once_whatever_the_views_and_pages(real, resolution):
+    grid = "2x3" if RESOLUTIONS[resolution].crop_side else "1x1"
+    work = page(grid, resolution=resolution, batch=3)
+    vision, prefill, decode = (real.ledger(stage, work).weight_bytes for stage in STAGES)
     assert prefill == 2 * 3_335_504_128
     assert vision + decode == prefill
 
@@ -182,12 +209,25 @@ def test_a_global_views_products_are_those_of_its_dimensions(real):
     assert ledger.total("projector").tensor_flops == 2 * 256 * 2048 * 1280
 
 
+@every_attention
+def test_the_least_traffic_is_every_parameter_once_the_pixels_the_cache_and_what_comes_out(real, attention):
+    work = page("2x3", batch=2)
+    pages, prompt = (real.ledger(stage, work, attention) for stage in ("vision", "prefill"))
+    pixels, tokens = 2 * 3 * 2 * (1024**2 + 6 * 640**2), 2 * work.context_tokens
+    assert pages.compulsory() == pages.weight_bytes + pixels + 2 * work.image_tokens * 1280 * 2
+    assert pages.compulsory("sam") == pages.weights("sam") + pixels
+    parameters = prompt.weight_bytes - (129_280 - 1) * 1280 * 2  # of the embedding a row, whatever the tokens are
+    ids, logits = tokens * 8, tokens * 129_280 * 2
+    assert prompt.compulsory() == parameters + pixels + ids + prompt.kv_cache_bytes + logits
+
+
 def test_the_experts_that_a_token_reaches_are_those_it_chose(real):
     """A decode step gathers 6 of 64 experts for each page; a prompt of thousands reads every expert once."""
     table = 64 * 3 * 1280 * 896 * 2
     step = real.ledger("decode", page(new_tokens=1, batch=3))
     gathers = (step.total(f"decoder/experts/gather_{part}").write_bytes for part in ("gate_up", "down"))
     assert sum(gathers) == 11 * 3 * table * 6 // 64
+    assert step.compulsory("decoder/experts") == 11 * table * 16 // 64  # three pages' picks are of 16.4 experts
     prompt = real.ledger("prefill", page("3x3", prompt_tokens=1000))
     assert prompt.weights("decoder/experts") == 11 * table == step.weights("decoder/experts")
     assert prompt.total("decoder/experts/gate_up").read_bytes > 11 * table * 2 // 3

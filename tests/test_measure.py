@@ -323,7 +323,7 @@ def test_a_damaged_file_of_times_is_of_no_concern_to_a_run_that_only_counts(meas
 @pytest.mark.parametrize("update", [[], ["--ocrsweep-update"]], ids=["check", "update"])
 def test_without_an_acceptable_sample_a_point_fails_and_nothing_is_recorded(measured, monkeypatch, update):
     hot = Machine(throttle_reasons=("hw_thermal_slowdown",))
-    monkeypatch.setattr(machine, "reader", lambda device: lambda: hot)
+    monkeypatch.setattr(machine, "reader", lambda device, pace: lambda: hot)
     before = measured.file.read_bytes()
     result = measured.run(*update)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -132,7 +132,7 @@ def test_a_row_is_the_ledgers_numbers():
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     rows = [row(), row("vision"), row("vision", grid="10x1"), row("vision", grid="2x1")]
-    environment = sweep_json.environment(load_model().architecture, revision=None, measured=None)
+    environment = sweep_json.environment(load_model().architecture, revision=None)
     document = json.loads(json.dumps(sweep_json.document("m", {"batch": 1}, environment, rows)))
     assert [(point["stage"], point["grid"]) for point in document["points"]] == [
         ("vision", "2x1"),

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.algebra import symbol
 from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.ops import Kernel, kernel, released, repeated
 from pytest_ocrsweep.report import dram
-from pytest_ocrsweep.residency import traffic
+from pytest_ocrsweep.residency import stage_traffic, traffic
 
 COUNTED = Path(__file__).parents[1] / "baselines/deepseek-ocr/dram/nvidia-h200.json"
 
@@ -68,6 +69,29 @@ def test_a_repeated_layer_counts_every_run_and_only_its_first_finds_what_came_be
     assert moved(kernels, 1000) == [(0, 30), (0, 0), (0, 150)]
     cold = [kernel("read", reads=(20, 30)), kernel("large", writes=90)]
     assert moved(list(repeated(cold, 4)), 100) == [(200, 0), (0, 360)], "the large one pushes both out each time"
+
+
+def test_a_layer_that_keeps_its_table_in_the_l2_reads_it_once():
+    assert moved(list(repeated([kernel("table", reads=25)], 2)), 100)[-1] == (25, 0)
+
+
+def test_what_runs_once_runs_once_before_a_repeated_layer():
+    """Its one tensor is one operand; the other comes from elsewhere, in the first run."""
+    kernels = [kernel("write", writes=40), *repeated([kernel("add", reads=(40, 40))], 2)]
+    assert moved(kernels, 1000) == [(0, 40), (40, 0)]
+
+
+def test_parameters_that_another_view_owns_are_read_anew():
+    assert moved([kernel("crops", weights=60, resident=0, used=0)], 1000) == [(60, 0)]
+
+
+@pytest.mark.parametrize(("steps", "read"), [(1, 25 + 5), (2, 4 + 5), (3, 3 * (3 + 5) // 2)])
+def test_steps_are_the_mean_of_the_first_and_the_last_after_one_that_warmed_the_l2(steps, read):
+    step = [kernel("table", reads=25), kernel("keys", weights=symbol("keys"))]
+    lines = stage_traffic(step, {"keys": 5}, steps, 1000)
+    assert [line.path for line in lines] == ["table", "keys"]
+    assert sum(line.read_bytes for line in lines) == read
+    assert {type(number) for line in lines for number in line[1:]} == {int}
 
 
 def test_again_starts_from_what_a_run_before_left():

@@ -66,6 +66,12 @@ def test_the_estimate_adds_each_lines_own_slowest_time() -> None:
     assert estimate(LEDGER, ROUND) == 12 + 6 + 16
 
 
+def test_vector_work_may_be_what_takes_the_longest() -> None:
+    busy = hand_made(Kernel("exp", 1000, 400, read_bytes=20, write_bytes=10, io_bytes=30))  # 1, 4 and 3 ns
+    found = floor(busy, ROUND)
+    assert (found.time_ns, found.bound, estimate(busy, ROUND)) == (4, "vector", 4)
+
+
 def test_measured_ceilings_stand_in_where_there_are_any() -> None:
     assert floor(LEDGER, ROUND.as_measured).tensor_ns == 24
     assert floor(LEDGER, ROUND.as_measured).bandwidth_ns == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,14 @@ def test_noise_reached_waits_for_enough_samples():
     assert rule(Samples((1000, 1100) * 4), elapsed_s=99) is None
 
 
+def test_noise_that_is_just_what_is_asked_for_is_reached():
+    assert NoiseReached(relative=0.2, at_least=3)(Samples((8, 10, 12)), elapsed_s=0) == "relative noise of 20 % reached"
+
+
+def test_a_machine_that_says_nothing_is_known_for_nothing():
+    assert set(astuple(Machine())) == {None}
+
+
 def test_the_time_cap_stops_whatever_the_noise():
     assert TimeCap(1.5)(Samples((1, 100)), elapsed_s=1.4) is None
     assert TimeCap(1.5)(Samples((1, 100)), elapsed_s=1.5) == "time cap of 1.5 s"
@@ -105,3 +114,12 @@ def test_contention_on_either_side_marks_the_sample(count: int, text: str):
     assert objections(Machine(other_processes=0), Machine(other_processes=count)) == (
         f"contention ({text} on the GPU)",
     )
+
+
+def test_a_driver_that_changed_its_pace_of_graphs_is_an_objection():
+    def at(ns):
+        return Machine(graph_kernel_ns=ns)
+
+    assert objections(at(906), at(1086)) == ("the driver's pace of CUDA graphs changed (906 -> 1086 ns a kernel)",)
+    assert objections(at(1086), at(906)) == ("the driver's pace of CUDA graphs changed (1086 -> 906 ns a kernel)",)
+    assert objections(at(1086), at(1095)) == objections(at(None), at(906)) == objections(at(906), Machine()) == ()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.gpus import gpus
-from pytest_ocrsweep.schedule import LANE, TIMED, TimedScheduling, device_of
+from pytest_ocrsweep.schedule import HOST, LANE, TOLD, Kind, TimedScheduling, Told, device_of
 
 CONFTEST = """
 import os
@@ -25,7 +25,10 @@ from pytest_ocrsweep import schedule
 
 def pytest_configure(config):
     if config.getoption("dist") != "no" or hasattr(config, "workerinput"):
-        schedule.register(config, lambda item: "timed" in item.name, lambda: os.environ["GPUS"].split())
+        kinds = {True: schedule.Kind.TIMED, False: schedule.Kind.OTHER}
+        schedule.register(
+            config, lambda item: kinds["timed" in item.name], lambda: os.environ["GPUS"].split(), lambda: {}
+        )
 
 @pytest.fixture(autouse=True)
 def _told(request):
@@ -167,11 +170,12 @@ def test_another_scheduler_is_the_users_choice_and_all_have_a_gpu(project, argum
     assert [line.gpu for line in ran] == [gpu_of[line.worker] for line in ran]
 
 
-def test_a_timing_worker_that_dies_takes_one_item_with_it(project: Project) -> None:
+def test_a_timing_worker_that_dies_leaves_its_lane_and_its_item_to_the_next(project: Project) -> None:
     project.set("CRASH", "1")
-    ran = project.whole("-n2", gpus="7", failed=2)
-    workers = ["gw0"] * 8 + ["gw2"] * 2
-    assert [line for line in ran if line.timed] == list(map(Ran, TIMED_ITEMS, workers, "7" * 10))
+    project.set("GPUS", "7")
+    project.run("-n2").assert_outcomes(passed=len(ITEMS) - 2, failed=2)
+    items, workers = [*TIMED_ITEMS[:8], *TIMED_ITEMS[7:]], ["gw0"] * 8 + ["gw2"] + ["gw3"] * 2
+    assert [line for line in project.ran if line.timed] == list(map(Ran, items, workers, "7" * 11))
 
 
 def test_maxfail_stops_the_timed_items_too(project: Project) -> None:
@@ -201,22 +205,28 @@ class Node:
         return len(self.queue) > 1 or (self.shutting_down and bool(self.queue))
 
 
+Lane = tuple[int, int]  # a host's number, and a lane there
+
+
 class Run:
-    """What pytest-xdist does with a scheduler, with chance for a clock."""
+    """What pytest-xdist does with a scheduler, with chance for a clock. Each host has workers, and devices."""
 
-    def __init__(self, workers: int, items: int, timed: list[int], devices: int) -> None:
-        options = {"tx": ["popen"] * workers, "maxschedchunk": None}
+    def __init__(self, hosts: list[tuple[int, int]], items: int, timed: list[int]) -> None:
+        lanes = [(host, lane) for host, (workers, _) in enumerate(hosts) for lane in range(workers)]
+        options = {"tx": ["popen"] * len(lanes), "maxschedchunk": None}
         self.ids = [str(number) for number in range(items)]
-        self.told = (timed, devices)
+        kinds = bytes(Kind.TIMED if number in timed else Kind.OTHER for number in range(items))
+        self.told = [Told(kinds, devices) for _, devices in hosts]
         self.scheduler = TimedScheduling(SimpleNamespace(getvalue=options.get, getoption=options.get))
-        self.alive: dict[int, Node] = {}
-        self.ran: list[tuple[int, int]] = []  # item, lane
-        for lane in range(self.scheduler.numnodes):
-            self.start(lane)
+        self.alive: dict[Lane, Node] = {}
+        self.ran: list[tuple[int, Lane]] = []
+        for at in lanes:
+            self.start(at)
 
-    def start(self, lane: int) -> None:
-        node = Node({LANE: lane, TIMED: SimpleNamespace(receive=lambda _: self.told)})
-        self.alive[lane] = node
+    def start(self, at: Lane) -> None:
+        host, lane = at
+        node = Node({HOST: str(host), LANE: lane, TOLD: self.told[host]})
+        self.alive[at] = node
         self.scheduler.add_node(node)
         self.scheduler.add_node_collection(node, self.ids)
         if self.scheduler.collection_is_completed:
@@ -227,55 +237,68 @@ class Run:
             if self.scheduler.tests_finished:
                 for node in self.alive.values():
                     node.shutdown()
-            able = [lane for lane, node in self.alive.items() if node.can_run]
+            able = [at for at, node in self.alive.items() if node.can_run]
             if not able:
                 return
-            lane = choose(able)
-            node = self.alive[lane]
+            at = choose(able)
+            node = self.alive[at]
             number = node.queue.pop(0)
-            self.ran.append((number, lane))
+            self.ran.append((number, at))
             if number in dies:
                 assert self.scheduler.remove_node(node) == self.ids[number]
                 assert self.scheduler.has_pending == (len(self.ran) < len(self.ids))
-                self.start(lane)
+                self.start(at)
             else:
                 self.scheduler.mark_test_complete(node, number)
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data(), workers=st.integers(1, 5), devices=st.integers(0, 3), items=st.integers(0, 40))
-def test_every_item_runs_once_and_timed_ones_in_order_on_their_lanes(data, workers, devices, items):
+@given(
+    data=st.data(),
+    hosts=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3),
+    items=st.integers(0, 40),
+)
+def test_every_item_runs_once_and_timed_ones_in_order_on_their_lanes(data, hosts, items):
     numbers = st.sets(st.integers(0, items - 1)) if items else st.just(set())
-    timed = sorted(data.draw(numbers, "timed")) if devices else []
+    timed = sorted(data.draw(numbers, "timed"))
     dies = set(itertools.islice(data.draw(numbers, "dies"), 3))
-    run = Run(workers, items, timed, devices)
+    run = Run(hosts, items, timed)
     run.go(lambda able: data.draw(st.sampled_from(able)), dies)
     assert Counter(number for number, _ in run.ran) == Counter(range(items))
     assert not run.scheduler.has_pending
     assert run.scheduler.tests_finished
-    assert {lane for number, lane in run.ran if number in timed} <= set(range(devices))
-    for lane in range(devices):
+    time = {(host, lane) for host, (workers, devices) in enumerate(hosts) for lane in range(min(workers, devices))}
+    assert not time or {at for number, at in run.ran if number in timed} <= time
+    for lane in time:
         mine = [number for number, at in run.ran if at == lane and number in timed]
         assert dies.intersection(timed) or mine == sorted(mine)
 
 
 def test_a_worker_times_before_it_does_anything_else() -> None:
-    run = Run(2, 30, timed=list(range(20, 30)), devices=1)
+    run = Run([(2, 1)], 30, timed=list(range(20, 30)))
     run.go(min, dies=set())
-    assert [number for number, lane in run.ran if lane == 0][:10] == list(range(20, 30))
+    assert [number for number, at in run.ran if at == (0, 0)][:10] == list(range(20, 30))
+
+
+def test_hosts_share_the_timed_items_each_on_as_many_workers_as_it_has_devices() -> None:
+    run = Run([(3, 2), (2, 1), (2, 0)], 60, timed=list(range(30)))
+    turns = itertools.count()
+    run.go(lambda able: able[next(turns) % len(able)], dies=set())
+    assert {at for number, at in run.ran if number < 30} == {(0, 0), (0, 1), (1, 0)}
+    assert {at for number, at in run.ran if number >= 30} == {(0, 2), (1, 1), (2, 0), (2, 1)}
 
 
 def test_a_worker_does_not_sit_on_its_last_item_while_another_times() -> None:
-    run = Run(2, 11, timed=list(range(10)), devices=1)
+    run = Run([(2, 1)], 11, timed=list(range(10)))
     run.go(max, dies=set())
-    assert run.ran[0] == (10, 1)
+    assert run.ran[0] == (10, (0, 1))
 
 
 def test_an_item_that_a_plugin_wants_again_goes_back_to_its_lane() -> None:
-    run = Run(2, 10, timed=[4, 5, 6, 7], devices=1)
+    run = Run([(2, 1)], 10, timed=[4, 5, 6, 7])
     run.scheduler.mark_test_pending("4")
     run.go(max, dies=set())
-    assert [number for number, lane in run.ran if lane == 0][:5] == [4, 5, 4, 6, 7]
+    assert [number for number, at in run.ran if at == (0, 0)][:5] == [4, 5, 4, 6, 7]
 
 
 @pytest.mark.parametrize(

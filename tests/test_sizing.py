@@ -12,6 +12,7 @@ from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.roofline import Device, floor
 from pytest_ocrsweep.sizing import (
+    Requirement,
     Target,
     _largest,
     batches,
@@ -23,6 +24,7 @@ from pytest_ocrsweep.sizing import (
     requirements,
     serves,
 )
+from pytest_ocrsweep.stages import ATTENTION
 
 MODEL = load_model()
 DEVICES = devices()
@@ -44,6 +46,12 @@ def of_memory(device: Device, size: int) -> Device:
 def test_the_inputs_are_every_views_pixels_and_every_tokens_id() -> None:
     assert input_bytes(MODEL, TWO_BY_THREE) == (1024**2 + 6 * 640**2) * 3 * 2 + 903 * 8
     assert input_bytes(MODEL, Workload(CropGrid(1, 1), resolution="tiny")) == 512**2 * 3 * 2 + (8 * 9 + 1 + 10) * 8
+
+
+def test_each_page_has_its_own_inputs_and_a_decode_one_token_of_each() -> None:
+    three = replace(TWO_BY_THREE, batch=3)
+    assert input_bytes(MODEL, three) == 3 * input_bytes(MODEL, TWO_BY_THREE)
+    assert [part.input_bytes for part in memory(MODEL, three)] == [input_bytes(MODEL, three), 3 * 8]
 
 
 def test_prefill_and_decode_hold_the_weights_of_the_whole_model() -> None:
@@ -89,6 +97,12 @@ def test_the_largest_page_fits_and_the_next_squarest_does_not() -> None:
     assert largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed - 1)) == CropGrid(3, 3)
 
 
+@pytest.mark.parametrize("grid", ["1x1", "1x2", "2x2", "2x3", "3x3"])
+def test_pages_grow_by_a_column_and_then_by_a_row(grid: str) -> None:
+    needed = fits(MODEL, Workload(CropGrid.parse(grid)), H200).needed_bytes
+    assert str(largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed))) == grid
+
+
 def test_fused_attention_fits_larger_pages_than_scores_in_memory() -> None:
     eager, flash = (largest_page(MODEL, TWO_BY_THREE, RTX_4090, attention) for attention in ("eager", "flash"))
     assert eager is not None
@@ -127,7 +141,39 @@ def test_a_target_requires_work_over_time() -> None:
     assert prefill.bandwidth_bytes_per_s == pytest.approx(first.compulsory() / 0.1)
     assert decode.tensor_flops_per_s == pytest.approx(rest.total().tensor_flops / 100 / 0.002)
     assert decode.bandwidth_bytes_per_s == pytest.approx(rest.compulsory() / 100 / 0.002)
-    assert prefill.memory_bytes == memory(MODEL, TWO_BY_THREE)[0].total_bytes
+    assert prefill.vector_flops_per_s == pytest.approx(first.total().vector_flops / 0.1)
+    assert decode.vector_flops_per_s == pytest.approx(rest.total().vector_flops / 100 / 0.002)
+    assert [prefill.memory_bytes, decode.memory_bytes] == [p.total_bytes for p in memory(MODEL, TWO_BY_THREE)]
+
+
+def test_attentions_need_the_same_rates_and_other_memory() -> None:
+    for flash, eager in zip(
+        *(requirements(MODEL, TWO_BY_THREE, TARGET, mode) for mode in ATTENTION[::-1]), strict=True
+    ):
+        assert replace(flash, memory_bytes=eager.memory_bytes) == eager
+        assert flash.memory_bytes < eager.memory_bytes
+        ledgers = [MODEL.ledger(flash.stage, TWO_BY_THREE, mode) for mode in ATTENTION]
+        assert len({(each.total().flops, each.compulsory()) for each in ledgers}) == 1
+
+
+def test_what_is_needed_is_set_against_what_a_device_has() -> None:
+    device = replace(H200, tensor_flops_per_s=8, vector_flops_per_s=16, bandwidth_bytes_per_s=32, memory_bytes=64)
+    shares = {"tensor": 0.25, "vector": 0.5, "bandwidth": 0.125, "memory": 1}
+    assert Requirement("decode", 2, 8, 4, 64).shares(device) == shares
+    assert Requirement("decode", 2, 8, 4, 64).constraint(device) == "vector", "of the rates, whatever the memory"
+    assert Requirement("decode", 8, 8, 4, 64).constraint(device) == "tensor"
+
+
+def test_a_device_serves_what_fits_it_to_the_byte_in_the_attention_that_is_asked_for() -> None:
+    loose = Target(10, 10)
+    flash, eager = (fits(MODEL, TWO_BY_THREE, H200, attention).needed_bytes for attention in ("flash", "eager"))
+    assert flash < eager
+    for memory_bytes, served in ((flash - 1, (0, 0)), (flash, (1, 0)), (eager - 1, (1, 0)), (eager, (1, 1))):
+        device = of_memory(H200, memory_bytes)
+        assert serves(MODEL, TWO_BY_THREE, device, loose) == served[0]
+        assert serves(MODEL, TWO_BY_THREE, device, loose, "eager") == served[1]
+        found = batches(MODEL, TWO_BY_THREE, [device], loose, "eager")
+        assert (found[device.name] or 0) == served[1]
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -165,5 +211,5 @@ def test_a_tighter_target_never_serves_more() -> None:
 
 @pytest.mark.parametrize("values", [(0, 1), (1, 0), (-1, 1), (float("nan"), 1)])
 def test_a_target_is_a_positive_time(values: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match=r"t\wot_s|ttft_s must be a positive number of seconds, got "):
+    with pytest.raises(ValueError, match=r"^t(tf|po)t_s must be a positive number of seconds, got (0|-1|nan)$"):
         Target(*values)

@@ -24,12 +24,16 @@ from pytest_ocrsweep.timed import (
     differences,
     file_of,
     gpu_folder,
+    gpu_folders,
+    incomparable,
     read,
     record,
 )
 
 ABOUT = ("m", "nvidia-h200", "decode")
-HERE = dict(zip(ENVIRONMENT, ["NVIDIA H200", "580.1", "2.11", "5.23", "bfloat16", "seed 0", "abc"], strict=True))
+HERE = dict(
+    zip(ENVIRONMENT, ["node1", "NVIDIA H200", "580.1", "2.11", "5.23", "bfloat16", "seed 0", "abc"], strict=True)
+)
 OBSERVED = Observed(tensor_flops=2**70, kernels=12, peak_bytes=4096, sm_clock_mhz=1980)
 
 
@@ -168,6 +172,38 @@ def test_a_point_of_other_work_or_another_clock_starts_anew_though_it_agrees(fil
     assert (done.changed, medians(file, key("2x3"))) == (1, [1001])
 
 
+def test_why_a_time_cannot_be_compared_is_said_then_and_now(file):
+    stored = read(file, *ABOUT)[key("2x3")]
+    assert incomparable(stored, "cuda-graph", "batched_mm", elsewhere(driver="590.2")) == []
+    assert incomparable(stored, "profiler", None, elsewhere(dtype="float16", weights=None)) == [
+        "clock cuda-graph -> profiler",
+        "experts batched_mm -> unknown",
+        "dtype bfloat16 -> float16",
+        "weights seed 0 -> unknown",
+    ]
+
+
+def test_the_gpus_with_times_of_a_model_are_its_folders(tmp_path):
+    for model, gpu in (("m", "nvidia-h200"), ("m", "cpu"), ("other", "nvidia-l40s")):
+        record(file_of(tmp_path, model, gpu, "decode"), model, gpu, "decode", {key("1x1"): (timed(), True)})
+    (tmp_path / "m" / "timed" / "notes.txt").touch()
+    assert gpu_folders(tmp_path, "m") == ["cpu", "nvidia-h200"]
+    assert gpu_folders(tmp_path, "unknown") == []
+
+
+@pytest.mark.parametrize("attained", [None, 0.001, 1.0])
+def test_what_a_time_attains_is_a_fraction_up_to_all_of_it(file, attained):
+    record(file, *ABOUT, {key("1x1"): (timed(attained=attained), True)})
+    assert read(file, *ABOUT)[key("1x1")].attained == attained
+
+
+@pytest.mark.parametrize("wrong", ["0.0", "1.001", "-0.5", "1", '"all"', "true"])
+def test_what_no_time_can_attain_is_refused(file, wrong):
+    file.write_text(file.read_text().replace('"attained": null', f'"attained": {wrong}', 1))
+    with pytest.raises(BaselineError, match="attained must be null or a fraction above 0, got "):
+        read(file, *ABOUT)
+
+
 def test_other_libraries_join_the_evidence_under_their_own_name(file):
     upgraded = elsewhere(torch="2.13")
     record(file, *ABOUT, {key("2x3"): (timed(1001, environment=upgraded), True)})
@@ -194,6 +230,16 @@ def test_the_same_environment_differs_in_nothing_whatever_the_revision(file):
     assert differences(read(file, *ABOUT)[key("2x3")], elsewhere(git_revision="def")) == []
 
 
+def test_another_host_with_such_a_gpu_is_no_other_environment(file):
+    assert differences(read(file, *ABOUT)[key("2x3")], elsewhere(host="node2")) == []
+
+
+def test_times_that_were_recorded_without_a_host_are_read(file):
+    file.write_text(file.read_text().replace('"host": "node1", ', ""))
+    assert "node1" not in file.read_text()
+    assert read(file, *ABOUT)[key("2x3")].environments == (elsewhere(host=None),)
+
+
 def test_another_environment_is_said_then_and_now(file):
     stored = read(file, *ABOUT)[key("2x3")]
     now = elsewhere(driver="590.2", torch="2.13", transformers=None)
@@ -216,7 +262,7 @@ def test_an_environment_that_some_process_had_is_no_other(file):
         ('"gpu": "nvidia-h200",', "", "it must hold schema, model, gpu, stage, environments and points, and nothing"),
         ('"environments": [', '"environments": 3, "x": [', "and nothing else"),
         ('"driver": "580.1"', '"driver": 580.1', "timed.json:7: environment 1: driver must be text or null, got 580.1"),
-        ('"driver"', '"drivers"', r"environment 1: it must hold gpu, driver, .* \(see driver, drivers\)"),
+        ('"driver"', '"drivers"', r"environment 1: it must hold host, gpu, driver, .* \(see driver, drivers\)"),
         ('"driver": "590.2"', '"driver": "580.1"', "timed.json:8: environment 2: it is given twice"),
         ('"clock": "cuda-graph"', '"clock": "sundial"', "timed.json:11: point 1: clock must be one of cuda-graph, pro"),
         ('"clock": "cuda-graph"', '"clock": []', r"clock must be one of cuda-graph, profiler, host, got \[\]"),
@@ -257,7 +303,7 @@ def test_a_file_that_cannot_be_trusted_is_refused(file, monkeypatch, old, new, e
     [
         ({"clock": "sundial"}, "clock must be one of"),
         ({"process": Process(0.4, 0.3, 0.5, 20)}, "median_ns must lie between q1_ns, at least 1, and q3_ns, got 0 of"),
-        ({"environment": {"gpu": "NVIDIA H200"}}, "it must hold gpu, driver"),
+        ({"environment": {"gpu": "NVIDIA H200"}}, "it must hold host, gpu, driver"),
     ],
 )
 def test_what_could_not_be_read_back_is_not_made(change, error):

@@ -18,6 +18,7 @@ from pytest_ocrsweep.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
+    "host": "runner-1",
     "gpu": "NVIDIA Test",
     "driver": "1.2",
     "torch": "2.13.0",

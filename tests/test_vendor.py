@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.stages import ATTENTION, STAGES  # noqa: E402
-from pytest_ocrsweep.vendor import build, calls, clock, machine, timing  # noqa: E402
+from pytest_ocrsweep.vendor import build, calls, clock, machine, pace, timing  # noqa: E402
 
 CPU = torch.device("cpu")
 MODEL = load_model("deepseek-ocr-tiny")
@@ -206,6 +206,39 @@ def test_a_gpu_without_room_is_no_reason_for_another_clock(monkeypatch):
         clock.device_clock(torch.device("cuda"), lambda: None)
 
 
+# The driver's pace
+
+
+class Replayed:
+    """A graph on a driver that changes its pace with the fifth graph, or when the third reading has passed."""
+
+    graphs, readings, changes = 0, 0, ""
+
+    def __init__(self, call):
+        type(self).graphs += 1
+
+    def batch(self, times):
+        type(self).readings += times > 1
+        slow = {"by graph": self.graphs >= 5, "by time": self.readings > 3, "never": False}[self.changes]
+        return [(1100 if slow else 900) * pace.KERNELS] * times
+
+
+@pytest.mark.parametrize(("changes", "settled"), [("by graph", True), ("by time", True), ("never", False)])
+def test_graphs_are_captured_until_the_driver_has_changed_its_pace(monkeypatch, changes, settled):
+    monkeypatch.setattr(Replayed, "graphs", 0)
+    monkeypatch.setattr(Replayed, "readings", 0)
+    monkeypatch.setattr(Replayed, "changes", changes)
+    monkeypatch.setattr(pace, "GraphClock", Replayed)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: torch.ones(shape))
+    probe = pace.Pace()
+    assert probe.settle(patience_s=0.05) is settled
+    assert probe.ns() == (1100 if settled else 900)
+
+
+def test_the_pace_is_read_with_the_machine():
+    assert machine.reader(CPU, SimpleNamespace(ns=lambda: 907))() == Machine(graph_kernel_ns=907)
+
+
 # The machine
 
 
@@ -316,11 +349,15 @@ def test_a_decodes_time_is_its_steps_at_the_mean_of_first_and_last():
     assert point.token_ns() == [10, 20]
 
 
-def test_a_slowdown_makes_the_measured_region_slower_by_its_percentage():
+def test_a_slowdown_makes_the_measured_region_slower_by_its_percentage(monkeypatch):
     """Beside the wall time, which is not slowed."""
-    slowed = timing.Vendor(TINY, CPU, slowdown_percent=900, rule=TimeCap(0.01))
+    delays = []
+    monkeypatch.setattr(timing, "delay_of", lambda device, ns: delays.append(ns) or clock.delay_of(device, ns))
+    slowed = timing.Vendor(TINY, CPU, slowdown_percent=2900, rule=TimeCap(0.01))
     with slowed.timed("decode", PAGE, "flash") as point:
-        assert 4 < point.sample().min / point.wall.min < 25
+        assert len(delays) == len(point.clocks)
+        slower = sum(delays) * PAGE.new_tokens // len(delays)  # 29 times what the stage took a moment before
+        assert point.wall.min < slower <= point.sample().min
 
 
 def test_what_is_loaded_takes_the_place_of_random_weights(model):

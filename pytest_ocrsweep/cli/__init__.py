@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(USAGE, f"{self.prog}: {_one_line(message)} (see {self.prog} --help)\n")
 
 
 class Version(argparse.Action):
@@ -92,5 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print("ocrsweep:", message.replace("\n", "\\n"), file=sys.stderr)  # names of files may hold anything
+    print("ocrsweep:", _one_line(message), file=sys.stderr)
     return code
+
+
+def _one_line(message: str) -> str:
+    """Names of files and arguments may hold anything."""
+    from ..inputs import shown
+
+    return shown(message, most=None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..geometry import RESOLUTIONS, CropGrid, Workload
+from ..inputs import quoted
 from ..stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def positive(text: str) -> float:
     except ValueError:
         value = 0
     if not 0 < value < inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {quoted(text)}")
     return value
 
 
@@ -85,7 +87,7 @@ def seconds(text: str) -> float:
     """For `type=`: a time that somebody may wait."""
     value = positive(text)
     if not 1e-9 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {quoted(text)}")
     return value
 
 
@@ -120,7 +122,7 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
     wanted = [_spelled(name) for name in options.devices]
     for name in wanted:
         if name not in catalogue:
-            raise ArgumentError(f"--device must be one of {', '.join(catalogue)}: got {name!r}")
+            raise ArgumentError(f"--device must be one of {', '.join(catalogue)}: got {quoted(name)}")
     return {name: catalogue[name] for name in dict.fromkeys(wanted or catalogue)}
 
 
@@ -147,14 +149,14 @@ def _spelled(name: str) -> str:
 def workload(text: str, settings: Settings) -> Workload:
     """The workload on a grid (`2x3`) or on the grid that the vendor chooses for a page image. Raises ArgumentError."""
     path, resolution = Path(text), settings.workload.resolution
-    if path.is_file():
+    if os.path.isfile(path):
         from ..image import page_size
 
         size, crop_side = page_size(path), RESOLUTIONS[resolution].crop_side
         grid = CropGrid.for_image(size.width, size.height, crop_side) if crop_side else CropGrid(1, 1)
         return settings.workload.on(grid)
     if not GRID.match(text):
-        raise ArgumentError(f"{text!r} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
+        raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
     try:
         return settings.workload.on(CropGrid.parse(text))
     except ValueError as error:

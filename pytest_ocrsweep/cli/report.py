@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _document(source: str) -> dict[str, Any]:
     path = Path(source)
-    if path.is_dir() and path.parent.name == "timed":
+    if os.path.isdir(path) and path.parent.name == "timed":
         from ..report import recorded
 
         model = path.absolute().parent.parent  # of a path such as timed/nvidia-h200, too

@@ -96,6 +96,6 @@ def swept(
             yield {**row, "floor": floor, "verdict": COUNTED, "components": components}
 
     count = len(points) * len(stages) * len(attentions)
-    environment = sweep_json.environment(settings.model, revision=None, measured=None)
+    environment = sweep_json.environment(settings.model, revision=None)
     found = watched(rows(), count, unit="points")
     return sweep_json.document(model.name, asdict(settings.workload), environment, found)

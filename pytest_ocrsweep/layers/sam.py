@@ -5,6 +5,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrSam*.
 
 from __future__ import annotations
 
+from math import ceil
+
 from ..algebra import Size
 from ..architecture import Sam
 from ..ops import (
@@ -81,11 +83,11 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
     x = images * grid * grid * sam.width
     yield layer_norm("norm1", images * grid * grid, sam.width)
     if window:
-        across = -(-grid // window)
+        across = ceil(grid / window)
         padded = images * across * across * window * window * sam.width
         yield copy("pad", x, into=padded)
         yield copy("partition", padded, frees=(x * HALF, padded * HALF))
-        yield from under("attn", self_attention(sam, images * across * across, window, window, 1, attention))
+        yield from under("attn", self_attention(sam, images * across * across, window, window, many, attention))
         yield released(padded * HALF)
         yield copy("unpartition", padded)
         yield copy("crop", x, frees=(padded * HALF, padded * HALF))
@@ -102,7 +104,7 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
 
 
 def _scores(sam: Sam, images: Size, grid: int, window: int) -> Size:
-    across, side = (-(-grid // window), window) if window else (1, grid)
+    across, side = (ceil(grid / window), window) if window else (1, grid)
     return images * across * across * sam.heads * side**4
 
 
@@ -212,7 +214,7 @@ def neck(sam: Sam, images: Size, grid: int) -> Kernels:
 def downsample(sam: Sam, images: Size, grid: int) -> Kernels:
     """Two 3×3 convolutions of stride 2."""
     first, second = sam.downsample_widths
-    half, quarter = -(-grid // 2), -(-grid // 4)
+    half, quarter = ceil(grid / 2), ceil(grid / 4)
     yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)
     yield convolution("conv2", images, first, second, 3, half, quarter)
     yield released(images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)

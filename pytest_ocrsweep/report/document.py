@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from .. import inputs
 from . import shape, sqlite
 from .shape import ReportError
 
@@ -20,13 +22,13 @@ def load(source: str | Path) -> dict[str, Any]:
     Raises ReportError: one line with the file, what is wrong, and what to do.
     """
     path, run = _chosen(str(source))
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = SQLITE if run is not None else next((name for name in (JSON, SQLITE) if (path / name).is_file()), None)
         if inside is None:
             raise ReportError(f"{path}: the folder has neither {JSON} nor {SQLITE}: give {SOURCES}")
         path /= inside
     try:
-        with path.open("rb") as file:
+        with inputs.opened(path) as file:
             is_sqlite = file.read(len(MAGIC)) == MAGIC
     except FileNotFoundError:
         raise ReportError(f"{path}: there is no such file: give {SOURCES}") from None
@@ -42,7 +44,7 @@ def load(source: str | Path) -> dict[str, Any]:
 def _chosen(source: str) -> tuple[Path, int | None]:
     """The file, and the run after `#`; a file whose own name ends so is itself."""
     name, mark, run = source.rpartition("#")
-    if not mark or Path(source).exists():
+    if not mark or os.path.exists(source):
         return Path(source), None
     if not (run.isascii() and run.isdigit() and len(run) < 10):
         raise ReportError(f"{name}: #{run} is no run: write the number of one, such as #1")
@@ -51,7 +53,7 @@ def _chosen(source: str) -> tuple[Path, int | None]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        found = inputs.parse(inputs.read(path).decode("utf-8"), _no_number)
     except OSError as error:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
     except UnicodeDecodeError as error:

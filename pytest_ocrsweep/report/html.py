@@ -16,6 +16,7 @@ from ..metrics import METRICS
 from . import terminal
 from .charts import Chart, charts
 from .points import NAMES, Points, points
+from .sweep_json import host
 from .terminal import FAILED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -94,6 +95,8 @@ def _told(environment: Mapping[str, Any]) -> dict[str, str]:
     for name, value in environment.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{of}: {text}" for of, text in value.items())
+        if name == "hosts":
+            value = "; ".join(host(each) for each in value)
         if value is not None:
             told[name.replace("_", " ")] = str(value)
     return told

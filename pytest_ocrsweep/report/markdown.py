@@ -10,7 +10,7 @@ from typing import Any
 from ..metrics import METRICS, values
 from ..stages import STAGES
 from .shape import ENVIRONMENT, WORKLOAD
-from .sweep_json import Row
+from .sweep_json import Row, host
 from .terminal import FAILED, HEAVIEST, MANY
 
 FAILING = 50  # failing points that a page shows
@@ -41,8 +41,8 @@ def _about(document: Mapping[str, Any]) -> str:
     """The workload, and what is known of where it ran."""
     workload, environment = document["workload"], document["environment"]
     told = [f"{name}={workload[name]}" for name in WORKLOAD]
-    told += [f"{name} {_text(environment[name])}" for name in ENVIRONMENT if environment.get(name)]
-    return ", ".join(told)
+    told += [f"{name} {_text(environment[name])}" for name in ("host", *ENVIRONMENT) if environment.get(name)]
+    return "\n".join([", ".join(told), *(f"- {_text(host(each))}" for each in environment.get("hosts") or ())])
 
 
 def _verdicts(points: Sequence[Row]) -> str:

@@ -56,7 +56,7 @@ def _vendor(point: Point) -> dict[str, Any]:
     quartiles = [min(each.q1_ns for each in processes), max(each.q3_ns for each in processes)]
     wall = stored.wall_median_ns
     return {
-        "gpu": stored.environments[-1]["gpu"],
+        **{name: stored.environments[-1][name] for name in ("host", "gpu")},
         "tensor_flops": seen.tensor_flops,
         "device_ns": {"median": round(stored.baseline.time_ns), "q1": round(quartiles[0]), "q3": round(quartiles[1])},
         "wall_ns": None if wall is None else {"median": wall},

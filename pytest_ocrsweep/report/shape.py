@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..geometry import CropGrid
+from ..inputs import MOST, shown
 from ..stages import ATTENTION, STAGES
 from .sweep_json import SCHEMA, order
 
@@ -33,6 +34,9 @@ class _Wrong(ValueError):
 Check = Callable[[Any], Any]  # the value as it is kept; raises _Wrong
 
 
+ABSENT = object()
+
+
 class Field(NamedTuple):
     """What a field holds; earlier reports that lack it are read as if it held `default`, where there is one."""
 
@@ -48,7 +52,7 @@ def check(document: Any, where: str) -> dict[str, Any]:
     try:
         made: dict[str, Any] = _document(document)
     except _Wrong as wrong:
-        at = ".".join(wrong.at).replace(".[", "[")
+        at = shown(".".join(wrong.at).replace(".[", "["))
         raise ReportError(f"{where}: {f'{at} ' if at else 'it '}{wrong.what}; {REMEDY}") from None
     made["points"].sort(key=order)
     return made
@@ -78,6 +82,8 @@ def record(fields: Mapping[str, Field | Check]) -> Check:
             raise _Wrong(f"must be an object, got {reprlib.repr(value)}")
         made = {}
         for name, field in known.items():
+            if name not in value and field.default is ABSENT:
+                continue
             if name not in value and field.default is ...:
                 raise _Wrong("is missing", name)
             made[name] = _at(name, field.check, value.get(name, field.default))
@@ -125,25 +131,30 @@ def unknown(item: Check) -> Field:
     return Field(known(item), None)
 
 
-def whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise _Wrong(f"must be a whole number of at least 0, got {reprlib.repr(value)}")
+def later(item: Check) -> Field:
+    """The same, for one that is not added where it is missing: the digests of earlier reports in SQLite know nothing
+    of it."""
+    return Field(known(item), ABSENT)
+
+
+def whole(value: Any, least: int = 0) -> int:
+    if type(value) is not int or value < least:
+        raise _Wrong(f"must be a whole number of at least {least}, got {reprlib.repr(value)}")
+    if value > MOST:
+        raise _Wrong(f"is too large, got {reprlib.repr(value)}")
     return value
 
 
 def positive(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise _Wrong(f"must be a whole number of at least 1, got {reprlib.repr(value)}")
-    return value
+    return whole(value, least=1)
 
 
 def number(value: Any) -> float:
-    if type(value) not in (int, float) or not isfinite(value):
+    if type(value) not in (int, float) or (type(value) is float and not isfinite(value)):
         raise _Wrong(f"must be a number, got {reprlib.repr(value)}")
-    try:
-        return float(value) + 0.0  # minus zero is zero in SQLite, so here too
-    except OverflowError:
-        raise _Wrong(f"is too large, got {reprlib.repr(value)}") from None
+    if abs(value) > MOST:
+        raise _Wrong(f"is too large, got {reprlib.repr(value)}")
+    return float(value) + 0.0  # minus zero is zero in SQLite, so here too
 
 
 def text(value: Any) -> str:
@@ -201,6 +212,7 @@ _VENDOR = record(
         "device_ns": _summary,
         "wall_ns": known(_summary),
         "peak_bytes": known(whole),
+        "host": later(text),
         **dict.fromkeys(("gpu", "clock", "experts", "stopped"), unknown(text)),
         **dict.fromkeys(("kernels", "rounds", "sm_clock_mhz"), unknown(whole)),
         "power_w": unknown(number),
@@ -225,12 +237,15 @@ _POINT = record(
 )
 ENVIRONMENT = ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
 WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")
+_HOSTS = many(record(dict.fromkeys(("host", *ENVIRONMENT[:-1]), known(text))))
 _DOCUMENT = record(
     {
         "schema": positive,
         "model": text,
         "workload": record({**dict.fromkeys(WORKLOAD[:-1], whole), "resolution": text}),
-        "environment": record(dict.fromkeys(ENVIRONMENT, unknown(text))),
+        "environment": record(
+            {"host": later(text), **dict.fromkeys(ENVIRONMENT, unknown(text)), "hosts": later(_HOSTS)}
+        ),
         "points": many(_POINT),
     }
 )

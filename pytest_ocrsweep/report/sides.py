@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,12 @@ def _find(text: str, overrides: Sequence[str]) -> Side | Price:
     path = Path(text)
     if text.startswith(DEVICE):
         return _device(text, overrides)
-    if path.is_dir() and not any((path / name).is_file() for name in (document.JSON, document.SQLITE)):
+    if os.path.isdir(path) and not any((path / name).is_file() for name in (document.JSON, document.SQLITE)):
         if path.parent.name == "timed":
             return of_baselines(path.parent.parent, path.name, text)
         if any((path / f"{stage}.json").is_file() for stage in STAGES) or (path / "timed").is_dir():
             return of_baselines(path, None, text)
-    if path.exists() or Path(text.rpartition("#")[0] or text).exists():
+    if os.path.exists(path) or os.path.exists(text.rpartition("#")[0] or text):
         return of_document(document.load(text), text)
     return _model(text, overrides)
 
@@ -123,7 +124,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
     from ..config import CONF, compose, devices
     from .sweep_json import components, row
 
-    if not name.replace("-", "").replace(".", "").isalnum() or not (CONF / "model" / f"{name}.yaml").is_file():
+    if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
         models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
         near = f"; did you mean {DEVICE}{name}?" if name in devices() else ""
         raise ReportError(

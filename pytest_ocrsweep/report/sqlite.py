@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import atomic, inputs
+from ..inputs import shown
 from . import shape
 from .shape import CLOCKED, COSTS, ReportError
 from .tables import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
@@ -41,25 +43,37 @@ def write(document: Mapping[str, Any], path: Path) -> int:
     whole = shape.check(dict(document), f"{path} is not written")
     try:
         digest = _digest(whole)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(path, "rwc") as db:
-            db.execute("BEGIN IMMEDIATE")
-            if not _is_ours(db, path):
-                _lay_out(db)
-            last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
-            run = int(last[0]) if last and last[1] == digest else _append(db, whole, digest)
-            db.execute("COMMIT")
-            return run
+        with atomic.alone(path):
+            try:
+                return _write(whole, digest, path)
+            finally:
+                if path.is_file() and not path.stat().st_size:
+                    path.unlink()  # SQLite made it, and there was no room for more
     except sqlite3.Error as error:
-        raise ReportError(f"{path}: the run cannot be written ({error}): nothing was changed") from None
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        raise _unwritten(path, str(error), "free some space there, or " * full + "give another folder") from None
     except OSError as error:
-        raise ReportError(f"{path}: the run cannot be written ({error.strerror}): nothing was changed") from None
+        raise _unwritten(path, str(error.strerror), f"{atomic.remedy(error)}, or give another folder") from None
     except OverflowError:
-        what = "a number is above 2^63, the most that SQLite holds"
-        raise ReportError(f"{path}: the run cannot be written ({what}): nothing was changed") from None
+        raise _unwritten(path, "a number is above 2^63, the most that SQLite holds") from None
     except (UnicodeEncodeError, RecursionError) as error:
         what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
-        raise ReportError(f"{path}: the run cannot be written ({what}): nothing was changed") from None
+        raise _unwritten(path, what) from None
+
+
+def _write(document: dict[str, Any], digest: str, path: Path) -> int:
+    with _opened(path, "rwc") as db:
+        db.execute("BEGIN IMMEDIATE")
+        if not _is_ours(db, path):
+            _lay_out(db)
+        last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
+        run = int(last[0]) if last and last[1] == digest else _append(db, document, digest)
+        db.execute("COMMIT")
+        return run
+
+
+def _unwritten(path: Path, why: str, remedy: str = "") -> ReportError:
+    return ReportError(f"{path}: the run cannot be written ({why}): nothing was changed{remedy and f'; {remedy}'}")
 
 
 def runs(path: Path) -> list[Run]:
@@ -118,7 +132,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     except ReportError:
         raise
     except (sqlite3.Error, ValueError) as error:
-        raise ReportError(f"{path}: it cannot be read ({error}); {shape.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {shape.REMEDY}") from None
     except (KeyError, AttributeError, RecursionError):
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {shape.REMEDY}") from None
 
@@ -132,6 +146,8 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {shape.REMEDY}")
+    if not inputs.has_tables(db, SQL):
+        raise ReportError(f"{path}: its tables are not those of version {VERSION}: {shape.REMEDY}")
     return True
 
 

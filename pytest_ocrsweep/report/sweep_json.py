@@ -107,18 +107,29 @@ def order(row: Mapping[str, Any]) -> tuple[int, CropGrid, str]:
 
 
 def environment(
-    architecture: Architecture, revision: str | None, measured: Mapping[str, str | None] | None
+    architecture: Architecture, revision: str | None, *measured: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """What the numbers were found on; None where nothing was `measured` and so nothing is known."""
+    """What the numbers were found on; None where nothing was `measured` and so nothing is known.
+
+    None too where several hosts or GPUs measured and differ: then `hosts` has each.
+    """
     experts = {"prefill": architecture.decoder.prefill_experts, "decode": architecture.decoder.decode_experts}
+    names = ("host", "gpu", "driver", "torch", "transformers", "weights")
+    values = {name: {each[name] for each in measured} for name in names}
     return {
-        **dict.fromkeys(("gpu", "driver", "torch", "transformers", "weights")),
+        **{name: found.pop() if len(found) == 1 else None for name, found in values.items()},
         "dtype": architecture.dtype,
         "attention_implementation": {"eager": "eager", "flash": "sdpa"},
         "experts_implementation": experts,
         "git_revision": revision,
-        **(measured or {}),
+        **({"hosts": [dict(each) for each in measured]} if len(measured) > 1 else {}),
     }
+
+
+def host(measured: Mapping[str, str | None]) -> str:
+    """One of `hosts` in words: "node7: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"."""
+    known = [f"{name} {measured[name]}" for name in ("driver", "torch", "transformers") if measured[name]]
+    return f"{measured['host']}: {', '.join([str(measured['gpu']), *known])}"
 
 
 def document(

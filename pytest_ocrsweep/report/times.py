@@ -153,7 +153,7 @@ def _notes(found: Sequence[Point]) -> list[str]:
 
 
 def _ran_on(environment: timed.Environment) -> str:
-    told = {**environment, "git_revision": None}
+    told = {**environment, "host": None, "git_revision": None}
     unnamed = ("gpu", "dtype")
     return ", ".join(text if name in unnamed else f"{name} {text}" for name, text in told.items() if text)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import torch
+
+from .failure import out_of_memory
 
 Call = Callable[[], Any]
 
@@ -122,21 +123,10 @@ def device_clock(device: torch.device, call: Call, delay: Call | None = None) ->
     try:
         return GraphClock(call, delay)
     except RuntimeError as error:
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if out_of_memory(error):
             raise
         torch.cuda.synchronize()
         return ProfilerClock(call, delay)
-
-
-def settle(graphs: int = 8) -> None:
-    """Makes a process that has captured no graph yet run graphs as it will from then on.
-
-    NVIDIA's driver (580, on an H200 and an H100) runs every graph of a process some 0.35 µs a kernel slower once it
-    has instantiated its fourth, whatever the graphs hold and whether they still live: 12 % of a decode step.
-    """
-    ran = torch.zeros(1, device="cuda")
-    for _ in range(graphs):
-        GraphClock(partial(ran.add_, 1)).batch(1)
 
 
 def delay_of(device: torch.device, ns: int) -> Call:

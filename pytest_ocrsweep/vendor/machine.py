@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ..sampling import Machine
+from .pace import Pace
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
     0x1: "gpu_idle",
@@ -23,8 +25,13 @@ THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
 }
 
 
-def reader(device: torch.device) -> Callable[[], Machine]:
-    """A function that reads the machine's state now."""
+def reader(device: torch.device, pace: Pace | None = None) -> Callable[[], Machine]:
+    """A function that reads the machine's state now, and the driver's pace where it is given."""
+    told = _reader(device)
+    return told if pace is None else lambda: replace(told(), graph_kernel_ns=pace.ns())
+
+
+def _reader(device: torch.device) -> Callable[[], Machine]:
     if device.type != "cuda":
         return Machine
     try:
@@ -58,6 +65,19 @@ def _read(nvml: Any, handle: Any) -> Machine:
         else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
         other_processes=None if processes is None else sum(p.pid != os.getpid() for p in processes),
     )
+
+
+def memory(device: torch.device) -> tuple[int, int] | None:
+    """Bytes that the device has, and those of them that nobody holds; None where they cannot be asked."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total, free
+    try:
+        pages = [os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES")]
+    except (AttributeError, ValueError):  # not on Windows, the second not on macOS
+        return None
+    total, free = (os.sysconf("SC_PAGE_SIZE") * count for count in pages)
+    return total, free
 
 
 def driver() -> str | None:

@@ -17,7 +17,8 @@ from ..architecture import Architecture
 from ..geometry import Workload
 from ..sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from . import build, calls, count, machine
-from .clock import Call, Clock, HostClock, delay_of, device_clock, settle
+from .clock import Call, Clock, HostClock, delay_of, device_clock
+from .pace import Pace
 
 RULE = first_of(NoiseReached(0.004, 10), TimeCap(1.0))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -91,6 +92,7 @@ class Vendor:
     rule: StopRule = RULE
     load: Callable[[str, str], Any] | None = None  # (attention, experts) → real weights, in place of random ones
     _built: dict[str, Any] = field(default_factory=dict, repr=False)
+    _pace: Pace | None = field(default=None, repr=False)
 
     def built(self, attention: str, experts: str) -> Any:
         """The model for `attention`, its routed experts run by `experts`."""
@@ -107,8 +109,9 @@ class Vendor:
     def timed(self, stage: str, work: Workload, attention: str, page: Path | None = None) -> Iterator[Timed]:
         """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
-            if not self._built and self.device.type == "cuda":
-                settle()
+            if self._pace is None and self.device.type == "cuda":
+                self._pace = Pace()
+                self._pace.settle()
             try:
                 yield self._timed(stage, work, attention, page)
             finally:
@@ -124,6 +127,12 @@ class Vendor:
                 yield built, self._region(built, stage, work, attention, None).calls[-1]
             finally:
                 self._tidy()
+
+    def forget(self) -> None:
+        """Give back all memory, the models' too; the next point builds its model anew."""
+        gc.unfreeze()
+        self._built.clear()
+        self._tidy()
 
     def _tidy(self) -> None:
         gc.collect()
@@ -142,7 +151,7 @@ class Vendor:
             collect(partial(clock.batch, BATCH), TimeCap(WARM_UP_S / len(clocks)))
         if self.slowdown_percent:
             clocks = [self._slower(clock, call) for clock, call in zip(clocks, region.calls, strict=True)]
-        read = machine.reader(self.device)
+        read = machine.reader(self.device, self._pace)
         used = None if stage == "vision" else experts
         return Timed(region, clocks, read, self.rule, Samples(tuple(wall)), peak, used)
 

@@ -1,0 +1,127 @@
+"""The files of a snapshot: which tensors lie where, by the headers of its safetensors alone; nothing else is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from .. import inputs
+from ..inputs import shown
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+MOST_HEADER_BYTES = 100_000_000  # the library's own limit
+SAMPLE = 4096  # bytes of each tensor that the digest reads
+
+
+class CheckpointError(ValueError):
+    """A snapshot that is damaged or holds another model: one line a problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor as the header of its file declares it; its bytes lie from `start` to `end` in the file."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
+
+def tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of a snapshot by name, from the headers of its files alone. Raises CheckpointError."""
+    if (folder / WEIGHTS).is_file():
+        return _header(folder / WEIGHTS)
+    index = folder / INDEX
+    if not index.is_file():
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        found = f"only {pickles[0]}, and pickled weights are never loaded" if pickles else "neither"
+        raise CheckpointError(f"{folder} should hold {WEIGHTS} or {INDEX}, has {found}: get its safetensors files")
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise CheckpointError(f"{index} has no weight_map from tensors to files: download it again")
+    stored: dict[str, Stored] = {}
+    for name in sorted({str(file) for file in files.values()}):
+        shard = folder / name
+        if shard.parent != folder or not os.path.isfile(shard):
+            raise CheckpointError(
+                f"{index} names {shown(name)}, which is no file of {folder}: download the snapshot again"
+            )
+        stored |= _header(shard)
+    return stored
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that a snapshot needs. Raises CheckpointError."""
+    try:
+        document = inputs.parse(inputs.read(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): a snapshot needs this file") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON ({error}): download it again") from None
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} is a JSON {type(document).__name__}, should be an object: download it again")
+    return document
+
+
+def digest(stored: Mapping[str, Stored]) -> str:
+    """sha256 over each tensor's name, dtype, shape and first 4 KiB, in the order of names.
+
+    It does not read every byte, so it takes well under a second; how the tensors are spread over files has no part.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(stored.items()):
+        total.update(f"{name} {tensor}\n".encode())
+        with tensor.file.open("rb") as stream:
+            stream.seek(tensor.start)
+            total.update(stream.read(min(SAMPLE, tensor.end - tensor.start)))
+    return total.hexdigest()
+
+
+def _header(path: Path) -> dict[str, Stored]:
+    """The tensors of one file, none of which reaches beyond its end."""
+    size, problem = path.stat().st_size, ""
+    stored: dict[str, Stored] = {}
+    try:
+        stored = _entries(path, size)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        problem = shown(str(error)) or type(error).__name__  # the library says more of it, if it minds
+    name, last = max(stored.items(), key=lambda item: item[1].end, default=("", None))
+    if last is not None and last.end > size:
+        raise CheckpointError(
+            f"{path}: tensor {shown(name)} ends at byte {last.end:,}, the file at byte {size:,}: "
+            "the file is truncated, download it again"
+        )
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        problem = shown(str(error))
+    if problem:
+        raise CheckpointError(f"{path} is damaged, not safetensors ({problem}): download it again")
+    return stored
+
+
+def _entries(path: Path, size: int) -> dict[str, Stored]:
+    """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
+    with inputs.opened(path) as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > min(size, MOST_HEADER_BYTES):
+            raise ValueError(f"its header has {length:,} bytes")
+        entries = inputs.parse(stream.read(length))
+    entries.pop("__metadata__", None)
+    return {
+        name: Stored(path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"]))
+        for name, entry in entries.items()
+    }

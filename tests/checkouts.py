@@ -1,0 +1,100 @@
+"""A project with six points, whose runs are processes of their own; for tests of workers elsewhere and of lost ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SUITE = """
+def test_decode(ocrsweep, grid, attention):
+    ocrsweep.check("decode", grid, attention)
+"""
+# Dies in the points that are named in DIE, as often as given, and says what ran where.
+CONFTEST = """
+import os, pathlib, socket, sys
+import pytest
+
+def pytest_runtest_call(item):
+    with open(os.environ["TOLD"], "a") as file:
+        print(item.name, socket.gethostname(), os.getcwd(), sys.prefix, sep="\\t", file=file)
+    name, times = os.environ.get("DIE", "- 0").split()
+    if item.name == name and pathlib.Path(os.environ["TOLD"]).read_text().count(name) <= int(times):
+        os._exit(1)
+"""
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}  # for speed
+COUNTED = ("--ocrsweep-analytic-only", "--ocrsweep-update")
+POINTS = [f"test_decode[{grid}-{attention}]" for grid in ("1x1", "1x2", "2x3") for attention in ("eager", "flash")]
+
+
+class Checkout:
+    """A project with six points, whose runs are processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        self.told = folder.parent / f"{folder.name}.txt"
+        (folder / "suites").mkdir(parents=True)
+        (folder / "suites" / "test_decode.py").write_text(SUITE)
+        (folder / "conftest.py").write_text(CONFTEST)
+        (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,1x2,2x3\n")
+
+    def copy(self, name: str) -> Checkout:
+        made = Checkout(self.path.parent / name)
+        shutil.copytree(self.path, made.path, dirs_exist_ok=True)
+        return made
+
+    def run(self, *arguments: str, die: str = "- 0", code: int = 0, plugins: tuple[str, ...] = ("ocrsweep",)) -> str:
+        """What pytest says; it must end with that code."""
+        command = [sys.executable, "-m", "pytest", "suites/", "-v", "-p", "no:cacheprovider"]
+        command += [f"-p{plugin}" for plugin in ("xdist", *plugins)]
+        environment = {**os.environ, **ALONE, "TOLD": str(self.told), "DIE": die}
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=self.path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout
+        assert "INTERNALERROR" not in done.stdout
+        return done.stdout
+
+    @property
+    def ran(self) -> list[list[str]]:
+        """Item, host, folder and sys.prefix of all that began."""
+        return [line.split("\t") for line in self.told.read_text().splitlines()]
+
+    def recorded(self, stage: str = "decode") -> int:
+        document = json.loads((self.path / "baselines" / "deepseek-ocr" / f"{stage}.json").read_text())
+        return len(document["points"])
+
+
+@contextmanager
+def servers(checkout: Checkout) -> Iterator[Callable[..., str]]:
+    """What starts a socket server on this machine, whose worker is the server's own process, and gives its `--tx`."""
+    started = []
+
+    def serve(die: str = "- 0", folder: Path = checkout.path) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            at = "{}:{}".format(*free.getsockname())
+        environment = {**os.environ, **ALONE, "TOLD": str(checkout.told), "DIE": die}
+        command = [sys.executable, "-m", "execnet.script.socketserver", at]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
+        started[-1].stdout.readline()  # it listens
+        return f"--tx=socket={at}//chdir={folder}"
+
+    try:
+        yield serve
+    finally:
+        for server in started:
+            server.kill()
+            server.communicate()

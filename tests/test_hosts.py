@@ -1,0 +1,217 @@
+"""Workers of other interpreters and hosts: each in place, on the devices of its own host, for one verdict."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import checkouts
+import documents
+import namespaces
+import pytest
+from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
+
+from pytest_ocrsweep import load_model
+from pytest_ocrsweep.report import markdown, sweep_json
+from pytest_ocrsweep.report.shape import check
+from pytest_ocrsweep.results import Results
+
+SAME = "give every host the same project, baselines and packages"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "here")
+
+
+@pytest.fixture
+def serve(checkout: Checkout) -> Iterator[Callable[..., str]]:
+    with checkouts.servers(checkout) as serve:
+        yield serve
+
+
+def venv(python: str, folder: Path) -> Path:
+    """An interpreter that has the packages of this one, by a path of its own."""
+    subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
+    made = folder / "bin" / "python"
+    asked = [str(made), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    Path(site, "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return made
+
+
+def pythons() -> list[str]:
+    """Other versions that begin here."""
+    found = []
+    for minor in (11, 12, 13):
+        name = f"python3.{minor}"
+        if minor != sys.version_info.minor and shutil.which(name):
+            done = subprocess.run(
+                [name, "-c", f"import sys; assert sys.version_info[1] == {minor}"], capture_output=True
+            )
+            found += [] if done.returncode else [name]
+    return found
+
+
+def test_each_worker_is_of_its_own_interpreter_and_packages(checkout: Checkout, tmp_path: Path) -> None:
+    made = [venv(python, tmp_path / f"venv{number}") for number, python in enumerate([sys.executable, *pythons()])]
+    checkout.run("-d", *(f"--tx=popen//python={python}" for python in made), *COUNTED)
+    assert {prefix for _, _, _, prefix in checkout.ran} <= {str(python.parent.parent) for python in made}
+    assert checkout.recorded() == len(POINTS)
+
+
+def test_a_worker_of_a_host_runs_in_its_own_checkout_and_nothing_is_sent_there(checkout, serve) -> None:
+    there = checkout.copy("there")
+    before = sorted(there.path.rglob("*"))
+    checkout.run("-d", serve(folder=there.path), *COUNTED)
+    assert {folder for _, _, folder, _ in checkout.ran} == {str(there.path)}
+    assert [path for path in sorted(there.path.rglob("*")) if "__pycache__" not in str(path)] == before
+    assert checkout.recorded() == len(POINTS)
+
+
+def test_hosts_that_collect_otherwise_are_told_apart(checkout: Checkout, serve) -> None:
+    there = checkout.copy("there")
+    (there.path / "suites" / "test_decode.py").write_text("def test_other(ocrsweep): pass\n")
+    told = checkout.run("-d", serve(), serve(folder=there.path), *COUNTED, code=4)
+    here = socket.gethostname()
+    more, fewer = "suites/test_decode.py::test_other", f"suites/test_decode.py::{POINTS[0]}"
+    assert told.rstrip().splitlines()[-1] in (
+        f"ERROR: gw1 on {here} collected 1 tests more ({more}) and 6 tests fewer ({fewer}) than gw0 on {here}: {SAME}",
+        f"ERROR: gw0 on {here} collected 6 tests more ({fewer}) and 1 tests fewer ({more}) than gw1 on {here}: {SAME}",
+    )
+
+
+def test_a_host_with_other_baselines_does_not_judge(checkout: Checkout, serve) -> None:
+    there = checkout.copy("there")
+    (there.path / "baselines" / "deepseek-ocr").mkdir(parents=True)
+    (there.path / "baselines" / "deepseek-ocr" / "decode.json").write_text(
+        '{"schema": 1, "model": "deepseek-ocr", "stage": "decode", "points": []}'
+    )
+    told = checkout.run("-d", serve(folder=there.path), "--ocrsweep-analytic-only", code=4)
+    assert f"ERROR: gw0 on {socket.gethostname()} has other baselines than the controller: {SAME}" in told
+
+
+def test_a_host_that_is_not_there_is_one_line(checkout: Checkout) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        at = "{}:{}".format(*free.getsockname())
+    told = checkout.run("-d", f"--tx=socket={at}", *COUNTED, code=4)
+    assert f"ERROR: --tx socket={at}: no worker can be started there: Connection refused" in told
+
+
+needs_hosts = pytest.mark.skipif(bool(namespaces.why_not()), reason=f"hosts of one machine: {namespaces.why_not()}")
+LANES = """
+import os, socket
+import pytest
+from pytest_ocrsweep import schedule
+
+def pytest_configure(config):
+    if config.getoption("dist") != "no" or hasattr(config, "workerinput"):
+        schedule.register(config, lambda item: schedule.Kind.TIMED, lambda: os.environ["GPUS"].split(), lambda: {})
+
+@pytest.fixture(autouse=True)
+def _told():
+    with open(os.environ["TOLD"], "a") as file:
+        print(socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES"), file=file)
+"""
+
+
+@needs_hosts
+def test_each_host_times_on_as_many_workers_as_it_has_gpus(checkout: Checkout) -> None:
+    (checkout.path / "conftest.py").write_text(LANES)
+    (checkout.path / "suites" / "test_decode.py").write_text(
+        "import pytest, time\n@pytest.mark.parametrize('n', range(12))\ndef test(n):\n    time.sleep(0.1)\n"
+    )
+    with namespaces.hosts(dict.fromkeys(("big", "small"), checkout.path)) as hosts:
+        hosts["big"].serve(GPUS="4 5", TOLD=str(checkout.told), **ALONE)
+        hosts["small"].serve(GPUS="0", TOLD=str(checkout.told), **ALONE)
+        through = [f"--px=id={name}//socket={host.address}:{namespaces.PORT}" for name, host in hosts.items()]
+        checkout.run("-d", *through, "--tx=3*popen//via=big", "--tx=popen//via=small", plugins=())
+    ran = checkout.told.read_text().splitlines()
+    assert len(ran) == 12
+    assert set(ran) == {"big 4", "big 5", "small 0"}
+
+
+# As if each host had a GPU of another name, and no time for samples.
+NAMED_GPU = """
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    if hasattr(session.config, "workerinput"):
+        from functools import partial
+        from pytest_ocrsweep.measure import Meter
+        from pytest_ocrsweep.sampling import TimeCap
+        from pytest_ocrsweep.vendor import timing
+
+        Meter.gpu = property(lambda self: self.vendor and os.environ["GPU"])
+        timing.WARM_UP_S, timing.Vendor = 0.1, partial(timing.Vendor, rule=TimeCap(0.1))
+"""
+ON_CPU = [
+    f"--ocrsweep-set={name}" for name in ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.new_tokens=1")
+]
+
+
+@needs_hosts
+def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) -> None:
+    pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
+    (checkout.path / "conftest.py").write_text(CONFTEST + NAMED_GPU)
+    there = checkout.copy("there")
+    with namespaces.hosts({"node1": checkout.path, "node2": there.path}) as hosts:
+        for name, host in hosts.items():
+            told = {"TOLD": str(checkout.told), "DIE": "test_decode[1x2-flash] 1"}
+            host.serve(GPU=f"GPU of {name}", **ALONE, **told)
+        through = [f"--px=id={name}//socket={host.address}:{namespaces.PORT}" for name, host in hosts.items()]
+        workers = [f"--tx=popen//via={name}" for name in hosts]
+        arguments = [*through, *workers, "-k", "flash", *ON_CPU, "--ocrsweep-update", "--ocrsweep-report=out"]
+        told = checkout.run("-d", *arguments)
+    assert re.search(r"3 passed, 1 retried in", told)
+    document = json.loads((checkout.path / "out" / "sweep.json").read_text())
+    on = {point["grid"]: (point["vendor"]["host"], point["vendor"]["gpu"]) for point in document["points"]}
+    assert set(on) == {"1x1", "1x2", "2x3"}
+    assert set(on.values()) == {("node1", "GPU of node1"), ("node2", "GPU of node2")}
+    assert document["environment"]["host"] is None
+    assert [each["host"] for each in document["environment"]["hosts"]] == ["node1", "node2"]
+    assert "measured on node1: GPU of node1, " in told
+    timed_by = {
+        path.parent.name: path for path in checkout.path.glob("baselines/deepseek-ocr-tiny/timed/*/decode.json")
+    }
+    for name in ("node1", "node2"):
+        (environment,) = json.loads(timed_by.pop(f"gpu-of-{name}").read_text())["environments"]
+        assert environment["host"] == name
+    assert not timed_by
+    assert not list(there.path.rglob("baselines"))
+
+
+ONE = {
+    "host": "node1", "gpu": "NVIDIA H200", "driver": "580.1", "torch": "2.11.0", "transformers": "5.23.0",
+    "dtype": "bf16", "weights": "random, seed 0",
+}  # fmt: skip
+
+
+def test_what_hosts_do_not_share_is_null_and_each_is_told() -> None:
+    other = ONE | {"host": "node2", "torch": "2.13.0"}
+    architecture = load_model().architecture
+    assert "hosts" not in sweep_json.environment(architecture, None, ONE)
+    found = sweep_json.environment(architecture, None, ONE, other)
+    assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
+    assert found["hosts"] == [ONE, other]
+    written = documents.document(**found)
+    assert check(written, "it") == written
+    line = "- node2: NVIDIA H200, driver 580.1, torch 2.13.0, transformers 5.23.0"
+    assert line in markdown.page(written).splitlines()
+
+
+def test_the_summary_tells_in_what_hosts_differ() -> None:
+    results = Results(SimpleNamespace())
+    other = ONE | {"host": "node2", "torch": "2.13.0"}
+    for environment in (other, ONE):
+        results.take([{"stage": "decode", "grid": "1x1", "attention": "flash", "verdict": "PASS"}], False, environment)
+    told = results._about_hosts()
+    assert told[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
+    assert told[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]

@@ -57,6 +57,15 @@ def available(config: pytest.Config) -> bool:
     return not (skipped or disabled)
 
 
+def point(item: pytest.Item, row: Mapping[str, Any]) -> Entry:
+    """The timed point that a test found; `row` is as in sweep.json."""
+    vendor, name = row["vendor"], item.name
+    at = {key: row[key] for key in ("stage", "grid", "attention")}
+    seen = {key: vendor[key] for key in ("host", "gpu", "clock", "experts", "kernels", "stopped", "sm_clock_mhz")}
+    nodeid = f"{item.parent.nodeid}::{name}" if item.parent else name
+    return entry(nodeid, name, row["stage"], vendor["device_ns"]["samples"], at, seen, timer=vendor["clock"])
+
+
 def entry(
     nodeid: str,
     name: str,

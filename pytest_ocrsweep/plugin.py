@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .stages import Model
 
 SWEEP = pytest.StashKey["Sweep"]()
+ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
 RESULTS = pytest.StashKey["Results"]()
 ROWS = pytest.StashKey["list[Row]"]()
 ENVIRONMENT = pytest.StashKey["dict[str, str | None] | None"]()
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    config.pluginmanager.register(Fixture(config), "ocrsweep-fixture")
     if config.pluginmanager.hasplugin("xdist") and (
         hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
     ):
@@ -144,6 +146,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(problem)
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
+        config.add_cleanup(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")
@@ -152,53 +155,59 @@ def ocrsweep_model(request: pytest.FixtureRequest) -> Model:
     return _sweep(request.config).model
 
 
-@pytest.fixture
-def ocrsweep(request: pytest.FixtureRequest) -> Checker:
-    """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
-    return Checker(request.node, _sweep(request.config))
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _uses(item, "ocrsweep"):
+        item.config.stash[ITEM] = item
+
+
+class Fixture:
+    """The `ocrsweep` fixture: pytest takes longer to make one for each test, or to give it its request, than we do to
+    count a point. So there is one, which knows its configuration."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.fixture(scope="session")
+    def ocrsweep(self) -> Checker:
+        """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
+        return Checker(self._config)
 
 
 class Checker:
-    """What the `ocrsweep` fixture gives to one test."""
+    """What the `ocrsweep` fixture gives to the test that runs."""
 
-    def __init__(self, item: pytest.Item, sweep: Sweep) -> None:
-        self._item = item
-        self._sweep = sweep
+    def __init__(self, config: pytest.Config) -> None:
+        from . import judge, measure
+
+        self._config = config
+        self._sweep = _sweep(config)
+        self._judge = judge.judge
+        self._unmeasurable = measure.MeasureError
+
+    @property
+    def _item(self) -> pytest.Item:
+        return self._config.stash[ITEM]
 
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
         __tracebackhide__ = True
-        from .judge import judge
-        from .measure import MeasureError
-
         try:
-            judgement = judge(self._sweep, stage, grid, attention, self._item.path)
-        except MeasureError as error:
+            judgement = self._judge(self._sweep, stage, grid, attention, self._item.path)
+        except self._unmeasurable as error:
             pytest.fail(str(error), pytrace=False)
         self._item.stash.setdefault(ROWS, []).append(judgement.row)
         self._item.stash[ENVIRONMENT] = judgement.environment
-        self._benchmark(judgement.row)
+        if judgement.row["vendor"] is not None:
+            from . import benchmarks
+
+            if benchmarks.available(self._config):
+                self._item.stash.setdefault(BENCHMARKS, []).append(benchmarks.point(self._item, judgement.row))
         if judgement.failure is not None:
             pytest.fail(judgement.failure)
         if judgement.skip is not None:
             pytest.skip(judgement.skip)
         return judgement.row
-
-    def _benchmark(self, row: Row) -> None:
-        """A timed point is one of pytest-benchmark's benchmarks too."""
-        vendor = row["vendor"]
-        if vendor is None:
-            return
-        from . import benchmarks
-
-        if benchmarks.available(self._item.config):
-            at = {name: row[name] for name in ("stage", "grid", "attention")}
-            names = ("host", "gpu", "clock", "experts", "kernels", "stopped", "sm_clock_mhz")
-            seen = {name: vendor[name] for name in names}
-            samples, name = vendor["device_ns"]["samples"], self._item.name
-            nodeid = f"{self._item.parent.nodeid}::{name}" if self._item.parent else name
-            point = benchmarks.entry(nodeid, name, row["stage"], samples, at, seen, timer=vendor["clock"])
-            self._item.stash.setdefault(BENCHMARKS, []).append(point)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -217,7 +226,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets the measured device go; other processes may wait for it."""
     if SWEEP in config.stash:
         config.stash[SWEEP].close()
-        gc.unfreeze()
 
 
 class Controller:

@@ -162,8 +162,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class Fixture:
-    """The `ocrsweep` fixture: pytest takes longer to make one for each test, or to give it its request, than we do to
-    count a point. So there is one, which knows its configuration."""
+    """One for all tests, without a request: to make those takes pytest longer than to count a point takes us."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -185,24 +184,21 @@ class Checker:
         self._judge = judge.judge
         self._unmeasurable = measure.MeasureError
 
-    @property
-    def _item(self) -> pytest.Item:
-        return self._config.stash[ITEM]
-
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
         __tracebackhide__ = True
+        item = self._config.stash[ITEM]
         try:
-            judgement = self._judge(self._sweep, stage, grid, attention, self._item.path)
+            judgement = self._judge(self._sweep, stage, grid, attention, item.path)
         except self._unmeasurable as error:
             pytest.fail(str(error), pytrace=False)
-        self._item.stash.setdefault(ROWS, []).append(judgement.row)
-        self._item.stash[ENVIRONMENT] = judgement.environment
+        item.stash.setdefault(ROWS, []).append(judgement.row)
+        item.stash[ENVIRONMENT] = judgement.environment
         if judgement.row["vendor"] is not None:
             from . import benchmarks
 
             if benchmarks.available(self._config):
-                self._item.stash.setdefault(BENCHMARKS, []).append(benchmarks.point(self._item, judgement.row))
+                item.stash.setdefault(BENCHMARKS, []).append(benchmarks.point(item, judgement.row))
         if judgement.failure is not None:
             pytest.fail(judgement.failure)
         if judgement.skip is not None:

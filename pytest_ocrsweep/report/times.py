@@ -19,7 +19,7 @@ from .sweep_json import Row
 
 NAMES = ("stage", "grid", "attention")
 SHOWN = ("context_tokens", "flops", "moved_bytes", "device_ns", "wall_ns")
-EVIDENCE = ("peak GB measured", "kernels", "processes", "apart %", "margin %")
+EVIDENCE = ("peak GB measured", "counted off %", "kernels", "processes", "apart %", "margin %")
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
 
 
@@ -60,6 +60,12 @@ class Point:
         """How far the processes' medians lie apart, as a ratio; None for a single process."""
         medians = [process.median_ns for process in self.stored.baseline.processes]
         return (max(medians) - min(medians)) / self.stored.baseline.time_ns if len(medians) > 1 else None
+
+    @property
+    def peak_off(self) -> float | None:
+        """How far the counted peak memory lies from the measured, as a ratio; None where it was not measured."""
+        measured = self.stored.baseline.observed.peak_bytes
+        return self.counted["peak_activation_bytes"] / measured - 1 if measured else None
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -131,6 +137,7 @@ def _cells(point: Point) -> list[str]:
         *point.name.split(),
         *(METRICS[name].show(numbers[name]) for name in SHOWN),
         METRICS["peak_activation_bytes"].show(seen.peak_bytes),
+        "-" if point.peak_off is None else f"{100 * point.peak_off:.2f}",
         "-" if seen.kernels is None else str(seen.kernels),
         str(point.processes),
         "-" if point.apart is None else f"{100 * point.apart:.2f}",
@@ -148,6 +155,12 @@ def _notes(found: Sequence[Point]) -> list[str]:
         lines.append(
             f"Medians of separate processes lie at most {100 * several[worst]:.2f} % apart ({worst}), "
             f"over the {len(several)} of {len(found)} points that have more than one process."
+        )
+    if peaks := {point.name: point.peak_off for point in found if point.peak_off is not None}:
+        worst = max(peaks, key=lambda name: abs(peaks[name]))
+        lines.append(
+            f"Peak memory as counted lies at most {100 * abs(peaks[worst]):.2f} % from the measured ({worst}); "
+            f"it is equal, to the byte, at {sum(off == 0 for off in peaks.values())} of {len(peaks)} points."
         )
     return lines
 

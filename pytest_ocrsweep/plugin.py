@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
-    config.pluginmanager.register(Fixture(config), "ocrsweep-fixture")
+    config.pluginmanager.register(_fixture(config), "ocrsweep-fixture")
     if config.pluginmanager.hasplugin("xdist") and (
         hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
     ):
@@ -87,8 +88,7 @@ def _results(config: pytest.Config) -> Results:
 
 
 def _kind(item: pytest.Item) -> Kind:
-    """Whether a test checks a point and may time it; asked before torch is loaded, so only what is known without it
-    counts."""
+    """Whether a test checks a point and may time it, as far as is known before torch is loaded."""
     from .schedule import Kind
 
     if not _uses(item, "ocrsweep"):
@@ -161,16 +161,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.config.stash[ITEM] = item
 
 
-class Fixture:
+def _fixture(config: pytest.Config) -> ModuleType:
     """One for all tests, without a request: to make those takes pytest longer than to count a point takes us."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
     @pytest.fixture(scope="session")
-    def ocrsweep(self) -> Checker:
+    def ocrsweep() -> Checker:
         """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
-        return Checker(self._config)
+        return Checker(config)
+
+    holder = ModuleType("ocrsweep_fixture")
+    holder.ocrsweep = ocrsweep  # type: ignore[attr-defined]  # where pytest looks for fixtures
+    return holder
 
 
 class Checker:
@@ -179,10 +180,8 @@ class Checker:
     def __init__(self, config: pytest.Config) -> None:
         from . import judge, measure
 
-        self._config = config
-        self._sweep = _sweep(config)
-        self._judge = judge.judge
-        self._unmeasurable = measure.MeasureError
+        self._config, self._sweep = config, _sweep(config)
+        self._judge, self._unmeasurable = judge.judge, measure.MeasureError
 
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""

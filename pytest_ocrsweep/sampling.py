@@ -38,11 +38,15 @@ def objections(before: Machine, after: Machine) -> tuple[str, ...]:
         found.append(f"throttled ({', '.join(throttled)})")
     if others:
         found.append(f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)")
-    if before.graph_kernel_ns and after.graph_kernel_ns:
-        then, now = before.graph_kernel_ns, after.graph_kernel_ns
-        if max(then, now) > PACE_CHANGE * min(then, now):
-            found.append(f"the driver's pace of CUDA graphs changed ({then} -> {now} ns a kernel)")
+    then, now = before.graph_kernel_ns, after.graph_kernel_ns
+    if then and now and pace_changed(then, now):
+        found.append(f"the driver's pace of CUDA graphs changed ({then} -> {now} ns a kernel)")
     return tuple(found)
+
+
+def pace_changed(then: int, now: int) -> bool:
+    """Whether two readings of `graph_kernel_ns` are of different paces."""
+    return max(then, now) > PACE_CHANGE * min(then, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import checkouts
 import pytest
+from checkouts import Checkout
 
 SUITE = """
 def test_{stage}(ocrsweep, grid, attention):
@@ -103,3 +105,14 @@ def recorded(project: Project) -> Project:
     """A project whose baselines are what it finds."""
     assert project.run("--ocrsweep-update").ret == 0
     return project
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "here")
+
+
+@pytest.fixture
+def serve(checkout: Checkout) -> Iterator[Callable[..., str]]:
+    with checkouts.servers(checkout) as serve:
+        yield serve

@@ -9,11 +9,9 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import checkouts
 import documents
 import namespaces
 import pytest
@@ -25,17 +23,6 @@ from pytest_ocrsweep.report.shape import check
 from pytest_ocrsweep.results import Results
 
 SAME = "give every host the same project, baselines and packages"
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path / "here")
-
-
-@pytest.fixture
-def serve(checkout: Checkout) -> Iterator[Callable[..., str]]:
-    with checkouts.servers(checkout) as serve:
-        yield serve
 
 
 def venv(python: str, folder: Path) -> Path:

@@ -6,23 +6,10 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import checkouts
 import pytest
 from checkouts import COUNTED, POINTS, Checkout
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path / "here")
-
-
-@pytest.fixture
-def serve(checkout: Checkout) -> Iterator[Callable[..., str]]:
-    with checkouts.servers(checkout) as serve:
-        yield serve
 
 
 def test_an_interpreter_without_pytest_is_not_started_again_and_again(checkout: Checkout, tmp_path: Path) -> None:

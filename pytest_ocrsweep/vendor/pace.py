@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from ..sampling import PACE_CHANGE
+from ..sampling import pace_changed
 from .clock import GraphClock
 
 KERNELS = 128
@@ -44,6 +44,6 @@ class Pace:
         while time.monotonic() < end:
             GraphClock(partial(self._ran.add_, 1)).batch(1)
             paces.append(self.ns())
-            if paces[-1] > PACE_CHANGE * min(paces):  # the first may be of a GPU that only wakes up
+            if pace_changed(min(paces), paces[-1]):  # the first may be of a GPU that only wakes up
                 return True
         return False

@@ -51,7 +51,7 @@ def pages(batch: Size, tokens: Size, width: int) -> Kernel:
 
 
 def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kernels:
-    """Puts the pages' tokens where the prompt's image tokens stand."""
+    """Puts the pages' tokens where the prompt's image tokens stand; where that is stays known to the stage's end."""
     found, prompt = batch * context, batch * context * width * HALF
     image = batch * image_tokens * width
     yield copy("concatenate", image)
@@ -60,5 +60,5 @@ def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kerne
         "scatter",
         reads=(prompt, found, image * HALF),
         writes=prompt,
-        frees=(prompt, found),
+        frees=prompt,
     )

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from math import prod
 from operator import ge, mul
 
-from .algebra import Monomial, Size, poly, summed
+from .algebra import Monomial, Size, poly, product, summed
 from .geometry import Workload
 from .ops import Kernel
 from .residency import Cached, Traffic, stage_traffic
@@ -130,7 +129,7 @@ class Program:
 
     def values(self, point: Mapping[str, int]) -> list[int]:
         """The value of each monomial at a workload."""
-        return [prod(f.value(point) for f in monomial) for monomial in self._monomials]
+        return [product(monomial, point) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
         """Of all kernels at or under `path`, "" for all: the four costs, the compulsory traffic and the weights.

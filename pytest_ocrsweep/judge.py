@@ -83,10 +83,10 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
 
 def _floor(sweep: Sweep, found: Row, ledger: Ledger, device: Device) -> Part:
     """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
-    least = roofline.floor(ledger, device)
     if found["vendor"] is None:
         found["floor"] = sweep_json.floor(ledger, device)
         return Part("PASS")
+    least = roofline.floor(ledger, device)
     median, fastest = (found["vendor"]["device_ns"][name] for name in ("median", "min"))
     found["floor"] = sweep_json.timed_floor(ledger, device, median)
     point = f"{found['stage']} {found['grid']} {found['attention']}"

@@ -14,6 +14,8 @@ class Stopping:
 
     def as_interrupt(self) -> None:
         """From now on it raises KeyboardInterrupt in the main thread."""
+        if self._ours:
+            return
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -35,7 +35,7 @@ class Pace:
         """Time from one kernel to the next, now: the fastest replay's, as all else only adds to it."""
         return round(min(self._clock.batch(REPLAYS)) / KERNELS)
 
-    def settle(self, patience_s: float = 5.0) -> bool:
+    def settle(self, patience_s: float = 15.0) -> bool:
         """Captures graphs until the pace has changed, so that every point is timed in the lasting one.
 
         False where it has not changed by then: the driver has one pace, or changes it later.
@@ -44,6 +44,7 @@ class Pace:
         while time.monotonic() < end:
             GraphClock(partial(self._ran.add_, 1)).batch(1)
             paces.append(self.ns())
-            if pace_changed(min(paces), paces[-1]):  # the first may be of a GPU that only wakes up
+            # Against the fastest, as the first may be of a GPU that wakes up; twice, as one may be of a GPU that dips.
+            if len(paces) > 2 and all(pace_changed(min(paces), pace) for pace in paces[-2:]):
                 return True
         return False

@@ -99,7 +99,7 @@ class Results:
 
     def _times(self, rows: Iterable[Row], rootdir: Path) -> dict[Path, Callable[[Path], Recorded]]:
         """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
-        revision = _revision(rootdir)
+        revision = _revision(rootdir, self.sweep.options.baselines)
         found: dict[tuple[str, str], dict[Key, tuple[timed.Timed, bool]]] = defaultdict(dict)
         for row in sorted(rows, key=sweep_json.order):
             vendor = row["vendor"]
@@ -128,7 +128,8 @@ class Results:
 
     def _document(self, rootdir: Path) -> dict[str, object]:
         settings = self.sweep.settings
-        environment = sweep_json.environment(settings.model, _revision(rootdir), *self._measured)
+        revision = _revision(rootdir, self.sweep.options.baselines)
+        environment = sweep_json.environment(settings.model, revision, *self._measured)
         rows = [{**row, "components": self._components(row)} for row in self.rows.values()]
         return sweep_json.document(settings.model.name, asdict(settings.workload), environment, rows)
 
@@ -233,10 +234,21 @@ def _some(grids: set[CropGrid]) -> str:
     return f"{'grid' if len(names) == 1 else 'grids'} {', '.join(names[:FEW])}{more}"
 
 
-def _revision(rootdir: Path) -> str | None:
-    """The project's git commit; None without git or a commit."""
+def _revision(rootdir: Path, ours: Path) -> str | None:
+    """The project's git commit; None without git or a commit.
+
+    With "-dirty" where tracked files are not as committed, but for `ours`: an update has changed those itself.
+    """
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=rootdir, capture_output=True, text=True)
+        head = _git(rootdir, "rev-parse", "HEAD")
+        if head.returncode:
+            return None
+        but = [f":(exclude){ours}"] if ours.is_relative_to(rootdir) else []
+        changed = _git(rootdir, "diff", "--quiet", "HEAD", "--", ":/", *but).returncode != 0
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return head.stdout.strip() + "-dirty" * changed
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)

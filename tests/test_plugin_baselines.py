@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -180,6 +181,24 @@ def test_a_worker_that_dies_takes_no_finished_point_along(recorded):
     assert recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5", *("-n2", "--max-worker-restart=1")).ret == 1
     assert recorded.points().count(("4x5", "flash")) == 1
     assert len(recorded.points()) == 8
+
+
+def test_the_report_names_the_commit_and_whether_other_files_than_baselines_differ_from_it(recorded):
+    def git(*arguments):
+        told = ("git", "-c", "user.name=me", "-c", "user.email=me@localhost", *arguments)
+        return subprocess.run(told, cwd=recorded.path, check=True, capture_output=True, text=True).stdout.strip()
+
+    def revision():
+        recorded.run("--ocrsweep-report=out", "--ocrsweep-update", "-k", "decode")
+        return json.loads((recorded.path / "out" / "sweep.json").read_text())["environment"]["git_revision"]
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=all")
+    recorded.edit(lambda points: points.pop())
+    assert revision() == git("rev-parse", "HEAD")
+    recorded.write("suites/test_prefill.py", "# none\n")
+    assert revision() == git("rev-parse", "HEAD") + "-dirty"
 
 
 def test_the_report_holds_every_point_whatever_its_verdict(recorded, way):

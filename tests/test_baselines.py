@@ -7,7 +7,19 @@ import json
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, atomic
-from pytest_ocrsweep.baselines import BaselineError, Change, Key, compare, dump, file_of, read, record
+from pytest_ocrsweep.baselines import (
+    MOST,
+    BaselineError,
+    Change,
+    Key,
+    compare,
+    dump,
+    exactly,
+    file_of,
+    read,
+    record,
+    whole,
+)
 from pytest_ocrsweep.metrics import COUNTED
 
 
@@ -147,3 +159,26 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(file, monkeypatch):
         atomic.write(file, "half")
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_whole_number_may_be_the_least_and_the_most():
+    assert whole({"n": 1}, "n", least=1) == 1
+    assert whole({"n": MOST}, "n") == MOST
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "told"),
+    [
+        (0, 1, "n must be a whole number of at least 1, got 0"),
+        (-1, 0, "n must be a whole number, got -1"),
+        (MOST + 1, 0, "n must be a whole number, got "),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_range(value, least, told):
+    with pytest.raises(ValueError, match=f"^{told}"):
+        whole({"n": value}, "n", least)
+
+
+def test_what_is_no_object_is_told_so():
+    with pytest.raises(ValueError, match=r"\(see list\)$"):
+        exactly(["n"], ("n",))

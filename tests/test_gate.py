@@ -157,6 +157,62 @@ def test_a_baseline_without_processes_is_refused_in_one_line():
         Baseline(())
 
 
+# On the edges
+
+OVER = Process(10 * MS, 10 * MS, 13 * MS, samples=10**9)
+UNDER = Process(10 * MS, 7 * MS, 10 * MS, samples=10**9)
+
+
+def test_outcomes_are_the_words_that_reports_hold():
+    words = ["pass", "fail", "ambiguous", "improved", "no baseline", "no acceptable sample"]
+    assert [str(outcome) for outcome in Outcome] == words
+
+
+def test_what_is_not_judged_has_no_numbers():
+    verdict = judge(None, [replays(10 * MS)])
+    assert (verdict.change, verdict.margin, verdict.again) == (None, None, False)
+
+
+def test_a_verdict_has_the_margin_it_was_judged_by():
+    assert judge(STEADY, [replays(10 * MS)]).margin == margin(STEADY)
+
+
+def test_five_samples_are_enough_and_four_are_not():
+    assert judge(STEADY, [Samples((10 * MS,) * 5)]).outcome is Outcome.PASS
+    assert judge(STEADY, [Samples((10 * MS,) * 4)]).outcome is Outcome.NO_SAMPLE
+
+
+def test_percentages_are_hundredths():
+    wide = recorded(8.0, 10.0, 12.0)
+    percent = f"{100 * margin(wide):.1f} %"
+    assert judge(wide, [replays(15 * MS)] * ROUNDS).message == f"time +50.0 %, margin {percent}"
+    assert f"(margin {percent}, rounds 1)" in judge(wide, [replays(90 * MS)]).message
+
+
+def test_between_the_margin_and_the_band_the_first_round_is_not_enough():
+    assert judge(STEADY, [replays(10.13 * MS)]).outcome is Outcome.AMBIGUOUS
+
+
+def test_quartiles_that_touch_are_not_apart():
+    assert judge(Baseline((OVER,) * 3), [Samples((13 * MS,) * 9)]).outcome is Outcome.AMBIGUOUS
+    assert judge(Baseline((UNDER,) * 3), [Samples((7 * MS,) * 9)]).outcome is Outcome.PASS
+
+
+def test_settling_tells_what_is_known_of_now():
+    baseline = recorded(10.0, 10.0, 10.0, observed=Observed(kernels=773))
+    verdict = settle(baseline, lambda: replays(12 * MS), Observed(kernels=774))
+    assert "kernels 773 -> 774" in verdict.message
+
+
+def test_a_time_known_of_one_side_only_is_left_out():
+    assert attribute(Observed(kernels=7), Observed(time_ns=5.0, kernels=8)).startswith("kernels 7 -> 8: ")
+
+
+def test_the_same_work_needs_no_more_than_flops_and_kernels():
+    same = Observed(tensor_flops=10**9, kernels=773)
+    assert "same work, slower" in attribute(same, same)
+
+
 # Re-measuring
 
 
@@ -193,7 +249,10 @@ def test_more_processes_narrow_the_margin():
 
 
 def test_processes_that_agree_better_than_their_samples_allow_were_lucky():
-    assert margin(recorded(10.0, 10.0, 10.0, widen=50)) > 2 * margin(recorded(10.0, 10.0, 10.0))
+    ragged = recorded(10.0, 10.0, 10.0, widen=50)
+    error = ragged.processes[0].median_error
+    assert margin(ragged) == pytest.approx(T_QUANTILES[8] * error * math.sqrt(1 + 1 / 3))
+    assert margin(ragged) > 2 * margin(recorded(10.0, 10.0, 10.0))
 
 
 def test_the_error_of_a_median_follows_from_quartiles_as_of_a_normal_distribution():

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.sampling import Machine, NoiseReached, Samples, TimeCap, collect, first_of, objections
+from pytest_ocrsweep.sampling import (
+    Machine,
+    NoiseReached,
+    Samples,
+    TimeCap,
+    collect,
+    first_of,
+    objections,
+    pace_changed,
+)
 
 times = st.lists(st.integers(1, 10**10), min_size=1, max_size=60)
 
@@ -123,3 +132,14 @@ def test_a_driver_that_changed_its_pace_of_graphs_is_an_objection():
     assert objections(at(906), at(1086)) == ("the driver's pace of CUDA graphs changed (906 -> 1086 ns a kernel)",)
     assert objections(at(1086), at(906)) == ("the driver's pace of CUDA graphs changed (1086 -> 906 ns a kernel)",)
     assert objections(at(1086), at(1095)) == objections(at(None), at(906)) == objections(at(906), Machine()) == ()
+
+
+def test_the_clock_counts_from_the_start_of_sampling():
+    times = iter([100.0, 105.0, 111.0])
+    assert collect(lambda: [1], TimeCap(10), clock_s=lambda: next(times)).ns == (1, 1)
+
+
+def test_a_pace_is_another_when_more_than_a_twentieth_apart():
+    assert not pace_changed(100, 105)
+    assert pace_changed(100, 106)
+    assert pace_changed(106, 100)

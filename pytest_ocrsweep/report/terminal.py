@@ -59,12 +59,8 @@ def _worst(rows: Sequence[Row]) -> list[Row]:
     heaviest = []
     for stage in dict.fromkeys(row["stage"] for row in rows):
         of_stage = [row for row in rows if row["stage"] == stage]
-        heaviest += sorted(of_stage, key=_flops)[-HEAVIEST:]
+        heaviest += sorted(of_stage, key=lambda row: values(row)["flops"] or 0)[-HEAVIEST:]
     return sorted(failing + [row for row in heaviest if row not in failing], key=order)
-
-
-def _flops(row: Row) -> int:
-    return row["analytic"]["tensor_flops"] + row["analytic"]["vector_flops"]
 
 
 def _align(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from operator import ge, mul
+from operator import mul
 
 from .algebra import Monomial, Size, poly, product, summed
 from .geometry import Workload
 from .ops import Kernel
+from .peaks import highest
 from .residency import Cached, Traffic, stage_traffic
 
 COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
@@ -79,7 +80,7 @@ class Program:
             (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
         ]
         self.cache = self._row(cache_after)
-        self.peaks = self._peaks(sequence, cache_after - cache_before)
+        self.peaks = [(self._row(size), path) for size, path in highest(sequence, cache_after - cache_before)]
         self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
         self._totals: dict[str, tuple[Row, ...]] = {}
 
@@ -99,28 +100,6 @@ class Program:
         for monomial, coefficient in terms.items():
             row[self._monomials[monomial]] = coefficient * times
         return tuple(row)
-
-    def _peaks(self, kernels: Iterable[Kernel], cache_growth: Size) -> list[tuple[Row, str]]:
-        """Bytes allocated at each kernel, less the growth of the KV cache over the stage, where no other covers them.
-
-        One covers another at every workload if none of its coefficients is smaller, since no monomial is negative.
-        """
-        steps = [(self._row(k.allocates), self._row(k.frees), k.path) for k in kernels]
-        growth = self._row(cache_growth)
-        live = [0] * len(self._monomials)
-        for i, c in enumerate(growth):
-            live[i] -= c
-        highest: list[tuple[Row, str]] = []
-        for allocates, frees, path in steps:
-            for i, c in enumerate(allocates):
-                live[i] += c
-            if not any(all(map(ge, other, live)) for other, _ in highest):
-                here = tuple(live)
-                highest = [entry for entry in highest if not all(map(ge, here, entry[0]))]
-                highest.append((here, path))
-            for i, c in enumerate(frees):
-                live[i] -= c
-        return highest
 
     @property
     def monomials(self) -> tuple[Monomial, ...]:

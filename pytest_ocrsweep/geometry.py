@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .algebra import N
 
@@ -73,6 +74,7 @@ class CropGrid:
         return 0 if product == 1 else product
 
     @classmethod
+    @lru_cache(2**16)  # few differ in thousands of points
     def parse(cls, text: str) -> CropGrid:
         """`"2x3"` → 2 rows, 3 columns. Raises ValueError with one clear line."""
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)

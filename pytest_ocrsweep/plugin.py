@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import options
+from . import arguments, options
 from .stopping import Stopping
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ RESULTS = pytest.StashKey["Results"]()
 ROWS = pytest.StashKey["list[Row]"]()
 ENVIRONMENT = pytest.StashKey["dict[str, str | None] | None"]()
 BENCHMARKS = pytest.StashKey["list[Entry]"]()
+MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
+FROZEN = pytest.StashKey[bool]()  # the items, for the garbage collector
 FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
 
 
@@ -51,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist: its controller does the rest
+    config.add_cleanup(lambda: gc.unfreeze() if FROZEN in config.stash else None)  # after pytest's own collections
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
     if options.about_points(config) and (problem := _sweep(config).problem(with_baselines=False)):
         raise pytest.UsageError(problem)
@@ -105,25 +108,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from .session import SweepError
     from .stages import ATTENTION
 
-    own: set[str] = set()
-    for mark in metafunc.definition.iter_markers("parametrize"):
-        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
-        own.update(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
-    wanted = [name for name in ("grid", "attention") if name in metafunc.fixturenames and name not in own]
-    for name in wanted:
-        values: Iterable[object] = ATTENTION
+    values: dict[str, Collection[object]] = {}
+    for name in arguments.wanted(metafunc, ("grid", "attention")):
+        values[name] = ATTENTION
         if name == "grid":
             try:
-                values = _sweep(metafunc.config).points
+                values[name] = _sweep(metafunc.config).points
             except SweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
-                values = ()
-        metafunc.parametrize(name, values, ids=str)
+                values[name] = ()
+    arguments.parametrize(metafunc, values)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if _uses(item, "ocrsweep"):
-        item.add_marker("ocrsweep")
+        item.add_marker(MARK)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -146,7 +145,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(problem)
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
-        config.add_cleanup(gc.unfreeze)
+        config.stash[FROZEN] = True
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +158,7 @@ def ocrsweep_model(request: pytest.FixtureRequest) -> Model:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if _uses(item, "ocrsweep"):
         item.config.stash[ITEM] = item
+        arguments.give(item)
 
 
 def _fixture(config: pytest.Config) -> ModuleType:

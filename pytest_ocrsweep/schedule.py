@@ -7,17 +7,21 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from functools import cached_property
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
 from xdist.scheduler import LoadScheduling  # type: ignore[import-untyped]  # pytest-xdist ships no types
 
-from . import hosts, lost
+from . import hosts, lost, packets
 from .gpus import VISIBLE
 
 # What we add to a worker's `workerinput`; TOLD is a channel to it and later, here, what came on it.
 HOST, LANE, SHARED, TOLD = "ocrsweep_host", "ocrsweep_lane", "ocrsweep_shared", "ocrsweep_told"
+NOTE = "ocrsweep_note"  # the file where it notes what it runs; "" for none
 TORCHS = ("cpu", "cuda:")  # so begin torch's own names of single devices, which choose without our help
 AHEAD = 2  # a worker starts an item only once it knows the next
 PATIENCE = 10  # seconds for what has arrived already
@@ -55,7 +59,7 @@ def register(
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Worker(kind, devices, alike), "ocrsweep-schedule")
         return
-    config.pluginmanager.register(Controller(alike), "ocrsweep-schedule")
+    config.pluginmanager.register(Controller(config, alike), "ocrsweep-schedule")
     config.pluginmanager.register(hosts.Start(config), "ocrsweep-hosts")
     config.pluginmanager.register(lost.Workers(config), "ocrsweep-lost")
 
@@ -88,6 +92,8 @@ class Worker:
         given[TOLD].send((kinds if ours else b"", len(devices), dict(self._alike()) if ours else {}))
         if devices and not devices[0].startswith(TORCHS):
             os.environ[VISIBLE] = device_of(given[LANE], devices, given[SHARED])
+        counted = {number for number, kind in enumerate(kinds) if kind == Kind.POINT}
+        packets.pack(session.config, counted, given[NOTE])
 
 
 def device_of(lane: int, devices: Sequence[str], shared: bool) -> str:
@@ -100,18 +106,28 @@ class Controller:
     else does. A worker that replaces one takes over its lane, of one that is about to end too: the per-GPU lock lets
     it wait for that."""
 
-    def __init__(self, alike: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, config: pytest.Config, alike: Callable[[], Mapping[str, str]]) -> None:
+        self._config = config
         self._alike = alike
         self._lanes: dict[Any, tuple[str, int]] = {}
         self._first: tuple[Any, list[str]] | None = None
+
+    @cached_property
+    def _notes(self) -> Path:
+        folder = TemporaryDirectory(prefix="pytest-ocrsweep-")
+        self._config.add_cleanup(folder.cleanup)
+        return Path(folder.name)
 
     def pytest_configure_node(self, node: Any) -> None:
         host = _host_of(node.gateway)
         taken = [at for other, at in self._lanes.items() if not other.shutting_down]
         lane = next(number for number in count() if (host, number) not in taken)
         self._lanes[node] = host, lane
-        node.workerinput.update({HOST: host, LANE: lane, SHARED: self._others_schedule(node.config)})
+        shared = self._others_schedule(node.config)
+        note = "" if shared or not hosts.plain(node.gateway.spec) else str(self._notes / node.gateway.id)
+        node.workerinput.update({HOST: host, LANE: lane, SHARED: shared, NOTE: note})
         node.workerinput[TOLD] = node.gateway.newchannel()
+        node.process_from_remote = packets.unpacking(node.process_from_remote)
 
     def pytest_testnodedown(self, node: Any) -> None:
         self._lanes.pop(node, None)
@@ -246,6 +262,9 @@ class TimedScheduling(LoadScheduling):  # type: ignore[misc]  # untyped, as abov
 
     def remove_node(self, node: Any) -> str | None:
         held = self.node2pending[node]
+        if (running := packets.running(node.workerinput[NOTE])) in held:  # what it had not told of is before that
+            held.remove(running)
+            held.insert(0, running)
         left = [number for number in held[1:] if number in self._timed]  # it died in the first
         self._waiting = sorted([*left, *self._waiting])
         held[:] = [number for number in held if number not in left]

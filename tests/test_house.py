@@ -25,6 +25,7 @@ LINES = 300
 
 HEAVY = ["hydra", "omegaconf", "numpy", "torch", "transformers", "yaml"]
 IMPURE = {  # each may import at once what its purpose needs; every other module is pure
+    "arguments": "pytest",
     "benchmarks": "pytest",
     "columns": "numpy",
     "hosts": "pytest",

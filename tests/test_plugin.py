@@ -57,6 +57,38 @@ def test_both(ocrsweep, grid, attention):
     result.stdout.fnmatch_lines(["vision  1x7 *", "vision  4x5 *eager *", "vision  4x5 *flash *"])
 
 
+def test_a_users_fixtures_have_the_last_word_and_see_the_same_arguments(project):
+    """A fixture of an argument's name, on values of the test's own, and one that asks for an argument of the sweep."""
+    project.write(
+        "test_own.py",
+        """
+import pytest
+from pytest_ocrsweep import CropGrid
+
+@pytest.fixture
+def grid(request):
+    return CropGrid(*request.param)
+
+@pytest.mark.parametrize("grid", [(4, 5)], indirect=True, ids=str)
+def test_indirect(ocrsweep, grid, attention):
+    assert ocrsweep.check("vision", grid, attention)["grid"] == "4x5"
+
+class TestOfAClass:
+    @pytest.fixture
+    def shown(self, attention):
+        return attention.upper()
+
+    def test_asks(self, request, ocrsweep, grid, attention, shown):
+        assert shown == attention.upper()
+        assert request.getfixturevalue("grid") is grid
+        assert sorted(request.node.funcargs) == ["attention", "grid", "ocrsweep", "request", "shown"]
+""",
+    )
+    project.run("test_own.py", "--ocrsweep-grids", "1x1,3x7").assert_outcomes(passed=4, skipped=2)
+    shown = project.run("test_own.py", "--ocrsweep-grids", "1x1", "--setup-show")
+    shown.stdout.fnmatch_lines(["*SETUP    F attention?'flash'?*"])
+
+
 def test_the_model_fixture_serves_tests_without_a_sweep(project):
     project.write(
         "test_own.py",

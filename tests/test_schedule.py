@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.gpus import gpus
-from pytest_ocrsweep.schedule import HOST, LANE, TOLD, Kind, TimedScheduling, Told, device_of
+from pytest_ocrsweep.schedule import HOST, LANE, NOTE, TOLD, Kind, TimedScheduling, Told, device_of
 
 CONFTEST = """
 import os
@@ -225,7 +225,7 @@ class Run:
 
     def start(self, at: Lane) -> None:
         host, lane = at
-        node = Node({HOST: str(host), LANE: lane, TOLD: self.told[host]})
+        node = Node({HOST: str(host), LANE: lane, TOLD: self.told[host], NOTE: ""})
         self.alive[at] = node
         self.scheduler.add_node(node)
         self.scheduler.add_node_collection(node, self.ids)

@@ -1,0 +1,114 @@
+"""What a worker of pytest-xdist tells of counted points, many at once.
+
+pytest-xdist sends six messages a test; execnet packs each in Python, value by value, and wakes the other side for it.
+That takes ten times as long as to count the point. So a worker keeps what it has to tell of counted points for HELD_S,
+or until it waits for work, and notes in a file, which costs nothing, what it runs: should it die, the controller knows
+in which test, and has run again what was not told. Without such a file, on another host, it tells after every test.
+
+Used of pytest-xdist's inside (seen in 3.8; tests/test_packets.py tells when it changes): a worker's plugin
+WorkerInteractor sends events, a name and its arguments, on `channel` while it runs `item_index`, has in `torun` what
+comes after the next item, and the controller gets each event by its node's `process_from_remote`.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+NAME = "ocrsweep_packet"
+OF_A_TEST, OVER = ("logstart", "testreport", "logfinish"), "runtest_protocol_complete"
+HELD_S = 0.05
+NUMBER_BYTES = 8
+
+Event = tuple[str, dict[str, Any]]
+
+
+def pack(config: pytest.Config, counted: Collection[int], note: str) -> None:
+    """Have this worker tell of the items of these numbers in packets, and note what runs in a file, if one is named."""
+    for plugin in config.pluginmanager.get_plugins():
+        if type(plugin).__name__ == "WorkerInteractor":
+            plugin.channel = _Packing(plugin, counted, _file(note) if note else None)
+
+
+def running(note: str) -> int | None:
+    """The number of the item that a worker noted last."""
+    with suppress(OSError):
+        noted = Path(note).read_bytes()
+        if any(noted):
+            return int.from_bytes(noted, "little") - 1
+    return None
+
+
+def _file(note: str) -> mmap.mmap:
+    with open(note, "w+b") as file:
+        file.truncate(NUMBER_BYTES)
+        return mmap.mmap(file.fileno(), NUMBER_BYTES)
+
+
+class _Packing:
+    """A worker's channel that holds back what belongs into a packet."""
+
+    def __init__(self, interactor: Any, counted: Collection[int], note: mmap.mmap | None) -> None:
+        self._interactor, self._channel, self._counted, self._note = interactor, interactor.channel, counted, note
+        self._held: list[Event] = []
+        self._until = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def send(self, event: Event) -> None:
+        if event[0] == "logstart" and self._note:
+            self._note[:] = (self._interactor.item_index + 1).to_bytes(NUMBER_BYTES, "little")
+        self._held.append(event)
+        if not self._waits(event[0]):
+            held, self._held = self._held, []
+            for message in _packed(held):
+                self._channel.send(message)
+            self._until = monotonic() + HELD_S
+
+    def _waits(self, name: str) -> bool:
+        if name not in (*OF_A_TEST, OVER) or self._interactor.item_index not in self._counted:
+            return False
+        if name != OVER:
+            return True
+        with self._interactor.torun.lock() as known:
+            return bool(self._note and known and monotonic() < self._until)
+
+
+def _packed(events: list[Event]) -> list[Any]:
+    try:
+        return [(NAME, json.dumps(events))] if len(events) > 1 else events
+    except (TypeError, ValueError):
+        return events  # with something of a test's own that only execnet can send
+
+
+def unpacking(process: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What takes packets too, for a node's `process_from_remote`, which takes events."""
+
+    def take(message: Any) -> None:
+        if isinstance(message, tuple) and message[0] == NAME:
+            for name, arguments in json.loads(message[1]):
+                process((name, _as_sent(arguments)))
+        else:
+            process(message)
+
+    return take
+
+
+def _as_sent(arguments: dict[str, Any]) -> dict[str, Any]:
+    """With the tuples that JSON knows as lists."""
+    for holder in (arguments, arguments.get("data", {})):
+        if isinstance(holder.get("location"), list):
+            holder["location"] = tuple(holder["location"])
+        for name in ("sections", "user_properties"):
+            if name in holder:
+                holder[name] = [tuple(pair) for pair in holder[name]]
+    return arguments

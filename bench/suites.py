@@ -1,18 +1,21 @@
-"""The suites over 318 points as a whole process, against as many empty tests run without our plugin."""
+"""The suites over 10,002 recorded points as a whole process, against as many empty tests run without our plugin."""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
+from shutil import copy
 from statistics import median
 
-from claim import Claim, conclude, in_turns, spread
+from claim import Claim, conclude, in_turns, seconds, spread
 
+from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.stages import ATTENTION, STAGES
-from pytest_ocrsweep.sweep import points
 
-PAIRS = 7
+PAIRS = 5
+GRIDS = [str(CropGrid(rows, columns)) for columns in range(1, 43) for rows in range(1, 41)][:1667]
 ROOT = Path(__file__).parent.parent
 EMPTY = """import pytest
 
@@ -25,21 +28,30 @@ def test_{stage}(grid, attention):
 
 
 def main() -> None:
-    grids = [str(point.grid) for point in points("pairs")]
-    tests = len(grids) * len(STAGES) * len(ATTENTION)
-    pytest = [sys.executable, "-m", "pytest"]
-    ours = [*pytest, "suites/", "-k", "vision or prefill or decode"]
-    ours += ["--ocrsweep-analytic-only", "--ocrsweep-grids=pairs"]
+    tests = len(GRIDS) * len(STAGES) * len(ATTENTION)
+    empty = [sys.executable, "-m", "pytest", "-p", "no:ocrsweep"]
+    ours = [sys.executable, "-m", "pytest", "--ocrsweep-analytic-only", "--ocrsweep-grids=grids.yaml"]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        project, other = Path(name, "ours"), Path(name, "empty")
+        for folder in (project, other):
+            folder.mkdir()
+            (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        (project / "grids.yaml").write_text("grids:\n" + "".join(f"- {grid}\n" for grid in GRIDS), encoding="utf-8")
         for stage in STAGES:
-            text = EMPTY.format(stage=stage, grids=grids, attentions=list(ATTENTION))
-            (folder / f"test_{stage}.py").write_text(text, encoding="utf-8")
-        times = in_turns(ours, ROOT, [*pytest, "-p", "no:ocrsweep"], folder, PAIRS)
-    a, b = zip(*times, strict=True)
-    print(f"{tests} points as a whole process, and {tests} empty tests, in turns, {PAIRS} pairs:")
-    print(f"  suites {spread(a)} s, empty tests {spread(b)} s")
-    conclude(Claim("ratio", median(x / y for x, y in times), 1.6, "x"))
+            copy(ROOT / "suites" / f"test_{stage}.py", project)
+            text = EMPTY.format(stage=stage, grids=GRIDS, attentions=list(ATTENTION))
+            (other / f"test_{stage}.py").write_text(text, encoding="utf-8")
+        seconds([*ours, "--ocrsweep-update"], project)
+        a, b = zip(*in_turns(ours, project, empty, other, PAIRS), strict=True)
+        print(f"{tests:,} recorded points as a whole process, and as many empty tests, in turns, {PAIRS} pairs:")
+        print(f"  suites {spread(a)} s, empty tests {spread(b)} s")
+        alone, two = zip(*in_turns(ours, project, [*ours, "-n", "2"], project, PAIRS), strict=True)
+        print(f"The same with -n 2, a controller and two workers on {len(os.sched_getaffinity(0))} cores:")
+        print(f"  without {spread(alone)} s, with -n 2 {spread(two)} s")
+    conclude(
+        Claim("points to empty tests", median(x / y for x, y in zip(a, b, strict=True)), 1.3, "x"),
+        Claim("-n 2 to without", median(y / x for x, y in zip(alone, two, strict=True)), 1, "x"),
+    )
 
 
 if __name__ == "__main__":

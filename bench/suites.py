@@ -47,11 +47,9 @@ def main() -> None:
         print(f"  suites {spread(a)} s, empty tests {spread(b)} s")
         alone, two = zip(*in_turns(ours, project, [*ours, "-n", "2"], project, PAIRS), strict=True)
         print(f"The same with -n 2, a controller and two workers on {len(os.sched_getaffinity(0))} cores:")
-        print(f"  without {spread(alone)} s, with -n 2 {spread(two)} s")
-    conclude(
-        Claim("points to empty tests", median(x / y for x, y in zip(a, b, strict=True)), 1.3, "x"),
-        Claim("-n 2 to without", median(y / x for x, y in zip(alone, two, strict=True)), 1, "x"),
-    )
+        print(f"  without {spread(alone)} s, with -n 2 {spread(two)} s; the ratio, of which we claim nothing,")
+        print(f"  is {spread([y / x for x, y in zip(alone, two, strict=True)])}")
+    conclude(Claim("points to empty tests", median(x / y for x, y in zip(a, b, strict=True)), 1.3, "x"))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,19 @@ That takes ten times as long as to count the point. So a worker keeps what it ha
 or until it waits for work, and notes in a file, which costs nothing, what it runs: should it die, the controller knows
 in which test, and has run again what was not told. Without such a file, on another host, it tells after every test.
 
+The controller opens a packet in its main thread: what the threads that receive do takes turns with that.
+
 Used of pytest-xdist's inside (seen in 3.8; tests/test_packets.py tells when it changes): a worker's plugin
-WorkerInteractor sends events, a name and its arguments, on `channel` while it runs `item_index`, has in `torun` what
-comes after the next item, and the controller gets each event by its node's `process_from_remote`.
+WorkerInteractor sends events, a name and its arguments, on `channel` while it runs `item_index`, and has in `torun`
+what comes after the next item. The controller gets each by its node's `process_from_remote`, which makes reports of
+their data and by `notify_inproc` has the main thread call the method `worker_` and the name of its plugin DSession.
 """
 
 from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     import pytest
 
 NAME = "ocrsweep_packet"
-OF_A_TEST, OVER = ("logstart", "testreport", "logfinish"), "runtest_protocol_complete"
+REPORT, OVER = "testreport", "runtest_protocol_complete"
+EVENTS = ("logstart", REPORT, "logfinish", OVER)  # what travels in packets
 HELD_S = 0.05
 NUMBER_BYTES = 8
 
@@ -67,15 +71,22 @@ class _Packing:
     def send(self, event: Event) -> None:
         if event[0] == "logstart" and self._note:
             self._note[:] = (self._interactor.item_index + 1).to_bytes(NUMBER_BYTES, "little")
+        if event[0] not in EVENTS:
+            self._flush()
+            self._channel.send(event)
+            return
         self._held.append(event)
         if not self._waits(event[0]):
-            held, self._held = self._held, []
-            for message in _packed(held):
-                self._channel.send(message)
-            self._until = monotonic() + HELD_S
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        for message in _packed(held):
+            self._channel.send(message)
+        self._until = monotonic() + HELD_S
 
     def _waits(self, name: str) -> bool:
-        if name not in (*OF_A_TEST, OVER) or self._interactor.item_index not in self._counted:
+        if self._interactor.item_index not in self._counted:
             return False
         if name != OVER:
             return True
@@ -90,25 +101,34 @@ def _packed(events: list[Event]) -> list[Any]:
         return events  # with something of a test's own that only execnet can send
 
 
-def unpacking(process: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What takes packets too, for a node's `process_from_remote`, which takes events."""
+def receive(node: Any, controller: Any) -> None:
+    """Have the controller, pytest-xdist's plugin, take packets too of the worker of this node."""
+    process = node.process_from_remote
 
     def take(message: Any) -> None:
         if isinstance(message, tuple) and message[0] == NAME:
-            for name, arguments in json.loads(message[1]):
-                process((name, _as_sent(arguments)))
+            node.notify_inproc(NAME, node=node, packed=message[1])
         else:
             process(message)
 
-    return take
+    def unpack(node: Any, packed: str) -> None:
+        for name, arguments in json.loads(packed):
+            if name == REPORT:
+                data = _as_sent(arguments["data"])
+                report = node.config.hook.pytest_report_from_serializable(config=node.config, data=data)
+                controller.worker_testreport(node=node, rep=report)
+            else:
+                getattr(controller, f"worker_{name}")(node=node, **_as_sent(arguments))
+
+    node.process_from_remote = take
+    setattr(controller, f"worker_{NAME}", unpack)
 
 
-def _as_sent(arguments: dict[str, Any]) -> dict[str, Any]:
+def _as_sent(data: dict[str, Any]) -> dict[str, Any]:
     """With the tuples that JSON knows as lists."""
-    for holder in (arguments, arguments.get("data", {})):
-        if isinstance(holder.get("location"), list):
-            holder["location"] = tuple(holder["location"])
-        for name in ("sections", "user_properties"):
-            if name in holder:
-                holder[name] = [tuple(pair) for pair in holder[name]]
-    return arguments
+    if isinstance(data.get("location"), list):
+        data["location"] = tuple(data["location"])
+    for name in ("sections", "user_properties"):
+        if name in data:
+            data[name] = [tuple(pair) for pair in data[name]]
+    return data

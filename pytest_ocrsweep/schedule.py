@@ -127,7 +127,7 @@ class Controller:
         note = "" if shared or not hosts.plain(node.gateway.spec) else str(self._notes / node.gateway.id)
         node.workerinput.update({HOST: host, LANE: lane, SHARED: shared, NOTE: note})
         node.workerinput[TOLD] = node.gateway.newchannel()
-        node.process_from_remote = packets.unpacking(node.process_from_remote)
+        packets.receive(node, self._config.pluginmanager.get_plugin("dsession"))
 
     def pytest_testnodedown(self, node: Any) -> None:
         self._lanes.pop(node, None)

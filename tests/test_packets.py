@@ -22,11 +22,12 @@ def pytest_configure(config):
     if config.getoption("dist") != "no" or hasattr(config, "workerinput"):
         schedule.register(config, lambda item: schedule.Kind["KIND"], lambda: [], lambda: {})
 
-def unpacking(process, theirs=packets.unpacking):
-    take = theirs(process)
-    return lambda message: (MESSAGES.append(message), take(message))
+def receive(node, controller, theirs=packets.receive):
+    theirs(node, controller)
+    take = node.process_from_remote
+    node.process_from_remote = lambda message: (MESSAGES.append(message), take(message))
 
-packets.unpacking = unpacking
+packets.receive = receive
 
 class Seen:
     def __init__(self):
@@ -141,7 +142,7 @@ class Interactor:
 
     def run(self, number: int) -> None:
         self.item_index = number
-        for name in (*packets.OF_A_TEST, packets.OVER):
+        for name in packets.EVENTS:
             self.channel.send((name, {"of": number}))
 
 
@@ -163,7 +164,7 @@ def names(message: tuple[str, str]) -> list[tuple[str, int]]:
 
 
 def of(number: int) -> list[tuple[str, int]]:
-    return [(name, number) for name in (*packets.OF_A_TEST, packets.OVER)]
+    return [(name, number) for name in packets.EVENTS]
 
 
 def test_points_wait_for_one_another_until_time_is_up(tmp_path: Path, monkeypatch) -> None:
@@ -187,13 +188,14 @@ def test_what_else_is_told_comes_after_what_waited(tmp_path: Path, monkeypatch) 
     plugin.run(0)
     plugin.run(1)
     plugin.channel.send(("workerfinished", {"of": 9}))
-    assert [names(message) for message in plugin.sent] == [of(0), [*of(1), ("workerfinished", 9)]]
+    assert [names(message) for message in plugin.sent[:2]] == [of(0), of(1)]
+    assert plugin.sent[2:] == [("workerfinished", {"of": 9})]
 
 
 def test_a_test_that_is_no_point_is_told_of_at_once(tmp_path: Path, monkeypatch) -> None:
     plugin = packing(5, tmp_path / "note", monkeypatch, counted=(1,))
     plugin.run(0)
-    assert [name for name, _ in plugin.sent] == [*packets.OF_A_TEST, packets.OVER]
+    assert [name for name, _ in plugin.sent] == [*packets.EVENTS]
 
 
 def test_without_a_note_every_point_is_told_of_when_it_is_over(monkeypatch) -> None:

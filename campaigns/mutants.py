@@ -56,6 +56,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "layers/decoder": LAYERS,
     "layers/projector": LAYERS,
     "layers/sam": LAYERS,
+    "peaks": ("tests/test_peaks.py",),
     "cost": (VALUES, "tests/test_residency.py", "tests/test_cost.py"),
     "stages": (VALUES, *LAYERS, "tests/test_columns.py"),
     "residency": ("tests/test_residency.py",),

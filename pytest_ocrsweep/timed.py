@@ -53,7 +53,7 @@ class Stored:
     experts: str | None
     wall_median_ns: int | None
     environments: tuple[Environment, ...]
-    attained: float | None = None
+    attained: float | None
 
 
 TimedPoints = dict[Key, Stored]
@@ -166,7 +166,7 @@ def _with(stored: Stored | None, timed: Timed) -> Stored:
     processes = (*(stored.baseline.processes if stored else ()), _whole_ns(timed.process))
     environments = (*(stored.environments if stored else ()), timed.environment)
     return Stored(
-        Baseline(processes[-KEPT:], replace(timed.observed, time_ns=None)),
+        Baseline(processes[-KEPT:], timed.observed),
         timed.clock,
         timed.experts,
         timed.wall_median_ns,

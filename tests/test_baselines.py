@@ -142,6 +142,14 @@ def test_bytes_that_are_no_baseline_are_refused(file, content):
         read(file, "m", "decode")
 
 
+def test_damage_in_a_file_that_is_not_a_point_a_line_is_told_without_a_line(file):
+    points = json.loads(file.read_text())
+    points["points"][1]["grid"] = "two"
+    file.write_text(json.dumps(points))
+    with pytest.raises(BaselineError, match=r"^damaged baseline .*decode\.json: point 2: 'two' is not a crop grid"):
+        read(file, "m", "decode")
+
+
 def test_points_that_are_no_list_are_refused(file):
     file.write_text('{"schema": 1, "model": "m", "stage": "decode", "points": {}}')
     with pytest.raises(BaselineError, match=r"^damaged baseline .*decode\.json: its points are not a list; restore it"):

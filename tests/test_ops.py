@@ -86,6 +86,21 @@ def test_resident_parameters_need_not_be_those_read():
     assert counts(gather) == (0, 0, 18, 10, 1000)
 
 
+def test_of_experts_that_are_resident_those_reached_are_used():
+    kernel = ops.grouped_matmul("x", 2, 5, 11, 7, 3)
+    assert (kernel.weight_bytes, kernel.used_bytes) == (7 * 110, 3 * 110)
+
+
+def test_what_a_kernel_is_not_said_to_do_it_does_not():
+    assert Kernel("x") == Kernel("x", *[0] * 9, times=1, operands=(), results=(), freed=())
+
+
+def test_a_cast_may_free_its_source():
+    for weights in (False, True):
+        kernel = ops.cast("x", 11, HALF, FLOAT, weights=weights, frees=22)
+        assert (kernel.allocates, kernel.frees, kernel.freed) == (512, 512, (22,))
+
+
 @pytest.mark.parametrize(("tensors", "size"), [(0, 0), (1, 512), (512, 512), ((513, 1), 1536), ((), 0)])
 def test_every_tensor_takes_whole_allocations_of_its_own(tensors, size):
     assert ops.allocated(tensors) == size
@@ -142,8 +157,11 @@ def test_a_repeated_sequence_holds_what_its_runs_one_after_another_hold(sequence
 
 
 def test_a_repeated_sequence_lists_each_kernel_once_with_its_runs():
-    kernels = list(ops.repeated(ops.repeated([ops.copy("a", 1), ops.copy("b", 2)], 2), 3))
-    assert [(kernel.path, kernel.times) for kernel in kernels if kernel.read_bytes] == [("a", 6), ("b", 6)]
+    held, *listed = ops.repeated([ops.copy("a", 1), ops.copy("b", 2)], 6)
+    assert (held.path, held.allocates, counts(held)) == ("held", 5 * 2 * 512, (0,) * 5)
+    assert [(kernel.path, kernel.times) for kernel in listed] == [("a", 6), ("b", 6)]
+    twice = ops.repeated(ops.repeated([ops.copy("a", 1), ops.copy("b", 2)], 2), 3)
+    assert [(kernel.path, kernel.times) for kernel in twice if kernel.read_bytes] == [("a", 6), ("b", 6)]
 
 
 def test_a_sequence_repeated_no_time_costs_nothing():

@@ -75,6 +75,10 @@ def test_a_machine_that_says_nothing_is_known_for_nothing():
     assert set(astuple(Machine())) == {None}
 
 
+def test_samples_that_no_rule_stopped_have_no_words_of_one():
+    assert Samples((1,)).stopped is None
+
+
 def test_the_time_cap_stops_whatever_the_noise():
     assert TimeCap(1.5)(Samples((1, 100)), elapsed_s=1.4) is None
     assert TimeCap(1.5)(Samples((1, 100)), elapsed_s=1.5) == "time cap of 1.5 s"

@@ -122,6 +122,14 @@ def test_a_resolution_without_crops_has_one_page() -> None:
     assert largest_page(MODEL, Workload(CropGrid(1, 1), resolution="base"), of_memory(H200, 1)) is None
 
 
+def test_whether_the_one_page_fits_is_asked_of_the_attention() -> None:
+    work = Workload(CropGrid(1, 1), resolution="base", prompt_tokens=4000)
+    flash, eager = (fits(MODEL, work, H200, attention).needed_bytes for attention in ("flash", "eager"))
+    assert flash < eager
+    assert largest_page(MODEL, work, of_memory(H200, flash), "eager") is None
+    assert largest_page(MODEL, work, of_memory(H200, flash), "flash") == CropGrid(1, 1)
+
+
 @given(grids, st.integers(1, 64), st.sampled_from(["eager", "flash"]))
 def test_more_pages_and_more_crops_never_need_less(grid: CropGrid, batch: int, attention: str) -> None:
     work = Workload(grid, batch=batch)

@@ -110,6 +110,13 @@ def test_times_are_whole_ns_and_the_median_is_stored_once(file):
     assert read(file, *ABOUT)[key("1x1")].baseline == Baseline((Process(11, 6, 16, 20),), OBSERVED)
 
 
+@pytest.mark.parametrize("least", [1, 2])
+def test_a_time_may_be_the_least_there_is_and_all_quartiles_one(file, least):
+    same = Process(least, least, least, 1)
+    record(file, *ABOUT, {key("1x1"): (timed(process=same), True)})
+    assert read(file, *ABOUT)[key("1x1")].baseline.processes == (same,)
+
+
 def test_a_file_that_is_not_there_has_no_points(tmp_path):
     assert read(tmp_path / "none.json", *ABOUT) == {}
 
@@ -263,6 +270,7 @@ def test_an_environment_that_some_process_had_is_no_other(file):
         ('"environments": [', '"environments": 3, "x": [', "and nothing else"),
         ('"driver": "580.1"', '"driver": 580.1', "timed.json:7: environment 1: driver must be text or null, got 580.1"),
         ('"driver"', '"drivers"', r"environment 1: it must hold host, gpu, driver, .* \(see driver, drivers\)"),
+        (r'"environments": \[', '"environments": [3, ', r"timed.json:7: environment 1: it must hold .* \(see int\)"),
         ('"driver": "590.2"', '"driver": "580.1"', "timed.json:8: environment 2: it is given twice"),
         ('"clock": "cuda-graph"', '"clock": "sundial"', "timed.json:11: point 1: clock must be one of cuda-graph, pro"),
         ('"clock": "cuda-graph"', '"clock": []', r"clock must be one of cuda-graph, profiler, host, got \[\]"),

@@ -3,7 +3,7 @@
 pytest-xdist sends six messages a test; execnet packs each in Python, value by value, and wakes the other side for it.
 That takes ten times as long as to count the point. So a worker keeps what it has to tell of counted points for HELD_S,
 or until it waits for work, and notes in a file, which costs nothing, what it runs: should it die, the controller knows
-in which test, and has run again what was not told. Without such a file, on another host, it tells after every test.
+in which test, and has run again what was not told. Without such a file, as on another host, all is told as ever.
 
 The controller opens a packet in its main thread: what the threads that receive do takes turns with that.
 
@@ -15,7 +15,7 @@ their data and by `notify_inproc` has the main thread call the method `worker_` 
 
 from __future__ import annotations
 
-import json
+import marshal
 import mmap
 from collections.abc import Collection
 from contextlib import suppress
@@ -36,10 +36,10 @@ Event = tuple[str, dict[str, Any]]
 
 
 def pack(config: pytest.Config, counted: Collection[int], note: str) -> None:
-    """Have this worker tell of the items of these numbers in packets, and note what runs in a file, if one is named."""
+    """Have this worker tell of the items of these numbers in packets, and note in a file what it runs."""
     for plugin in config.pluginmanager.get_plugins():
         if type(plugin).__name__ == "WorkerInteractor":
-            plugin.channel = _Packing(plugin, counted, _file(note) if note else None)
+            plugin.channel = _Packing(plugin, counted, _file(note))
 
 
 def running(note: str) -> int | None:
@@ -60,7 +60,7 @@ def _file(note: str) -> mmap.mmap:
 class _Packing:
     """A worker's channel that holds back what belongs into a packet."""
 
-    def __init__(self, interactor: Any, counted: Collection[int], note: mmap.mmap | None) -> None:
+    def __init__(self, interactor: Any, counted: Collection[int], note: mmap.mmap) -> None:
         self._interactor, self._channel, self._counted, self._note = interactor, interactor.channel, counted, note
         self._held: list[Event] = []
         self._until = 0.0
@@ -69,7 +69,7 @@ class _Packing:
         return getattr(self._channel, name)
 
     def send(self, event: Event) -> None:
-        if event[0] == "logstart" and self._note:
+        if event[0] == "logstart":
             self._note[:] = (self._interactor.item_index + 1).to_bytes(NUMBER_BYTES, "little")
         if event[0] not in EVENTS:
             self._flush()
@@ -91,14 +91,14 @@ class _Packing:
         if name != OVER:
             return True
         with self._interactor.torun.lock() as known:
-            return bool(self._note and known and monotonic() < self._until)
+            return bool(known) and monotonic() < self._until
 
 
 def _packed(events: list[Event]) -> list[Any]:
-    try:
-        return [(NAME, json.dumps(events))] if len(events) > 1 else events
-    except (TypeError, ValueError):
-        return events  # with something of a test's own that only execnet can send
+    try:  # marshal is exact, unlike JSON, and both ends are the same Python on one host
+        return [(NAME, marshal.dumps(events))] if len(events) > 1 else events
+    except ValueError:
+        return events  # execnet says what it cannot send either
 
 
 def receive(node: Any, controller: Any) -> None:
@@ -111,24 +111,13 @@ def receive(node: Any, controller: Any) -> None:
         else:
             process(message)
 
-    def unpack(node: Any, packed: str) -> None:
-        for name, arguments in json.loads(packed):
+    def unpack(node: Any, packed: bytes) -> None:
+        for name, arguments in marshal.loads(packed):
             if name == REPORT:
-                data = _as_sent(arguments["data"])
-                report = node.config.hook.pytest_report_from_serializable(config=node.config, data=data)
-                controller.worker_testreport(node=node, rep=report)
+                hook = node.config.hook.pytest_report_from_serializable
+                controller.worker_testreport(node=node, rep=hook(config=node.config, data=arguments["data"]))
             else:
-                getattr(controller, f"worker_{name}")(node=node, **_as_sent(arguments))
+                getattr(controller, f"worker_{name}")(node=node, **arguments)
 
     node.process_from_remote = take
     setattr(controller, f"worker_{NAME}", unpack)
-
-
-def _as_sent(data: dict[str, Any]) -> dict[str, Any]:
-    """With the tuples that JSON knows as lists."""
-    if isinstance(data.get("location"), list):
-        data["location"] = tuple(data["location"])
-    for name in ("sections", "user_properties"):
-        if name in data:
-            data[name] = [tuple(pair) for pair in data[name]]
-    return data

@@ -21,7 +21,7 @@ from .gpus import VISIBLE
 
 # What we add to a worker's `workerinput`; TOLD is a channel to it and later, here, what came on it.
 HOST, LANE, SHARED, TOLD = "ocrsweep_host", "ocrsweep_lane", "ocrsweep_shared", "ocrsweep_told"
-NOTE = "ocrsweep_note"  # the file where it notes what it runs; "" for none
+NOTE = "ocrsweep_note"  # the file where it notes what it runs, told in packets; "" for neither
 TORCHS = ("cpu", "cuda:")  # so begin torch's own names of single devices, which choose without our help
 AHEAD = 2  # a worker starts an item only once it knows the next
 PATIENCE = 10  # seconds for what has arrived already
@@ -92,8 +92,9 @@ class Worker:
         given[TOLD].send((kinds if ours else b"", len(devices), dict(self._alike()) if ours else {}))
         if devices and not devices[0].startswith(TORCHS):
             os.environ[VISIBLE] = device_of(given[LANE], devices, given[SHARED])
-        counted = {number for number, kind in enumerate(kinds) if kind == Kind.POINT}
-        packets.pack(session.config, counted, given[NOTE])
+        if given[NOTE]:
+            counted = {number for number, kind in enumerate(kinds) if kind == Kind.POINT}
+            packets.pack(session.config, counted, given[NOTE])
 
 
 def device_of(lane: int, devices: Sequence[str], shared: bool) -> str:

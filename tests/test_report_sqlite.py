@@ -153,6 +153,11 @@ def odd(path: Path) -> None:
     query(path, "UPDATE points SET more = '[]'")
 
 
+def infinite(path: Path) -> None:
+    sqlite.write(document(), path)
+    query(path, """UPDATE points SET more = '{"of_mine": Infinity}'""")
+
+
 def orphaned(path: Path) -> None:
     sqlite.write(document(), path)
     query(path, "DELETE FROM points")
@@ -173,6 +178,7 @@ DAMAGE = {
     emptied: "it holds no run",
     edited: "run 1 is not what was written (its sha256 differs)",
     odd: "it cannot be read (more is not a JSON object: [])",
+    infinite: "it cannot be read (Infinity is not a number)",
     orphaned: "it cannot be read (its tables do not fit together)",
     truncated: "it cannot be read (",
     not_a_database: "it cannot be read (file is not a database)",
@@ -228,6 +234,7 @@ def test_no_flipped_byte_is_believed(path):
     [
         (document(point(read_bytes=2**63)), "a number is above 2^63"),
         (document(point(verdict="\ud800")), "text that is not Unicode"),
+        (document() | {"of_mine": float("nan")}, "a number in it is none"),
         (document(point(read_bytes=-1)), "points[0].analytic.read_bytes must be a whole number"),
         (document(point(vendor=vendor(power_w=-1.0))), "CHECK constraint failed"),
     ],

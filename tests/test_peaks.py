@@ -99,4 +99,5 @@ def test_the_largest_of_those_that_stay_is_the_largest_of_all(drawn, growth, poi
             live -= poly(kernel.frees).at(at)
         found = {path: size.at(at) for size, path in kept}
         assert found.items() <= most.items()
+        assert {type(size) for size in found.values()} == {int}
         assert max(found.values()) == max(most.values())

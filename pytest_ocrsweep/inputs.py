@@ -8,8 +8,8 @@ import os
 import re
 import reprlib
 import stat
+from collections.abc import Callable
 from contextlib import closing
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -41,11 +41,11 @@ def read(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def parse(text: str | bytes) -> Any:
-    """JSON in UTF-8, without repeated keys, NaN and Infinity. Raises ValueError, RecursionError."""
+def parse(text: str | bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """JSON in UTF-8, without repeated keys; `constant` is given NaN and Infinity. Raises ValueError, RecursionError."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    found = json.loads(text, object_pairs_hook=_no_twice, parse_constant=_finite, parse_float=_finite)
+    found = json.loads(text, object_pairs_hook=_no_twice, parse_constant=constant)
     if SURROGATE.search(text):
         try:
             json.dumps(found, ensure_ascii=False).encode("utf-8")
@@ -90,9 +90,3 @@ def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError(f"a key is given twice in {json.dumps(found)[:80]}")
     return found
-
-
-def _finite(text: str) -> float:
-    if not isfinite(number := float(text)):
-        raise ValueError(f"{shown(text, 40)} is not a number")
-    return number

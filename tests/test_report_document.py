@@ -97,7 +97,6 @@ BYTES = {
     "nested": (b"[" * 100_000, "it is nested too deeply"),
     "NaN": (b'{"schema": NaN}', "NaN is not a number"),
     "infinite": (b'{"schema": -Infinity}', "-Infinity is not a number"),
-    "beyond a float": (b'{"schema": 1, "of_mine": [-1e999]}', "-1e999 is not a number"),
     "digits": (b'{"schema": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
     "a list": (b"[]", "it is not the report of a sweep"),
     "a number": (b"3", "it is not the report of a sweep"),
@@ -148,7 +147,8 @@ WRONG = {
         "points", 0, "vendor", "device_ns", "samples", value=[1, "2"]
     ),
     "points[0].floor.attained must be a number, got 'half'": edit("points", 0, "floor", "attained", value="half"),
-    "points[0].floor.attained must be a number, got 'all'": edit("points", 0, "floor", "attained", value="all"),
+    "points[0].floor.attained must be a number, got inf": edit("points", 0, "floor", "attained", value=1e999),
+    "points[0].of_mine holds -inf, which is not a number": edit("points", 0, "of_mine", value=[{"deep": -1e999}]),
     "points[0].components.head.tensor_flops is missing": edit("points", 0, "components", "head", value={}),
     "environment.gpu must be text, got 1": edit("environment", "gpu", value=1),
     "workload.batch must be a whole number": edit("workload", "batch", value=None),
@@ -157,7 +157,7 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_value_is_named_by_its_place(path, what):
-    path.write_text(json.dumps(WRONG[what]))
+    path.write_text(json.dumps(WRONG[what]).replace("Infinity", "1e999"))
     assert refused(path).startswith(f"{path}: {what}")
 
 

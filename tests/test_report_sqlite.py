@@ -155,7 +155,7 @@ def odd(path: Path) -> None:
 
 def infinite(path: Path) -> None:
     sqlite.write(document(), path)
-    query(path, """UPDATE points SET more = '{"of_mine": Infinity}'""")
+    query(path, """UPDATE points SET more = '{"of_mine": [NaN]}'""")
 
 
 def orphaned(path: Path) -> None:
@@ -178,7 +178,7 @@ DAMAGE = {
     emptied: "it holds no run",
     edited: "run 1 is not what was written (its sha256 differs)",
     odd: "it cannot be read (more is not a JSON object: [])",
-    infinite: "it cannot be read (Infinity is not a number)",
+    infinite: "run 1: points[0].of_mine holds nan, which is not a number",
     orphaned: "it cannot be read (its tables do not fit together)",
     truncated: "it cannot be read (",
     not_a_database: "it cannot be read (file is not a database)",
@@ -234,7 +234,7 @@ def test_no_flipped_byte_is_believed(path):
     [
         (document(point(read_bytes=2**63)), "a number is above 2^63"),
         (document(point(verdict="\ud800")), "text that is not Unicode"),
-        (document() | {"of_mine": float("nan")}, "a number in it is none"),
+        (document() | {"of_mine": float("nan")}, "of_mine holds nan, which is not a number"),
         (document(point(read_bytes=-1)), "points[0].analytic.read_bytes must be a whole number"),
         (document(point(vendor=vendor(power_w=-1.0))), "CHECK constraint failed"),
     ],

@@ -53,7 +53,7 @@ def _chosen(source: str) -> tuple[Path, int | None]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = inputs.parse(inputs.read(path))
+        found = inputs.parse(inputs.read(path).decode("utf-8"), _no_number)
     except OSError as error:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
     except UnicodeDecodeError as error:
@@ -65,6 +65,10 @@ def _json(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise _damaged(path, "it is nested too deeply") from None
     return shape.check(found, str(path))
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
 
 
 def _damaged(path: Path, what: str) -> ReportError:

@@ -87,9 +87,23 @@ def record(fields: Mapping[str, Field | Check]) -> Check:
             if name not in value and field.default is ...:
                 raise _Wrong("is missing", name)
             made[name] = _at(name, field.check, value.get(name, field.default))
-        return made | {name: other for name, other in value.items() if name not in known}
+        return made | {name: _at(name, _others, other) for name, other in value.items() if name not in known}
 
     return checked
+
+
+def _others(value: Any) -> Any:
+    """What is not of ours stays as it is, if JSON can say it."""
+    left = [value]
+    while left:  # however deep
+        inner = left.pop()
+        if isinstance(inner, dict):
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+        elif isinstance(inner, float) and not isfinite(inner):
+            raise _Wrong(f"holds {inner}, which is not a number")
+    return value
 
 
 def each(item: Check) -> Check:

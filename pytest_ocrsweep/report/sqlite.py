@@ -56,14 +56,9 @@ def write(document: Mapping[str, Any], path: Path) -> int:
         raise _unwritten(path, str(error.strerror), f"{atomic.remedy(error)}, or give another folder") from None
     except OverflowError:
         raise _unwritten(path, "a number is above 2^63, the most that SQLite holds") from None
-    except UnicodeEncodeError:
-        raise _unwritten(path, "text that is not Unicode") from None
-    except RecursionError:
-        raise _unwritten(path, "it is nested too deeply") from None
-    except ReportError:
-        raise
-    except ValueError:
-        raise _unwritten(path, "a number in it is none") from None
+    except (UnicodeEncodeError, RecursionError) as error:
+        what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
+        raise _unwritten(path, what) from None
 
 
 def _write(document: dict[str, Any], digest: str, path: Path) -> int:
@@ -221,7 +216,7 @@ def _columns(paths: Mapping[str, tuple[str, ...]], flat: Flat) -> tuple[list[Any
 
 def _paths(paths: Mapping[str, tuple[str, ...]], values: Sequence[Any]) -> Flat:
     """Back from the columns and the JSON after them."""
-    more = inputs.parse(values[-1])
+    more = json.loads(values[-1])
     if not isinstance(more, dict):
         raise ValueError(f"more is not a JSON object: {more!r:.80}")
     return {**dict(zip(paths.values(), values, strict=False)), **_flat(more)}

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pytest_ocrsweep.atomic import DRAFT, LOCK
+from pytest_ocrsweep.files.atomic import DRAFT, LOCK
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.document import JSON, SQLITE, load
 from pytest_ocrsweep.report.shape import ReportError

@@ -45,8 +45,8 @@ def image_seeds(folder: Path) -> list[bytes]:
 
 
 def image_take(data: bytes, folder: Path) -> None:
+    from pytest_ocrsweep.files.image_size import page_size
     from pytest_ocrsweep.geometry import CropGrid
-    from pytest_ocrsweep.image import page_size
 
     path = folder / "page"
     path.write_bytes(data)

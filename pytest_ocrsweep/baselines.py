@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from . import atomic, inputs
+from .files import atomic, untrusted
+from .files.untrusted import MOST, quoted, shown
 from .geometry import CropGrid, Workload
-from .inputs import MOST, quoted, shown
 from .metrics import COUNTED, METRICS
 from .stages import ATTENTION
 
@@ -122,13 +122,13 @@ class Document:
     def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
         """The file that says `about` of itself and holds `lists`, all empty without a file. Raises BaselineError."""
         try:
-            text = inputs.read(path).decode("utf-8")
+            text = untrusted.read(path).decode("utf-8")
         except FileNotFoundError:
             return cls(path, "", {name: [] for name in lists})
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, None, f"it cannot be read ({error})") from None
         try:
-            content = inputs.parse(text)
+            content = untrusted.parse(text)
         except json.JSONDecodeError as error:
             raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
         except (ValueError, RecursionError) as error:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from .architecture import DTYPES, Architecture
+from .files.untrusted import quoted, shown
 from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
-from .inputs import quoted, shown
 from .layers.decoder import EXPERTS
 from .roofline import Device
 

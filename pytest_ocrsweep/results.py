@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from . import atomic, baselines, gate, timed
+from . import baselines, gate, timed
 from .baselines import BaselineError, Key, Points, Recorded
+from .files import atomic
 from .geometry import CropGrid
 from .metrics import counted
 from .report import sweep_json, terminal

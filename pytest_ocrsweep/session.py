@@ -126,7 +126,7 @@ class Sweep:
         """The pages given, and the grid that the vendor would choose for each."""
         if not self.options.images:
             return []
-        from .image import ImageError, page_size
+        from .files.image_size import ImageError, page_size
 
         crop_side = RESOLUTIONS[self.settings.workload.resolution].crop_side
         found = []

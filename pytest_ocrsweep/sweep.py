@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
+from .files.untrusted import quoted
 from .geometry import CropGrid
-from .inputs import quoted
 
 
 class SourceError(ValueError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from . import inputs
+from .files import untrusted
 from .geometry import CropGrid
 from .sweep import Point, SourceError
 
@@ -59,7 +59,7 @@ def _entries(path: str) -> list[yaml.Node]:
 
 def _root(path: str) -> yaml.Node | None:
     try:
-        return yaml.compose(inputs.read(Path(path), MOST_BYTES).decode("utf-8-sig"), Loader=_PlainLoader)
+        return yaml.compose(untrusted.read(Path(path), MOST_BYTES).decode("utf-8-sig"), Loader=_PlainLoader)
     except OSError as error:
         raise SourceError(f"{path!r} cannot be read ({error.strerror}): give a readable file") from None
     except UnicodeDecodeError as error:
@@ -96,7 +96,7 @@ def _fields(mapping: yaml.MappingNode, allowed: tuple[str, ...]) -> dict[str, ya
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(allowed)}"
-            raise ValueError(f"unknown key {inputs.quoted(name)}: {hint}")
+            raise ValueError(f"unknown key {untrusted.quoted(name)}: {hint}")
         if name in fields:
             raise ValueError(f"key {name!r} is there twice (line {key.start_mark.line + 1}): keep one")
         fields[name] = value

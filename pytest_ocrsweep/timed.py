@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import atomic
 from .baselines import Document, Key, Recorded, exactly, render, rows, whole
+from .files import atomic
+from .files.untrusted import quoted
 from .gate import Baseline, Observed, Process
-from .inputs import quoted
 
 SCHEMA = 1
 CLOCKS = ("cuda-graph", "profiler", "host")

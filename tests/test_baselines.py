@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_ocrsweep import CropGrid, Workload, atomic
+from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines import (
     MOST,
     BaselineError,
@@ -20,6 +20,7 @@ from pytest_ocrsweep.baselines import (
     record,
     whole,
 )
+from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.metrics import COUNTED
 
 

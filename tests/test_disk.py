@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from documents import document
 
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.document import load
 from pytest_ocrsweep.report.shape import ReportError

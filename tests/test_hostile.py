@@ -24,9 +24,10 @@ import parsers
 import parsers_binary
 import pytest
 
-from pytest_ocrsweep import baselines, config, inputs, shapes, sweep, timed
+from pytest_ocrsweep import baselines, config, shapes, sweep, timed
 from pytest_ocrsweep.cli import main
-from pytest_ocrsweep.image import ImageError, PageSize, page_size
+from pytest_ocrsweep.files import untrusted
+from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import document, sqlite
 from pytest_ocrsweep.report.shape import ReportError
 
@@ -162,13 +163,13 @@ def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"b": [{"a": {}, "a": []}]}', '{"\\u0061": 0, "a": 0}'])
 def test_json_that_says_a_thing_twice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a key is given twice"):
-        inputs.parse(text)
+        untrusted.parse(text)
 
 
 def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
-    assert inputs.parse('{"a": "\\ud83c\\udca1"}') == {"a": "🂡"}
+    assert untrusted.parse('{"a": "\\ud83c\\udca1"}') == {"a": "🂡"}
     with pytest.raises(ValueError, match="half a character"):
-        inputs.parse('{"a": "\\ud83c"}')
+        untrusted.parse('{"a": "\\ud83c"}')
 
 
 def test_a_report_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, features
 from PIL.PngImagePlugin import PngInfo
 
-from pytest_ocrsweep.image import MAGIC, ImageError, PageSize, page_size
+from pytest_ocrsweep.files.image_size import MAGIC, ImageError, PageSize, page_size
 
 FORMATS = tuple(MAGIC)
 WIDTH, HEIGHT = 70, 40

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from pytest_ocrsweep import atomic, baselines, timed
+from pytest_ocrsweep import baselines, timed
+from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.stopping import Stopping
 
 POINTS = 15

@@ -10,8 +10,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.untrusted import quoted
 from ..geometry import RESOLUTIONS, CropGrid, Workload
-from ..inputs import quoted
 from ..stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def workload(text: str, settings: Settings) -> Workload:
     """The workload on a grid (`2x3`) or on the grid that the vendor chooses for a page image. Raises ArgumentError."""
     path, resolution = Path(text), settings.workload.resolution
     if os.path.isfile(path):
-        from ..image import page_size
+        from ..files.image_size import page_size
 
         size, crop_side = page_size(path), RESOLUTIONS[resolution].crop_side
         grid = CropGrid.for_image(size.width, size.height, crop_side) if crop_side else CropGrid(1, 1)

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import atomic
+from ..files import atomic
 from ..geometry import LEAST, CropGrid
 from ..stages import ATTENTION, STAGES, Model
 from . import arguments

@@ -7,18 +7,7 @@ from __future__ import annotations
 
 from ..algebra import Size
 from ..architecture import Clip
-from ..ops import (
-    HALF,
-    INDEX,
-    Kernels,
-    elementwise,
-    kernel,
-    layer_norm,
-    linear,
-    released,
-    repeated,
-    under,
-)
+from ..ops import HALF, INDEX, Kernels, elementwise, kernel, layer_norm, linear, released, repeated, under
 from . import attention as attend
 from .sam import resize
 

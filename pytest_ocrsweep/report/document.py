@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .. import inputs
+from ..files import untrusted
 from . import shape, sqlite
 from .shape import ReportError
 
@@ -28,7 +28,7 @@ def load(source: str | Path) -> dict[str, Any]:
             raise ReportError(f"{path}: the folder has neither {JSON} nor {SQLITE}: give {SOURCES}")
         path /= inside
     try:
-        with inputs.opened(path) as file:
+        with untrusted.opened(path) as file:
             is_sqlite = file.read(len(MAGIC)) == MAGIC
     except FileNotFoundError:
         raise ReportError(f"{path}: there is no such file: give {SOURCES}") from None
@@ -53,7 +53,7 @@ def _chosen(source: str) -> tuple[Path, int | None]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = inputs.parse(inputs.read(path).decode("utf-8"), _no_number)
+        found = untrusted.parse(untrusted.read(path).decode("utf-8"), _no_number)
     except OSError as error:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
     except UnicodeDecodeError as error:

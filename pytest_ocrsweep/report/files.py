@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import atomic
 from ..baselines import render
+from ..files import atomic
 from . import markdown, sqlite
 from .document import JSON, SQLITE
 from .shape import ReportError

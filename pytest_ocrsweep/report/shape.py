@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
+from ..files.untrusted import MOST, shown
 from ..geometry import CropGrid
-from ..inputs import MOST, shown
 from ..stages import ATTENTION, STAGES
 from .sweep_json import SCHEMA, order
 

@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import atomic, inputs
-from ..inputs import shown
+from ..files import atomic, untrusted
+from ..files.untrusted import shown
 from . import shape
 from .shape import CLOCKED, COSTS, ReportError
 from .tables import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
@@ -146,7 +146,7 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {shape.REMEDY}")
-    if not inputs.has_tables(db, SQL):
+    if not untrusted.has_tables(db, SQL):
         raise ReportError(f"{path}: its tables are not those of version {VERSION}: {shape.REMEDY}")
     return True
 

@@ -18,7 +18,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..architecture import Architecture
-from ..inputs import shown
+from ..files.untrusted import shown
 from . import build
 from .weights import CheckpointError, Stored, digest, read_json, tensors
 

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import atomic
 from ..config import compose
+from ..files import atomic
 from ..geometry import CropGrid
 from ..stages import ATTENTION, STAGES
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..files.image_size import MAGIC, ImageError, page_size
 from ..geometry import Workload
-from ..image import MAGIC, ImageError, page_size
 from .calls import Pages
 
 if TYPE_CHECKING:

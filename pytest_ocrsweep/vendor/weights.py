@@ -11,8 +11,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .. import inputs
-from ..inputs import shown
+from ..files import untrusted
+from ..files.untrusted import shown
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -65,7 +65,7 @@ def tensors(folder: Path) -> dict[str, Stored]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that a snapshot needs. Raises CheckpointError."""
     try:
-        document = inputs.parse(inputs.read(path))
+        document = untrusted.parse(untrusted.read(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): a snapshot needs this file") from None
     except (ValueError, RecursionError) as error:
@@ -115,11 +115,11 @@ def _header(path: Path) -> dict[str, Stored]:
 
 def _entries(path: Path, size: int) -> dict[str, Stored]:
     """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
-    with inputs.opened(path) as stream:
+    with untrusted.opened(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(size, MOST_HEADER_BYTES):
             raise ValueError(f"its header has {length:,} bytes")
-        entries = inputs.parse(stream.read(length))
+        entries = untrusted.parse(stream.read(length))
     entries.pop("__metadata__", None)
     return {
         name: Stored(path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from ... import atomic
 from ...baselines import BaselineError
+from ...files import atomic
 from .. import recorded, times
 from . import charts
 

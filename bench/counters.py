@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
-from pytest_ocrsweep.stages import ATTENTION
+from pytest_ocrsweep.model.stages import ATTENTION
 from pytest_ocrsweep.vendor import build, calls, count
 
 WORK = Workload(CropGrid(2, 3))

@@ -11,7 +11,7 @@ import torch
 from claim import Claim, conclude
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
-from pytest_ocrsweep.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.vendor import build, calls, count
 
 WORK = Workload(CropGrid(2, 3))

@@ -10,7 +10,7 @@ from statistics import median
 from claim import Claim, conclude, spread
 
 from pytest_ocrsweep import Workload, load_model
-from pytest_ocrsweep.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep import points
 
 PROCESSES = 7

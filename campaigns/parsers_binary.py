@@ -46,7 +46,7 @@ def image_seeds(folder: Path) -> list[bytes]:
 
 def image_take(data: bytes, folder: Path) -> None:
     from pytest_ocrsweep.files.image_size import page_size
-    from pytest_ocrsweep.geometry import CropGrid
+    from pytest_ocrsweep.model.geometry import CropGrid
 
     path = folder / "page"
     path.write_bytes(data)
@@ -58,7 +58,7 @@ def image_take(data: bytes, folder: Path) -> None:
 def pixels_take(data: bytes, folder: Path) -> None:
     import torch
 
-    from pytest_ocrsweep.geometry import CropGrid, Workload
+    from pytest_ocrsweep.model.geometry import CropGrid, Workload
     from pytest_ocrsweep.vendor.pixels import page_pixels
 
     path = folder / "page"

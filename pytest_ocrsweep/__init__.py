@@ -7,13 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cost import Cost, Ledger
-    from .geometry import CropGrid, Workload
-    from .stages import Model
+    from .model.geometry import CropGrid, Workload
+    from .model.ledger import Cost, Ledger
+    from .model.stages import Model
 
 __all__ = ["Cost", "CropGrid", "Ledger", "Model", "Workload", "load_model"]
 
-_HOMES = {"Cost": "cost", "CropGrid": "geometry", "Ledger": "cost", "Model": "stages", "Workload": "geometry"}
+_HOMES = {
+    "Cost": "model.ledger",
+    "CropGrid": "model.geometry",
+    "Ledger": "model.ledger",
+    "Model": "model.stages",
+    "Workload": "model.geometry",
+}
 
 
 def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Model:
@@ -22,7 +28,7 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
     from .config import compose
-    from .stages import Model
+    from .model.stages import Model
 
     return Model(compose([f"model={name}", *overrides]).model)
 

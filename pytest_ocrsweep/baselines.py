@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from .files import atomic, untrusted
 from .files.untrusted import MOST, quoted, shown
-from .geometry import CropGrid, Workload
 from .metrics import COUNTED, METRICS
-from .stages import ATTENTION
+from .model.geometry import CropGrid, Workload
+from .model.stages import ATTENTION
 
 SCHEMA = 1
 WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")

@@ -14,10 +14,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from .architecture import DTYPES, Architecture
 from .files.untrusted import quoted, shown
-from .geometry import PATCH, RESOLUTIONS, CropGrid, Workload
-from .layers.decoder import EXPERTS
+from .model.architecture import DTYPES, Architecture
+from .model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
+from .model.layers.decoder import EXPERTS
 from .roofline import Device
 
 CONF = Path(__file__).parent / "conf"

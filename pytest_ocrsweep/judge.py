@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from . import baselines, gate, roofline
 from .baselines import Key
-from .cost import Ledger
-from .geometry import CropGrid, Workload
 from .measure import DeviceLost, OutOfMemory
 from .metrics import counted
+from .model.geometry import CropGrid, Workload
+from .model.ledger import Ledger
 from .report import sweep_json
 from .report.sweep_json import Row
 from .roofline import Device

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import gate, timed
-from .geometry import Workload
+from .model.geometry import Workload
 from .sampling import Samples
 
 if TYPE_CHECKING:
-    from .architecture import Architecture
     from .config import Settings
+    from .model.architecture import Architecture
     from .vendor.timing import Timed, Vendor
 
 

@@ -16,12 +16,12 @@ from .stopping import Stopping
 
 if TYPE_CHECKING:
     from .benchmarks import Entry
-    from .geometry import CropGrid
+    from .model.geometry import CropGrid
+    from .model.stages import Model
     from .report.sweep_json import Row
     from .results import Results
     from .schedule import Kind
     from .session import Sweep
-    from .stages import Model
 
 SWEEP = pytest.StashKey["Sweep"]()
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
@@ -105,8 +105,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
+    from .model.stages import ATTENTION
     from .session import SweepError
-    from .stages import ATTENTION
 
     values: dict[str, Collection[object]] = {}
     for name in arguments.wanted(metafunc, ("grid", "attention")):

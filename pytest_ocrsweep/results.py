@@ -13,13 +13,13 @@ from pathlib import Path
 from . import baselines, gate, timed
 from .baselines import BaselineError, Key, Points, Recorded
 from .files import atomic
-from .geometry import CropGrid
 from .metrics import counted
+from .model.geometry import CropGrid
+from .model.stages import STAGES
 from .report import sweep_json, terminal
 from .report.shape import ReportError
 from .report.sweep_json import Row
 from .session import Sweep, SweepError, describe
-from .stages import STAGES
 
 FEW = 8  # grids that a sentence names
 

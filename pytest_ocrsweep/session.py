@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from . import baselines, timed
 from .baselines import WORKLOAD, BaselineError, Key, Points
-from .geometry import RESOLUTIONS, CropGrid, Workload
-from .stages import STAGES, Model
+from .model.geometry import RESOLUTIONS, CropGrid, Workload
+from .model.stages import STAGES, Model
 
 if TYPE_CHECKING:
     from .config import Settings

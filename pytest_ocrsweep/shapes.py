@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import atomic, untrusted
-from .geometry import MAX_CROPS, RESOLUTIONS, CropGrid
+from .model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
 from .sweep import Point, SourceError, most_square
 
 if TYPE_CHECKING:

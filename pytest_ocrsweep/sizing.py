@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from .cost import Ledger
-from .geometry import CropGrid, Workload
-from .ops import HALF, INDEX
+from .model.geometry import CropGrid, Workload
+from .model.kernels import HALF, INDEX
+from .model.ledger import Ledger
+from .model.stages import Model
 from .roofline import Device
-from .stages import Model
 
 SERVED = ("prefill", "decode")  # one process does both, with one copy of all weights
 

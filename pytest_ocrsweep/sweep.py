@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from .files.untrusted import quoted
-from .geometry import CropGrid
+from .model.geometry import CropGrid
 
 
 class SourceError(ValueError):

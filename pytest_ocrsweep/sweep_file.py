@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from .files import untrusted
-from .geometry import CropGrid
+from .model.geometry import CropGrid
 from .sweep import Point, SourceError
 
 KEYS = ("grid", "image", "label", "analytic_only")

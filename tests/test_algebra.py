@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.algebra import (
+from pytest_ocrsweep.model.symbolic import (
     DistinctExperts,
     Poly,
     RoundedUp,

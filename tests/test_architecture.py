@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_ocrsweep import load_model
-from pytest_ocrsweep.architecture import DTYPES
+from pytest_ocrsweep.model.architecture import DTYPES
 
 REAL = load_model("deepseek-ocr").architecture
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import recorded, sweep_json
 from pytest_ocrsweep.report.charts import Chart, charts, style
 from pytest_ocrsweep.report.points import points
-from pytest_ocrsweep.stages import ATTENTION, STAGES
 
 vl_convert = pytest.importorskip("vl_convert", reason="charts need pytest-ocrsweep[report]")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import CropGrid, Workload, columns, load_model
+from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.cli import main
-from pytest_ocrsweep.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model import bulk
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -31,7 +32,7 @@ def space(tmp_path, capsys):
 
 
 def test_every_combination_of_the_axes_is_counted_for_every_stage_and_attention(space, monkeypatch):
-    monkeypatch.setattr(columns, "CHUNK", 7)
+    monkeypatch.setattr(bulk, "CHUNK", 7)
     rows = space("--rows", "1..2", "--cols", "1,3", "--batch", "1..5/2", "--prompt-tokens", "0", "--new-tokens", "9,2")
     model = load_model()
     assert len(rows) == 3 * 2 * 2 * 2 * 3 * 2
@@ -109,7 +110,7 @@ def test_axes_without_a_file_are_refused(capsys):
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_sweep_that_stops_on_its_way_leaves_no_part_of_a_file(tmp_path, monkeypatch, capsys, failure):
-    monkeypatch.setattr(columns, "CHUNK", 5)
+    monkeypatch.setattr(bulk, "CHUNK", 5)
     written = []
 
     def write_table(self, table) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.cli import main, progress
-from pytest_ocrsweep.geometry import CropGrid
+from pytest_ocrsweep.model.geometry import CropGrid
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.session import Options, Sweep
-from pytest_ocrsweep.stages import ATTENTION, STAGES
 
 
 @pytest.fixture

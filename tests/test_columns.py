@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import CropGrid, Ledger, Model, Workload, columns, load_model
-from pytest_ocrsweep.algebra import DistinctExperts, Poly, RoundedUp, factor, symbol
-from pytest_ocrsweep.columns import INPUTS, NAMES, Columns, chunks
-from pytest_ocrsweep.geometry import RESOLUTIONS
-from pytest_ocrsweep.stages import ATTENTION, STAGES
-from pytest_ocrsweep.vectors import LIMIT, ColumnOverflow, reached
+from pytest_ocrsweep import CropGrid, Ledger, Model, Workload, load_model
+from pytest_ocrsweep.model import bulk
+from pytest_ocrsweep.model.bulk import INPUTS, NAMES, Columns, chunks
+from pytest_ocrsweep.model.bulk_plan import LIMIT, ColumnOverflow, reached
+from pytest_ocrsweep.model.geometry import RESOLUTIONS
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.symbolic import DistinctExperts, Poly, RoundedUp, factor, symbol
 
 MODELS = {name: load_model(name) for name in ("deepseek-ocr", "deepseek-ocr-tiny")}
 MODEL = MODELS["deepseek-ocr"]
@@ -93,7 +94,7 @@ def test_a_size_given_once_is_that_of_all_points(stage, rows, name):
 
 
 def test_a_long_sweep_in_blocks_is_its_points_one_by_one(monkeypatch):
-    monkeypatch.setattr(columns, "BLOCK", 7)
+    monkeypatch.setattr(bulk, "BLOCK", 7)
     grid = np.indices((5, 6)).reshape(2, -1) + 1
     swept = MODEL.sweep("prefill", rows=grid[0], cols=grid[1], batch=2)
     assert points(swept) == [

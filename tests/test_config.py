@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, config
-from pytest_ocrsweep.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.config import (
     CONF,
     Settings,
@@ -26,6 +25,7 @@ from pytest_ocrsweep.config import (
     validate,
 )
 from pytest_ocrsweep.config import ConfigError as Error
+from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import Cost, CropGrid, Ledger, Workload
-from pytest_ocrsweep.algebra import Poly, Size, poly, round_up, symbol
-from pytest_ocrsweep.cost import Program
-from pytest_ocrsweep.ops import Kernel
+from pytest_ocrsweep.model.kernels import Kernel
+from pytest_ocrsweep.model.ledger import Program
+from pytest_ocrsweep.model.symbolic import Poly, Size, poly, round_up, symbol
 
 WORK = Workload(CropGrid(1, 1))
 PATHS = ("sam/attn/q", "sam/attn", "sam/attn2", "sam", "head")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.geometry import RESOLUTIONS, CropGrid, Workload, queries
+from pytest_ocrsweep.model.geometry import RESOLUTIONS, CropGrid, Workload, queries
 
 SIDES = st.integers(1, 40)
 GRIDS = st.builds(CropGrid, SIDES, SIDES)

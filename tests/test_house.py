@@ -80,7 +80,10 @@ def test_importing_the_plugin_loads_nothing_heavy() -> None:
 
 
 def test_importing_the_plugin_lays_out_no_layer() -> None:
-    assert loaded_by_each(["pytest_ocrsweep.plugin"], ["pytest_ocrsweep.stages", "pytest_ocrsweep.cost"]) == {}
+    assert (
+        loaded_by_each(["pytest_ocrsweep.plugin"], ["pytest_ocrsweep.model.stages", "pytest_ocrsweep.model.ledger"])
+        == {}
+    )
 
 
 @pytest.mark.parametrize("path", files("*.py"), ids=lambda path: str(path.relative_to(ROOT)))

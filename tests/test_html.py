@@ -17,9 +17,9 @@ import pytest
 
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.config import devices
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import html, recorded, sweep_json
 from pytest_ocrsweep.report.charts import charts
-from pytest_ocrsweep.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep import points
 
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ocrsweep.geometry import CropGrid
+from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.report import html, recorded, screenshot
 
 if why := screenshot.missing():

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import Cost, CropGrid, Model, Workload, baselines, load_model, stages
-from pytest_ocrsweep.algebra import Poly
-from pytest_ocrsweep.geometry import RESOLUTIONS
-from pytest_ocrsweep.layers import clip, decoder, sam
+from pytest_ocrsweep import Cost, CropGrid, Model, Workload, baselines, load_model
 from pytest_ocrsweep.metrics import COUNTED
-from pytest_ocrsweep.ops import Kernel
-from pytest_ocrsweep.stages import ATTENTION, STAGES, point
+from pytest_ocrsweep.model import stages
+from pytest_ocrsweep.model.geometry import RESOLUTIONS
+from pytest_ocrsweep.model.kernels import Kernel
+from pytest_ocrsweep.model.layers import clip, decoder, sam
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES, point
+from pytest_ocrsweep.model.symbolic import Poly
 
 BASELINES = Path(__file__).parent.parent / "baselines"
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.algebra import Size, poly, round_up, symbol
-from pytest_ocrsweep.ops import Kernel
-from pytest_ocrsweep.peaks import highest
+from pytest_ocrsweep.model.kernels import Kernel
+from pytest_ocrsweep.model.liveness import highest
+from pytest_ocrsweep.model.symbolic import Size, poly, round_up, symbol
 
 ROWS, BATCH = symbol("rows"), symbol("batch")
 

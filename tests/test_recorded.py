@@ -12,8 +12,8 @@ import pytest
 from pytest_ocrsweep import baselines, load_model, timed
 from pytest_ocrsweep.baselines import Key
 from pytest_ocrsweep.gate import Observed, Process
-from pytest_ocrsweep.geometry import CropGrid, Workload
 from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.report import recorded, shape
 from pytest_ocrsweep.report.charts import __main__ as command
 from pytest_ocrsweep.report.times import TimesError

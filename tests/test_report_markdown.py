@@ -6,8 +6,8 @@ import re
 
 from documents import document, point, vendor
 
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report.markdown import FAILING, page
-from pytest_ocrsweep.stages import ATTENTION, STAGES
 
 LIMIT = 1 << 20  # bytes of GitHub's step summary
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import shapes
 from pytest_ocrsweep.config import compose
-from pytest_ocrsweep.geometry import CropGrid, Workload
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.shapes import ShapesError, counts
 from pytest_ocrsweep.sweep import Point, SourceError, points
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import sweep
-from pytest_ocrsweep.geometry import CropGrid
+from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.sweep import NAMED, Point, SourceError, points
 
 

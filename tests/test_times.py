@@ -10,11 +10,11 @@ import pytest
 from pytest_ocrsweep import baselines, gate, timed
 from pytest_ocrsweep.baselines import Key
 from pytest_ocrsweep.gate import Observed, Process
-from pytest_ocrsweep.geometry import CropGrid, Workload
 from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import times
 from pytest_ocrsweep.report.times import Source, TimesError, markdown, recorded
-from pytest_ocrsweep.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files.untrusted import quoted
-from ..geometry import RESOLUTIONS, CropGrid, Workload
-from ..stages import ATTENTION, STAGES
+from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
     from ..config import Settings

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import roofline
 from ..metrics import DERIVED, EXACT, METRICS, Metric
+from ..model.stages import STAGES, Model
 from ..report import sweep_json
-from ..stages import STAGES, Model
 from . import arguments
 from .arguments import ArgumentError
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..cost import Ledger
+    from ..model.ledger import Ledger
     from ..roofline import Device
 
 # Finer than METRICS shows them, since parts are small.

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .. import sizing
-from ..stages import Model
+from ..model.stages import Model
 from . import arguments
 from .table import aligned
 

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .. import sizing
+from ..model.stages import Model
 from ..sizing import Target
-from ..stages import Model
 from . import arguments
 from .progress import watched
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..geometry import Workload
+    from ..model.geometry import Workload
     from ..roofline import Device
 
 HEADER = ("grid", "stage", "tensor TFLOP/s", "vector TFLOP/s", "GB/s", "memory GB")

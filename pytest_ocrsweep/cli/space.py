@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import atomic
-from ..geometry import LEAST, CropGrid
-from ..stages import ATTENTION, STAGES, Model
+from ..model.geometry import LEAST, CropGrid
+from ..model.stages import ATTENTION, STAGES, Model
 from . import arguments
 from .arguments import ArgumentError
 from .progress import watched
@@ -22,8 +22,8 @@ from .progress import watched
 if TYPE_CHECKING:
     import pyarrow
 
-    from ..columns import Columns
     from ..config import Settings
+    from ..model.bulk import Columns
 
 AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
 AXES |= {"prompt_tokens": "tokens of the prompt", "new_tokens": "tokens to decode"}
@@ -82,7 +82,7 @@ def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..columns import CHUNK, chunks
+    from ..model.bulk import CHUNK, chunks
 
     settings = arguments.compose(options)
     model, resolution, axes = Model(settings.model), settings.workload.resolution, space(options, settings)

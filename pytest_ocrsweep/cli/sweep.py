@@ -9,8 +9,8 @@ from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from ..model.stages import ATTENTION, STAGES, Model
 from ..report import sweep_json, terminal
-from ..stages import ATTENTION, STAGES, Model
 from . import arguments, space
 from .progress import say, watched
 

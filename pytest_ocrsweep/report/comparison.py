@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from .. import gate
-from ..geometry import CropGrid, Workload
 from ..metrics import COUNTED
+from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 from ..session import describe
-from ..stages import STAGES
 from .shape import COSTS, ReportError
 
 EXACT = (*COUNTED, "floor_ns")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import compose, device_of
-from ..geometry import CropGrid, Workload
-from ..stages import Model
+from ..model.geometry import CropGrid, Workload
+from ..model.stages import Model
 
 COUNTED = Path("baselines/deepseek-ocr/dram/nvidia-h200.json")
 

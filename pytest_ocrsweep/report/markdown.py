@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..metrics import METRICS, values
-from ..stages import STAGES
+from ..model.stages import STAGES
 from .shape import ENVIRONMENT, WORKLOAD
 from .sweep_json import Row, host
 from .terminal import FAILED, HEAVIEST, MANY

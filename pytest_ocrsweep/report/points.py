@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
-from ..geometry import CropGrid
 from ..metrics import values
+from ..model.geometry import CropGrid
 from .sweep_json import Row
 
 NAMES = ("stage", "grid", "attention")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import roofline
-from ..stages import Model
+from ..model.stages import Model
 from . import sweep_json, times
 from .times import Point, Source, TimesError
 

@@ -8,8 +8,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..files.untrusted import MOST, shown
-from ..geometry import CropGrid
-from ..stages import ATTENTION, STAGES
+from ..model.geometry import CropGrid
+from ..model.stages import ATTENTION, STAGES
 from .sweep_json import SCHEMA, order
 
 REMEDY = "make it again with --ocrsweep-report=DIR"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import baselines, gate, timed
-from ..geometry import CropGrid, Workload
 from ..metrics import counted
-from ..stages import ATTENTION, STAGES, Model
+from ..model.geometry import CropGrid, Workload
+from ..model.stages import ATTENTION, STAGES, Model
 from . import document
 from .comparison import Key, Point, Side, Time
 from .shape import ENVIRONMENT, REMEDY, WORKLOAD, ReportError

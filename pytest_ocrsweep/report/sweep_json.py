@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any, TypedDict
 
 from .. import roofline
-from ..architecture import Architecture
-from ..cost import Ledger
-from ..geometry import CropGrid, Workload
+from ..model.architecture import Architecture
+from ..model.geometry import CropGrid, Workload
+from ..model.ledger import Ledger
+from ..model.stages import STAGES
 from ..roofline import Device
-from ..stages import STAGES
 
 SCHEMA = 1
 

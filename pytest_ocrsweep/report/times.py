@@ -12,8 +12,8 @@ from typing import NamedTuple
 from .. import baselines, gate, timed
 from ..baselines import BaselineError, Key
 from ..metrics import METRICS, values
+from ..model.stages import STAGES
 from ..session import describe
-from ..stages import STAGES
 from ..sweep import SourceError, points
 from .sweep_json import Row
 

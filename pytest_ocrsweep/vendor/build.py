@@ -9,7 +9,7 @@ from transformers.initialization import no_init_weights
 from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
-from ..architecture import Architecture
+from ..model.architecture import Architecture
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → the vendor's

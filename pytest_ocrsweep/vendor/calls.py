@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from ..geometry import Workload
+from ..model.geometry import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
-from ..architecture import Architecture
 from ..files.untrusted import shown
+from ..model.architecture import Architecture
 from . import build
 from .weights import CheckpointError, Stored, digest, read_json, tensors
 

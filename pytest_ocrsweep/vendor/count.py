@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
 
-from ..algebra import distinct_experts
-from ..ops import ALLOCATION, VECTOR_FLOPS
+from ..model.kernels import ALLOCATION, VECTOR_FLOPS
+from ..model.symbolic import distinct_experts
 
 aten = torch.ops.aten
 

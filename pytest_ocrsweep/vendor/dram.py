@@ -22,8 +22,8 @@ from typing import Any
 
 from ..config import compose
 from ..files import atomic
-from ..geometry import CropGrid
-from ..stages import ATTENTION, STAGES
+from ..model.geometry import CropGrid
+from ..model.stages import ATTENTION, STAGES
 
 COUNTERS = {"dram__bytes_read.sum": "read_bytes", "dram__bytes_write.sum": "write_bytes"}
 SEPARATOR = "spin_kernel"  # what torch.cuda._sleep launches: it ends each replay's results

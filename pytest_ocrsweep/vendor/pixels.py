@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..files.image_size import MAGIC, ImageError, page_size
-from ..geometry import Workload
+from ..model.geometry import Workload
 from .calls import Pages
 
 if TYPE_CHECKING:

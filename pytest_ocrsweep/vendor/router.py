@@ -12,7 +12,7 @@ import torch
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrTextTopkRouter
 
 from ..config import compose
-from ..geometry import CropGrid, Workload
+from ..model.geometry import CropGrid, Workload
 from .timing import Vendor
 
 BATCHES = (1, 8, 64)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from ..algebra import poly
-from ..architecture import Architecture
-from ..geometry import CropGrid, Workload
-from ..layers import clip, decoder, projector, sam
-from ..ops import Kernel
-from ..stages import ATTENTION, STAGES, Model
+from ..model.architecture import Architecture
+from ..model.geometry import CropGrid, Workload
+from ..model.kernels import Kernel
+from ..model.layers import clip, decoder, projector, sam
+from ..model.stages import ATTENTION, STAGES, Model
+from ..model.symbolic import poly
 from . import build, calls, count
 
 NUMBERS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")

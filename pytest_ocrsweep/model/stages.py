@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .algebra import N, Size, symbol
 from .architecture import Architecture
-from .cost import Ledger, Program
 from .geometry import RESOLUTIONS, Workload, queries
+from .kernels import HALF, Kernel, Kernels, released, under
 from .layers import clip, decoder, projector, sam
-from .ops import HALF, Kernel, Kernels, released, under
+from .ledger import Ledger, Program
+from .symbolic import N, Size, symbol
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .columns import Columns
+    from .bulk import Columns
 
 ATTENTION = ("eager", "flash")
 
@@ -157,7 +157,7 @@ class Model:
         Raises ValueError like `ledger` and `Workload`, and for sizes that are not whole or not of one shape;
         OverflowError, naming column and point, rather than hold a number of 2⁶³ or more.
         """
-        from .columns import swept
+        from .bulk import swept
 
         sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
         return swept(self, stage, attention, resolution, sizes)

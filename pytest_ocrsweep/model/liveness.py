@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import ge
 from typing import NamedTuple, TypeVar
 
-from .algebra import CONSTANT, Monomial, Poly, RoundedUp, Size, poly
-from .ops import Kernel
+from .kernels import Kernel
+from .symbolic import CONSTANT, Monomial, Poly, RoundedUp, Size, poly
 
 Live = tuple[Poly, str]  # bytes allocated at a kernel, and its path
 Sizes = dict[Monomial, int]  # all of one stage have the same keys in the same order

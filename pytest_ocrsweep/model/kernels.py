@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .algebra import Size, round_up
+from .symbolic import Size, round_up
 
 HALF, FLOAT, INT, INDEX = 2, 4, 4, 8  # bytes of bf16 or fp16, float32, int32, int64
 ALLOCATION = 512  # bytes; the CUDA caching allocator hands out whole multiples

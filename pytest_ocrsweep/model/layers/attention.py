@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..algebra import Size
-from ..ops import (
+from ..kernels import (
     FLOAT,
     HALF,
     VECTOR_FLOPS,
@@ -16,6 +15,7 @@ from ..ops import (
     released,
     softmax,
 )
+from ..symbolic import Size
 
 
 def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q_copy: Size, kv_copy: Size) -> Kernels:

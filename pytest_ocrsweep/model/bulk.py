@@ -13,8 +13,8 @@ try:
 except ModuleNotFoundError:
     raise ModuleNotFoundError("numpy is not installed: pip install 'pytest-ocrsweep[columns]'", name="numpy") from None
 
+from .bulk_plan import LIMIT, ColumnOverflow, Plan
 from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
-from .vectors import LIMIT, ColumnOverflow, Plan
 
 if TYPE_CHECKING:
     import pandas

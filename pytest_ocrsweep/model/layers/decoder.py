@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..algebra import Size, distinct_experts
 from ..architecture import Decoder
-from ..ops import (
+from ..kernels import (
     FLOAT,
     HALF,
     INDEX,
@@ -29,6 +28,7 @@ from ..ops import (
     softmax,
     under,
 )
+from ..symbolic import Size, distinct_experts
 from . import attention as attend
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from math import ceil
 
-from ..algebra import Size
 from ..architecture import Sam
-from ..ops import (
+from ..kernels import (
     FLOAT,
     HALF,
     INDEX,
@@ -29,6 +28,7 @@ from ..ops import (
     softmax,
     under,
 )
+from ..symbolic import Size
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
 

@@ -7,7 +7,7 @@ import reprlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .algebra import N
+from .symbolic import N
 
 MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
 

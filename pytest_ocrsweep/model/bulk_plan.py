@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .algebra import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
-from .cost import COMPULSORY, WEIGHTS, Program, Row
 from .geometry import RESOLUTIONS, image_tokens
+from .ledger import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
+from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
 
 Sizes = dict[str, Any]  # by input: an int where all points have it, else an array
 LIMIT = 2**63 - 1

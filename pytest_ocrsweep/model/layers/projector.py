@@ -5,8 +5,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..algebra import Size
-from ..ops import HALF, INDEX, Kernel, Kernels, copy, kernel, linear
+from ..kernels import HALF, INDEX, Kernel, Kernels, copy, kernel, linear
+from ..symbolic import Size
 
 
 def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:

@@ -5,9 +5,9 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrVisionEmbeddin
 
 from __future__ import annotations
 
-from ..algebra import Size
 from ..architecture import Clip
-from ..ops import HALF, INDEX, Kernels, elementwise, kernel, layer_norm, linear, released, repeated, under
+from ..kernels import HALF, INDEX, Kernels, elementwise, kernel, layer_norm, linear, released, repeated, under
+from ..symbolic import Size
 from . import attention as attend
 from .sam import resize
 

@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import zip_longest
 from operator import mul
 
-from .algebra import Monomial, Size, poly, product, summed
 from .geometry import Workload
-from .ops import Kernel
-from .peaks import highest
-from .residency import Cached, Traffic, stage_traffic
+from .kernels import Kernel
+from .l2_cache import Cached, Traffic, stage_traffic
+from .liveness import highest
+from .symbolic import Monomial, Size, poly, product, summed
 
 COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
 Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials

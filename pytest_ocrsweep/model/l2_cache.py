@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, groupby
 from typing import NamedTuple, Protocol
 
-from .algebra import Size
-from .ops import Kernel
+from .kernels import Kernel
+from .symbolic import Size
 
 
 class Cached(Protocol):

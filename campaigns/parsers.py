@@ -112,9 +112,9 @@ def config_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 def config_take(data: bytes, folder: Path) -> None:
     from pytest_ocrsweep import config
+    from pytest_ocrsweep.hardware.roofline import floor
     from pytest_ocrsweep.model.geometry import CropGrid
     from pytest_ocrsweep.model.stages import STAGES, Model
-    from pytest_ocrsweep.roofline import floor
 
     config._compose.cache_clear()
     settings = config.compose(data.decode("utf-8", "surrogateescape").split("\n"))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from .files.untrusted import quoted, shown
+from .hardware.roofline import Device
 from .model.architecture import DTYPES, Architecture
 from .model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
 from .model.layers.decoder import EXPERTS
-from .roofline import Device
 
 CONF = Path(__file__).parent / "conf"
 

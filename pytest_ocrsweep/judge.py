@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from . import baselines, gate, roofline
+from . import baselines, gate
 from .baselines import Key
+from .hardware import roofline
+from .hardware.roofline import Device
 from .measure import DeviceLost, OutOfMemory
 from .metrics import counted
 from .model.geometry import CropGrid, Workload
 from .model.ledger import Ledger
 from .report import sweep_json
 from .report.sweep_json import Row
-from .roofline import Device
 from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.

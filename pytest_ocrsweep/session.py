@@ -19,8 +19,8 @@ from .model.stages import STAGES, Model
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .hardware.roofline import Device
     from .measure import Meter
-    from .roofline import Device
     from .sweep import Point
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pytest_ocrsweep import CropGrid, Workload, cli, load_model, roofline, sizing
+from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.cli import cost, main
 from pytest_ocrsweep.config import devices
+from pytest_ocrsweep.hardware import roofline, sizing
 
 COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
 H200 = devices()["h200"]

@@ -12,11 +12,11 @@ from documents import clocked, document, point, vendor
 
 from pytest_ocrsweep import CropGrid, Workload, cli, gate, load_model
 from pytest_ocrsweep.cli.compare import lines as lines_of
+from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.report.comparison import Comparison, compare
 from pytest_ocrsweep.report.shape import ReportError, check
 from pytest_ocrsweep.report.sides import of_document, sides
-from pytest_ocrsweep.roofline import floor
 
 ROOT = Path(__file__).parent.parent
 RECORDED = str(ROOT / "baselines" / "deepseek-ocr")

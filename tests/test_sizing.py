@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.config import devices
-from pytest_ocrsweep.model.stages import ATTENTION
-from pytest_ocrsweep.roofline import Device, floor
-from pytest_ocrsweep.sizing import (
+from pytest_ocrsweep.hardware.roofline import Device, floor
+from pytest_ocrsweep.hardware.sizing import (
     Requirement,
     Target,
     _largest,
@@ -25,6 +24,7 @@ from pytest_ocrsweep.sizing import (
     requirements,
     serves,
 )
+from pytest_ocrsweep.model.stages import ATTENTION
 
 MODEL = load_model()
 DEVICES = devices()

@@ -16,7 +16,7 @@ from ..model.stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..roofline import Device
+    from ..hardware.roofline import Device
     from ..sweep import Point
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")

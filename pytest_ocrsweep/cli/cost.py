@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import roofline
+from ..hardware import roofline
 from ..metrics import DERIVED, EXACT, METRICS, Metric
 from ..model.stages import STAGES, Model
 from ..report import sweep_json
@@ -17,8 +17,8 @@ from .arguments import ArgumentError
 from .table import aligned
 
 if TYPE_CHECKING:
+    from ..hardware.roofline import Device
     from ..model.ledger import Ledger
-    from ..roofline import Device
 
 # Finer than METRICS shows them, since parts are small.
 SHOWN = {

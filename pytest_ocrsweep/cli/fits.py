@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from typing import Any
 
-from .. import sizing
+from ..hardware import sizing
 from ..model.stages import Model
 from . import arguments
 from .table import aligned

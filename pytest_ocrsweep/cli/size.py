@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .. import sizing
+from ..hardware import sizing
+from ..hardware.sizing import Target
 from ..model.stages import Model
-from ..sizing import Target
 from . import arguments
 from .progress import watched
 from .table import aligned
 
 if TYPE_CHECKING:
+    from ..hardware.roofline import Device
     from ..model.geometry import Workload
-    from ..roofline import Device
 
 HEADER = ("grid", "stage", "tensor TFLOP/s", "vector TFLOP/s", "GB/s", "memory GB")
 

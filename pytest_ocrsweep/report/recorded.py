@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import roofline
+from ..hardware import roofline
 from ..model.stages import Model
 from . import sweep_json, times
 from .times import Point, Source, TimesError

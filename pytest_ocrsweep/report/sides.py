@@ -146,7 +146,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
 
 def _device(text: str, overrides: Sequence[str]) -> Price:
     from ..config import compose, devices
-    from ..roofline import floor
+    from ..hardware.roofline import floor
 
     name = text.removeprefix(DEVICE)
     if name not in devices():

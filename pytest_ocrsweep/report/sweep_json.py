@@ -7,12 +7,12 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any, TypedDict
 
-from .. import roofline
+from ..hardware import roofline
+from ..hardware.roofline import Device
 from ..model.architecture import Architecture
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
-from ..roofline import Device
 
 SCHEMA = 1
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ...roofline import Device
+from ...hardware.roofline import Device
 from ..points import Points, points
 from . import lines, roofs, stacks
 from .style import CONFIG, averaged

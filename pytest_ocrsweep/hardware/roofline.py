@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil, fsum
 
-from .model.ledger import Ledger
+from ..model.ledger import Ledger
 
 NS = 1e9  # nanoseconds a second
 

@@ -1,0 +1,1 @@
+"""What devices promise, and what they hold and serve."""

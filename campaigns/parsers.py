@@ -43,7 +43,7 @@ def baselines_seeds(folder: Path) -> list[bytes]:
 
 
 def baselines_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep import baselines, gate, timed
+    from pytest_ocrsweep.baselines import counted, gate, timed
 
     kind, content = parts(data, 2)
     path = folder / f"{STAGE}.json"
@@ -54,13 +54,13 @@ def baselines_take(data: bytes, folder: Path) -> None:
         path.write_text(timed.dump(MODEL, GPU, STAGE, times))
         assert timed.read(path, MODEL, GPU, STAGE) == times
         return
-    points = baselines.read(path, MODEL, STAGE)
-    done = baselines.record(path, MODEL, STAGE, points)
+    points = counted.read(path, MODEL, STAGE)
+    done = counted.record(path, MODEL, STAGE, points)
     assert (done.added, done.changed, done.same) == (0, 0, len(points))
-    path.write_text(baselines.dump(MODEL, STAGE, points))
-    assert baselines.read(path, MODEL, STAGE) == points
+    path.write_text(counted.dump(MODEL, STAGE, points))
+    assert counted.read(path, MODEL, STAGE) == points
     for numbers in points.values():
-        assert all(str(change).isprintable() for change in baselines.compare(numbers, dict.fromkeys(numbers, 0)))
+        assert all(str(change).isprintable() for change in counted.compare(numbers, dict.fromkeys(numbers, 0)))
 
 
 # Overrides of the configuration

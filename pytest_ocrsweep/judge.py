@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from . import baselines, gate
-from .baselines import Key
+from .baselines import counted, gate, result
+from .baselines.counted import Key
+from .baselines.metrics import counted
+from .baselines.result import Row
 from .hardware import roofline
 from .hardware.roofline import Device
 from .measure import DeviceLost, OutOfMemory
-from .metrics import counted
 from .model.geometry import CropGrid, Workload
 from .model.ledger import Ledger
-from .report import sweep_json
-from .report.sweep_json import Row
 from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.
@@ -46,7 +45,7 @@ def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) 
     """Count one point, time it, compare both with their baselines; `file` holds the test, for the remedy."""
     work = sweep.settings.workload.on(grid)
     ledger = sweep.model.ledger(stage, work, attention)
-    found = sweep_json.row(stage, work, attention, ledger, vendor=None)
+    found = result.row(stage, work, attention, ledger, vendor=None)
     parts = [_count(sweep, found, work, file)]
     environment = None
     if sweep.times(grid):
@@ -70,7 +69,7 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     """The counted numbers, compared exactly."""
     options, stage, attention = sweep.options, found["stage"], found["attention"]
     old = sweep.recorded[stage].get(Key(work, attention))
-    changes = baselines.compare(old, counted(found)) if old else []
+    changes = counted.compare(old, counted(found)) if old else []
     if options.update:
         return Part("PASS" if old and not changes else "RECORDED")
     if old is None:
@@ -85,11 +84,11 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
 def _floor(sweep: Sweep, found: Row, ledger: Ledger, device: Device) -> Part:
     """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
     if found["vendor"] is None:
-        found["floor"] = sweep_json.floor(ledger, device)
+        found["floor"] = result.floor(ledger, device)
         return Part("PASS")
     least = roofline.floor(ledger, device)
     median, fastest = (found["vendor"]["device_ns"][name] for name in ("median", "min"))
-    found["floor"] = sweep_json.timed_floor(ledger, device, median)
+    found["floor"] = result.timed_floor(ledger, device, median)
     point = f"{found['stage']} {found['grid']} {found['attention']}"
     if not roofline.below_floor(least, fastest):
         return _attained(sweep, found, Key(ledger.work, ledger.attention), point)

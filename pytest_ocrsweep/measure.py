@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import gate, timed
+from .baselines import gate, timed
+from .baselines.sampling import Samples
 from .model.geometry import Workload
-from .sampling import Samples
 
 if TYPE_CHECKING:
     from .config import Settings

@@ -15,10 +15,10 @@ from . import arguments, options
 from .stopping import Stopping
 
 if TYPE_CHECKING:
+    from .baselines.result import Row
     from .benchmarks import Entry
     from .model.geometry import CropGrid
     from .model.stages import Model
-    from .report.sweep_json import Row
     from .results import Results
     from .schedule import Kind
     from .session import Sweep

@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from . import baselines, gate, timed
-from .baselines import BaselineError, Key, Points, Recorded
+from .baselines import counted, gate, result, timed
+from .baselines.counted import BaselineError, Key, Points, Recorded
+from .baselines.metrics import counted
+from .baselines.result import Row
 from .files import atomic
-from .metrics import counted
 from .model.geometry import CropGrid
 from .model.stages import STAGES
-from .report import sweep_json, terminal
+from .report import terminal
 from .report.shape import ReportError
-from .report.sweep_json import Row
 from .session import Sweep, SweepError, describe
 
 FEW = 8  # grids that a sentence names
@@ -83,7 +83,7 @@ class Results:
 
         def record(stage: str, points: Points, file: Path) -> Recorded:
             unused = {key: self.sweep.recorded[stage][key] for key in self.unused.get(stage, ())}
-            done = baselines.record(file, self.sweep.model.name, stage, points, unused)
+            done = counted.record(file, self.sweep.model.name, stage, points, unused)
             self.unused.pop(stage, None)
             return done
 
@@ -102,7 +102,7 @@ class Results:
         """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
         revision = _revision(rootdir, self.sweep.options.baselines)
         found: dict[tuple[str, str], dict[Key, tuple[timed.Timed, bool]]] = defaultdict(dict)
-        for row in sorted(rows, key=sweep_json.order):
+        for row in sorted(rows, key=result.order):
             vendor = row["vendor"]
             if vendor is not None:
                 environment = {**self.environments[vendor["host"], vendor["gpu"]], "git_revision": revision}
@@ -119,7 +119,7 @@ class Results:
     def _points(self, rows: Iterable[Row]) -> dict[str, Points]:
         """Rows as baselines hold them, by stage."""
         found: dict[str, Points] = defaultdict(dict)
-        for row in sorted(rows, key=sweep_json.order):
+        for row in sorted(rows, key=result.order):
             found[row["stage"]][self._key(row)] = counted(row)
         return found
 
@@ -130,9 +130,9 @@ class Results:
     def _document(self, rootdir: Path) -> dict[str, object]:
         settings = self.sweep.settings
         revision = _revision(rootdir, self.sweep.options.baselines)
-        environment = sweep_json.environment(settings.model, revision, *self._measured)
+        environment = result.environment(settings.model, revision, *self._measured)
         rows = [{**row, "components": self._components(row)} for row in self.rows.values()]
-        return sweep_json.document(settings.model.name, asdict(settings.workload), environment, rows)
+        return result.document(settings.model.name, asdict(settings.workload), environment, rows)
 
     @property
     def _measured(self) -> list[dict[str, str | None]]:
@@ -141,7 +141,7 @@ class Results:
 
     def _components(self, row: Row) -> dict[str, dict[str, int]]:
         work = self.sweep.settings.workload.on(CropGrid.parse(row["grid"]))
-        return sweep_json.components(self.sweep.model.ledger(row["stage"], work, row["attention"]))
+        return result.components(self.sweep.model.ledger(row["stage"], work, row["attention"]))
 
     def summary(self) -> list[str]:
         """The table, and each thing to know said once."""
@@ -165,7 +165,7 @@ class Results:
         """Where the times are from, if not all from one place, and what the hosts do not share."""
         if len(self._measured) < 2:
             return []
-        lines = [f"measured on {sweep_json.host(environment)}" for environment in self._measured]
+        lines = [f"measured on {result.host(environment)}" for environment in self._measured]
         for name in ("driver", "torch", "transformers", "weights"):
             if len({environment[name] for environment in self._measured}) > 1:
                 told = ", ".join(f"{environment[name]} on {environment['host']}" for environment in self._measured)

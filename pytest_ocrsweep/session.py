@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import baselines, timed
-from .baselines import WORKLOAD, BaselineError, Key, Points
+from .baselines import counted, timed
+from .baselines.counted import WORKLOAD, BaselineError, Key, Points
 from .model.geometry import RESOLUTIONS, CropGrid, Workload
 from .model.stages import STAGES, Model
 
@@ -42,7 +42,7 @@ class Options:
     slowdown_percent: float
     report: Path | None
     default_grids: str  # of the ini file; "" leaves it to the configuration
-    baselines: Path
+    counted: Path
     missing_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
@@ -144,7 +144,7 @@ class Sweep:
         """The baselines of this model by stage. Raises SweepError for one that cannot be trusted."""
         name = self.model.name
         try:
-            return {stage: baselines.read(self.file_of(stage), name, stage) for stage in STAGES}
+            return {stage: counted.read(self.file_of(stage), name, stage) for stage in STAGES}
         except BaselineError as error:
             raise SweepError(str(error)) from None
 
@@ -171,7 +171,7 @@ class Sweep:
 
     def file_of(self, stage: str) -> Path:
         """Where this model's points at `stage` are recorded."""
-        return baselines.file_of(self.options.baselines, self.model.name, stage)
+        return counted.file_of(self.options.baselines, self.model.name, stage)
 
     def of_workload(self, stage: str) -> set[Key]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pytest_ocrsweep.baselines.result import order
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report.shape import ANALYTIC, COSTS, ENVIRONMENT
-from pytest_ocrsweep.report.sweep_json import order
 
 PARTS = {
     "vision": ("sam", "clip", "projector"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines import (
+from pytest_ocrsweep.baselines.counted import (
     MOST,
     BaselineError,
     Change,
@@ -20,8 +20,8 @@ from pytest_ocrsweep.baselines import (
     record,
     whole,
 )
+from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.files import atomic
-from pytest_ocrsweep.metrics import COUNTED
 
 
 def key(grid: str, attention: str = "flash", **workload: int) -> Key:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.baselines import result
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.report import recorded, sweep_json
+from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import Chart, charts, style
 from pytest_ocrsweep.report.points import points
 
@@ -68,9 +69,9 @@ def document(
         for stage in stages:
             for kind in attention:
                 ledger = model.ledger(stage, work, kind)
-                row = sweep_json.row(stage, work, kind, ledger, vendor=None)
-                rows.append({**row, "verdict": "PASS", "components": sweep_json.components(ledger)})
-    return sweep_json.document("deepseek-ocr", {"new_tokens": 100}, {}, rows)
+                row = result.row(stage, work, kind, ledger, vendor=None)
+                rows.append({**row, "verdict": "PASS", "components": result.components(ledger)})
+    return result.document("deepseek-ocr", {"new_tokens": 100}, {}, rows)
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from documents import clocked, document, point, vendor
 
-from pytest_ocrsweep import CropGrid, Workload, cli, gate, load_model
+from pytest_ocrsweep import CropGrid, Workload, cli, load_model
+from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.cli.compare import lines as lines_of
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.report import sqlite

@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="the vendor model needs the extra [v
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid  # noqa: E402
+from pytest_ocrsweep.baselines.sampling import Samples, TimeCap  # noqa: E402
 from pytest_ocrsweep.config import compose  # noqa: E402
 from pytest_ocrsweep.measure import DeviceLost, Meter, OutOfMemory  # noqa: E402
-from pytest_ocrsweep.sampling import Samples, TimeCap  # noqa: E402
 from pytest_ocrsweep.vendor import clock, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.gate import (
+from pytest_ocrsweep.baselines.gate import (
     EXPECTED_NOISE,
     FLOOR,
     ROUNDS,
@@ -26,7 +26,7 @@ from pytest_ocrsweep.gate import (
     margin,
     settle,
 )
-from pytest_ocrsweep.sampling import Machine, Samples
+from pytest_ocrsweep.baselines.sampling import Machine, Samples
 
 MS = 1_000_000
 NOTHING = Observed()

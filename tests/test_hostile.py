@@ -24,7 +24,8 @@ import parsers
 import parsers_binary
 import pytest
 
-from pytest_ocrsweep import baselines, config, shapes, sweep, timed
+from pytest_ocrsweep import config, shapes, sweep
+from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
@@ -96,7 +97,7 @@ def read_yaml(path: Path) -> object:
 
 
 def read_baseline(path: Path) -> object:
-    return baselines.read(path, "m", "decode")
+    return counted.read(path, "m", "decode")
 
 
 def read_times(path: Path) -> object:
@@ -106,8 +107,8 @@ def read_times(path: Path) -> object:
 READERS: dict[str, tuple[Callable[[Path], object], type[ValueError]]] = {
     "grids.yaml": (read_yaml, sweep.SourceError),
     "shapes.sqlite": (read_yaml, sweep.SourceError),
-    "decode.json": (read_baseline, baselines.BaselineError),
-    "cpu.json": (read_times, baselines.BaselineError),
+    "decode.json": (read_baseline, counted.BaselineError),
+    "cpu.json": (read_times, counted.BaselineError),
     "sweep.json": (document.load, ReportError),
     "sweep.sqlite": (document.load, ReportError),
     "page.png": (page_size, ImageError),
@@ -343,7 +344,7 @@ def test_a_number_of_a_report_that_no_float_holds_is_refused(number: int, at: st
 
 def test_a_recorded_number_that_no_float_holds_is_refused() -> None:
     with pytest.raises(ValueError, match="kernels must be a whole number, got 1000"):
-        baselines.whole({"kernels": 10**400}, "kernels")
+        counted.whole({"kernels": 10**400}, "kernels")
 
 
 def test_text_of_an_override_stays_short_and_on_its_line() -> None:

@@ -18,7 +18,8 @@ import pytest
 from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
 
 from pytest_ocrsweep import load_model
-from pytest_ocrsweep.report import markdown, sweep_json
+from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.report import markdown
 from pytest_ocrsweep.report.shape import check
 from pytest_ocrsweep.results import Results
 
@@ -184,8 +185,8 @@ ONE = {
 def test_what_hosts_do_not_share_is_null_and_each_is_told() -> None:
     other = ONE | {"host": "node2", "torch": "2.13.0"}
     architecture = load_model().architecture
-    assert "hosts" not in sweep_json.environment(architecture, None, ONE)
-    found = sweep_json.environment(architecture, None, ONE, other)
+    assert "hosts" not in result.environment(architecture, None, ONE)
+    found = result.environment(architecture, None, ONE, other)
     assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
     assert found["hosts"] == [ONE, other]
     written = documents.document(**found)

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import Workload, load_model
+from pytest_ocrsweep.baselines import result
 from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.report import html, recorded, sweep_json
+from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep import points
 
@@ -47,10 +48,10 @@ def dense() -> dict[str, Any]:
         for stage in STAGES:
             for attention in ATTENTION:
                 ledger = model.ledger(stage, work := Workload(point.grid), attention)
-                row = sweep_json.row(stage, work, attention, ledger, vendor=None)
-                row |= {"floor": sweep_json.floor(ledger, device), "verdict": "NO BASELINE"}
-                rows.append({**row, "components": sweep_json.components(ledger)})
-    return sweep_json.document("deepseek-ocr", {"new_tokens": 100}, {"gpu": None}, rows)
+                row = result.row(stage, work, attention, ledger, vendor=None)
+                row |= {"floor": result.floor(ledger, device), "verdict": "NO BASELINE"}
+                rows.append({**row, "components": result.components(ledger)})
+    return result.document("deepseek-ocr", {"new_tokens": 100}, {"gpu": None}, rows)
 
 
 class Tags(HTMLParser):
@@ -138,7 +139,7 @@ def test_verdicts_that_fail_come_first(h200: dict[str, Any]) -> None:
 
 
 def test_a_page_of_no_points_is_a_page() -> None:
-    empty = html.page(sweep_json.document("deepseek-ocr", {}, {}, []))
+    empty = html.page(result.document("deepseek-ocr", {}, {}, []))
     assert data(empty)["columns"] == {"id": []}
 
 

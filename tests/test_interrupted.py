@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pytest_ocrsweep import baselines, timed
+from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.stopping import Stopping
 
@@ -180,7 +180,7 @@ def test_two_processes_that_record_into_the_same_files_lose_no_point(tmp_path):
         process.stdin.write("go\n")
         process.stdin.flush()
     assert [process.wait() for process in both] == [0, 0]
-    assert len(baselines.read(tmp_path / "decode.json", "m", "decode")) == 2 * POINTS
+    assert len(counted.read(tmp_path / "decode.json", "m", "decode")) == 2 * POINTS
     assert len(timed.read(tmp_path / "timed.json", "m", "cpu", "decode")) == 2 * POINTS
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines import Key
-from pytest_ocrsweep.gate import Outcome
+from pytest_ocrsweep.baselines.counted import Key
+from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.judge import Part, _attained
 
 KEY = Key(Workload(CropGrid(2, 3)), "flash")

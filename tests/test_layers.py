@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import Cost, CropGrid, Model, Workload, baselines, load_model
-from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep import Cost, CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.baselines import counted
+from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model import stages
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.kernels import Kernel
@@ -169,7 +170,7 @@ def test_the_decoder_by_itself_is_the_decoder_of_a_stage(model, batch, attention
 
 @every_stage
 def test_the_layers_count_what_is_committed(real, stage):
-    recorded = baselines.read(baselines.file_of(BASELINES, real.name, stage), real.name, stage)
+    recorded = counted.read(counted.file_of(BASELINES, real.name, stage), real.name, stage)
     assert len(recorded) == 23 * len(ATTENTION)
     for (work, attention), numbers in recorded.items():
         ledger = real.ledger(stage, work, attention)

@@ -20,8 +20,8 @@ torch = pytest.importorskip("torch", reason="the vendor model needs the extra [v
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
 from pytest_ocrsweep import lock, measure  # noqa: E402
+from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
-from pytest_ocrsweep.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.vendor import machine, timing  # noqa: E402
 
 TINY = ("--ocrsweep-set=model=deepseek-ocr-tiny", "--ocrsweep-set=workload.resolution=tiny")

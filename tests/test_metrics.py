@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted, values
-from pytest_ocrsweep.report import sweep_json
+from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.baselines.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted, values
 
 VALUE = 1_234_567_890_123
 # In the order of the report's columns: unit stored, heading, and how VALUE reads under it.
@@ -36,9 +36,9 @@ READS = {
 TIMES = {"device_ns": {"median": 3_000}, "wall_ns": {"median": 5_000}, "clock": "cuda-graph"}
 
 
-def row(stage: str = "decode", vendor: dict[str, Any] | None = None, **workload: int) -> sweep_json.Row:
+def row(stage: str = "decode", vendor: dict[str, Any] | None = None, **workload: int) -> result.Row:
     work = Workload(CropGrid(2, 3), **workload)
-    return sweep_json.row(stage, work, "flash", load_model().ledger(stage, work), vendor)
+    return result.row(stage, work, "flash", load_model().ledger(stage, work), vendor)
 
 
 def test_every_metric_is_stored_in_a_base_unit_and_reads_in_its_headings():

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from pytest_ocrsweep import baselines, load_model, timed
-from pytest_ocrsweep.baselines import Key
-from pytest_ocrsweep.gate import Observed, Process
-from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep import load_model
+from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines.counted import Key
+from pytest_ocrsweep.baselines.gate import Observed, Process
+from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.report import recorded, shape
 from pytest_ocrsweep.report.charts import __main__ as command
@@ -60,8 +61,8 @@ def test_a_report_of_two_workloads_is_refused(tmp_path: Path) -> None:
     environment = dict.fromkeys(timed.ENVIRONMENT)
     for tokens in (10, 20):
         key = Key(Workload(CropGrid(1, 1), prompt_tokens=tokens), "flash")
-        file = baselines.file_of(tmp_path, "deepseek-ocr", "vision")
-        baselines.record(file, "deepseek-ocr", "vision", {key: dict.fromkeys(COUNTED, 1)})
+        file = counted.file_of(tmp_path, "deepseek-ocr", "vision")
+        counted.record(file, "deepseek-ocr", "vision", {key: dict.fromkeys(COUNTED, 1)})
         seen = timed.Timed("host", None, Observed(), None, Process(5, 5, 5, 10), environment)
         file = timed.file_of(tmp_path, "deepseek-ocr", "cpu", "vision")
         timed.record(file, "deepseek-ocr", "cpu", "vision", {key: (seen, True)})

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.metrics import COUNTED, METRICS, counted, values
-from pytest_ocrsweep.report import sweep_json
-from pytest_ocrsweep.report.sweep_json import Row
+from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted, values
+from pytest_ocrsweep.baselines.result import Row
 from pytest_ocrsweep.report.terminal import MANY, table
 
 
@@ -123,7 +123,7 @@ def test_what_a_baseline_holds_is_whole_numbers():
 def test_a_row_is_the_ledgers_numbers():
     model, work = load_model("deepseek-ocr-tiny"), Workload(CropGrid(2, 3))
     ledger = model.ledger("decode", work, "flash")
-    found = sweep_json.row("decode", work, "flash", ledger, vendor=None)
+    found = result.row("decode", work, "flash", ledger, vendor=None)
     assert found["analytic"]["tensor_flops"] == ledger.total().tensor_flops
     assert found["analytic"]["peak_activation_bytes"] == ledger.peak_activation_bytes
     assert found.keys() == row().keys()
@@ -132,8 +132,8 @@ def test_a_row_is_the_ledgers_numbers():
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     rows = [row(), row("vision"), row("vision", grid="10x1"), row("vision", grid="2x1")]
-    environment = sweep_json.environment(load_model().architecture, revision=None)
-    document = json.loads(json.dumps(sweep_json.document("m", {"batch": 1}, environment, rows)))
+    environment = result.environment(load_model().architecture, revision=None)
+    document = json.loads(json.dumps(result.document("m", {"batch": 1}, environment, rows)))
     assert [(point["stage"], point["grid"]) for point in document["points"]] == [
         ("vision", "2x1"),
         ("vision", "2x3"),

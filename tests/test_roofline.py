@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model, timed
+from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model
+from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.hardware.roofline import Device, attained, below_floor, estimate, floor, floors, mbu, mfu
 from pytest_ocrsweep.model.kernels import Kernel

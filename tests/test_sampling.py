@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.sampling import (
+from pytest_ocrsweep.baselines.sampling import (
     Machine,
     NoiseReached,
     Samples,

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines import BaselineError, Key
-from pytest_ocrsweep.gate import Baseline, Observed, Process
-from pytest_ocrsweep.timed import (
+from pytest_ocrsweep.baselines.counted import BaselineError, Key
+from pytest_ocrsweep.baselines.gate import Baseline, Observed, Process
+from pytest_ocrsweep.baselines.timed import (
     CLOCKS,
     ENVIRONMENT,
     KEPT,

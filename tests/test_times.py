@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import baselines, gate, timed
-from pytest_ocrsweep.baselines import Key
-from pytest_ocrsweep.gate import Observed, Process
-from pytest_ocrsweep.metrics import COUNTED
+from pytest_ocrsweep.baselines import counted, gate, timed
+from pytest_ocrsweep.baselines.counted import Key
+from pytest_ocrsweep.baselines.gate import Observed, Process
+from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import times
@@ -46,7 +46,7 @@ def record(source: Source, stage: str, *medians_ns: int, grid: str = "2x3", atte
     folder, model, gpu = source
     key = Key(Workload(CropGrid.parse(grid)), attention)
     counted = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
-    baselines.record(baselines.file_of(folder, model, stage), model, stage, {key: counted})
+    counted.record(counted.file_of(folder, model, stage), model, stage, {key: counted})
     for median_ns in medians_ns:
         timed.record(timed.file_of(folder, model, gpu, stage), model, gpu, stage, {key: (seen(median_ns), True)})
 
@@ -124,7 +124,7 @@ def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None
 
 def test_a_time_without_counted_costs_is_an_error(source: Source) -> None:
     record(source, "decode", 10**6)
-    baselines.file_of(source.folder, source.model, "decode").unlink()
+    counted.file_of(source.folder, source.model, "decode").unlink()
     with pytest.raises(TimesError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
         recorded(source)
 

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="the vendor model needs the extra [v
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES  # noqa: E402
-from pytest_ocrsweep.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.vendor import build, calls, clock, machine, pace, timing  # noqa: E402
 
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..baselines import result
+from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..hardware import roofline
-from ..metrics import DERIVED, EXACT, METRICS, Metric
 from ..model.stages import STAGES, Model
-from ..report import sweep_json
 from . import arguments
 from .arguments import ArgumentError
 from .table import aligned
@@ -166,7 +166,7 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
 
 def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, Any]:
     """A stage's row as `sweep.json` has it, less what needs a run, and its parts."""
-    row = sweep_json.row(ledger.stage, ledger.work, ledger.attention, ledger, vendor=None)
+    row = result.row(ledger.stage, ledger.work, ledger.attention, ledger, vendor=None)
     counted = {name: value for name, value in row.items() if name not in ("floor", "vendor", "verdict")}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
     estimate_ns = roofline.estimate(ledger, device)
@@ -174,5 +174,5 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str
 
 
 def _part(ledger: Ledger, device: Device, path: str) -> dict[str, Any]:
-    floor = {name: value for name, value in sweep_json.floor(ledger, device, path).items() if value is not None}
+    floor = {name: value for name, value in result.floor(ledger, device, path).items() if value is not None}
     return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": floor}

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from ..baselines import result
 from ..model.stages import ATTENTION, STAGES, Model
-from ..report import sweep_json, terminal
+from ..report import terminal
 from . import arguments, space
 from .progress import say, watched
 
@@ -91,11 +92,11 @@ def swept(
         for point, stage, attention in product(points, stages, attentions):
             work = settings.workload.on(point.grid)
             ledger = model.ledger(stage, work, attention)
-            row = sweep_json.row(stage, work, attention, ledger, vendor=None)
-            floor, components = sweep_json.floor(ledger, settings.device), sweep_json.components(ledger)
+            row = result.row(stage, work, attention, ledger, vendor=None)
+            floor, components = result.floor(ledger, settings.device), result.components(ledger)
             yield {**row, "floor": floor, "verdict": COUNTED, "components": components}
 
     count = len(points) * len(stages) * len(attentions)
-    environment = sweep_json.environment(settings.model, revision=None)
+    environment = result.environment(settings.model, revision=None)
     found = watched(rows(), count, unit="points")
-    return sweep_json.document(model.name, asdict(settings.workload), environment, found)
+    return result.document(model.name, asdict(settings.workload), environment, found)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from .. import gate
-from ..metrics import COUNTED
+from ..baselines import gate
+from ..baselines.metrics import COUNTED
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..session import describe

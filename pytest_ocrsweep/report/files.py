@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..baselines import render
+from ..baselines.counted import render
 from ..files import atomic
 from . import markdown, sqlite
 from .document import JSON, SQLITE

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..metrics import METRICS
+from ..baselines.metrics import METRICS
+from ..baselines.result import host
 from . import terminal
 from .charts import Chart, charts
 from .points import NAMES, Points, points
-from .sweep_json import host
 from .terminal import FAILED
 
 TEMPLATES = Path(__file__).parent / "templates"

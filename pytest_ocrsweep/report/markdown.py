@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..metrics import METRICS, values
+from ..baselines.metrics import METRICS, values
+from ..baselines.result import Row, host
 from ..model.stages import STAGES
 from .shape import ENVIRONMENT, WORKLOAD
-from .sweep_json import Row, host
 from .terminal import FAILED, HEAVIEST, MANY
 
 FAILING = 50  # failing points that a page shows

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
-from ..metrics import values
+from ..baselines.metrics import values
+from ..baselines.result import Row
 from ..model.geometry import CropGrid
-from .sweep_json import Row
 
 NAMES = ("stage", "grid", "attention")
 PLAIN = (*NAMES, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..baselines import result
 from ..hardware import roofline
 from ..model.stages import Model
-from . import sweep_json, times
+from . import times
 from .times import Point, Source, TimesError
 
 
@@ -30,8 +31,8 @@ def document(baselines: Path, model: str, gpu: str, grids: str | None = None) ->
     device = device_of(environment["gpu"])
     rows = [_row(analytic, point, device) for point in found]
     measured = {name: text for name, text in environment.items() if name != "git_revision"}
-    about = sweep_json.environment(architecture, environment["git_revision"], measured)
-    return sweep_json.document(model, dict(next(iter(works))), about, rows)
+    about = result.environment(architecture, environment["git_revision"], measured)
+    return result.document(model, dict(next(iter(works))), about, rows)
 
 
 def _workload(point: Point) -> tuple[tuple[str, Any], ...]:
@@ -42,11 +43,11 @@ def _workload(point: Point) -> tuple[tuple[str, Any], ...]:
 def _row(analytic: Model, point: Point, device: roofline.Device | None) -> Mapping[str, Any]:
     work, stored = point.key.work, point.stored
     ledger = analytic.ledger(point.stage, work, point.key.attention)
-    row = sweep_json.row(point.stage, work, point.key.attention, ledger, _vendor(point))
+    row = result.row(point.stage, work, point.key.attention, ledger, _vendor(point))
     if device:
-        row["floor"] = sweep_json.timed_floor(ledger, device, round(stored.baseline.time_ns))
+        row["floor"] = result.timed_floor(ledger, device, round(stored.baseline.time_ns))
     row["verdict"] = "RECORDED"
-    return {**row, "components": sweep_json.components(ledger)}
+    return {**row, "components": result.components(ledger)}
 
 
 def _vendor(point: Point) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..baselines import BaselineError
+from ..baselines.counted import BaselineError
 from . import html, recorded, times
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
+from ..baselines.result import SCHEMA, order
 from ..files.untrusted import MOST, shown
 from ..model.geometry import CropGrid
 from ..model.stages import ATTENTION, STAGES
-from .sweep_json import SCHEMA, order
 
 REMEDY = "make it again with --ocrsweep-report=DIR"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import baselines, gate, timed
-from ..metrics import counted
+from ..baselines import counted, gate, timed
+from ..baselines.metrics import counted
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES, Model
 from . import document
@@ -100,11 +100,11 @@ def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     points: dict[Key, Point] = {}
     environments: list[timed.Environment] = []
     for stage in STAGES:
-        numbers = baselines.read(folder / f"{stage}.json", model, stage)
+        numbers = counted.read(folder / f"{stage}.json", model, stage)
         times = timed.read(timed.file_of(root, model, gpu, stage), model, gpu, stage) if gpu else {}
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for (work, attention), of_point in numbers.items():
-            stored = times.get(baselines.Key(work, attention))
+            stored = times.get(counted.Key(work, attention))
             environments += stored.environments if stored else ()
             time = _recorded(stored, expected) if stored else None
             points[Key.of(work, stage, attention)] = Point(work, of_point, time=time)
@@ -121,8 +121,8 @@ def _recorded(stored: timed.Stored, expected: float) -> Time:
 
 
 def _model(name: str, overrides: Sequence[str]) -> Price:
+    from ..baselines.result import components, row
     from ..config import CONF, compose, devices
-    from .sweep_json import components, row
 
     if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
         models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))

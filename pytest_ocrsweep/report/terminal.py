@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..metrics import METRICS, values
-from .sweep_json import Row, order
+from ..baselines.metrics import METRICS, values
+from ..baselines.result import Row, order
 
 MANY = 150  # points: the default sweep is shown whole, a table of more is cut
 WORST = 30  # failing points that a cut table shows

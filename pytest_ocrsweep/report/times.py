@@ -9,13 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import baselines, gate, timed
-from ..baselines import BaselineError, Key
-from ..metrics import METRICS, values
+from ..baselines import counted, gate, timed
+from ..baselines.counted import BaselineError, Key
+from ..baselines.metrics import METRICS, values
+from ..baselines.result import Row
 from ..model.stages import STAGES
 from ..session import describe
 from ..sweep import SourceError, points
-from .sweep_json import Row
 
 NAMES = ("stage", "grid", "attention")
 SHOWN = ("context_tokens", "flops", "moved_bytes", "device_ns", "wall_ns")
@@ -97,7 +97,7 @@ def recorded(source: Source, grids: str | None = None) -> list[Point]:
     folder, model, gpu = source
     found = []
     for stage in STAGES:
-        counted = baselines.read(baselines.file_of(folder, model, stage), model, stage)
+        counted = counted.read(counted.file_of(folder, model, stage), model, stage)
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for key, stored in times.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..sampling import Machine
+from ..baselines.sampling import Machine
 from .pace import Pace
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*

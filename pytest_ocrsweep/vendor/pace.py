@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from ..sampling import pace_changed
+from ..baselines.sampling import pace_changed
 from .clock import GraphClock
 
 KERNELS = 128

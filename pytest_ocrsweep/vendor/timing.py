@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from ..baselines.sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
-from ..sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from . import build, calls, count, machine
 from .clock import Call, Clock, HostClock, delay_of, device_clock
 from .pace import Pace

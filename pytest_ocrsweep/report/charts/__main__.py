@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...baselines import BaselineError
+from ...baselines.counted import BaselineError
 from ...files import atomic
 from .. import recorded, times
 from . import charts

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .baselines import Document, Key, Recorded, exactly, render, rows, whole
-from .files import atomic
-from .files.untrusted import quoted
+from ..files import atomic
+from ..files.untrusted import quoted
+from .counted import Document, Key, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Observed, Process
 
 SCHEMA = 1

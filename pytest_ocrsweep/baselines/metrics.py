@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .report.sweep_json import Row
+    from .result import Row
 
 EXACT = "exact"  # compared with ==
 GATED = "gated"  # compared by the gate's rule

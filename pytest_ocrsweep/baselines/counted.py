@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from .files import atomic, untrusted
-from .files.untrusted import MOST, quoted, shown
+from ..files import atomic, untrusted
+from ..files.untrusted import MOST, quoted, shown
+from ..model.geometry import CropGrid, Workload
+from ..model.stages import ATTENTION
 from .metrics import COUNTED, METRICS
-from .model.geometry import CropGrid, Workload
-from .model.stages import ATTENTION
 
 SCHEMA = 1
 WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")

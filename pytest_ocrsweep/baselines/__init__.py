@@ -1,0 +1,1 @@
+"""What is recorded, how it is compared, and the row that every comparison ends in."""

@@ -23,7 +23,7 @@ import torch
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.model.stages import ATTENTION
-from pytest_ocrsweep.vendor import build, calls, count
+from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
 
 WORK = Workload(CropGrid(2, 3))
 COUNTS = 2  # the second is timed
@@ -38,13 +38,13 @@ class Prefill(torch.nn.Module):
         super().__init__()
         self.vendor = build.build(model.architecture, attention, model.architecture.decoder.prefill_experts, "meta")
         like, context = self.vendor.lm_head.weight, WORK.context_tokens
-        self.page = calls.pages(WORK, like)
-        self.ids = calls.prompt(WORK, self.vendor.config.image_token_id, like.device)
+        self.page = forward.pages(WORK, like)
+        self.ids = forward.prompt(WORK, self.vendor.config.image_token_id, like.device)
         self.positions = torch.arange(context, device=like.device)[None]
-        self.mask = calls.causal_mask(context, context, like) if attention == "eager" else None
+        self.mask = forward.causal_mask(context, context, like) if attention == "eager" else None
 
     def forward(self, pixels: torch.Tensor) -> Any:
-        return calls.prefill(self.vendor, self.page, self.ids, self.positions, self.mask).logits
+        return forward.prefill(self.vendor, self.page, self.ids, self.positions, self.mask).logits
 
 
 def torch_counter(module: torch.nn.Module, pixels: torch.Tensor) -> int:
@@ -56,7 +56,7 @@ def torch_counter(module: torch.nn.Module, pixels: torch.Tensor) -> int:
 
 
 def ours_on_torch(module: torch.nn.Module, pixels: torch.Tensor) -> int:
-    return count.tensor_flops(lambda: module(pixels))
+    return dispatch_count.tensor_flops(lambda: module(pixels))
 
 
 def calflops(module: torch.nn.Module, pixels: torch.Tensor) -> int:

@@ -12,7 +12,7 @@ from claim import Claim, conclude
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.vendor import build, calls, count
+from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
 
 WORK = Workload(CropGrid(2, 3))
 CALLS, COUNTS = 200, 3
@@ -34,13 +34,13 @@ def vendor_call(model: Model, stage: str, attention: str) -> Callable[[], object
     """The stage of the vendor model, built and given its inputs: only the counting is left to time."""
     vendor = build.build(model.architecture, attention, model.architecture.decoder.prefill_experts, "meta")
     like, context = vendor.lm_head.weight, WORK.context_tokens
-    page = calls.pages(WORK, like)
+    page = forward.pages(WORK, like)
     if stage == "vision":
-        return lambda: calls.vision(vendor, page)
-    ids = calls.prompt(WORK, vendor.config.image_token_id, like.device)
+        return lambda: forward.vision(vendor, page)
+    ids = forward.prompt(WORK, vendor.config.image_token_id, like.device)
     positions = torch.arange(context, device=like.device)[None]
-    mask = calls.causal_mask(context, context, like) if attention == "eager" else None
-    return lambda: calls.prefill(vendor, page, ids, positions, mask)
+    mask = forward.causal_mask(context, context, like) if attention == "eager" else None
+    return lambda: forward.prefill(vendor, page, ids, positions, mask)
 
 
 def main() -> None:
@@ -56,8 +56,8 @@ def main() -> None:
                 continue  # the vendor's decode is 100 calls: the goal is set on the shorter stages
             call = vendor_call(model, stage, attention)
             with torch.device("meta"):
-                flops = count.tensor_flops(call)  # also warms it up
-                theirs = median(once(partial(count.tensor_flops, call)) for _ in range(COUNTS))
+                flops = dispatch_count.tensor_flops(call)  # also warms it up
+                theirs = median(once(partial(dispatch_count.tensor_flops, call)) for _ in range(COUNTS))
             difference = model.ledger(stage, WORK, attention).total().tensor_flops - flops
             print(f"    vendor counted in {theirs:.2f} s, tensor FLOPs differ by {difference}")
             claims.append(Claim(f"{name}, times faster", theirs / later, 1000, "x", at_least=True))

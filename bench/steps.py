@@ -13,7 +13,7 @@ import torch
 
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.config import compose
-from pytest_ocrsweep.vendor.timing import Vendor
+from pytest_ocrsweep.vendor_model.timing import Vendor
 
 
 def main() -> None:

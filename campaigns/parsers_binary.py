@@ -59,7 +59,7 @@ def pixels_take(data: bytes, folder: Path) -> None:
     import torch
 
     from pytest_ocrsweep.model.geometry import CropGrid, Workload
-    from pytest_ocrsweep.vendor.pixels import page_pixels
+    from pytest_ocrsweep.vendor_model.pixels import page_pixels
 
     path = folder / "page"
     path.write_bytes(data)
@@ -94,7 +94,7 @@ def checkpoint_seeds(folder: Path) -> list[bytes]:
     import torch
     from safetensors.torch import save
 
-    from pytest_ocrsweep.vendor import checkpoint
+    from pytest_ocrsweep.vendor_model import checkpoint
 
     torch.set_num_threads(1)
     settings: dict[str, Any] = {}
@@ -121,17 +121,17 @@ checkpoint_damage = packed(damage.tree, damage.tree, damage.tensors, damage.tens
 def checkpoint_take(data: bytes, folder: Path) -> None:
     import torch
 
-    from pytest_ocrsweep.vendor import checkpoint, weights
+    from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files
 
     settings, index, *shards = parts(data, 4)
-    names = SHARDS if index else (weights.WEIGHTS,)
-    written = {"config.json": settings, **({weights.INDEX: index} if index else {}), **dict(zip(names, shards))}  # noqa: B905
+    names = SHARDS if index else (snapshot_files.WEIGHTS,)
+    written = {"config.json": settings, **({snapshot_files.INDEX: index} if index else {}), **dict(zip(names, shards))}  # noqa: B905
     for old in folder.iterdir():
         old.unlink()
     for name, content in written.items():
         (folder / name).write_bytes(content)
     loaded = checkpoint.load(folder, small(), "flash", "grouped_mm", "cpu")
-    head = weights.tensors(folder)["lm_head.weight"]
+    head = snapshot_files.tensors(folder)["lm_head.weight"]
     with head.file.open("rb") as file:
         file.seek(head.start)
         dtype = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}[head.dtype]

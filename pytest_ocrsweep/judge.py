@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .baselines import counted, gate, result
 from .baselines.counted import Key
-from .baselines.metrics import counted
+from .baselines.metrics import counted_numbers
 from .baselines.result import Row
 from .hardware import roofline
 from .hardware.roofline import Device
@@ -69,7 +69,7 @@ def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     """The counted numbers, compared exactly."""
     options, stage, attention = sweep.options, found["stage"], found["attention"]
     old = sweep.recorded[stage].get(Key(work, attention))
-    changes = counted.compare(old, counted(found)) if old else []
+    changes = counted.compare(old, counted_numbers(found)) if old else []
     if options.update:
         return Part("PASS" if old and not changes else "RECORDED")
     if old is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .baselines import counted, gate, result, timed
 from .baselines.counted import BaselineError, Key, Points, Recorded
-from .baselines.metrics import counted
+from .baselines.metrics import counted_numbers
 from .baselines.result import Row
 from .files import atomic
 from .model.geometry import CropGrid
@@ -120,7 +120,7 @@ class Results:
         """Rows as baselines hold them, by stage."""
         found: dict[str, Points] = defaultdict(dict)
         for row in sorted(rows, key=result.order):
-            found[row["stage"]][self._key(row)] = counted(row)
+            found[row["stage"]][self._key(row)] = counted_numbers(row)
         return found
 
     def _key(self, row: Row) -> Key:

@@ -42,7 +42,7 @@ class Options:
     slowdown_percent: float
     report: Path | None
     default_grids: str  # of the ini file; "" leaves it to the configuration
-    counted: Path
+    baselines: Path
     missing_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed

@@ -39,7 +39,7 @@ def with_experts(model: Model, experts: str) -> Model:
 @pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize("name", ["deepseek-ocr", "deepseek-ocr-tiny"])
 def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts):
-    from pytest_ocrsweep.vendor import witness
+    from pytest_ocrsweep.vendor_model import witness
 
     model = with_experts(load_model(name), experts).architecture
     seen = set()
@@ -56,7 +56,7 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
-    from pytest_ocrsweep.vendor import witness
+    from pytest_ocrsweep.vendor_model import witness
 
     work = replace(WORKLOADS[name], batch=batch)
     vision = None
@@ -81,7 +81,7 @@ def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batc
     "name", ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"]
 )
 def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name, batch, attention):
-    from pytest_ocrsweep.vendor import witness
+    from pytest_ocrsweep.vendor_model import witness
 
     work = replace(WORKLOADS[name], batch=batch)
     for stage in STAGES:
@@ -89,7 +89,7 @@ def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name,
 
 
 def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
-    from pytest_ocrsweep.vendor import witness
+    from pytest_ocrsweep.vendor_model import witness
 
     model, work = ocrsweep_model.architecture, Workload(CropGrid(2, 3))
     steps = [witness.StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, 101)]
@@ -97,7 +97,7 @@ def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
 
 
 def test_weights_equal_the_vendors_parameters_part_by_part(ocrsweep_model):
-    from pytest_ocrsweep.vendor import witness
+    from pytest_ocrsweep.vendor_model import witness
 
     built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
     ledger = ocrsweep_model.ledger("prefill", Workload(CropGrid(2, 3)))
@@ -126,12 +126,12 @@ def test_the_unused_patch_embedding_is_all_that_a_checkpoint_holds_more():
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_kv_cache_equals_the_vendors_tensors(ocrsweep_model, batch):
-    from pytest_ocrsweep.vendor import calls, witness
+    from pytest_ocrsweep.vendor_model import forward, witness
 
     work = Workload(CropGrid(2, 3), batch=batch)
     built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
     for stage, keys in (("prefill", work.context_tokens), ("decode", work.context_tokens + work.new_tokens)):
-        cache = calls.filled_cache(built, batch, keys)
+        cache = forward.filled_cache(built, batch, keys)
         theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
         assert ocrsweep_model.ledger(stage, work).kv_cache_bytes == theirs
 
@@ -139,8 +139,8 @@ def test_the_kv_cache_equals_the_vendors_tensors(ocrsweep_model, batch):
 def test_an_operation_that_multiplies_and_has_no_formula_is_refused_by_name():
     import torch
 
-    from pytest_ocrsweep.vendor import count
+    from pytest_ocrsweep.vendor_model import dispatch_count
 
     a = torch.empty(4, 4, device="meta")
-    with pytest.raises(count.Uncounted, match=r"aten\.linalg_matrix_exp"):
-        count.tensor_flops(lambda: torch.linalg.matrix_exp(a))
+    with pytest.raises(dispatch_count.Uncounted, match=r"aten\.linalg_matrix_exp"):
+        dispatch_count.tensor_flops(lambda: torch.linalg.matrix_exp(a))

@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 from safetensors.torch import save_file  # noqa: E402  comes with transformers
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
-from pytest_ocrsweep.vendor import build, calls, checkpoint, weights  # noqa: E402
+from pytest_ocrsweep.vendor_model import build, checkpoint, forward, snapshot_files  # noqa: E402
 
 TINY = load_model("deepseek-ocr-tiny").architecture
 HEAD, LAST = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -118,7 +118,7 @@ def write(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     for file, held in shards.items():
         save_file({name: tensors[name] for name in held}, folder / file, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: file for file, held in shards.items() for name in held}}
-    (folder / weights.INDEX).write_text(json.dumps(index))
+    (folder / snapshot_files.INDEX).write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(written_config()))
 
 
@@ -155,15 +155,15 @@ def logits(model, attention: str = "flash") -> torch.Tensor:
     work = Workload(CropGrid(1, 1), resolution="tiny")
     torch.manual_seed(1)
     like, tokens = model.lm_head.weight, work.context_tokens
-    ids = calls.prompt(work, model.config.image_token_id, like.device)
-    mask = calls.causal_mask(tokens, tokens, like) if attention == "eager" else None
+    ids = forward.prompt(work, model.config.image_token_id, like.device)
+    mask = forward.causal_mask(tokens, tokens, like) if attention == "eager" else None
     with torch.inference_mode():
-        return calls.prefill(model, calls.pages(work, like), ids, torch.arange(tokens)[None], mask).logits
+        return forward.prefill(model, forward.pages(work, like), ids, torch.arange(tokens)[None], mask).logits
 
 
 def refusal(folder) -> list[str]:
     """Its lines; every one of them names a file or folder and what to do."""
-    with pytest.raises(weights.CheckpointError) as caught:
+    with pytest.raises(snapshot_files.CheckpointError) as caught:
         load(folder)
     lines = str(caught.value).splitlines()
     assert all(str(folder) in line for line in lines if not line.startswith("..."))
@@ -193,9 +193,9 @@ def test_the_loaded_model_has_the_attention_and_experts_asked_for(snapshot):
 
 
 def test_one_file_without_an_index_loads_as_well(snapshot, tensors, writer):
-    for file in (HEAD, LAST, weights.INDEX):
+    for file in (HEAD, LAST, snapshot_files.INDEX):
         (snapshot / file).unlink()
-    save_file(tensors, snapshot / weights.WEIGHTS)
+    save_file(tensors, snapshot / snapshot_files.WEIGHTS)
     assert torch.equal(logits(load(snapshot).model), logits(writer))
 
 
@@ -250,13 +250,13 @@ def test_the_layout_written_here_is_the_one_expected(tensors):
 
 def test_the_digest_tells_weights_apart_and_not_their_files(snapshot, tensors):
     def digest() -> str:
-        return weights.digest(weights.tensors(snapshot))
+        return snapshot_files.digest(snapshot_files.tensors(snapshot))
 
     first = digest()
     assert re.fullmatch("[0-9a-f]{64}", first)
-    save_file(tensors, snapshot / weights.WEIGHTS)
+    save_file(tensors, snapshot / snapshot_files.WEIGHTS)
     assert digest() == first
-    save_file({**tensors, NORM: tensors[NORM] + 1}, snapshot / weights.WEIGHTS)
+    save_file({**tensors, NORM: tensors[NORM] + 1}, snapshot / snapshot_files.WEIGHTS)
     assert digest() != first
 
 
@@ -286,7 +286,7 @@ def test_a_tensor_of_another_shape_or_kind_is_named_with_both(snapshot, tensors,
 
 
 def test_thousands_of_problems_stay_a_few_lines(snapshot):
-    save_file({"weight": torch.zeros(1)}, snapshot / weights.WEIGHTS)
+    save_file({"weight": torch.zeros(1)}, snapshot / snapshot_files.WEIGHTS)
     *missing, more, extra = refusal(snapshot)
     assert len(missing) == checkpoint.SHOWN
     assert re.fullmatch(r"\.\.\. and \d+ more tensors like this one", more)
@@ -319,24 +319,24 @@ def test_a_damaged_header_is_called_so(snapshot, content):
 @pytest.mark.parametrize("name", [LAST, "../elsewhere.safetensors"])
 def test_an_index_that_names_no_file_of_the_snapshot_is_refused(snapshot, name):
     shutil.move(snapshot / LAST, snapshot / name)
-    (snapshot / weights.INDEX).write_text(json.dumps({"weight_map": {NORM: name, LM_HEAD: HEAD}}))
+    (snapshot / snapshot_files.INDEX).write_text(json.dumps({"weight_map": {NORM: name, LM_HEAD: HEAD}}))
     if name == LAST:
         (snapshot / LAST).unlink()
     assert refusal(snapshot) == [
-        f"{snapshot / weights.INDEX} names {name}, which is no file of {snapshot}: download the snapshot again"
+        f"{snapshot / snapshot_files.INDEX} names {name}, which is no file of {snapshot}: download the snapshot again"
     ]
 
 
 @pytest.mark.parametrize("content", ["{}", '{"weight_map": []}', '{"weight_map": {}}'])
 def test_an_index_without_a_map_is_refused(snapshot, content):
-    (snapshot / weights.INDEX).write_text(content)
+    (snapshot / snapshot_files.INDEX).write_text(content)
     (line,) = refusal(snapshot)
     assert line.endswith("has no weight_map from tensors to files: download it again")
 
 
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt", None])
 def test_pickled_weights_alone_are_refused(snapshot, pickle):
-    for file in (HEAD, LAST, weights.INDEX):
+    for file in (HEAD, LAST, snapshot_files.INDEX):
         (snapshot / file).unlink()
     if pickle:
         (snapshot / pickle).write_bytes(b"")

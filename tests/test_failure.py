@@ -17,7 +17,7 @@ from pytest_ocrsweep import CropGrid  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Samples, TimeCap  # noqa: E402
 from pytest_ocrsweep.config import compose  # noqa: E402
 from pytest_ocrsweep.measure import DeviceLost, Meter, OutOfMemory  # noqa: E402
-from pytest_ocrsweep.vendor import clock, failure, timing  # noqa: E402
+from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")
 ON_CPU = tuple(f"--ocrsweep-set={text}" for text in SETTINGS[:2])
@@ -86,9 +86,9 @@ def test_a_gpu_that_answers_with_its_error_again_is_lost(monkeypatch):
 
 
 def test_a_capture_without_memory_is_not_timed_by_another_clock(monkeypatch):
-    monkeypatch.setattr(clock, "GraphClock", lambda *_: fail_in_a_capture())
+    monkeypatch.setattr(clocks, "GraphClock", lambda *_: fail_in_a_capture())
     with pytest.raises(RuntimeError, match="capture"):
-        clock.device_clock(torch.device("cuda"), pytest.fail)
+        clocks.device_clock(torch.device("cuda"), pytest.fail)
 
 
 # One point after another

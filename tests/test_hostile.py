@@ -136,7 +136,7 @@ def test_a_terabyte_of_nothing_is_not_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "terabyte"])
 def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
-    from pytest_ocrsweep.vendor import checkpoint, weights
+    from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files
 
     settings, *_ = parsers.parts(parsers.PARSERS["checkpoint"].seeds(tmp_path)[0], 4)
     if name != "config.json":
@@ -147,7 +147,7 @@ def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str,
         with (tmp_path / name).open("wb") as file:
             file.write(struct.pack("<Q", 1 << 39))  # a header of half of it, to safetensors
             file.truncate(1 << 40)
-    with pytest.raises(weights.CheckpointError):
+    with pytest.raises(snapshot_files.CheckpointError):
         checkpoint.check(tmp_path, parsers_binary.small())
 
 
@@ -240,7 +240,7 @@ def test_the_size_of_a_bomb_is_told_from_its_header(tmp_path: Path) -> None:
 def test_the_pixels_of_a_bomb_are_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
     from pytest_ocrsweep import CropGrid, Workload
-    from pytest_ocrsweep.vendor.pixels import page_pixels
+    from pytest_ocrsweep.vendor_model.pixels import page_pixels
 
     (tmp_path / "bomb.png").write_bytes(png(60_000, 50_000, (b"IDAT", BOMB), (b"IEND", b"")))
     with pytest.raises(ImageError, match="decompression bomb"):
@@ -290,15 +290,15 @@ def test_a_gpu_without_a_name_has_no_folder(name: str) -> None:
 )
 def test_an_index_names_no_file_of_another_folder(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
-    from pytest_ocrsweep.vendor import weights
+    from pytest_ocrsweep.vendor_model import snapshot_files
 
     folder = tmp_path / "snapshot"
     (folder / "sub").mkdir(parents=True)
     for elsewhere in (tmp_path / "x.safetensors", tmp_path / "x", folder / "sub" / "x"):
         elsewhere.write_bytes(b"not read")
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": {"lm_head.weight": name}}))
-    with pytest.raises(weights.CheckpointError, match=r"which is no file of|half a character") as refused:
-        weights.tensors(folder)
+    (folder / snapshot_files.INDEX).write_text(json.dumps({"weight_map": {"lm_head.weight": name}}))
+    with pytest.raises(snapshot_files.CheckpointError, match=r"which is no file of|half a character") as refused:
+        snapshot_files.tensors(folder)
     assert str(refused.value).isprintable()
 
 

@@ -175,8 +175,8 @@ def test_the_layers_count_what_is_committed(real, stage):
     for (work, attention), numbers in recorded.items():
         ledger = real.ledger(stage, work, attention)
         parts = (work, ledger.total(), ledger)
-        counted = {name: getattr(part, name) for part in parts for name in COUNTED if hasattr(part, name)}
-        assert counted == numbers, f"{work.grid} {attention}"
+        from_parts = {name: getattr(part, name) for part in parts for name in COUNTED if hasattr(part, name)}
+        assert from_parts == numbers, f"{work.grid} {attention}"
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)

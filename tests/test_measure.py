@@ -22,7 +22,7 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 from pytest_ocrsweep import lock, measure  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
-from pytest_ocrsweep.vendor import machine, timing  # noqa: E402
+from pytest_ocrsweep.vendor_model import gpu_state, timing  # noqa: E402
 
 TINY = ("--ocrsweep-set=model=deepseek-ocr-tiny", "--ocrsweep-set=workload.resolution=tiny")
 ON_CPU = (*TINY, "--ocrsweep-set=vendor.device=cpu", "--ocrsweep-grids=1x1")
@@ -165,7 +165,7 @@ def test_the_environment_says_what_the_times_were_taken_on(report):
     import transformers
 
     environment = report["environment"]
-    assert (environment["gpu"], environment["driver"]) == ("cpu", machine.driver())
+    assert (environment["gpu"], environment["driver"]) == ("cpu", gpu_state.driver())
     assert (environment["torch"], environment["transformers"]) == (torch.__version__, transformers.__version__)
     assert (environment["dtype"], environment["weights"]) == ("bf16", "random, seed 0")
 
@@ -323,7 +323,7 @@ def test_a_damaged_file_of_times_is_of_no_concern_to_a_run_that_only_counts(meas
 @pytest.mark.parametrize("update", [[], ["--ocrsweep-update"]], ids=["check", "update"])
 def test_without_an_acceptable_sample_a_point_fails_and_nothing_is_recorded(measured, monkeypatch, update):
     hot = Machine(throttle_reasons=("hw_thermal_slowdown",))
-    monkeypatch.setattr(machine, "reader", lambda device, pace: lambda: hot)
+    monkeypatch.setattr(gpu_state, "reader", lambda device, pace: lambda: hot)
     before = measured.file.read_bytes()
     result = measured.run(*update)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

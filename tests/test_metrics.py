@@ -8,7 +8,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import result
-from pytest_ocrsweep.baselines.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted, values
+from pytest_ocrsweep.baselines.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted_numbers, values
 
 VALUE = 1_234_567_890_123
 # In the order of the report's columns: unit stored, heading, and how VALUE reads under it.
@@ -60,8 +60,8 @@ def test_what_is_counted_is_exact_what_is_measured_is_gated_and_the_rest_follows
 
 def test_a_baseline_holds_the_tokens_and_what_was_counted():
     point = row()
-    assert counted(point) == {"image_tokens": 893, "context_tokens": 903, **point["analytic"]}
-    assert tuple(counted(point)) == COUNTED
+    assert counted_numbers(point) == {"image_tokens": 893, "context_tokens": 903, **point["analytic"]}
+    assert tuple(counted_numbers(point)) == COUNTED
 
 
 def test_an_analytic_point_has_no_times():

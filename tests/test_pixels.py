@@ -10,8 +10,8 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 
 from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
 from pytest_ocrsweep.files.image_size import ImageError  # noqa: E402
-from pytest_ocrsweep.vendor.calls import pages  # noqa: E402
-from pytest_ocrsweep.vendor.pixels import page_pixels  # noqa: E402
+from pytest_ocrsweep.vendor_model.forward import pages  # noqa: E402
+from pytest_ocrsweep.vendor_model.pixels import page_pixels  # noqa: E402
 
 LIKE = torch.empty(0)
 GREY = 127 / 255 * 2 - 1

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import result
-from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted, values
+from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted_numbers, values
 from pytest_ocrsweep.baselines.result import Row
 from pytest_ocrsweep.report.terminal import MANY, table
 
@@ -116,8 +116,8 @@ def test_a_table_of_measured_points_has_their_times():
 
 
 def test_what_a_baseline_holds_is_whole_numbers():
-    assert list(counted(row())) == list(COUNTED)
-    assert {type(value) for value in counted(row()).values()} == {int}
+    assert list(counted_numbers(row())) == list(COUNTED)
+    assert {type(value) for value in counted_numbers(row()).values()} == {int}
 
 
 def test_a_row_is_the_ledgers_numbers():

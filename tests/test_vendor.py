@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES  # noqa: E402
-from pytest_ocrsweep.vendor import build, calls, clock, machine, pace, timing  # noqa: E402
+from pytest_ocrsweep.vendor_model import build, clocks, forward, gpu_state, graph_speed, timing  # noqa: E402
 
 CPU = torch.device("cpu")
 MODEL = load_model("deepseek-ocr-tiny")
@@ -98,9 +98,9 @@ def prefilled(model, work: Workload, attention: str):
     """Our call over `work`, and the inputs it had."""
     torch.manual_seed(1)
     like, context = model.lm_head.weight, work.context_tokens
-    page, ids = calls.pages(work, like), calls.prompt(work, model.config.image_token_id, CPU)
-    mask = calls.causal_mask(context, context, like) if attention == "eager" else None
-    return calls.prefill(model, page, ids, torch.arange(context)[None], mask), page, ids
+    page, ids = forward.pages(work, like), forward.prompt(work, model.config.image_token_id, CPU)
+    mask = forward.causal_mask(context, context, like) if attention == "eager" else None
+    return forward.prefill(model, page, ids, torch.arange(context)[None], mask), page, ids
 
 
 @pytest.mark.parametrize("work", [PAGE, CROPS], ids=["view", "crops of two pages"])
@@ -129,40 +129,40 @@ def test_decode_goes_on_where_prefill_ended(attention):
     whole, _, ids = prefilled(model, PAGE, attention)
     past, last = whole.past_key_values, PAGE.context_tokens - 1
     past.crop(-1)
-    mask = calls.causal_mask(1, last + 1, model.lm_head.weight) if attention == "eager" else None
-    step = calls.decode_step(model, ids[:, last:], torch.full((1, 1), last), past, mask)
+    mask = forward.causal_mask(1, last + 1, model.lm_head.weight) if attention == "eager" else None
+    step = forward.decode_step(model, ids[:, last:], torch.full((1, 1), last), past, mask)
     torch.testing.assert_close(step.logits[:, -1], whole.logits[:, -1])
 
 
 def test_a_step_grows_its_cache_by_one_key(model):
-    past = calls.filled_cache(model, batch=2, keys=7)
+    past = forward.filled_cache(model, batch=2, keys=7)
     assert past.get_seq_length() == 7
     ids, positions = torch.zeros(2, 1, dtype=torch.long), torch.full((1, 1), 7)
-    out = calls.decode_step(model, ids, positions, past, None)
+    out = forward.decode_step(model, ids, positions, past, None)
     assert out.logits.shape[:2] == (2, 1)
     assert out.past_key_values is past
     assert past.get_seq_length() == 8
 
 
 def test_a_step_from_a_renewed_cache_leaves_the_first_as_it_was(model):
-    past = calls.filled_cache(model, batch=1, keys=7)
+    past = forward.filled_cache(model, batch=1, keys=7)
     keys = [layer.keys.clone() for layer in past.layers]
     ids, positions = torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), 7)
-    logits = [calls.decode_step(model, ids, positions, calls.renewed(past), None).logits for _ in range(2)]
+    logits = [forward.decode_step(model, ids, positions, forward.renewed(past), None).logits for _ in range(2)]
     assert torch.equal(*logits)
     assert past.get_seq_length() == 7
     assert all(torch.equal(layer.keys, before) for layer, before in zip(past.layers, keys, strict=True))
 
 
 def test_a_renewed_cache_shares_the_tensors_it_starts_from(model):
-    past = calls.filled_cache(model, batch=1, keys=7)
-    fresh = calls.renewed(past)
+    past = forward.filled_cache(model, batch=1, keys=7)
+    fresh = forward.renewed(past)
     pairs = zip(past.layers, fresh.layers, strict=True)
     assert all(old is not new and old.keys is new.keys and old.values is new.values for old, new in pairs)
 
 
 def test_the_causal_mask_hides_what_comes_after():
-    mask = calls.causal_mask(2, 4, torch.empty(0))
+    mask = forward.causal_mask(2, 4, torch.empty(0))
     assert mask.shape == (1, 1, 2, 4)
     assert (mask[0, 0] == 0).tolist() == [[True, True, True, False], [True, True, True, True]]
 
@@ -171,20 +171,20 @@ def test_the_causal_mask_hides_what_comes_after():
 
 
 def test_a_cpus_device_clock_is_the_hosts():
-    found = clock.device_clock(CPU, lambda: None)
-    assert (type(found), found.name, found.kernels) == (clock.HostClock, "host", None)
+    found = clocks.device_clock(CPU, lambda: None)
+    assert (type(found), found.name, found.kernels) == (clocks.HostClock, "host", None)
 
 
 def test_the_hosts_clock_times_each_call_and_no_other():
     called = []
-    times = clock.HostClock(lambda: called.append(1)).batch(4)
+    times = clocks.HostClock(lambda: called.append(1)).batch(4)
     assert len(called) == len(times) == 4
     assert all(type(ns) is int and ns > 0 for ns in times)
 
 
 def test_a_delay_shows_on_the_clock():
-    delay = clock.delay_of(CPU, 50 * MS)
-    without, slowed = (clock.device_clock(CPU, lambda: None, d).batch(3) for d in (None, delay))
+    delay = clocks.delay_of(CPU, 50 * MS)
+    without, slowed = (clocks.device_clock(CPU, lambda: None, d).batch(3) for d in (None, delay))
     assert min(without) < 50 * MS <= min(slowed)
 
 
@@ -192,18 +192,18 @@ def test_what_no_graph_captures_is_timed_by_the_profiler(monkeypatch):
     def refuse(call, delay):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(clock, "GraphClock", refuse)
+    monkeypatch.setattr(clocks, "GraphClock", refuse)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    assert clock.device_clock(torch.device("cuda"), lambda: None).name == "profiler"
+    assert clocks.device_clock(torch.device("cuda"), lambda: None).name == "profiler"
 
 
 def test_a_gpu_without_room_is_no_reason_for_another_clock(monkeypatch):
     def refuse(call, delay):
         raise torch.cuda.OutOfMemoryError
 
-    monkeypatch.setattr(clock, "GraphClock", refuse)
+    monkeypatch.setattr(clocks, "GraphClock", refuse)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        clock.device_clock(torch.device("cuda"), lambda: None)
+        clocks.device_clock(torch.device("cuda"), lambda: None)
 
 
 # The driver's pace
@@ -224,7 +224,7 @@ class Replayed:
         type(self).readings += times > 1
         slow = {"by graph": self.graphs >= 6, "by time": self.readings > 3, "never": False}[self.changes]
         slow |= self.readings == 2
-        return [(1100 if slow else 900) * pace.KERNELS] * times
+        return [(1100 if slow else 900) * graph_speed.KERNELS] * times
 
 
 @pytest.mark.parametrize(("changes", "settled"), [("by graph", True), ("by time", True), ("never", False)])
@@ -232,15 +232,15 @@ def test_graphs_are_captured_until_the_driver_has_changed_its_pace(monkeypatch, 
     monkeypatch.setattr(Replayed, "graphs", 0)
     monkeypatch.setattr(Replayed, "readings", 0)
     monkeypatch.setattr(Replayed, "changes", changes)
-    monkeypatch.setattr(pace, "GraphClock", Replayed)
+    monkeypatch.setattr(graph_speed, "GraphClock", Replayed)
     monkeypatch.setattr(torch, "zeros", lambda *shape, device: torch.ones(shape))
-    probe = pace.Pace()
+    probe = graph_speed.Pace()
     assert probe.settle(patience_s=0.05) is settled
     assert probe.ns() == (1100 if settled else 900)
 
 
 def test_the_pace_is_read_with_the_machine():
-    assert machine.reader(CPU, SimpleNamespace(ns=lambda: 907))() == Machine(graph_kernel_ns=907)
+    assert gpu_state.reader(CPU, SimpleNamespace(ns=lambda: 907))() == Machine(graph_kernel_ns=907)
 
 
 # The machine
@@ -280,11 +280,11 @@ class Nvml:
 def read(monkeypatch, nvml: object, uuid: str = "1f") -> Machine:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=uuid))
-    return machine.reader(torch.device("cuda"))()
+    return gpu_state.reader(torch.device("cuda"))()
 
 
 def test_of_a_cpu_nothing_is_known():
-    assert machine.reader(CPU)() == Machine()
+    assert gpu_state.reader(CPU)() == Machine()
 
 
 def test_a_gpu_tells_its_clocks_power_throttling_and_company(monkeypatch):
@@ -304,7 +304,7 @@ def test_of_a_gpu_that_nvml_does_not_know_nothing_is_known(monkeypatch, nvml):
 
 def test_there_is_no_driver_version_without_nvml(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert machine.driver() is None
+    assert gpu_state.driver() is None
 
 
 # Timing
@@ -356,7 +356,7 @@ def test_a_decodes_time_is_its_steps_at_the_mean_of_first_and_last():
 def test_a_slowdown_makes_the_measured_region_slower_by_its_percentage(monkeypatch):
     """Beside the wall time, which is not slowed."""
     delays = []
-    monkeypatch.setattr(timing, "delay_of", lambda device, ns: delays.append(ns) or clock.delay_of(device, ns))
+    monkeypatch.setattr(timing, "delay_of", lambda device, ns: delays.append(ns) or clocks.delay_of(device, ns))
     slowed = timing.Vendor(TINY, CPU, slowdown_percent=2900, rule=TimeCap(0.01))
     with slowed.timed("decode", PAGE, "flash") as point:
         assert len(delays) == len(point.clocks)

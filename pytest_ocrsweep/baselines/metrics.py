@@ -53,7 +53,7 @@ METRICS = {
 COUNTED = tuple(name for name, metric in METRICS.items() if metric.tolerance == EXACT)
 
 
-def counted(row: Row) -> dict[str, int]:
+def counted_numbers(row: Row) -> dict[str, int]:
     """The whole numbers that a baseline holds for this point."""
     numbers: Mapping[str, int] = {
         "image_tokens": row["image_tokens"],
@@ -65,7 +65,7 @@ def counted(row: Row) -> dict[str, int]:
 
 def values(row: Row) -> dict[str, float | None]:
     """Every metric of this point; those per token are of decode only."""
-    numbers = counted(row)
+    numbers = counted_numbers(row)
     flops = numbers["tensor_flops"] + numbers["vector_flops"]
     moved = numbers["read_bytes"] + numbers["write_bytes"]
     tokens = row["new_tokens"] if row["stage"] == "decode" else None

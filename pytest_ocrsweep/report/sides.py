@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..baselines import counted, gate, timed
-from ..baselines.metrics import counted
+from ..baselines.metrics import counted_numbers
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES, Model
 from . import document
@@ -65,7 +65,7 @@ def of_document(found: Mapping[str, Any], name: str) -> Side:
             work = Workload(CropGrid.parse(row["grid"]), *(workload[field] for field in WORKLOAD))
         except ValueError as error:
             raise ReportError(f"{name}: {error}; {REMEDY}") from None
-        numbers, floor = counted(row), row["floor"]
+        numbers, floor = counted_numbers(row), row["floor"]
         points[Key.of(work, row["stage"], row["attention"])] = Point(
             work,
             {**numbers, "floor_ns": floor["time_ns"]} if floor else numbers,
@@ -137,7 +137,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             ledger = model.ledger(stage, work, attention)
-            numbers = counted(row(stage, work, attention, ledger, None))
+            numbers = counted_numbers(row(stage, work, attention, ledger, None))
             found[Key.of(work, stage, attention)] = Point(work, numbers, components=components(ledger))
         return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
 

@@ -97,15 +97,15 @@ def recorded(source: Source, grids: str | None = None) -> list[Point]:
     folder, model, gpu = source
     found = []
     for stage in STAGES:
-        counted = counted.read(counted.file_of(folder, model, stage), model, stage)
+        numbers = counted.read(counted.file_of(folder, model, stage), model, stage)
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for key, stored in times.items():
             if wanted is not None and key.work.grid not in wanted:
                 continue
-            if key not in counted:
+            if key not in numbers:
                 raise TimesError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs: {REMEDY}")
-            found.append(Point(stage, key, stored, counted[key], gate.margin(stored.baseline, expected)))
+            found.append(Point(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
     if not found:
         what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
         raise TimesError(f"no times {what} are recorded in {folder}: {REMEDY}")

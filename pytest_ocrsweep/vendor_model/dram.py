@@ -1,6 +1,6 @@
 """DRAM traffic of the vendor's model by the GPU's own counters; needs NVIDIA's Nsight Compute (ncu) on the PATH.
 
-    python -m pytest_ocrsweep.vendor.dram --out baselines/deepseek-ocr/dram/nvidia-h200.json
+    python -m pytest_ocrsweep.vendor_model.dram --out baselines/deepseek-ocr/dram/nvidia-h200.json
 
 Each point is the CUDA graph that is timed, replayed warm, and profiled as one piece: between its kernels nothing else
 touches the L2. `--kernels` profiles each kernel of the graphs instead.

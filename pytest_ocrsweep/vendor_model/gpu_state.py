@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..baselines.sampling import Machine
-from .pace import Pace
+from .graph_speed import Pace
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
     0x1: "gpu_idle",

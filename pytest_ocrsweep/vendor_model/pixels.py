@@ -14,7 +14,7 @@ import torch
 
 from ..files.image_size import MAGIC, ImageError, page_size
 from ..model.geometry import Workload
-from .calls import Pages
+from .forward import Pages
 
 if TYPE_CHECKING:
     from PIL.Image import Image

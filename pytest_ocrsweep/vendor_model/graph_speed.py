@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from ..baselines.sampling import pace_changed
-from .clock import GraphClock
+from .clocks import GraphClock
 
 KERNELS = 128
 REPLAYS = 9

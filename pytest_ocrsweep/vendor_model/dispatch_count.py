@@ -117,7 +117,7 @@ class _Refuse(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
         if packet not in KNOWN and not _is_view(func):
-            raise Uncounted(f"{packet} has no FLOP formula: add one to pytest_ocrsweep/vendor/count.py")
+            raise Uncounted(f"{packet} has no FLOP formula: add one to pytest_ocrsweep/vendor_model/dispatch_count.py")
         return func(*args, **(kwargs or {}))
 
 
@@ -208,7 +208,7 @@ def _vector_flops(packet: Any, args: Any, inputs: list[Any], outputs: list[Any])
         return int(first.numel() * VECTOR_FLOPS[ELEMENTWISE[packet]]) if first.is_floating_point() else 0
     if packet in MOVES or packet in flop_registry or packet in FORMULAS:
         return 0
-    raise Uncounted(f"{packet} has no rule for vector FLOPs: add one to pytest_ocrsweep/vendor/count.py")
+    raise Uncounted(f"{packet} has no rule for vector FLOPs: add one to pytest_ocrsweep/vendor_model/dispatch_count.py")
 
 
 # A fused attention arrives decomposed on the meta device, as products and softmax over scores that the GPU never

@@ -16,9 +16,9 @@ import torch
 from ..baselines.sampling import NoiseReached, Samples, StopRule, TimeCap, collect, first_of
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
-from . import build, calls, count, machine
-from .clock import Call, Clock, HostClock, delay_of, device_clock
-from .pace import Pace
+from . import build, dispatch_count, forward, gpu_state
+from .clocks import Call, Clock, HostClock, delay_of, device_clock
+from .graph_speed import Pace
 
 RULE = first_of(NoiseReached(0.004, 10), TimeCap(1.0))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -64,7 +64,7 @@ class Timed:
 
     def tensor_flops(self) -> int:
         """FlopCounterMode's count of the very calls that are timed."""
-        counted = sum(count.tensor_flops(call) for call in self.region.calls)
+        counted = sum(dispatch_count.tensor_flops(call) for call in self.region.calls)
         return counted * self.region.times // len(self.region.calls)
 
     def sample(self) -> Samples:
@@ -151,7 +151,7 @@ class Vendor:
             collect(partial(clock.batch, BATCH), TimeCap(WARM_UP_S / len(clocks)))
         if self.slowdown_percent:
             clocks = [self._slower(clock, call) for clock, call in zip(clocks, region.calls, strict=True)]
-        read = machine.reader(self.device, self._pace)
+        read = gpu_state.reader(self.device, self._pace)
         used = None if stage == "vision" else experts
         return Timed(region, clocks, read, self.rule, Samples(tuple(wall)), peak, used)
 
@@ -166,33 +166,33 @@ class Vendor:
             return Region(tuple(steps), fresh, work.new_tokens, work.batch * key_bytes, steps=True)
         pages = self._pages(work, like, page)
         if stage == "vision":
-            vision = partial(calls.vision, built, pages)
+            vision = partial(forward.vision, built, pages)
             return Region((vision,), lambda: vision, 1, 0)
-        ids = calls.prompt(work, built.config.image_token_id, like.device)
+        ids = forward.prompt(work, built.config.image_token_id, like.device)
         positions = torch.arange(context)[None]
-        mask = calls.causal_mask(context, context, like) if attention == "eager" else None
-        prefill = partial(calls.prefill, built, pages, ids, positions, mask)
+        mask = forward.causal_mask(context, context, like) if attention == "eager" else None
+        prefill = partial(forward.prefill, built, pages, ids, positions, mask)
         return Region((prefill,), lambda: prefill, 1, work.batch * context * key_bytes)
 
     def _step(self, built: Any, keys: int, batch: int, attention: str, *, repeatable: bool = True) -> Call:
         """A decode step that attends to `keys` keys, its own included; one that is not repeatable owns its cache."""
         ids = torch.randint(built.config.image_token_id, (batch, 1))  # so that pages choose experts of their own
         positions = torch.full((1, 1), keys - 1)
-        mask = calls.causal_mask(1, keys, built.lm_head.weight) if attention == "eager" else None
-        past = [calls.filled_cache(built, batch, keys - 1)]
+        mask = forward.causal_mask(1, keys, built.lm_head.weight) if attention == "eager" else None
+        past = [forward.filled_cache(built, batch, keys - 1)]
 
         def step() -> Any:
-            cache = calls.renewed(past[0]) if repeatable else past.pop()
-            return calls.decode_step(built, ids, positions, cache, mask)
+            cache = forward.renewed(past[0]) if repeatable else past.pop()
+            return forward.decode_step(built, ids, positions, cache, mask)
 
         return step
 
-    def _pages(self, work: Workload, like: torch.Tensor, page: Path | None) -> calls.Pages:
+    def _pages(self, work: Workload, like: torch.Tensor, page: Path | None) -> forward.Pages:
         if page is not None:
             from .pixels import page_pixels
 
             return page_pixels(page, work, like)
-        return calls.pages(work, like, self.model.sam.channels)
+        return forward.pages(work, like, self.model.sam.channels)
 
     def _peak(self, region: Region) -> int | None:
         """Most bytes allocated during a call above what was before, less what the cache grew; None on a CPU."""

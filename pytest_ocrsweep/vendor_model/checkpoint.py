@@ -20,7 +20,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..files.untrusted import shown
 from ..model.architecture import Architecture
 from . import build
-from .weights import CheckpointError, Stored, digest, read_json, tensors
+from .snapshot_files import CheckpointError, Stored, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first

@@ -15,7 +15,7 @@ from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, projector, sam
 from ..model.stages import ATTENTION, STAGES, Model
 from ..model.symbolic import poly
-from . import build, calls, count
+from . import build, dispatch_count, forward
 
 NUMBERS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")
 
@@ -30,10 +30,10 @@ def ours(kernels: Iterable[Kernel]) -> tuple[int, ...]:
 
 def vendors(call: Callable[[], Any], experts_per_token: int) -> tuple[int, ...]:
     """The same four of a vendor call on the meta device: FlopCounterMode's, and the dispatcher's."""
-    with count.traffic(experts_per_token) as counter:
+    with dispatch_count.traffic(experts_per_token) as counter:
         call()
     seen = counter.traffic
-    return (count.tensor_flops(call), seen.vector_flops, seen.read_bytes, seen.write_bytes)
+    return (dispatch_count.tensor_flops(call), seen.vector_flops, seen.read_bytes, seen.write_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _decoder_layers(
     d, text = model.decoder, built.model.language_model
     x, rows, dim = _tensor(batch, q, d.width), batch * q, d.width // d.heads
     tables = (_tensor(1, q, dim), _tensor(1, q, dim))
-    mask = calls.causal_mask(q, q, x) if attention == "eager" else None
+    mask = forward.causal_mask(q, q, x) if attention == "eager" else None
     positions = torch.arange(q, device="meta")[None]
     dense, sparse = text.layers[0], text.layers[-1]
     flat = x.view(-1, d.width)
@@ -127,7 +127,7 @@ def _decoder_layers(
 
     def attending(module: Any, kernels: Iterable[Kernel], what: str = "") -> Layer:
         def call() -> Any:
-            cached = calls.cache(built)
+            cached = forward.cache(built)
             return module(x, position_embeddings=tables, attention_mask=mask, past_key_values=cached)
 
         return Layer(module, what, call, kernels)
@@ -147,7 +147,7 @@ def _decoder_layers(
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
     stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
-    full = calls.masks(mask)
+    full = forward.masks(mask)
     yield Layer(
         text,
         experts,
@@ -155,7 +155,7 @@ def _decoder_layers(
             inputs_embeds=x,
             position_ids=positions,
             attention_mask=full,
-            past_key_values=calls.cache(built),
+            past_key_values=forward.cache(built),
             use_cache=True,
         ),
         stack,
@@ -186,7 +186,7 @@ class StageCall:
     def run(self) -> tuple[int, ...]:
         """FLOPs, vector FLOPs, bytes read and written, and peak bytes above the start, the cache's growth included."""
         self._built()
-        with count.traffic(self.model.decoder.experts_per_token, counting=False) as counter:
+        with dispatch_count.traffic(self.model.decoder.experts_per_token, counting=False) as counter:
             call = self._call()
             counter.start()
             kept = call()
@@ -196,7 +196,7 @@ class StageCall:
 
     def tensor_flops(self) -> int:
         """What FlopCounterMode counts."""
-        return count.tensor_flops(self._call())
+        return dispatch_count.tensor_flops(self._call())
 
     def _built(self) -> Any:
         return meta_model(self.model, self.attention, self.experts, "meta")
@@ -205,23 +205,23 @@ class StageCall:
         built = self._built()
         like, work = built.lm_head.weight, self.work
         if self.stage == "vision":
-            page = calls.pages(work, like, self.model.sam.channels)
-            return lambda: calls.vision(built, page)
+            page = forward.pages(work, like, self.model.sam.channels)
+            return lambda: forward.vision(built, page)
         context = work.context_tokens
         positions = torch.arange(context, device="meta")[None]
-        mask = calls.causal_mask(context, context, like) if self.attention == "eager" else None
+        mask = forward.causal_mask(context, context, like) if self.attention == "eager" else None
         if self.stage == "language":
             embedded = _tensor(work.batch, context, self.model.decoder.width)
-            return lambda: calls.language(built, embedded, positions, mask)
+            return lambda: forward.language(built, embedded, positions, mask)
         if self.stage == "prefill":
-            page = calls.pages(work, like, self.model.sam.channels)
-            ids = calls.prompt(work, built.config.image_token_id, like.device)
-            return lambda: calls.prefill(built, page, ids, positions, mask)
-        past = calls.filled_cache(built, work.batch, context + self.step - 1)
+            page = forward.pages(work, like, self.model.sam.channels)
+            ids = forward.prompt(work, built.config.image_token_id, like.device)
+            return lambda: forward.prefill(built, page, ids, positions, mask)
+        past = forward.filled_cache(built, work.batch, context + self.step - 1)
         ids = torch.zeros(work.batch, 1, dtype=torch.long, device="meta")
         positions = torch.zeros(1, 1, dtype=torch.long, device="meta")
-        mask = calls.causal_mask(1, context + self.step, like) if self.attention == "eager" else None
-        return lambda: calls.decode_step(built, ids, positions, past, mask)
+        mask = forward.causal_mask(1, context + self.step, like) if self.attention == "eager" else None
+        return lambda: forward.decode_step(built, ids, positions, past, mask)
 
 
 def decode_flops(model: Architecture, work: Workload, attention: str, experts: str) -> int:
@@ -248,7 +248,8 @@ def main() -> None:
     architecture = compose(()).model
     print("# Ours and the vendor's, counted apart\n")
     print(
-        f"Made by `python -m pytest_ocrsweep.vendor.witness`. Model `{architecture.name}`; difference = ours − vendor."
+        "Made by `python -m pytest_ocrsweep.vendor_model.witness`. "
+        f"Model `{architecture.name}`; difference = ours − vendor."
     )
     print("\n## Layer types, by themselves\n")
     print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.config import compose
+from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.vendor_model.timing import Vendor
 
 

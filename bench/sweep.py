@@ -11,7 +11,7 @@ from claim import Claim, conclude, spread
 
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.sweep import points
+from pytest_ocrsweep.sweep.grid_sources import points
 
 PROCESSES = 7
 OLD_SECONDS = 114.7  # the model that this one replaces, for one stage

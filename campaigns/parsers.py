@@ -84,7 +84,7 @@ def config_seeds(folder: Path) -> list[bytes]:
 
 @cache
 def keys() -> list[str]:
-    from pytest_ocrsweep.config import Settings, _options
+    from pytest_ocrsweep.sweep.config import Settings, _options
 
     return [
         *_options(Settings),
@@ -111,10 +111,10 @@ def config_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 
 def config_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep import config
     from pytest_ocrsweep.hardware.roofline import floor
     from pytest_ocrsweep.model.geometry import CropGrid
     from pytest_ocrsweep.model.stages import STAGES, Model
+    from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()
     settings = config.compose(data.decode("utf-8", "surrogateescape").split("\n"))
@@ -130,7 +130,7 @@ def config_take(data: bytes, folder: Path) -> None:
 
 
 def sweep_seeds(folder: Path) -> list[bytes]:
-    from pytest_ocrsweep import config, shapes
+    from pytest_ocrsweep.sweep import config, shapes
 
     path = folder / "seed.sqlite"
     about, found = shapes.shapes(range(1, 40), config.compose(), 4.0)
@@ -156,7 +156,7 @@ def sweep_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 
 def sweep_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep import config, shapes, sweep
+    from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
     kind, choice, content = parts(data, 3)
     if kind == b"counts":
@@ -168,7 +168,7 @@ def sweep_take(data: bytes, folder: Path) -> None:
         path = folder / ("grids.yaml" if kind == b"yaml" else "shapes.sqlite")
         path.write_bytes(content)
         source = str(path) + choice.decode("utf-8", "replace")
-    points = sweep.points(source)
+    points = grid_sources.points(source)
     assert points
     assert len({point.grid for point in points}) == len(points)
     assert all(point.label is None or point.label.isprintable() for point in points)
@@ -247,8 +247,9 @@ def arguments_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 def arguments_take(data: bytes, folder: Path) -> None:
     """The words as a shell would give them; a usage error is raised as what it is for a caller of Python."""
-    from pytest_ocrsweep import cli, config
+    from pytest_ocrsweep import cli
     from pytest_ocrsweep.cli.arguments import ArgumentError
+    from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()
     words = data.decode("utf-8", "replace").replace("\0", "").split("\n")
@@ -276,8 +277,8 @@ def _command_line() -> Any:
 
 
 def _read_arguments(options: Any) -> None:
-    from pytest_ocrsweep import shapes
     from pytest_ocrsweep.cli import arguments
+    from pytest_ocrsweep.sweep import shapes
 
     if hasattr(options, "overrides"):
         settings = arguments.compose(options)

@@ -83,7 +83,7 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 @cache
 def small() -> Any:
     """A model of a few kilobytes."""
-    from pytest_ocrsweep import config
+    from pytest_ocrsweep.sweep import config
 
     return config.compose(SMALL).model
 

@@ -27,8 +27,8 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
-    from .config import compose
     from .model.stages import Model
+    from .sweep.config import compose
 
     return Model(compose([f"model={name}", *overrides]).model)
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .benchmarks import Entry
     from .model.geometry import CropGrid
     from .model.stages import Model
-    from .results import Results
     from .schedule import Kind
-    from .session import Sweep
+    from .sweep.results import Results
+    from .sweep.session import Sweep
 
 SWEEP = pytest.StashKey["Sweep"]()
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _sweep(config: pytest.Config) -> Sweep:
     """This process's sweep; nothing of it is composed before it is used."""
     if SWEEP not in config.stash:
-        from .session import Sweep
+        from .sweep.session import Sweep
 
         config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: _say(config, text))
     return config.stash[SWEEP]
@@ -84,7 +84,7 @@ def _say(config: pytest.Config, text: str) -> None:
 
 def _results(config: pytest.Config) -> Results:
     if RESULTS not in config.stash:
-        from .results import Results
+        from .sweep.results import Results
 
         config.stash[RESULTS] = Results(_sweep(config))
     return config.stash[RESULTS]
@@ -106,7 +106,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ocrsweep" not in metafunc.fixturenames:
         return
     from .model.stages import ATTENTION
-    from .session import SweepError
+    from .sweep.session import SweepError
 
     values: dict[str, Collection[object]] = {}
     for name in arguments.wanted(metafunc, ("grid", "attention")):
@@ -178,10 +178,10 @@ class Checker:
     """What the `ocrsweep` fixture gives to the test that runs."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from . import judge, measure
+        from .sweep import check, meter
 
         self._config, self._sweep = config, _sweep(config)
-        self._judge, self._unmeasurable = judge.judge, measure.MeasureError
+        self._judge, self._unmeasurable = check.judge, meter.MeasureError
 
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""

@@ -17,7 +17,7 @@ import pytest
 from xdist.scheduler import LoadScheduling  # type: ignore[import-untyped]  # pytest-xdist ships no types
 
 from . import hosts, lost, packets
-from .gpus import VISIBLE
+from .sweep.gpus import VISIBLE
 
 # What we add to a worker's `workerinput`; TOLD is a channel to it and later, here, what came on it.
 HOST, LANE, SHARED, TOLD = "ocrsweep_host", "ocrsweep_lane", "ocrsweep_shared", "ocrsweep_told"

@@ -86,7 +86,8 @@ class Project:
 @pytest.fixture(scope="session")
 def _imported() -> None:
     """pytester forgets what a run imports, Hydra takes its time and vl_convert comes but once: import them before."""
-    from pytest_ocrsweep import load_model, results, sweep  # noqa: F401
+    from pytest_ocrsweep import load_model
+    from pytest_ocrsweep.sweep import grid_sources, results  # noqa: F401
 
     load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
     for module in ("altair", "vl_convert"):

@@ -16,8 +16,8 @@ from PIL import Image
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.cli import cost, main
-from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.hardware import roofline, sizing
+from pytest_ocrsweep.sweep.config import devices
 
 COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
 H200 = devices()["h200"]

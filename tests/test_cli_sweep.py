@@ -13,7 +13,7 @@ import pytest
 from pytest_ocrsweep.cli import main, progress
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.session import Options, Sweep
+from pytest_ocrsweep.sweep.session import Options, Sweep
 
 
 @pytest.fixture

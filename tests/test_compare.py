@@ -184,7 +184,7 @@ def test_devices_are_compared_by_the_floors_of_the_same_points():
     (change, *_) = found.moved
     assert str(change.key).startswith("decode")
     assert change.why == "bandwidth bound"
-    from pytest_ocrsweep.config import devices
+    from pytest_ocrsweep.sweep.config import devices
 
     ledger = load_model().ledger("decode", Workload(CropGrid(2, 3)), "eager")
     assert change.new == floor(ledger, devices()["h200"]).time_ns

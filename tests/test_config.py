@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import CropGrid, Workload, config
-from pytest_ocrsweep.config import (
+from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
+from pytest_ocrsweep.sweep import config
+from pytest_ocrsweep.sweep.config import (
     CONF,
     Settings,
     VendorSettings,
@@ -24,8 +26,7 @@ from pytest_ocrsweep.config import (
     devices,
     validate,
 )
-from pytest_ocrsweep.config import ConfigError as Error
-from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
+from pytest_ocrsweep.sweep.config import ConfigError as Error
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",
@@ -66,7 +67,9 @@ def test_files_chosen_without_hydra_are_what_hydra_composes(overrides: tuple[str
 
 
 def test_choosing_files_loads_no_hydra_and_any_other_override_does(tmp_path: Path) -> None:
-    code = "import sys; from pytest_ocrsweep.config import compose; compose([{!r}]); print('hydra' in sys.modules)"
+    code = (
+        "import sys; from pytest_ocrsweep.sweep.config import compose; compose([{!r}]); print('hydra' in sys.modules)"
+    )
     assert python(code.format("device=h100"), tmp_path) == "False\n"
     assert python(code.format("workload.batch=2"), tmp_path) == "True\n"
 
@@ -269,7 +272,7 @@ def test_a_group_file_has_exactly_the_keys_of_its_schema(
 ) -> None:
     conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
     (conf / "workload" / "mine.yaml").write_text(text)
-    monkeypatch.setattr("pytest_ocrsweep.config.CONF", conf)
+    monkeypatch.setattr("pytest_ocrsweep.sweep.config.CONF", conf)
     assert complaint("workload=mine") == says
 
 
@@ -291,7 +294,7 @@ def test_a_global_hydra_of_the_users_own_stays_as_it_was(tmp_path: Path) -> None
         "from hydra.core.global_hydra import GlobalHydra\n"
         "from hydra.core.hydra_config import HydraConfig\n"
         "from hydra.core.utils import JobRuntime\n"
-        "from pytest_ocrsweep.config import compose\n"
+        "from pytest_ocrsweep.sweep.config import compose\n"
         f"with hydra.initialize_config_dir({str(tmp_path)!r}, job_name='theirs', version_base=None):\n"
         "    before = GlobalHydra.instance().hydra\n"
         "    print(compose(['workload.batch=4']).workload.batch)\n"
@@ -304,7 +307,7 @@ def test_a_global_hydra_of_the_users_own_stays_as_it_was(tmp_path: Path) -> None
 
 def test_composing_initialises_no_global_hydra(tmp_path: Path) -> None:
     said = python(
-        "from pytest_ocrsweep.config import compose\n"
+        "from pytest_ocrsweep.sweep.config import compose\n"
         "compose()\n"
         "from hydra.core.global_hydra import GlobalHydra\n"
         "print(GlobalHydra.instance().is_initialized())\n",
@@ -313,7 +316,7 @@ def test_composing_initialises_no_global_hydra(tmp_path: Path) -> None:
     assert said.split() == ["False"]
 
 
-@pytest.mark.parametrize("module", ["pytest_ocrsweep", "pytest_ocrsweep.config"])
+@pytest.mark.parametrize("module", ["pytest_ocrsweep", "pytest_ocrsweep.sweep.config"])
 def test_importing_loads_no_hydra(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print({{'hydra', 'omegaconf', 'yaml'}} & sys.modules.keys())"
     assert python(code, tmp_path).strip() == "set()"

@@ -24,13 +24,13 @@ import parsers
 import parsers_binary
 import pytest
 
-from pytest_ocrsweep import config, shapes, sweep
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import document, sqlite
 from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parent.parent / "pytest_ocrsweep"
 CASES = 60
@@ -80,9 +80,9 @@ def test_damage_is_a_right_value_or_one_line(name: str, tmp_path: Path) -> None:
 
 def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
     """Else it would find nothing, whatever the parsers do."""
-    fuzz.check_refusal(sweep.SourceError("cannot sweep this: give another"))
+    fuzz.check_refusal(grid_sources.SourceError("cannot sweep this: give another"))
     with pytest.raises(fuzz.Crash, match="no clear line"):
-        fuzz.check_refusal(sweep.SourceError("two lines,\nwhich is one too many"))
+        fuzz.check_refusal(grid_sources.SourceError("two lines,\nwhich is one too many"))
     with pytest.raises(UnicodeError):
         fuzz.check_refusal(UnicodeError("somebody else's ValueError"))
     with pytest.raises(ZeroDivisionError):
@@ -93,7 +93,7 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
 
 
 def read_yaml(path: Path) -> object:
-    return sweep.points(str(path))
+    return grid_sources.points(str(path))
 
 
 def read_baseline(path: Path) -> object:
@@ -105,8 +105,8 @@ def read_times(path: Path) -> object:
 
 
 READERS: dict[str, tuple[Callable[[Path], object], type[ValueError]]] = {
-    "grids.yaml": (read_yaml, sweep.SourceError),
-    "shapes.sqlite": (read_yaml, sweep.SourceError),
+    "grids.yaml": (read_yaml, grid_sources.SourceError),
+    "shapes.sqlite": (read_yaml, grid_sources.SourceError),
     "decode.json": (read_baseline, counted.BaselineError),
     "cpu.json": (read_times, counted.BaselineError),
     "sweep.json": (document.load, ReportError),
@@ -154,8 +154,8 @@ def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str,
 def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     path.write_text("- 1x1\n" * 200_000)
-    with pytest.raises(sweep.SourceError, match="it has more than 1,048,576 bytes"):
-        sweep.points(str(path))
+    with pytest.raises(grid_sources.SourceError, match="it has more than 1,048,576 bytes"):
+        grid_sources.points(str(path))
 
 
 # Things said twice, and halves of characters

@@ -21,7 +21,7 @@ from pytest_ocrsweep import load_model
 from pytest_ocrsweep.baselines import result
 from pytest_ocrsweep.report import markdown
 from pytest_ocrsweep.report.shape import check
-from pytest_ocrsweep.results import Results
+from pytest_ocrsweep.sweep.results import Results
 
 SAME = "give every host the same project, baselines and packages"
 

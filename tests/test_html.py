@@ -17,11 +17,11 @@ import pytest
 
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.baselines import result
-from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
-from pytest_ocrsweep.sweep import points
+from pytest_ocrsweep.sweep.config import devices
+from pytest_ocrsweep.sweep.grid_sources import points
 
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")

@@ -8,7 +8,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Outcome
-from pytest_ocrsweep.judge import Part, _attained
+from pytest_ocrsweep.sweep.check import Part, _attained
 
 KEY = Key(Workload(CropGrid(2, 3)), "flash")
 

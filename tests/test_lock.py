@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep.lock import gpu_lock
+from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 HOLD = """
 import sys

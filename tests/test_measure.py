@@ -19,9 +19,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
-from pytest_ocrsweep import lock, measure  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
 from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
+from pytest_ocrsweep.sweep import gpu_lock, meter  # noqa: E402
 from pytest_ocrsweep.vendor_model import gpu_state, timing  # noqa: E402
 
 TINY = ("--ocrsweep-set=model=deepseek-ocr-tiny", "--ocrsweep-set=workload.resolution=tiny")
@@ -41,7 +41,7 @@ def pytest_benchmark_generate_machine_info():
 """
 HOLD = """
 import sys
-from pytest_ocrsweep.lock import gpu_lock
+from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 with gpu_lock("cpu", waiting=print):
     print("held", flush=True)
@@ -172,13 +172,13 @@ def test_the_environment_says_what_the_times_were_taken_on(report):
 
 def test_the_environment_is_that_of_the_measurement_not_of_before(measured, monkeypatch):
     """A checkpoint is loaded with the first point: its row too must say so."""
-    timing_a_point = measure.Meter.measure
+    timing_a_point = meter.Meter.measure
 
     def loading(self, *arguments, **named):
         self.digest = "abc"
         return timing_a_point(self, *arguments, **named)
 
-    monkeypatch.setattr(measure.Meter, "measure", loading)
+    monkeypatch.setattr(meter.Meter, "measure", loading)
     measured.run("--ocrsweep-report=out")
     document = json.loads((measured.path / "out" / "sweep.json").read_text())
     assert document["environment"]["weights"] == "checkpoint abc"
@@ -361,17 +361,17 @@ def no_visible_gpu(monkeypatch) -> None:
 
 def no_driver(monkeypatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(measure, "_has_driver", lambda: False)
+    monkeypatch.setattr(meter, "_has_driver", lambda: False)
 
 
 def no_usable_gpu(monkeypatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(measure, "_has_driver", lambda: True)
+    monkeypatch.setattr(meter, "_has_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def no_extra(monkeypatch) -> None:
-    monkeypatch.setattr(measure, "find_spec", lambda name: None)
+    monkeypatch.setattr(meter, "find_spec", lambda name: None)
 
 
 LACKING = {
@@ -404,12 +404,12 @@ def test_where_the_vendor_is_required_the_reason_is_a_failure(measured, monkeypa
 
 def test_a_gpu_is_not_needed_to_measure_on_the_cpu(monkeypatch):
     no_visible_gpu(monkeypatch)
-    assert measure.why_not("cpu") is None
+    assert meter.why_not("cpu") is None
 
 
 def test_the_extra_is_needed_on_every_device(monkeypatch):
     no_extra(monkeypatch)
-    assert measure.why_not("cpu") == measure.why_not("cuda") == LACKING["extra"][1]
+    assert meter.why_not("cpu") == meter.why_not("cuda") == LACKING["extra"][1]
 
 
 # Beside others
@@ -419,16 +419,16 @@ def test_a_run_waits_for_another_that_measures_on_its_device(measured, monkeypat
     command = [sys.executable, "-c", HOLD]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
-    gpu_lock = lock.gpu_lock
+    taken = gpu_lock.gpu_lock
 
     def until_told(name: str, waiting: Callable[[str], object]):
         def tell(text: str) -> None:
             waiting(text)
             other.communicate()  # it ends with its input
 
-        return gpu_lock(name, tell)
+        return taken(name, tell)
 
-    monkeypatch.setattr(lock, "gpu_lock", until_told)
+    monkeypatch.setattr(gpu_lock, "gpu_lock", until_told)
     result = measured.run("--ocrsweep-update")
     other.communicate()
     assert result.ret == 0
@@ -437,7 +437,7 @@ def test_a_run_waits_for_another_that_measures_on_its_device(measured, monkeypat
 
 def test_a_run_that_is_over_lets_its_device_go(measured):
     measured.run("--ocrsweep-update")
-    with lock.gpu_lock("cpu", waiting=pytest.fail):
+    with gpu_lock.gpu_lock("cpu", waiting=pytest.fail):
         pass
 
 

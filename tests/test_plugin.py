@@ -200,7 +200,7 @@ def test_a_run_without_our_tests_or_options_composes_nothing(pytester):
         def test_nothing():
             loaded = set(sys.modules)
             assert not loaded & {"hydra", "omegaconf", "yaml", "numpy", "torch", "PIL"}
-            assert not loaded & {"pytest_ocrsweep.session", "pytest_ocrsweep.config"}
+            assert not loaded & {"pytest_ocrsweep.sweep.session", "pytest_ocrsweep.sweep.config"}
         """
     )
     plugins = ("-p", "no:hydra_pytest", "-p", "no:benchmark", "-p", "no:hypothesispytest")

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.gpus import gpus
 from pytest_ocrsweep.schedule import HOST, LANE, NOTE, TOLD, Kind, TimedScheduling, Told, device_of
+from pytest_ocrsweep.sweep.gpus import gpus
 
 CONFTEST = """
 import os

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import shapes
-from pytest_ocrsweep.config import compose
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
-from pytest_ocrsweep.shapes import ShapesError, counts
-from pytest_ocrsweep.sweep import Point, SourceError, points
+from pytest_ocrsweep.sweep import shapes
+from pytest_ocrsweep.sweep.config import compose
+from pytest_ocrsweep.sweep.grid_sources import Point, SourceError, points
+from pytest_ocrsweep.sweep.shapes import ShapesError, counts
 
 
 @pytest.fixture

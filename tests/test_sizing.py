@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.config import devices
 from pytest_ocrsweep.hardware.roofline import Device, floor
 from pytest_ocrsweep.hardware.sizing import (
     Requirement,
@@ -25,6 +24,7 @@ from pytest_ocrsweep.hardware.sizing import (
     serves,
 )
 from pytest_ocrsweep.model.stages import ATTENTION
+from pytest_ocrsweep.sweep.config import devices
 
 MODEL = load_model()
 DEVICES = devices()

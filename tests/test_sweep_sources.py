@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep import sweep
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.sweep import NAMED, Point, SourceError, points
+from pytest_ocrsweep.sweep import grid_sources
+from pytest_ocrsweep.sweep.grid_sources import NAMED, Point, SourceError, points
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_list_keeps_its_order_and_drops_repeats():
 
 
 def test_the_documented_example_reads_as_documented(written):
-    example = sweep.__doc__.partition("the list:\n\n")[2]
+    example = grid_sources.__doc__.partition("the list:\n\n")[2]
     assert points(written(example)) == [
         Point(CropGrid(2, 3)),
         Point(CropGrid(13, 20), "poster", analytic_only=True),
@@ -186,6 +186,6 @@ def test_every_named_set_names_each_grid_once():
 
 
 def test_yaml_and_sqlite_are_loaded_only_for_a_file():
-    code = "import sys; from pytest_ocrsweep.sweep import points; points('1x2'); "
+    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import points; points('1x2'); "
     code += "sys.exit(bool({'yaml', 'sqlite3'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,9 +15,9 @@ from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
-    from ..config import Settings
     from ..hardware.roofline import Device
-    from ..sweep import Point
+    from ..sweep.config import Settings
+    from ..sweep.grid_sources import Point
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
 
@@ -105,7 +105,7 @@ def path(text: str) -> Path:
 
 def compose(options: argparse.Namespace) -> Settings:
     """The settings that `--set` and `--device` ask for. Raises ArgumentError."""
-    from ..config import ConfigError, compose
+    from ..sweep.config import ConfigError, compose
 
     named = getattr(options, "device", None)
     try:
@@ -116,7 +116,7 @@ def compose(options: argparse.Namespace) -> Settings:
 
 def devices(options: argparse.Namespace) -> dict[str, Device]:
     """The devices of `--device`, or all of the catalogue. Raises ArgumentError."""
-    from ..config import devices
+    from ..sweep.config import devices
 
     catalogue = devices()
     wanted = [_spelled(name) for name in options.devices]
@@ -138,7 +138,7 @@ def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Devic
 
 def _spelled(name: str) -> str:
     """A device as the catalogue spells it: rtx4090 and RTX_4090 are rtx-4090; what is unknown stays as it is."""
-    from ..config import CONF
+    from ..sweep.config import CONF
 
     def bare(text: str) -> str:
         return re.sub(r"[-_ ]", "", text.lower())
@@ -165,7 +165,7 @@ def workload(text: str, settings: Settings) -> Workload:
 
 def points(source: str, settings: Settings) -> list[Point]:
     """What a sweep source names, each grid one that the workload takes. Raises ArgumentError, SourceError."""
-    from ..sweep import points
+    from ..sweep.grid_sources import points
 
     found = points(source)
     for point in found:

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from .. import shapes
-from ..shapes import CROPS, GLOBAL_VIEW
+from ..sweep import shapes
+from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import arguments
 
 MAX_ASPECT = 4.0  # columns to a row
@@ -61,7 +61,7 @@ def _counts(text: str) -> range:
 
 
 def _database(text: str) -> Path:
-    from ..sweep import DATABASES
+    from ..sweep.grid_sources import DATABASES
 
     if not text.endswith(DATABASES):
         raise argparse.ArgumentTypeError(f"its name must end with one of {', '.join(DATABASES)}, got {text!r}")

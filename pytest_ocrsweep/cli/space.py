@@ -22,8 +22,8 @@ from .progress import watched
 if TYPE_CHECKING:
     import pyarrow
 
-    from ..config import Settings
     from ..model.bulk import Columns
+    from ..sweep.config import Settings
 
 AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
 AXES |= {"prompt_tokens": "tokens of the prompt", "new_tokens": "tokens to decode"}

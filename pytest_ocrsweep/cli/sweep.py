@@ -16,8 +16,8 @@ from . import arguments, space
 from .progress import say, watched
 
 if TYPE_CHECKING:
-    from ..config import Settings
-    from ..sweep import Point
+    from ..sweep.config import Settings
+    from ..sweep.grid_sources import Point
 
 COUNTED = "COUNTED"  # the verdict where nobody judges
 

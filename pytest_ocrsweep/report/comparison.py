@@ -10,7 +10,7 @@ from ..baselines import gate
 from ..baselines.metrics import COUNTED
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
-from ..session import describe
+from ..sweep.session import describe
 from .shape import COSTS, ReportError
 
 EXACT = (*COUNTED, "floor_ns")

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import compose, device_of
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import Model
+from ..sweep.config import compose, device_of
 
 COUNTED = Path("baselines/deepseek-ocr/dram/nvidia-h200.json")
 

@@ -19,7 +19,7 @@ def document(baselines: Path, model: str, gpu: str, grids: str | None = None) ->
 
     Components and floors are of the analytic model as it is now. Raises TimesError, BaselineError, ConfigError.
     """
-    from ..config import compose, device_of
+    from ..sweep.config import compose, device_of
 
     found = times.recorded(Source(baselines, model, gpu), grids)
     works = dict.fromkeys(_workload(point) for point in found)

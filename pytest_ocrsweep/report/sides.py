@@ -122,7 +122,7 @@ def _recorded(stored: timed.Stored, expected: float) -> Time:
 
 def _model(name: str, overrides: Sequence[str]) -> Price:
     from ..baselines.result import components, row
-    from ..config import CONF, compose, devices
+    from ..sweep.config import CONF, compose, devices
 
     if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
         models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
@@ -145,8 +145,8 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
 
 
 def _device(text: str, overrides: Sequence[str]) -> Price:
-    from ..config import compose, devices
     from ..hardware.roofline import floor
+    from ..sweep.config import compose, devices
 
     name = text.removeprefix(DEVICE)
     if name not in devices():
@@ -167,8 +167,8 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 
 def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Workload, str, str]], str]:
     """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
-    from ..config import compose
-    from ..sweep import points
+    from ..sweep.config import compose
+    from ..sweep.grid_sources import points
 
     settings = compose(overrides)
     try:
@@ -179,7 +179,7 @@ def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Work
 
 
 def _narrowed(side: Side, grids: str) -> Side:
-    from ..sweep import points
+    from ..sweep.grid_sources import points
 
     wanted = {point.grid for point in points(grids)}
     kept = {key: point for key, point in side.points.items() if key.grid in wanted}

@@ -14,8 +14,8 @@ from ..baselines.counted import BaselineError, Key
 from ..baselines.metrics import METRICS, values
 from ..baselines.result import Row
 from ..model.stages import STAGES
-from ..session import describe
-from ..sweep import SourceError, points
+from ..sweep.grid_sources import SourceError, points
+from ..sweep.session import describe
 
 NAMES = ("stage", "grid", "attention")
 SHOWN = ("context_tokens", "flops", "moved_bytes", "device_ns", "wall_ns")

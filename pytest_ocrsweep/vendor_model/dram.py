@@ -20,10 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config import compose
 from ..files import atomic
 from ..model.geometry import CropGrid
 from ..model.stages import ATTENTION, STAGES
+from ..sweep.config import compose
 
 COUNTERS = {"dram__bytes_read.sum": "read_bytes", "dram__bytes_write.sum": "write_bytes"}
 SEPARATOR = "spin_kernel"  # what torch.cuda._sleep launches: it ends each replay's results

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrTextTopkRouter
 
-from ..config import compose
 from ..model.geometry import CropGrid, Workload
+from ..sweep.config import compose
 from .timing import Vendor
 
 BATCHES = (1, 8, 64)

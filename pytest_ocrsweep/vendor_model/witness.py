@@ -243,7 +243,7 @@ WITNESSED = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15,
 
 def main() -> None:
     """Prints the per-layer and per-stage tables as Markdown."""
-    from ..config import compose
+    from ..sweep.config import compose
 
     architecture = compose(()).model
     print("# Ours and the vendor's, counted apart\n")

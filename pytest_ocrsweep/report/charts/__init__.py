@@ -56,7 +56,7 @@ def charts(document: Mapping[str, Any], baseline: Mapping[str, Any] | None = Non
 
 def device(document: Mapping[str, Any]) -> Device | None:
     """The device of the floors, as the catalogue has it; None where there is none, or several."""
-    from ...config import devices
+    from ...sweep.config import devices
 
     names = {row["floor"]["device"] for row in document["points"] if row.get("floor")}
     known = [each for each in devices().values() if each.name in names]

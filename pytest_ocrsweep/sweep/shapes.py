@@ -16,9 +16,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import atomic, untrusted
-from .model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .sweep import Point, SourceError, most_square
+from ..files import atomic, untrusted
+from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
+from .grid_sources import Point, SourceError, most_square
 
 if TYPE_CHECKING:
     from .config import Settings

@@ -12,16 +12,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .baselines import counted, timed
-from .baselines.counted import WORKLOAD, BaselineError, Key, Points
-from .model.geometry import RESOLUTIONS, CropGrid, Workload
-from .model.stages import STAGES, Model
+from ..baselines import counted, timed
+from ..baselines.counted import WORKLOAD, BaselineError, Key, Points
+from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.stages import STAGES, Model
 
 if TYPE_CHECKING:
+    from ..hardware.roofline import Device
     from .config import Settings
-    from .hardware.roofline import Device
-    from .measure import Meter
-    from .sweep import Point
+    from .grid_sources import Point
+    from .meter import Meter
 
 
 class SweepError(ValueError):
@@ -94,7 +94,7 @@ class Sweep:
 
     @cached_property
     def source(self) -> dict[CropGrid, Point]:
-        from .sweep import SourceError, points
+        from .grid_sources import SourceError, points
 
         source = self.asked or self.options.default_grids or self.settings.grids
         try:
@@ -107,7 +107,7 @@ class Sweep:
     @cached_property
     def points(self) -> dict[CropGrid, Point]:
         """The sweep: its source, and the grids of the pages given, each grid once."""
-        from .sweep import Point
+        from .grid_sources import Point
 
         merged = dict(self.source)
         for name, grid in self.pages:
@@ -126,7 +126,7 @@ class Sweep:
         """The pages given, and the grid that the vendor would choose for each."""
         if not self.options.images:
             return []
-        from .files.image_size import ImageError, page_size
+        from ..files.image_size import ImageError, page_size
 
         crop_side = RESOLUTIONS[self.settings.workload.resolution].crop_side
         found = []
@@ -162,7 +162,7 @@ class Sweep:
     def _check(self, checkpoint: Path) -> None:
         """Raises SweepError for weights that are no model of this run, where they would be timed."""
         if self.measures:
-            from .measure import MeasureError, check
+            from .meter import MeasureError, check
 
             try:
                 check(checkpoint, self.settings.model)
@@ -187,7 +187,7 @@ class Sweep:
         """Why the vendor's model is not timed although it was asked for; None where it is, or nobody asked."""
         if self.options.analytic_only:
             return None
-        from .measure import why_not
+        from .meter import why_not
 
         return why_not(self.settings.vendor.device)
 
@@ -213,7 +213,7 @@ class Sweep:
 
     def fingerprints(self) -> dict[str, str]:
         """What must be the same in every process whose points are judged together, by its name."""
-        package, recorded = Path(__file__).parent, self.options.baselines / self.model.name
+        package, recorded = Path(__file__).parents[1], self.options.baselines / self.model.name
         sources = [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")]
         return {
             "versions of pytest-ocrsweep": _digest(package, sources),
@@ -224,15 +224,15 @@ class Sweep:
     @cached_property
     def meter(self) -> Meter:
         """What times points in this process."""
-        from .measure import Meter
+        from .meter import Meter
 
         options = self.options
         return Meter(self.settings, options.checkpoint, options.slowdown_percent, self.device_lock)
 
     def device_lock(self) -> AbstractContextManager[None]:
         """One process at a time measures on a device."""
+        from .gpu_lock import gpu_lock
         from .gpus import device_id
-        from .lock import gpu_lock
 
         return gpu_lock(device_id(self.settings.vendor.device), self.say)
 

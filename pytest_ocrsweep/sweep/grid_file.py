@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from .files import untrusted
-from .model.geometry import CropGrid
-from .sweep import Point, SourceError
+from ..files import untrusted
+from ..model.geometry import CropGrid
+from .grid_sources import Point, SourceError
 
 KEYS = ("grid", "image", "label", "analytic_only")
 MOST_BYTES = 1 << 20  # a hundred thousand grids; more are for a shapes database

@@ -14,13 +14,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from .files.untrusted import quoted, shown
-from .hardware.roofline import Device
-from .model.architecture import DTYPES, Architecture
-from .model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
-from .model.layers.decoder import EXPERTS
+from ..files.untrusted import quoted, shown
+from ..hardware.roofline import Device
+from ..model.architecture import DTYPES, Architecture
+from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
+from ..model.layers.decoder import EXPERTS
 
-CONF = Path(__file__).parent / "conf"
+CONF = Path(__file__).parents[1] / "conf"
 
 CHOICES: dict[str, Collection[str]] = {
     "model.dtype": DTYPES,

@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
-from .files.untrusted import quoted
-from .model.geometry import CropGrid
+from ..files.untrusted import quoted
+from ..model.geometry import CropGrid
 
 
 class SourceError(ValueError):
@@ -70,9 +70,9 @@ def _listed(source: str) -> list[Point]:
 def _file(source: str) -> list[Point]:
     if not source.endswith(YAML):
         raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
-    from . import sweep_file  # loads yaml
+    from . import grid_file  # loads yaml
 
-    return sweep_file.read(source)
+    return grid_file.read(source)
 
 
 def _merged(found: Iterable[Point]) -> list[Point]:

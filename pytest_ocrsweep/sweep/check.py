@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from .baselines import counted, gate, result
-from .baselines.counted import Key
-from .baselines.metrics import counted_numbers
-from .baselines.result import Row
-from .hardware import roofline
-from .hardware.roofline import Device
-from .measure import DeviceLost, OutOfMemory
-from .model.geometry import CropGrid, Workload
-from .model.ledger import Ledger
+from ..baselines import counted, gate, result
+from ..baselines.counted import Key
+from ..baselines.metrics import counted_numbers
+from ..baselines.result import Row
+from ..hardware import roofline
+from ..hardware.roofline import Device
+from ..model.geometry import CropGrid, Workload
+from ..model.ledger import Ledger
+from .meter import DeviceLost, OutOfMemory
 from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.

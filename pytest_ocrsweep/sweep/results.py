@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .baselines import counted, gate, result, timed
-from .baselines.counted import BaselineError, Key, Points, Recorded
-from .baselines.metrics import counted_numbers
-from .baselines.result import Row
-from .files import atomic
-from .model.geometry import CropGrid
-from .model.stages import STAGES
-from .report import terminal
-from .report.shape import ReportError
+from ..baselines import counted, gate, result, timed
+from ..baselines.counted import BaselineError, Key, Points, Recorded
+from ..baselines.metrics import counted_numbers
+from ..baselines.result import Row
+from ..files import atomic
+from ..model.geometry import CropGrid
+from ..model.stages import STAGES
+from ..report import terminal
+from ..report.shape import ReportError
 from .session import Sweep, SweepError, describe
 
 FEW = 8  # grids that a sentence names
@@ -94,7 +94,7 @@ class Results:
         """The report's files; its page is shown below the job too, where GitHub runs one."""
         options, job = self.sweep.options, os.environ.get("GITHUB_STEP_SUMMARY")
         if options.report:
-            from .report import files  # loads sqlite3
+            from ..report import files  # loads sqlite3
 
             self.reported = files.write(self._document(rootdir), options.report, Path(job) if job else None)
 

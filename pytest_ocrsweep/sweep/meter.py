@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .baselines import gate, timed
-from .baselines.sampling import Samples
-from .model.geometry import Workload
+from ..baselines import gate, timed
+from ..baselines.sampling import Samples
+from ..model.geometry import Workload
 
 if TYPE_CHECKING:
+    from ..model.architecture import Architecture
+    from ..vendor_model.timing import Timed, Vendor
     from .config import Settings
-    from .model.architecture import Architecture
-    from .vendor_model.timing import Timed, Vendor
 
 
 class MeasureError(ValueError):
@@ -75,7 +75,7 @@ def _has_driver() -> bool:
 
 def check(folder: Path, model: Architecture) -> None:
     """Raises MeasureError for a folder that is no checkpoint of `model`; no tensor is read. Loads torch."""
-    from .vendor_model import checkpoint
+    from ..vendor_model import checkpoint
 
     with _refused():
         checkpoint.check(folder, model)
@@ -83,7 +83,7 @@ def check(folder: Path, model: Architecture) -> None:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    from .vendor_model.snapshot_files import CheckpointError
+    from ..vendor_model.snapshot_files import CheckpointError
 
     try:
         yield
@@ -116,7 +116,7 @@ class Meter:
         """Raises MeasureError for a checkpoint that does not fit."""
         import torch
 
-        from .vendor_model.timing import Vendor
+        from ..vendor_model.timing import Vendor
 
         self._held.enter_context(self.lock())
         device = torch.device(self.settings.vendor.device)
@@ -124,7 +124,7 @@ class Meter:
         return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
 
     def _load(self, attention: str, experts: str) -> Any:
-        from .vendor_model import checkpoint
+        from ..vendor_model import checkpoint
 
         assert self.checkpoint is not None
         with _refused():
@@ -147,7 +147,7 @@ class Meter:
         import torch
         import transformers
 
-        from .vendor_model import gpu_state
+        from ..vendor_model import gpu_state
 
         return {
             "host": platform.node(),
@@ -178,7 +178,7 @@ class Meter:
         try:
             return self._measure(stage, work, attention, stored, expected, count=count, page=page)
         except (RuntimeError, MemoryError) as error:
-            from .vendor_model import failure
+            from ..vendor_model import failure
 
             if why := failure.lost(self.vendor.device):
                 self.lost = f"the device failed at {stage} {work.grid} {attention}"
@@ -189,7 +189,7 @@ class Meter:
         raise OutOfMemory(self._out_of_memory())
 
     def _out_of_memory(self) -> str:
-        from .vendor_model import gpu_state
+        from ..vendor_model import gpu_state
 
         self.vendor.forget()
         memory = gpu_state.memory(self.vendor.device)

@@ -37,8 +37,8 @@ def baselines_seeds(folder: Path) -> list[bytes]:
     recorded = ROOT / "baselines" / MODEL
     found = []
     for kind, file in (("counted", recorded / f"{STAGE}.json"), ("timed", recorded / "timed" / GPU / f"{STAGE}.json")):
-        document = json.loads(file.read_text())
-        found.append(pack(kind.encode(), json.dumps({**document, "points": document["points"][:3]}).encode()))
+        load = json.loads(file.read_text())
+        found.append(pack(kind.encode(), json.dumps({**load, "points": load["points"][:3]}).encode()))
     return found
 
 
@@ -199,22 +199,22 @@ def report_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 
 def report_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep.report import comparison, document, html, markdown, shape, sides, sqlite
+    from pytest_ocrsweep.report import compare_sources, comparison, html, load, markdown, schema, sqlite
 
     kind, content = parts(data, 2)
     path = folder / ("sweep.sqlite" if kind.startswith(b"sqlite") else "sweep.json")
     path.write_bytes(content)
-    found = document.load(f"{path}#1" if kind == b"sqlite#1" else path)
-    assert shape.check(found, "again") == found
+    found = load.load(f"{path}#1" if kind == b"sqlite#1" else path)
+    assert schema.check(found, "again") == found
     assert markdown.page(found).encode()
     if len(content) % 8 == 0:  # it takes longer than all before it
         assert html.page(found, []).encode()
-        side = sides.of_document(found, "it")
+        side = compare_sources.of_document(found, "it")
         assert not found["points"] or not comparison.compare(side, side).moved
         again = folder / "again.sqlite"
         again.unlink(missing_ok=True)
         sqlite.write(found, again)
-        assert document.load(again) == found
+        assert load.load(again) == found
 
 
 # The command line

@@ -90,7 +90,7 @@ def check(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     if option.ocrsweep_report and not hasattr(config, "workerinput"):  # another host need not have such a folder
         from .report.files import ready
-        from .report.shape import ReportError
+        from .report.schema import ReportError
 
         try:
             ready(Path(option.ocrsweep_report))

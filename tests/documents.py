@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.result import order
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.report.shape import ANALYTIC, COSTS, ENVIRONMENT
+from pytest_ocrsweep.report.schema import ANALYTIC, COSTS, ENVIRONMENT
 
 PARTS = {
     "vision": ("sam", "clip", "projector"),

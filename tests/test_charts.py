@@ -16,7 +16,7 @@ from pytest_ocrsweep.baselines import result
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import Chart, charts, style
-from pytest_ocrsweep.report.points import points
+from pytest_ocrsweep.report.columns import points
 
 vl_convert = pytest.importorskip("vl_convert", reason="charts need pytest-ocrsweep[report]")
 

@@ -15,9 +15,9 @@ from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.cli.compare import lines as lines_of
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.report import sqlite
+from pytest_ocrsweep.report.compare_sources import of_document, sides
 from pytest_ocrsweep.report.comparison import Comparison, compare
-from pytest_ocrsweep.report.shape import ReportError, check
-from pytest_ocrsweep.report.sides import of_document, sides
+from pytest_ocrsweep.report.schema import ReportError, check
 
 ROOT = Path(__file__).parent.parent
 RECORDED = str(ROOT / "baselines" / "deepseek-ocr")

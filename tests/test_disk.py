@@ -16,8 +16,8 @@ from documents import document
 
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.report import files, sqlite
-from pytest_ocrsweep.report.document import load
-from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.report.load import load
+from pytest_ocrsweep.report.schema import ReportError
 
 NO_CHARTS = """
 from pytest_ocrsweep.report import files

@@ -28,8 +28,8 @@ from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
-from pytest_ocrsweep.report import document, sqlite
-from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.report import load, sqlite
+from pytest_ocrsweep.report.schema import ReportError
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parent.parent / "pytest_ocrsweep"
@@ -109,8 +109,8 @@ READERS: dict[str, tuple[Callable[[Path], object], type[ValueError]]] = {
     "shapes.sqlite": (read_yaml, grid_sources.SourceError),
     "decode.json": (read_baseline, counted.BaselineError),
     "cpu.json": (read_times, counted.BaselineError),
-    "sweep.json": (document.load, ReportError),
-    "sweep.sqlite": (document.load, ReportError),
+    "sweep.json": (load.load, ReportError),
+    "sweep.sqlite": (load.load, ReportError),
     "page.png": (page_size, ImageError),
 }
 
@@ -177,7 +177,7 @@ def test_a_report_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(documents.document()).replace('"model":', '"model": "another", "model":'))
     with pytest.raises(ReportError, match="a key is given twice"):
-        document.load(path)
+        load.load(path)
 
 
 # Databases that would run something
@@ -200,7 +200,7 @@ def test_what_a_database_would_run_is_not_run(kind: str, change: str, tmp_path: 
         sqlite.write(documents.document(), path)
     else:
         shapes.write(path, *shapes.shapes(range(1, 9), config.compose(), 4.0))
-    read, table = (document.load, "points") if kind == "report" else (read_yaml, "shapes")
+    read, table = (load.load, "points") if kind == "report" else (read_yaml, "shapes")
     assert read(path)
     with closing(sqlite3.connect(path)) as database:
         database.executescript(change.format(table=table))
@@ -213,7 +213,7 @@ def test_an_index_or_a_view_of_ones_own_is_no_damage(tmp_path: Path) -> None:
     sqlite.write(documents.document(), path)
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE VIEW mine AS SELECT grid FROM points; CREATE INDEX i ON points (grid)")
-    assert document.load(path) == documents.document()
+    assert load.load(path) == documents.document()
 
 
 # Image bombs
@@ -328,7 +328,7 @@ def test_a_key_of_a_report_cannot_write_lines_of_its_own(key: str, tmp_path: Pat
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(documents.document({**documents.point(), "components": {key: 1}})))
     with pytest.raises(ReportError) as refused:
-        document.load(path)
+        load.load(path)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 1000
 
@@ -339,7 +339,7 @@ def test_a_number_of_a_report_that_no_float_holds_is_refused(number: int, at: st
     changed = {"batch": number} if at == "batch" else {"vendor": documents.vendor(power_w=number)}
     (tmp_path / "sweep.json").write_text(json.dumps(documents.document({**documents.point(), **changed})))
     with pytest.raises(ReportError, match=rf"{at} (is too large|must be a whole number)"):
-        document.load(tmp_path / "sweep.json")
+        load.load(tmp_path / "sweep.json")
 
 
 def test_a_recorded_number_that_no_float_holds_is_refused() -> None:

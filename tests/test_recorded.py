@@ -15,7 +15,7 @@ from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Observed, Process
 from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
-from pytest_ocrsweep.report import recorded, shape
+from pytest_ocrsweep.report import recorded, schema
 from pytest_ocrsweep.report.charts import __main__ as command
 from pytest_ocrsweep.report.times import TimesError
 
@@ -38,7 +38,7 @@ def test_each_recorded_time_is_a_point_with_its_floor_and_components(h200: dict[
 
 
 def test_it_is_a_document_like_any_other(h200: dict[str, Any]) -> None:
-    read = shape.check(h200, "recorded")["points"]
+    read = schema.check(h200, "recorded")["points"]
     assert [row["vendor"]["device_ns"]["median"] for row in read] == [
         row["vendor"]["device_ns"]["median"] for row in h200["points"]
     ]

@@ -12,8 +12,8 @@ from documents import document, documents, point, vendor
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.report import sqlite
-from pytest_ocrsweep.report.document import load
-from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.report.load import load
+from pytest_ocrsweep.report.schema import ReportError
 
 
 @pytest.fixture

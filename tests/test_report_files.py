@@ -10,8 +10,8 @@ from documents import document, point, vendor
 
 from pytest_ocrsweep import cli
 from pytest_ocrsweep.report import files, sqlite
-from pytest_ocrsweep.report.document import load
-from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.report.load import load
+from pytest_ocrsweep.report.schema import ReportError
 
 DATA = {"sweep.json", "sweep.sqlite", "report.md"}
 

@@ -12,8 +12,8 @@ import pytest
 from documents import document, documents, point, vendor
 from hypothesis import HealthCheck, given, settings
 
-from pytest_ocrsweep.report import shape, sqlite, tables
-from pytest_ocrsweep.report.shape import ReportError
+from pytest_ocrsweep.report import schema, sqlite, sqlite_schema
+from pytest_ocrsweep.report.schema import ReportError
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def line(error: pytest.ExceptionInfo[ReportError]) -> str:
 @given(documents())
 def test_any_document_comes_back_as_it_went_in(path, whole):
     path.unlink(missing_ok=True)
-    assert sqlite.read(path, sqlite.write(whole, path)) == shape.check(whole, "given") == whole
+    assert sqlite.read(path, sqlite.write(whole, path)) == schema.check(whole, "given") == whole
 
 
 def test_parts_come_back_in_the_order_they_run(path):
@@ -61,7 +61,7 @@ def test_what_was_not_measured_is_null(path):
     assert query(path, "SELECT device_median_ns, vendor_peak_bytes, floor_ns FROM points") == [(None, None, None)]
 
 
-@pytest.mark.parametrize(("table", "paths"), [("runs", tables.RUN), ("points", tables.POINT)])
+@pytest.mark.parametrize(("table", "paths"), [("runs", sqlite_schema.RUN), ("points", sqlite_schema.POINT)])
 def test_every_column_has_a_place_in_the_document(path, table, paths):
     sqlite.write(document(), path)
     columns = {name for (name,) in query(path, f"SELECT name FROM pragma_table_info('{table}')")}

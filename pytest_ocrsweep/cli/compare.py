@@ -63,8 +63,8 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    from ..report.compare_sources import sides
     from ..report.comparison import compare
-    from ..report.sides import sides
 
     found = compare(*sides(options.a, options.b, options.grids, options.overrides))
     if options.json:

@@ -50,6 +50,6 @@ def _document(source: str) -> dict[str, Any]:
 
         model = path.absolute().parent.parent  # of a path such as timed/nvidia-h200, too
         return recorded.document(model.parent, model.name, path.name)
-    from ..report import document
+    from ..report import load
 
-    return document.load(source)
+    return load.load(source)

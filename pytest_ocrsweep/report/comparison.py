@@ -11,7 +11,7 @@ from ..baselines.metrics import COUNTED
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.session import describe
-from .shape import COSTS, ReportError
+from .schema import COSTS, ReportError
 
 EXACT = (*COUNTED, "floor_ns")
 TIME = "device_ns"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..baselines.counted import render
 from ..files import atomic
 from . import markdown, sqlite
-from .document import JSON, SQLITE
-from .shape import ReportError
+from .load import JSON, SQLITE
+from .schema import ReportError
 
 if TYPE_CHECKING:
     from .charts import Chart

@@ -16,7 +16,7 @@ from ..baselines.metrics import METRICS
 from ..baselines.result import host
 from . import terminal
 from .charts import Chart, charts
-from .points import NAMES, Points, points
+from .columns import NAMES, Points, points
 from .terminal import FAILED
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -10,7 +10,7 @@ from typing import Any
 from ..baselines.metrics import METRICS, values
 from ..baselines.result import Row, host
 from ..model.stages import STAGES
-from .shape import ENVIRONMENT, WORKLOAD
+from .schema import ENVIRONMENT, WORKLOAD
 from .terminal import FAILED, HEAVIEST, MANY
 
 FAILING = 50  # failing points that a page shows

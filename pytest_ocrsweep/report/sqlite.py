@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from ..files import atomic, untrusted
 from ..files.untrusted import shown
-from . import shape
-from .shape import CLOCKED, COSTS, ReportError
-from .tables import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
+from . import schema
+from .schema import CLOCKED, COSTS, ReportError
+from .sqlite_schema import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
 
 OLDEST = (3, 37)  # the first SQLite with STRICT tables
 WAIT_S = 30  # for another process that writes to the file
@@ -40,7 +40,7 @@ def write(document: Mapping[str, Any], path: Path) -> int:
 
     It is one transaction: a process that dies leaves the file as it was. Raises ReportError.
     """
-    whole = shape.check(dict(document), f"{path} is not written")
+    whole = schema.check(dict(document), f"{path} is not written")
     try:
         digest = _digest(whole)
         with atomic.alone(path):
@@ -100,9 +100,9 @@ def read(path: Path, run: int | None = None) -> dict[str, Any]:
         run = numbers[-1] if run is None else run
         found = _document(db, run)
         (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
-    document = shape.check(found, f"{path}: run {run}")
+    document = schema.check(found, f"{path}: run {run}")
     if _digest(document) != digest:
-        raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs); {shape.REMEDY}")
+        raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs); {schema.REMEDY}")
     return document
 
 
@@ -132,9 +132,9 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     except ReportError:
         raise
     except (sqlite3.Error, ValueError) as error:
-        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {shape.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {schema.REMEDY}") from None
     except (KeyError, AttributeError, RecursionError):
-        raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {shape.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {schema.REMEDY}") from None
 
 
 def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
@@ -145,9 +145,9 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
             raise ReportError(f"{path}: it is a SQLite database, but not one of sweeps: give another file")
         return False
     if version != VERSION:
-        raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {shape.REMEDY}")
+        raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {schema.REMEDY}")
     if not untrusted.has_tables(db, SQL):
-        raise ReportError(f"{path}: its tables are not those of version {VERSION}: {shape.REMEDY}")
+        raise ReportError(f"{path}: its tables are not those of version {VERSION}: {schema.REMEDY}")
     return True
 
 

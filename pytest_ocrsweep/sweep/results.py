@@ -18,7 +18,7 @@ from ..files import atomic
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from ..report import terminal
-from ..report.shape import ReportError
+from ..report.schema import ReportError
 from .session import Sweep, SweepError, describe
 
 FEW = 8  # grids that a sentence names

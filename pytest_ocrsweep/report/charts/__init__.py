@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...hardware.roofline import Device
-from ..points import Points, points
+from ..columns import Points, points
 from . import lines, roofs, stacks
 from .style import CONFIG, averaged
 

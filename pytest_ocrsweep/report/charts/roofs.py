@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..points import Points
+from ..columns import Points
 from . import style
 from .style import valid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..points import PARTS, Points
+from ..columns import PARTS, Points
 from . import style
 from .style import Quantity, valid
 

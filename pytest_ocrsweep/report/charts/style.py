@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..points import Points
+from ..columns import Points
 
 if TYPE_CHECKING:
     import altair as alt

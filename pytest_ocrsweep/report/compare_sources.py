@@ -11,9 +11,9 @@ from ..baselines import counted, gate, timed
 from ..baselines.metrics import counted_numbers
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES, Model
-from . import document
+from . import load
 from .comparison import Key, Point, Side, Time
-from .shape import ENVIRONMENT, REMEDY, WORKLOAD, ReportError
+from .schema import ENVIRONMENT, REMEDY, WORKLOAD, ReportError
 
 DEVICE = "device:"
 ALIKE = ("dtype", "weights")  # of the environment: a time of other ones is of other work
@@ -46,13 +46,13 @@ def _find(text: str, overrides: Sequence[str]) -> Side | Price:
     path = Path(text)
     if text.startswith(DEVICE):
         return _device(text, overrides)
-    if os.path.isdir(path) and not any((path / name).is_file() for name in (document.JSON, document.SQLITE)):
+    if os.path.isdir(path) and not any((path / name).is_file() for name in (load.JSON, load.SQLITE)):
         if path.parent.name == "timed":
             return of_baselines(path.parent.parent, path.name, text)
         if any((path / f"{stage}.json").is_file() for stage in STAGES) or (path / "timed").is_dir():
             return of_baselines(path, None, text)
     if os.path.exists(path) or os.path.exists(text.rpartition("#")[0] or text):
-        return of_document(document.load(text), text)
+        return of_document(load.load(text), text)
     return _model(text, overrides)
 
 

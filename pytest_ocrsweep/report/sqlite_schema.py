@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shape import ANALYTIC, CLOCKED, ENVIRONMENT, WORKLOAD
+from .schema import ANALYTIC, CLOCKED, ENVIRONMENT, WORKLOAD
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
 VERSION = 1  # of these tables

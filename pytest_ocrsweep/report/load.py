@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import untrusted
-from . import shape, sqlite
-from .shape import ReportError
+from . import schema, sqlite
+from .schema import ReportError
 
 JSON, SQLITE = "sweep.json", "sweep.sqlite"
 SOURCES = "a sweep.json, a sweep.sqlite (of several runs: sweep.sqlite#RUN), or a folder that has one"
@@ -64,7 +64,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error).partition(";")[0]) from None
     except RecursionError:
         raise _damaged(path, "it is nested too deeply") from None
-    return shape.check(found, str(path))
+    return schema.check(found, str(path))
 
 
 def _no_number(name: str) -> None:
@@ -72,4 +72,4 @@ def _no_number(name: str) -> None:
 
 
 def _damaged(path: Path, what: str) -> ReportError:
-    return ReportError(f"{path}: {what}; {shape.REMEDY}")
+    return ReportError(f"{path}: {what}; {schema.REMEDY}")

@@ -37,8 +37,8 @@ def baselines_seeds(folder: Path) -> list[bytes]:
     recorded = ROOT / "baselines" / MODEL
     found = []
     for kind, file in (("counted", recorded / f"{STAGE}.json"), ("timed", recorded / "timed" / GPU / f"{STAGE}.json")):
-        load = json.loads(file.read_text())
-        found.append(pack(kind.encode(), json.dumps({**load, "points": load["points"][:3]}).encode()))
+        document = json.loads(file.read_text())
+        found.append(pack(kind.encode(), json.dumps({**document, "points": document["points"][:3]}).encode()))
     return found
 
 

@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from pytest_ocrsweep import benchmarks
+from pytest_ocrsweep.plugin import benchmark
 
 CONFTEST = """
 import pytest
@@ -207,11 +207,11 @@ def test_enabled_again_on_the_command_line_it_reports(timed):
 def test_the_session_is_where_it_was(pytester):
     """Should this fail, a new pytest-benchmark has changed what benchmarks.py knows of it."""
     config = pytester.parseconfigure()
-    session = config.pluginmanager.get_plugin(benchmarks.SESSION)
+    session = config.pluginmanager.get_plugin(benchmark.SESSION)
     assert session.benchmarks == []
-    point = benchmarks.entry("t.py::test", "test", None, [5], {}, {}, timer="t")
-    benchmarks.add(config, point)
-    benchmarks.add(config, point)
+    point = benchmark.entry("t.py::test", "test", None, [5], {}, {}, timer="t")
+    benchmark.add(config, point)
+    benchmark.add(config, point)
     assert len(session.benchmarks) == 1
 
 
@@ -219,7 +219,7 @@ def test_an_entry_is_made_of_plain_values():
     class Text(str):
         """As an enum of strings is one."""
 
-    found = benchmarks.entry("n", "n[a[0]]", Text("g"), (1, 2), {"grid": object}, {"pair": (1, 2)}, timer=Text("t"))
+    found = benchmark.entry("n", "n[a[0]]", Text("g"), (1, 2), {"grid": object}, {"pair": (1, 2)}, timer=Text("t"))
     assert found["param"] == "a[0]"
     assert found["extra_info"] == {"pair": [1, 2]}
     assert found["params"] == {"grid": "<class 'object'>"}
@@ -228,4 +228,4 @@ def test_an_entry_is_made_of_plain_values():
 
 def test_no_samples_are_no_benchmark():
     with pytest.raises(ValueError, match=r"^t.py::test: no samples, so no benchmark; leave the point out$"):
-        benchmarks.entry("t.py::test", "test", None, [], {}, {}, timer="t")
+        benchmark.entry("t.py::test", "test", None, [], {}, {}, timer="t")

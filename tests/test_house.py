@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep import options
+from pytest_ocrsweep.plugin import options
 from pytest_ocrsweep.report import dram
 
 ROOT = Path(__file__).parent.parent

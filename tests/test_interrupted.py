@@ -12,7 +12,7 @@ import pytest
 
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.files import atomic
-from pytest_ocrsweep.stopping import Stopping
+from pytest_ocrsweep.plugin.interrupt import Stopping
 
 POINTS = 15
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_ocrsweep import packets
+from pytest_ocrsweep.plugin.xdist import packets
 
 CONFTEST = """
 import pytest

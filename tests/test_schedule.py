@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.schedule import HOST, LANE, NOTE, TOLD, Kind, TimedScheduling, Told, device_of
+from pytest_ocrsweep.plugin.xdist.schedule import HOST, LANE, NOTE, TOLD, Kind, TimedScheduling, Told, device_of
 from pytest_ocrsweep.sweep.gpus import gpus
 
 CONFTEST = """

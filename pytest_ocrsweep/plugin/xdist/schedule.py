@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 from xdist.scheduler import LoadScheduling  # type: ignore[import-untyped]  # pytest-xdist ships no types
 
+from ...sweep.gpus import VISIBLE
 from . import hosts, lost, packets
-from .sweep.gpus import VISIBLE
 
 # What we add to a worker's `workerinput`; TOLD is a channel to it and later, here, what came on it.
 HOST, LANE, SHARED, TOLD = "ocrsweep_host", "ocrsweep_lane", "ocrsweep_shared", "ocrsweep_told"

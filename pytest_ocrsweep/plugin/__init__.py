@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import arguments, options
-from .stopping import Stopping
+from . import options, parametrize
+from .interrupt import Stopping
 
 if TYPE_CHECKING:
-    from .baselines.result import Row
-    from .benchmarks import Entry
-    from .model.geometry import CropGrid
-    from .model.stages import Model
-    from .schedule import Kind
-    from .sweep.results import Results
-    from .sweep.session import Sweep
+    from ..baselines.result import Row
+    from ..model.geometry import CropGrid
+    from ..model.stages import Model
+    from ..sweep.results import Results
+    from ..sweep.session import Sweep
+    from .benchmark import Entry
+    from .xdist.schedule import Kind
 
 SWEEP = pytest.StashKey["Sweep"]()
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("xdist") and (
         hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
     ):
-        from . import schedule
+        from .xdist import schedule
 
         schedule.register(
             config, _kind, devices=lambda: _sweep(config).devices, alike=lambda: _sweep(config).fingerprints()
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _sweep(config: pytest.Config) -> Sweep:
     """This process's sweep; nothing of it is composed before it is used."""
     if SWEEP not in config.stash:
-        from .sweep.session import Sweep
+        from ..sweep.session import Sweep
 
         config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: _say(config, text))
     return config.stash[SWEEP]
@@ -84,7 +84,7 @@ def _say(config: pytest.Config, text: str) -> None:
 
 def _results(config: pytest.Config) -> Results:
     if RESULTS not in config.stash:
-        from .sweep.results import Results
+        from ..sweep.results import Results
 
         config.stash[RESULTS] = Results(_sweep(config))
     return config.stash[RESULTS]
@@ -92,7 +92,7 @@ def _results(config: pytest.Config) -> Results:
 
 def _kind(item: pytest.Item) -> Kind:
     """Whether a test checks a point and may time it, as far as is known before torch is loaded."""
-    from .schedule import Kind
+    from .xdist.schedule import Kind
 
     if not _uses(item, "ocrsweep"):
         return Kind.OTHER
@@ -105,11 +105,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
-    from .model.stages import ATTENTION
-    from .sweep.session import SweepError
+    from ..model.stages import ATTENTION
+    from ..sweep.session import SweepError
 
     values: dict[str, Collection[object]] = {}
-    for name in arguments.wanted(metafunc, ("grid", "attention")):
+    for name in parametrize.wanted(metafunc, ("grid", "attention")):
         values[name] = ATTENTION
         if name == "grid":
             try:
@@ -117,7 +117,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             except SweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
-    arguments.parametrize(metafunc, values)
+    parametrize.parametrize(metafunc, values)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -158,7 +158,7 @@ def ocrsweep_model(request: pytest.FixtureRequest) -> Model:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if _uses(item, "ocrsweep"):
         item.config.stash[ITEM] = item
-        arguments.give(item)
+        parametrize.give(item)
 
 
 def _fixture(config: pytest.Config) -> ModuleType:
@@ -178,7 +178,7 @@ class Checker:
     """What the `ocrsweep` fixture gives to the test that runs."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from .sweep import check, meter
+        from ..sweep import check, meter
 
         self._config, self._sweep = config, _sweep(config)
         self._judge, self._unmeasurable = check.judge, meter.MeasureError
@@ -194,10 +194,10 @@ class Checker:
         item.stash.setdefault(ROWS, []).append(judgement.row)
         item.stash[ENVIRONMENT] = judgement.environment
         if judgement.row["vendor"] is not None:
-            from . import benchmarks
+            from . import benchmark
 
-            if benchmarks.available(self._config):
-                item.stash.setdefault(BENCHMARKS, []).append(benchmarks.point(item, judgement.row))
+            if benchmark.available(self._config):
+                item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.row))
         if judgement.failure is not None:
             pytest.fail(judgement.failure)
         if judgement.skip is not None:
@@ -238,10 +238,10 @@ class Controller:
             _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
-                from . import benchmarks
+                from . import benchmark
 
                 for point in timed:
-                    benchmarks.add(self._config, point)
+                    benchmark.add(self._config, point)
         elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
             self._config.stash[FILTERED] = True  # its point is not known
 

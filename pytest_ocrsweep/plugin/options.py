@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .sweep.session import Options
+    from ..sweep.session import Options
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
@@ -89,8 +89,8 @@ def check(config: pytest.Config) -> None:
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     if option.ocrsweep_report and not hasattr(config, "workerinput"):  # another host need not have such a folder
-        from .report.files import ready
-        from .report.schema import ReportError
+        from ..report.files import ready
+        from ..report.schema import ReportError
 
         try:
             ready(Path(option.ocrsweep_report))
@@ -112,7 +112,7 @@ def about_points(config: pytest.Config) -> bool:
 
 def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
-    from .sweep.session import Options
+    from ..sweep.session import Options
 
     option, here = config.option, config.invocation_params.dir
     return Options(

@@ -12,15 +12,15 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dram_table as dram
 import pytest
 
 from pytest_ocrsweep.plugin import options
-from pytest_ocrsweep.report import dram
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pytest_ocrsweep"
 PAGES = ["README.md", "CONTRIBUTING.md"]
-FOLDERS = ["pytest_ocrsweep", "suites", "tests", "bench", "docs", ".ci"]
+FOLDERS = ["pytest_ocrsweep", "suites", "tests", "dev", "docs", ".ci"]
 LINES = 300
 
 HEAVY = ["hydra", "omegaconf", "numpy", "torch", "transformers", "yaml"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import screenshot
 
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.report import html, recorded, screenshot
+from pytest_ocrsweep.report import html, recorded
 
 if why := screenshot.missing():
     pytest.skip(f"the page is not tried in a browser: {why}", allow_module_level=True)

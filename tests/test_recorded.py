@@ -17,7 +17,7 @@ from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.report import recorded, schema
 from pytest_ocrsweep.report.charts import __main__ as command
-from pytest_ocrsweep.report.times import TimesError
+from pytest_ocrsweep.report.recorded import TimesError
 
 ROOT = Path(__file__).parent.parent
 H200 = (ROOT / "baselines", "deepseek-ocr", "nvidia-h200")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+import dram_table as dram
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.model.kernels import Kernel, kernel, released, repeated
 from pytest_ocrsweep.model.l2_cache import stage_traffic, traffic
 from pytest_ocrsweep.model.symbolic import symbol
-from pytest_ocrsweep.report import dram
 from pytest_ocrsweep.sweep.config import devices
 
 COUNTED = Path(__file__).parents[1] / "baselines/deepseek-ocr/dram/nvidia-h200.json"

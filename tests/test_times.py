@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import times_table as times
+from times_table import markdown
 
 from pytest_ocrsweep.baselines import counted, gate, timed
 from pytest_ocrsweep.baselines.counted import Key
@@ -13,8 +15,7 @@ from pytest_ocrsweep.baselines.gate import Observed, Process
 from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.report import times
-from pytest_ocrsweep.report.times import Source, TimesError, markdown, recorded
+from pytest_ocrsweep.report.recorded import Source, TimesError, recorded
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {

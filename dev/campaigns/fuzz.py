@@ -1,15 +1,15 @@
 """Coverage-guided fuzzing of all that reads what others wrote: a right value or one clear line, and nothing else.
 
-    python campaigns/fuzz.py [PARSER ...] [--cases 100000] [--seed 0] [--save FOLDER]
+    python dev/campaigns/fuzz.py [PARSER ...] [--cases 100000] [--seed 0] [--save FOLDER]
 
-Each parser of campaigns/parsers.py runs in a process of its own under atheris (libFuzzer), from real files and with
-damage that keeps to their structure (campaigns/damage.py). A case is a crash if it ends in anything but a value that
+Each parser of dev/campaigns/parsers.py runs in a process of its own under atheris (libFuzzer), from real files and with
+damage that keeps to their structure (dev/campaigns/damage.py). A case is a crash if it ends in anything but a value that
 holds what it should or the package's own ValueError on one printable line, if it takes more than CPU_S of CPU or
 raises the process's peak memory by more than MEMORY; one that never ends is stopped after HANG_S.
 
 Prints for each parser: cases, seconds, how many were accepted and refused, the coverage of the seeds and at the end
 (libFuzzer's count of edges and comparisons), and crashes. Exits with 1 after a crash; its input is in --save, and
-`python campaigns/fuzz.py PARSER --replay FILE` shows its traceback. The same seed gives the same cases.
+`python dev/campaigns/fuzz.py PARSER --replay FILE` shows its traceback. The same seed gives the same cases.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def installed(folder: str) -> tuple[str, dict[str, str]]:
     venv.create(folder, with_pip=True)
     python = str(Path(folder) / "bin" / "python")
     (packages,) = Path(folder).glob("lib/python*/site-packages")
-    under = [*site.getsitepackages(), str(Path(__file__).parent.parent)]
+    under = [*site.getsitepackages(), str(Path(__file__).parents[2])]
     lines = [f"import site; site.addsitedir({path!r})" for path in under]
     (packages / "under.pth").write_text("\n".join(lines), encoding="utf-8")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

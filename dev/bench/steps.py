@@ -1,7 +1,7 @@
 """How far a decode's time, the mean of its first and last step times its steps, lies from the sum of all its steps.
 
-python bench/steps.py --grid 2x3 --attention flash
-python bench/steps.py --set model=deepseek-ocr-tiny --set vendor.device=cpu --new-tokens 5
+python dev/bench/steps.py --grid 2x3 --attention flash
+python dev/bench/steps.py --set model=deepseek-ocr-tiny --set vendor.device=cpu --new-tokens 5
 """
 
 from __future__ import annotations

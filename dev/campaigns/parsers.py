@@ -15,7 +15,7 @@ import damage
 from damage import Damage, kept, pack, packed, parts
 from parsers_binary import checkpoint_damage, checkpoint_seeds, checkpoint_take, image_seeds, image_take, pixels_take
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MODEL, GPU, STAGE = "deepseek-ocr", "nvidia-h200", "decode"
 A_LINE_A_PROBLEM = ("CheckpointError",)  # a snapshot of another model has many at once
 MIB = 1 << 20

@@ -1,6 +1,6 @@
-"""Our DRAM bytes beside the GPU's own counters, as Markdown: `python -m pytest_ocrsweep.report.dram FILE`.
+"""Our DRAM bytes beside the GPU's own counters, as Markdown: `python dev/docs/dram_table.py FILE`.
 
-FILE is what `python -m pytest_ocrsweep.vendor_model.dram --out FILE` counted.
+FILE is what `python dev/docs/dram_counters.py --out FILE` counted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..model.geometry import CropGrid, Workload
-from ..model.stages import Model
-from ..sweep.config import compose, device_of
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
+from pytest_ocrsweep.model.stages import Model
+from pytest_ocrsweep.sweep.config import compose, device_of
 
 COUNTED = Path("baselines/deepseek-ocr/dram/nvidia-h200.json")
 
@@ -44,7 +44,7 @@ def compared(path: Path) -> Iterator[Compared]:
         keys = [(p["stage"], Workload(CropGrid.parse(p["grid"]), **work), p["attention"]) for p in points]
         counted = [(int(p["read_bytes"]), int(p["write_bytes"])) for p in points]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DramError(f"{path}: no DRAM counts of pytest_ocrsweep.vendor_model.dram ({error!r})") from None
+        raise DramError(f"{path}: no DRAM counts of dev/docs/dram_counters.py ({error!r})") from None
     device = device_of(gpu)
     if device is None:
         raise DramError(f"{path}: {gpu} is not in the catalogue of devices")

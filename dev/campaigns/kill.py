@@ -4,7 +4,7 @@ Half of the moments are spread over the whole run. The other half are within the
 beside another appears in the folder, for as long as an undisturbed run writes from there. Each time the folder starts
 as it was before, and after the kill a later run must find it usable, finish it, and clean up.
 
-    python campaigns/kill.py --moments 200 --reports 100
+    python dev/campaigns/kill.py --moments 200 --reports 100
 
 `--in-place` has the files written where they stand, as a careless program would: the campaign must then fail.
 """
@@ -31,7 +31,7 @@ from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import JSON, SQLITE, load
 from pytest_ocrsweep.report.schema import ReportError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SUITES = [ROOT / "suites" / f"test_{stage}.py" for stage in ("vision", "prefill", "decode")]
 BEFORE, AFTER = "--ocrsweep-grids=1x1,1x2,2x1", "--ocrsweep-grids=vendor"
 LOOK_S = 0.0002  # between two looks into the folder

@@ -1,6 +1,6 @@
 """The gate's self-test: unchanged code must stay green and a slowdown turn red, each run a process of its own.
 
-    python bench/gate.py --runs 20 --slowdown 0 2 3 -- suites -k "..." --ocrsweep-grids=1x1,1x2
+    python dev/bench/gate.py --runs 20 --slowdown 0 2 3 -- suites -k "..." --ocrsweep-grids=1x1,1x2
 
 Runs of several slowdowns take turns. They are judged by recorded times (`pytest suites --ocrsweep-update`, three times
 or more), or by those of as many processes as `--record` first starts on this machine: hosts of one GPU's name differ.

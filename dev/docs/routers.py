@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrTextTopkRouter
 
-from ..model.geometry import CropGrid, Workload
-from ..sweep.config import compose
-from .timing import Vendor
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
+from pytest_ocrsweep.sweep.config import compose
+from pytest_ocrsweep.vendor_model.timing import Vendor
 
 BATCHES = (1, 8, 64)
 

@@ -1,4 +1,4 @@
-"""The page of recorded times as a picture, by Chromium: `python -m pytest_ocrsweep.report.screenshot OUT.png`."""
+"""The page of recorded times as a picture, by Chromium: `python dev/docs/screenshot.py OUT.png`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..baselines.counted import BaselineError
-from . import html, recorded, times
+from times_table import parser
+
+from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.report import html, recorded
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -77,14 +79,14 @@ def shoot(page: Path, out: Path) -> None:
 
 
 def main() -> None:
-    made = times.parser(__doc__)
+    made = parser(__doc__)
     made.add_argument("out", metavar="OUT.png", type=Path, help="file to write")
     options = made.parse_args()
     if why := missing():
         made.exit(0, f"{options.out} is left as it is: {why}\n")
     try:
         document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
-    except (times.TimesError, BaselineError) as error:
+    except (recorded.TimesError, BaselineError) as error:
         made.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"

@@ -16,7 +16,7 @@ from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 
 PAIRS = 5
 GRIDS = [str(CropGrid(rows, columns)) for columns in range(1, 43) for rows in range(1, 41)][:1667]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EMPTY = """import pytest
 
 

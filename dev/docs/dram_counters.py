@@ -1,6 +1,6 @@
 """DRAM traffic of the vendor's model by the GPU's own counters; needs NVIDIA's Nsight Compute (ncu) on the PATH.
 
-    python -m pytest_ocrsweep.vendor_model.dram --out baselines/deepseek-ocr/dram/nvidia-h200.json
+    python dev/docs/dram_counters.py --out baselines/deepseek-ocr/dram/nvidia-h200.json
 
 Each point is the CUDA graph that is timed, replayed warm, and profiled as one piece: between its kernels nothing else
 touches the L2. `--kernels` profiles each kernel of the graphs instead.
@@ -20,10 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic
-from ..model.geometry import CropGrid
-from ..model.stages import ATTENTION, STAGES
-from ..sweep.config import compose
+from pytest_ocrsweep.files import atomic
+from pytest_ocrsweep.model.geometry import CropGrid
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.sweep.config import compose
 
 COUNTERS = {"dram__bytes_read.sum": "read_bytes", "dram__bytes_write.sum": "write_bytes"}
 SEPARATOR = "spin_kernel"  # what torch.cuda._sleep launches: it ends each replay's results
@@ -66,7 +66,7 @@ def count(arguments: list[str], kernels: bool) -> dict[str, Any]:
         command = ["ncu", "--clock-control", "none", "--cache-control", "none", "--profile-from-start", "off"]
         command += ["--graph-profiling", "node" if kernels else "graph", "--metrics", ",".join(COUNTERS)]
         command += ["--csv", "--page", "raw", "--print-units", "base", "--log-file", str(log)]
-        command += [sys.executable, "-m", __spec__.name, *arguments, "--replay", str(plan)]
+        command += [sys.executable, __file__, *arguments, "--replay", str(plan)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not plan.exists():
             raise DramError(f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
@@ -110,7 +110,7 @@ def replay(options: argparse.Namespace) -> None:
     """Replay each point's graphs, warm, with the profiler on for one replay of each."""
     import torch
 
-    from .timing import Vendor
+    from pytest_ocrsweep.vendor_model.timing import Vendor
 
     settings = compose(options.set)
     device = torch.device(settings.vendor.device)

@@ -1,8 +1,8 @@
 """Two hosts, each a network namespace of this machine, time one sweep; in its midst one of their workers is killed.
 
-    python campaigns/hosts.py                 a worker of node2 is killed: another takes its place
-    python campaigns/hosts.py --lose kill     all of node2 is killed: node1 does the rest
-    python campaigns/hosts.py --lose network  the network of node2 is cut, without a word
+    python dev/campaigns/hosts.py                 a worker of node2 is killed: another takes its place
+    python dev/campaigns/hosts.py --lose kill     all of node2 is killed: node1 does the rest
+    python dev/campaigns/hosts.py --lose network  the network of node2 is cut, without a word
 
 Each host has a checkout of its own, this one's controller a third. What is timed is the tiny model, on the CPU. Shows
 what pytest says and, from what it wrote, where each point was timed. Ends with 1 unless the verdict is there, each
@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests"))
 from namespaces import PORT, Host, hosts, why_not  # noqa: E402
 

@@ -1,8 +1,8 @@
 """The tests on each supported Python with the oldest and the newest libraries that pyproject.toml admits.
 
-    python campaigns/matrix.py                    all tests and suites, in six environments
-    python campaigns/matrix.py --quick            those tests that lean on the libraries, and the sweeps
-    python campaigns/matrix.py --vendor 3.11 --torch torch==2.13.0    on that Python the vendor's model too
+    python dev/campaigns/matrix.py                    all tests and suites, in six environments
+    python dev/campaigns/matrix.py --quick            those tests that lean on the libraries, and the sweeps
+    python dev/campaigns/matrix.py --vendor 3.11 --torch torch==2.13.0    on that Python the vendor's model too
 
 uv finds the Pythons and makes each environment anew. The oldest libraries are pyproject.toml's own bounds, or the first
 release after them with a wheel for that Python. Tests run in random order. Prints a line an environment: what was
@@ -26,7 +26,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 UV = (sys.executable, "-m", "uv")
 PYTHONS = ("3.11", "3.12", "3.13")
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}

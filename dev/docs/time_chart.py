@@ -1,18 +1,20 @@
-"""One chart of recorded times as a picture: `python -m pytest_ocrsweep.report.charts time docs/h200.svg`."""
+"""One chart of recorded times as a picture: `python dev/docs/time_chart.py time docs/h200.svg`."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...baselines.counted import BaselineError
-from ...files import atomic
-from .. import recorded, times
-from . import charts
+from times_table import parser
+
+from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.files import atomic
+from pytest_ocrsweep.report import recorded
+from pytest_ocrsweep.report.charts import charts
 
 
 def main() -> None:
-    made = times.parser(__doc__)
+    made = parser(__doc__)
     made.add_argument("name", metavar="CHART", help="which one; a name that is not one lists them")
     made.add_argument("out", metavar="OUT.svg", type=Path, help="file to write")
     options = made.parse_args()
@@ -21,7 +23,7 @@ def main() -> None:
             made.exit(2, f"{module} is not installed: pip install 'pytest-ocrsweep[report]'\n")
     try:
         document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
-    except (times.TimesError, BaselineError) as error:
+    except (recorded.TimesError, BaselineError) as error:
         made.exit(2, f"{error}\n")
     found = {chart.name: chart for chart in charts(document)}
     if options.name not in found:

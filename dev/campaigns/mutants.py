@@ -1,7 +1,7 @@
 """Mutation testing of the pure modules: every small change of their code must turn one of their own tests red.
 
-    python campaigns/mutants.py [MODULE ...]      such as geometry layers/sam; all without one
-    python campaigns/mutants.py --sample 40       so many of each module, drawn by chance but the same each time
+    python dev/campaigns/mutants.py [MODULE ...]      such as geometry layers/sam; all without one
+    python dev/campaigns/mutants.py --sample 40       so many of each module, drawn by chance but the same each time
 
 Mutants are those of mutmut's operators (https://github.com/boxed/mutmut), over whole files: functions, decorated ones
 too, constants, tables and defaults. Left out are annotations, type variables and texts for people (those with a space).
@@ -39,7 +39,7 @@ import pytest
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold

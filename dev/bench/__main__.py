@@ -1,4 +1,4 @@
-"""Every speed claim in turn; leaves with 1 if one is missed. One alone: `python bench/sweep.py`."""
+"""Every speed claim in turn; leaves with 1 if one is missed. One alone: `python dev/bench/sweep.py`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python dev/campaigns/fuzz.py [PARSER ...] [--cases 100000] [--seed 0] [--save FOLDER]
 
-Each parser of dev/campaigns/parsers.py runs in a process of its own under atheris (libFuzzer), from real files and with
-damage that keeps to their structure (dev/campaigns/damage.py). A case is a crash if it ends in anything but a value that
+Each parser of parsers.py runs in a process of its own under atheris (libFuzzer), from real files and with
+damage that keeps to their structure (damage.py). A case is a crash if it ends in anything but a value that
 holds what it should or the package's own ValueError on one printable line, if it takes more than CPU_S of CPU or
 raises the process's peak memory by more than MEMORY; one that never ends is stopped after HANG_S.
 

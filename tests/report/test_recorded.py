@@ -19,7 +19,7 @@ from pytest_ocrsweep.report import recorded, schema
 from pytest_ocrsweep.report.charts import __main__ as command
 from pytest_ocrsweep.report.recorded import TimesError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 H200 = (ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
 
 

@@ -17,7 +17,7 @@ from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report.recorded import Source, TimesError, recorded
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "host": "runner-1",
     "gpu": "NVIDIA Test",

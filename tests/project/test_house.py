@@ -17,7 +17,7 @@ import pytest
 
 from pytest_ocrsweep.plugin import options
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pytest_ocrsweep"
 PAGES = ["README.md", "CONTRIBUTING.md"]
 FOLDERS = ["pytest_ocrsweep", "suites", "tests", "dev", "docs", ".ci"]

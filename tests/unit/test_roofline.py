@@ -17,7 +17,7 @@ from pytest_ocrsweep.model.ledger import Program
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep.config import devices
 
-BASELINES = Path(__file__).parent.parent / "baselines"
+BASELINES = Path(__file__).parents[2] / "baselines"
 MODEL = load_model()
 DEVICES = devices()
 H200 = DEVICES["h200"]

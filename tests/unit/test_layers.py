@@ -18,7 +18,7 @@ from pytest_ocrsweep.model.layers import clip, decoder, sam
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES, point
 from pytest_ocrsweep.model.symbolic import Poly
 
-BASELINES = Path(__file__).parent.parent / "baselines"
+BASELINES = Path(__file__).parents[2] / "baselines"
 
 
 def page(grid: str = "1x1", **workload) -> Workload:

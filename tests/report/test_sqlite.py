@@ -277,7 +277,7 @@ sqlite.write(document(*many), Path(sys.argv[1]))
 def test_a_killed_write_leaves_the_old_file_whole(path, moment):
     old = document(point("decode", "1x1"))
     sqlite.write(old, path)
-    command = [sys.executable, "-c", KILLED, str(path), moment, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED, str(path), moment, str(Path(__file__).parents[1] / "support")]
     assert subprocess.run(command).returncode == 9
     assert [run.run for run in sqlite.runs(path)] == [1]
     assert sqlite.read(path) == old
@@ -285,7 +285,7 @@ def test_a_killed_write_leaves_the_old_file_whole(path, moment):
 
 
 def test_a_killed_first_write_leaves_a_file_to_write_to(path):
-    command = [sys.executable, "-c", KILLED, str(path), "INSERT INTO points", str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED, str(path), "INSERT INTO points", str(Path(__file__).parents[1] / "support")]
     assert subprocess.run(command).returncode == 9
     with pytest.raises(ReportError, match="it holds no run"):
         sqlite.read(path)
@@ -298,7 +298,7 @@ def test_processes_that_write_at_once_wait_for_one_another(path):
         "from documents import document, point; from pytest_ocrsweep.report import sqlite\n"
         "for n in range(5): sqlite.write(document(point(tensor_flops=n), git_revision=sys.argv[3]), Path(sys.argv[1]))"
     )
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1] / "support")
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), here, name]) for name in ("a", "b")]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(sqlite.runs(path)) == 10

@@ -105,7 +105,7 @@ def test_a_folder_that_is_read_only_is_said_once(tmp_path, monkeypatch):
 
 
 def test_the_times_of_a_gpu_are_found_from_beside_them(tmp_path, monkeypatch, without_extra):
-    monkeypatch.chdir(Path(__file__).parent.parent / "baselines/deepseek-ocr")
+    monkeypatch.chdir(Path(__file__).parents[2] / "baselines/deepseek-ocr")
     assert cli.main(["report", "timed/nvidia-h200", str(tmp_path)]) == 0
 
 
@@ -165,7 +165,7 @@ def test_the_command_line_writes_all_files_again(tmp_path, without_extra, capsys
 
 
 def test_the_recorded_times_of_a_gpu_are_a_report(tmp_path, without_extra):
-    recorded = Path(__file__).parent.parent / "baselines" / "deepseek-ocr" / "timed" / "nvidia-h200"
+    recorded = Path(__file__).parents[2] / "baselines" / "deepseek-ocr" / "timed" / "nvidia-h200"
     assert cli.main(["report", str(recorded), str(tmp_path)]) == 0
     found = load(tmp_path)
     assert found == load(tmp_path / "sweep.sqlite")

@@ -416,7 +416,7 @@ def test_a_device_that_misses_the_target_is_a_dash(said):
 
 @pytest.mark.parametrize("page", ["cli.md", "size.md"])
 def test_a_page_shows_what_its_commands_print(capsys, tmp_path, monkeypatch, page):
-    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # commands of a page share their files
     blocks = re.findall(r"^\$ ocrsweep (.*)\n((?:(?!\$ |```).*\n)*)", text, re.M)
     assert len(blocks) > 5
@@ -427,5 +427,5 @@ def test_a_page_shows_what_its_commands_print(capsys, tmp_path, monkeypatch, pag
 
 
 def test_the_page_has_a_section_for_every_command():
-    text = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^## `(\w+)`", text, re.M) == list(cli.COMMANDS)

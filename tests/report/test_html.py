@@ -26,7 +26,7 @@ from pytest_ocrsweep.sweep.grid_sources import points
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MOST_BYTES = 5_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&"
 

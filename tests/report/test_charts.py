@@ -20,7 +20,7 @@ from pytest_ocrsweep.report.columns import points
 
 vl_convert = pytest.importorskip("vl_convert", reason="charts need pytest-ocrsweep[report]")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MEASURED = ["time", "attained"]
 COUNTED = [
     "flops",

@@ -11,7 +11,7 @@ from pytest_ocrsweep.model.l2_cache import stage_traffic, traffic
 from pytest_ocrsweep.model.symbolic import symbol
 from pytest_ocrsweep.sweep.config import devices
 
-COUNTED = Path(__file__).parents[1] / "baselines/deepseek-ocr/dram/nvidia-h200.json"
+COUNTED = Path(__file__).parents[2] / "baselines/deepseek-ocr/dram/nvidia-h200.json"
 
 
 def moved(kernels: list[Kernel], l2_bytes: int, *, again: bool = False) -> list[tuple[int, int]]:

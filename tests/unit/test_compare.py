@@ -19,7 +19,7 @@ from pytest_ocrsweep.report.compare_sources import of_document, sides
 from pytest_ocrsweep.report.comparison import Comparison, compare
 from pytest_ocrsweep.report.schema import ReportError, check
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECORDED = str(ROOT / "baselines" / "deepseek-ocr")
 
 

@@ -32,7 +32,7 @@ from pytest_ocrsweep.report import load, sqlite
 from pytest_ocrsweep.report.schema import ReportError
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
-PACKAGE = Path(__file__).parent.parent / "pytest_ocrsweep"
+PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
 CASES = 60
 NEEDS_TORCH = ("pixels", "checkpoint")
 LONG = "x" * 300  # more than a file's name may have

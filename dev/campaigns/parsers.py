@@ -248,7 +248,7 @@ def arguments_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 def arguments_take(data: bytes, folder: Path) -> None:
     """The words as a shell would give them; a usage error is raised as what it is for a caller of Python."""
     from pytest_ocrsweep import cli
-    from pytest_ocrsweep.cli.options import ArgumentError
+    from pytest_ocrsweep.cli.flags import ArgumentError
     from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()
@@ -277,13 +277,12 @@ def _command_line() -> Any:
 
 
 def _read_arguments(options: Any) -> None:
-    from pytest_ocrsweep.cli import options
     from pytest_ocrsweep.sweep import shapes
 
     if hasattr(options, "overrides"):
-        settings = options.compose(options)
+        settings = flags.compose(options)
         if getattr(options, "grids", None) is not None:
-            options.points(options.grids, settings)
+            flags.points(options.grids, settings)
     if isinstance(getattr(options, "crops", None), str):
         shapes.counts(options.crops)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..files import atomic
 from ..model.geometry import LEAST, CropGrid
 from ..model.stages import ATTENTION, STAGES, Model
-from . import options
-from .options import ArgumentError
+from . import flags
+from .flags import ArgumentError
 from .progress import watched
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "every combination, written as columns of integers; VALUES are 7, 1..1000, 1..1000/10 or several: 1,2,4..32/4",
     )
     text = "write the columns there, and no table or report"
-    group.add_argument("--parquet", metavar="FILE", type=options.path, help=text)
+    group.add_argument("--parquet", metavar="FILE", type=flags.path, help=text)
     for name, what in AXES.items():
         option = f"--{name.replace('_', '-')}"
         default = "the grids of --grids, or 1 beside the other" if name in ("rows", "cols") else "that of the settings"
@@ -84,7 +84,7 @@ def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..model.bulk import CHUNK, chunks
 
-    settings = options.compose(options)
+    settings = flags.compose(options)
     model, resolution, axes = Model(settings.model), settings.workload.resolution, space(options, settings)
     kinds = list(product(options.stages or STAGES, [options.attention] if options.attention else ATTENTION))
     points = prod(len(next(iter(axis.values()))) for axis in axes)
@@ -116,7 +116,7 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         return [*({name: side} for name, side in sides.items()), *others]
-    grids = [point.grid for point in options.points(options.grids or settings.grids, settings)]
+    grids = [point.grid for point in flags.points(options.grids or settings.grids, settings)]
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
 
 

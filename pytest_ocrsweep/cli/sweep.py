@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..baselines import result
 from ..model.stages import ATTENTION, STAGES, Model
 from ..report import terminal
-from . import options, parquet
+from . import flags, parquet
 from .progress import say, watched
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--grids",
         metavar="SOURCE",
-        type=options.given,
+        type=flags.given,
         help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
         "FILE:FIRST..LAST/STEP is a part (default: vendor)",
     )
-    options.add_stages(parser)
-    options.add_attention(parser, default=None)
-    options.add_device(parser)
-    options.add_settings(parser)
+    flags.add_stages(parser)
+    flags.add_attention(parser, default=None)
+    flags.add_device(parser)
+    flags.add_settings(parser)
     text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, in place of the table"
-    parser.add_argument("--report", metavar="DIR", type=options.path, help=text)
-    options.add_json(parser)
+    parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
+    flags.add_json(parser)
     parquet.add(parser)
     parser.set_defaults(run=run)
 
@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
     parquet.refuse_what_does_not_go_together(options)
     if options.parquet:
         return parquet.run(options)
-    settings = options.compose(options)
-    points = options.points(options.grids or settings.grids, settings)
+    settings = flags.compose(options)
+    points = flags.points(options.grids or settings.grids, settings)
     stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
     if options.report:
         from ..report import files
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         for line in files.write(document, options.report):
             print(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
-        options.print_json(document)
+        flags.print_json(document)
     elif not options.report:
         labels = {str(point.grid): point.label for point in points if point.label}
         print(*terminal.table(document["points"], labels, option="--report"), sep="\n")

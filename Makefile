@@ -18,7 +18,7 @@ TORCH ?= torch==2.13.0
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
 
-# For campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
+# For dev/campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
 MATRIX ?=
 
 BIN := $(VENV)/bin
@@ -39,33 +39,33 @@ test: $(DEV)
 	$(BIN)/python -m pytest tests suites -n auto --maxprocesses 8
 
 bench: $(DEV)
-	$(BIN)/python bench
+	$(BIN)/python dev/bench
 
 gate: $(DEV)
-	$(BIN)/python bench/gate.py --runs 20 --slowdown 0 2 3 -- $(GATE)
+	$(BIN)/python dev/bench/gate.py --runs 20 --slowdown 0 2 3 -- $(GATE)
 
 fuzz: $(DEV)
 	$(PIP) "atheris>=3"
-	nice -n 10 $(BIN)/python campaigns/fuzz.py
+	nice -n 10 $(BIN)/python dev/campaigns/fuzz.py
 
 kill: $(BASE)
-	nice -n 10 $(BIN)/python campaigns/kill.py
+	nice -n 10 $(BIN)/python dev/campaigns/kill.py
 
 mutants: $(DEV)
 	$(PIP) "mutmut>=3.8,<3.9"
-	nice $(BIN)/python campaigns/mutants.py
+	nice $(BIN)/python dev/campaigns/mutants.py
 
 matrix: $(BASE)
 	$(PIP) uv
-	nice -n 10 $(BIN)/python campaigns/matrix.py $(MATRIX)
+	nice -n 10 $(BIN)/python dev/campaigns/matrix.py $(MATRIX)
 
 hosts: $(DEV)
-	$(BIN)/python campaigns/hosts.py
+	$(BIN)/python dev/campaigns/hosts.py
 
 docs: $(DEV)
-	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python -m pytest_ocrsweep.report.times; } > docs/h200.md
-	$(BIN)/python -m pytest_ocrsweep.report.charts time docs/h200.svg
-	$(BIN)/python -m pytest_ocrsweep.report.screenshot docs/report.png  # needs a Chromium: without one it stays as it is
+	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python dev/docs/times_table.py; } > docs/h200.md
+	$(BIN)/python dev/docs/time_chart.py time docs/h200.svg
+	$(BIN)/python dev/docs/screenshot.py docs/report.png  # needs a Chromium: without one it stays as it is
 
 clean:
 	rm -rf $(VENV) $(REPORT)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import arguments
+from . import flags
 from .table import aligned
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES,
     )
     what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
-    parser.add_argument("a", metavar="A", type=arguments.given, help=what)
-    parser.add_argument("b", metavar="B", type=arguments.given, help="what to compare it with: any of these")
+    parser.add_argument("a", metavar="A", type=flags.given, help=what)
+    parser.add_argument("b", metavar="B", type=flags.given, help="what to compare it with: any of these")
     text = "these grids only, as for `ocrsweep sweep`"
-    parser.add_argument("--grids", metavar="SOURCE", type=arguments.given, help=text)
+    parser.add_argument("--grids", metavar="SOURCE", type=flags.given, help=text)
     parser.add_argument(
         "--fail-on",
         choices=FAIL_ON,
@@ -51,8 +51,8 @@ def add(subparsers: Any) -> None:
         help="exit with 1 on any change, on a rise in work, bytes or time only, or never (default: %(default)s)",
     )
     parser.add_argument("--top", metavar="N", type=_count, default=TOP, help="changes to list (default: %(default)s)")
-    arguments.add_settings(parser)
-    arguments.add_json(parser)
+    flags.add_settings(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
     found = compare(*sides(options.a, options.b, options.grids, options.overrides))
     if options.json:
-        arguments.print_json(found.as_json())
+        flags.print_json(found.as_json())
     else:
         print(*lines(found, options.top), sep="\n")
     return MOVED if found.fails(options.fail_on) else SAME

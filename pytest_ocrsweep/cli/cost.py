@@ -12,8 +12,8 @@ from ..baselines import result
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..hardware import roofline
 from ..model.stages import STAGES, Model
-from . import arguments
-from .arguments import ArgumentError
+from . import flags
+from .flags import ArgumentError
 from .table import aligned
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def add(subparsers: Any) -> None:
         description="What one grid or page image costs: FLOPs, bytes, weights, and the floor on a device.",
         epilog=EXAMPLES,
     )
-    arguments.add_target(parser)
-    arguments.add_stages(parser)
-    arguments.add_attention(parser)
-    arguments.add_device(parser)
-    arguments.add_settings(parser)
+    flags.add_target(parser)
+    flags.add_stages(parser)
+    flags.add_attention(parser)
+    flags.add_device(parser)
+    flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage, as decoder/attn")
     parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
-    arguments.add_json(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -74,14 +74,14 @@ def _depth(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = arguments.compose(options)
-    work, model, device = arguments.workload(options.target, settings), Model(settings.model), settings.device
+    settings = flags.compose(options)
+    work, model, device = flags.workload(options.target, settings), Model(settings.model), settings.device
     path, depth = options.path.strip("/"), options.depth
     ledgers = [model.ledger(stage, work, options.attention) for stage in options.stages or STAGES]
     ledgers = _holding(ledgers, path)
     if options.json:
         stages = [_document(ledger, device, path, depth) for ledger in ledgers]
-        arguments.print_json({"model": model.name, "device": device.name, "stages": stages})
+        flags.print_json({"model": model.name, "device": device.name, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
     print(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from . import arguments
+from . import flags
 from .table import aligned
 
 HEADER = ("device", "driver's name", "bf16 TFLOP/s", "fp32 TFLOP/s", "TB/s", "GB", "L2 MiB", "FLOP/byte", "source")
@@ -25,15 +25,15 @@ def add(subparsers: Any) -> None:
         description="The devices known, with their peaks, bandwidth and memory, and the source of each.",
         epilog=NOTES,
     )
-    arguments.add_devices(parser)
-    arguments.add_json(parser)
+    flags.add_devices(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    catalogue = arguments.devices(options)
+    catalogue = flags.devices(options)
     if options.json:
-        arguments.print_json(
+        flags.print_json(
             [{"device": name, **asdict(device), "ridge": device.ridge} for name, device in catalogue.items()]
         )
         return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..hardware import sizing
 from ..model.stages import Model
-from . import arguments
+from . import flags
 from .table import aligned
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
@@ -34,20 +34,20 @@ def add(subparsers: Any) -> None:
         description="Whether weights, KV cache, inputs and activations fit into a device, and how many of them do.",
         epilog=EXAMPLES,
     )
-    arguments.add_target(parser)
-    arguments.add_devices(parser)
-    arguments.add_attention(parser)
-    arguments.add_settings(parser)
-    arguments.add_json(parser)
+    flags.add_target(parser)
+    flags.add_devices(parser)
+    flags.add_attention(parser)
+    flags.add_settings(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    settings, attention = arguments.compose(options), options.attention
-    work, model = arguments.workload(options.target, settings), Model(settings.model)
+    settings, attention = flags.compose(options), options.attention
+    work, model = flags.workload(options.target, settings), Model(settings.model)
     parts = sizing.memory(model, work, attention)
     found: list[dict[str, Any]] = []
-    for name, device in arguments.compared(options, settings).items():
+    for name, device in flags.compared(options, settings).items():
         fit = sizing.fits(model, work, device, attention)
         page = sizing.largest_page(model, work, device, attention)
         found.append(
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         stages = [{**asdict(part), "total_bytes": part.total_bytes} for part in parts]
         document = {"model": model.name, "grid": str(work.grid), "batch": work.batch, "attention": attention}
-        arguments.print_json({**document, "stages": stages, "devices": found})
+        flags.print_json({**document, "stages": stages, "devices": found})
         return 0
     print(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "", sep="\n")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from . import arguments
+from . import flags
 
 EXAMPLES = """\
 examples:
@@ -30,9 +30,9 @@ def add(subparsers: Any) -> None:
         description="Write all files of a report: data, database, page for pull requests, charts and index.html.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("source", metavar="SOURCE", type=arguments.given, help=SOURCE)
+    parser.add_argument("source", metavar="SOURCE", type=flags.given, help=SOURCE)
     text = "folder to write to, made if need be; the run is added to its database"
-    parser.add_argument("folder", metavar="DIR", type=arguments.path, help=text)
+    parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
     parser.set_defaults(run=run)
 
 

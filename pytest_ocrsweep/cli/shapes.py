@@ -9,7 +9,7 @@ from typing import Any
 
 from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
-from . import arguments
+from . import flags
 
 MAX_ASPECT = 4.0  # columns to a row
 
@@ -45,11 +45,11 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--max-aspect",
         metavar="RATIO",
-        type=arguments.positive,
+        type=flags.positive,
         default=MAX_ASPECT,
         help="columns to a row above which a shape is marked as a strip (default: %(default)g)",
     )
-    arguments.add_settings(parser)
+    flags.add_settings(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,7 +69,7 @@ def _database(text: str) -> Path:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = arguments.compose(options)
+    settings = flags.compose(options)
     about, found = shapes.shapes(options.crops, settings, options.max_aspect)
     verb = "replaced" if shapes.write(options.db, about, found) else "written"
     supported = sum(shape.vendor_support in (GLOBAL_VIEW, CROPS) for shape in found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..hardware import sizing
 from ..hardware.sizing import Target
 from ..model.stages import Model
-from . import arguments
+from . import flags
 from .progress import watched
 from .table import aligned
 
@@ -40,27 +40,27 @@ def add(subparsers: Any) -> None:
     )
     text = "2x3, a list (1x2,2x3), a named set, a YAML file or a shapes database"
     parser.add_argument("grids", metavar="GRIDS", help=text)
-    seconds = {"metavar": "SECONDS", "type": arguments.seconds, "required": True}
+    seconds = {"metavar": "SECONDS", "type": flags.seconds, "required": True}
     parser.add_argument("--ttft", **seconds, help="time to the first token: a prefill")
     parser.add_argument("--tpot", **seconds, help="time for each token after: the mean over a decode")
-    arguments.add_devices(parser)
-    arguments.add_attention(parser)
-    arguments.add_settings(parser)
-    arguments.add_json(parser)
+    flags.add_devices(parser)
+    flags.add_attention(parser)
+    flags.add_settings(parser)
+    flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = arguments.compose(options)
-    catalogue = arguments.compared(options, settings)
+    settings = flags.compose(options)
+    catalogue = flags.compared(options, settings)
     target, model = Target(options.ttft, options.tpot), Model(settings.model)
-    works = [settings.workload.on(point.grid) for point in arguments.points(options.grids, settings)]
+    works = [settings.workload.on(point.grid) for point in flags.points(options.grids, settings)]
     found = [
         _sized(model, work, catalogue, target, options.attention) for work in watched(works, len(works), unit="grids")
     ]
     if options.json:
         document = {"model": model.name, "attention": options.attention, **asdict(target)}
-        arguments.print_json({**document, "batch": works[0].batch, "grids": found})
+        flags.print_json({**document, "batch": works[0].batch, "grids": found})
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
     print(f"{model.name}, {options.attention}: {kept}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..baselines import result
 from ..model.stages import ATTENTION, STAGES, Model
 from ..report import terminal
-from . import arguments, space
+from . import flags, parquet
 from .progress import say, watched
 
 if TYPE_CHECKING:
@@ -43,27 +43,27 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--grids",
         metavar="SOURCE",
-        type=arguments.given,
+        type=flags.given,
         help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
         "FILE:FIRST..LAST/STEP is a part (default: vendor)",
     )
-    arguments.add_stages(parser)
-    arguments.add_attention(parser, default=None)
-    arguments.add_device(parser)
-    arguments.add_settings(parser)
+    flags.add_stages(parser)
+    flags.add_attention(parser, default=None)
+    flags.add_device(parser)
+    flags.add_settings(parser)
     text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, in place of the table"
-    parser.add_argument("--report", metavar="DIR", type=arguments.path, help=text)
-    arguments.add_json(parser)
-    space.add(parser)
+    parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
+    flags.add_json(parser)
+    parquet.add(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    space.refuse_what_does_not_go_together(options)
+    parquet.refuse_what_does_not_go_together(options)
     if options.parquet:
-        return space.run(options)
-    settings = arguments.compose(options)
-    points = arguments.points(options.grids or settings.grids, settings)
+        return parquet.run(options)
+    settings = flags.compose(options)
+    points = flags.points(options.grids or settings.grids, settings)
     stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
     if options.report:
         from ..report import files
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         for line in files.write(document, options.report):
             print(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
-        arguments.print_json(document)
+        flags.print_json(document)
     elif not options.report:
         labels = {str(point.grid): point.label for point in points if point.label}
         print(*terminal.table(document["points"], labels, option="--report"), sep="\n")

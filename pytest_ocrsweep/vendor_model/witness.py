@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ..model.architecture import Architecture
-from ..model.geometry import CropGrid, Workload
+from ..model.geometry import Workload
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, projector, sam
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.stages import Model
 from ..model.symbolic import poly
 from . import build, dispatch_count, forward
 
@@ -238,46 +238,6 @@ def decode_flops(model: Architecture, work: Workload, attention: str, experts: s
     return n * (at[1] + at[n]) // 2
 
 
-WITNESSED = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
-
-
-def main() -> None:
-    """Prints the per-layer and per-stage tables as Markdown."""
-    from ..sweep.config import compose
-
-    architecture = compose(()).model
-    print("# Ours and the vendor's, counted apart\n")
-    print(
-        "Made by `python -m pytest_ocrsweep.vendor_model.witness`. "
-        f"Model `{architecture.name}`; difference = ours − vendor."
-    )
-    print("\n## Layer types, by themselves\n")
-    print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")
-    print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
-    for attention in ATTENTION:
-        for experts in decoder.EXPERTS:
-            for layer in layers(architecture, attention, experts):
-                if experts == next(iter(decoder.EXPERTS)) or experts in layer.what:
-                    mine, theirs = ours(layer.kernels), vendors(layer.call, architecture.decoder.experts_per_token)
-                    rest = ", ".join(str(a - b) for a, b in zip(mine[1:], theirs[1:], strict=True))
-                    flops = f"{mine[0]:,} | {theirs[0]:,} | {mine[0] - theirs[0]}"
-                    print(f"| {layer.name} | {attention} | {flops} | {rest} |", flush=True)
-    print("\n## Stages, batch 1 (a decode: its 100 steps)\n")
-    print("The last column is the difference in vector FLOPs, in bytes read, in bytes written and in peak bytes;")
-    print("of a decode in its first step.\n")
-    print("| stage | grid | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|---|--:|--:|--:|---|")
-    model = Model(architecture)
-    for grid in WITNESSED:
-        for attention in ATTENTION:
-            for stage in STAGES:
-                work = Workload(grid)
-                total = model.ledger(stage, work, attention).total().tensor_flops
-                counted = stage_flops(architecture, stage, work, attention)
-                rest = ", ".join(map(str, other_differences(model, stage, work, attention)))
-                flops = f"{total:,} | {counted:,} | {total - counted}"
-                print(f"| {stage} | {grid} | {attention} | {flops} | {rest} |", flush=True)
-
-
 def other_differences(model: Model, stage: str, work: Workload, attention: str) -> list[int]:
     """Ours less the dispatcher's: vector FLOPs, bytes read and written, and peak bytes; of a decode's first step."""
     work, experts = replace(work, new_tokens=1), model.architecture.decoder.experts_at(stage)
@@ -295,7 +255,3 @@ def stage_flops(model: Architecture, stage: str, work: Workload, attention: str,
     if stage == "decode":
         return decode_flops(model, work, attention, experts)
     return StageCall(model, stage, work, attention, experts).tensor_flops()
-
-
-if __name__ == "__main__":
-    main()

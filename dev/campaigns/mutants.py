@@ -1,0 +1,274 @@
+"""Mutation testing of the pure modules: every small change of their code must turn one of their own tests red.
+
+    python dev/campaigns/mutants.py [MODULE ...]      such as geometry layers/sam; all without one
+    python dev/campaigns/mutants.py --sample 40       so many of each module, drawn by chance but the same each time
+
+Mutants are those of mutmut's operators (https://github.com/boxed/mutmut), over whole files: functions, decorated ones
+too, constants, tables and defaults. Left out are annotations, type variables and texts for people (those with a space).
+Each runs in a fork of its own that imports the changed module and then the tests of that module, up to the first that
+fails; no file is changed. A mutant that runs on and on is killed too: its tests would never be green.
+
+Prints each module's mutants, killed, survived and score, and every survivor. Exits with 1 where the score of all
+together is below 95 %. Takes about an hour on one core; `make mutants` installs what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import importlib.machinery
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import CodeType
+from typing import NamedTuple
+
+import hypothesis
+import libcst as cst
+import libcst.matchers as m
+import pytest
+from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
+from mutmut.mutation.mutators import mutation_operators
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "pytest_ocrsweep"
+GOAL = 0.95
+MEMORY = 8 << 30  # bytes that a mutant may hold
+
+VALUES = "tests/test_values.py"
+LAYERS = ("tests/test_kernels.py", "tests/test_layers.py")
+TESTS: dict[str, tuple[str, ...]] = {
+    "geometry": ("tests/test_geometry.py", VALUES),
+    "architecture": ("tests/test_architecture.py", VALUES),
+    "algebra": ("tests/test_algebra.py", VALUES),
+    "ops": ("tests/test_ops.py", "tests/test_residency.py", *LAYERS),
+    "layers/attention": LAYERS,
+    "layers/clip": LAYERS,
+    "layers/decoder": LAYERS,
+    "layers/projector": LAYERS,
+    "layers/sam": LAYERS,
+    "peaks": ("tests/test_peaks.py",),
+    "cost": (VALUES, "tests/test_residency.py", "tests/test_cost.py"),
+    "stages": (VALUES, *LAYERS, "tests/test_columns.py"),
+    "residency": ("tests/test_residency.py",),
+    "roofline": ("tests/test_roofline.py", VALUES),
+    "sizing": ("tests/test_sizing.py", VALUES),
+    "metrics": ("tests/test_metrics.py", VALUES),
+    "gate": ("tests/test_gate.py", VALUES),
+    "sampling": ("tests/test_sampling.py", VALUES),
+    "baselines": ("tests/test_baselines.py", VALUES),
+    "timed": ("tests/test_timed.py", VALUES),
+}
+# What a fork need not import again; nothing of our own, which it imports with the mutant in it.
+HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester")
+
+
+class Mutant(NamedTuple):
+    """One change of a module's text."""
+
+    line: int
+    old: str
+    new: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.line}: {_short(self.old)}  ->  {_short(self.new)}"
+
+
+def _short(code: str) -> str:
+    return " ".join(code.split())
+
+
+class Finder(cst.CSTVisitor):
+    """Every mutant of a module."""
+
+    METADATA_DEPENDENCIES = (ByteSpanPositionProvider,)
+
+    def __init__(self, module: cst.Module) -> None:
+        self.module, self.text = module, module.bytes
+        self.found: list[Mutant] = []
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if _not_run(node):
+            return False
+        for kind, operator in mutation_operators:
+            if isinstance(node, kind):
+                for changed in operator(node):
+                    self._add(node, changed)
+                    if isinstance(node, cst.BaseString):
+                        break  # one other text is as good as three
+        return True
+
+    def _add(self, node: cst.CSTNode, changed: cst.CSTNode) -> None:
+        if isinstance(node, cst.Call) and isinstance(changed, cst.Call) and len(changed.args) == len(node.args):
+            pairs = zip(node.args, changed.args, strict=True)
+            if any(_is_none(new.value) and not _is_none(old.value) for old, new in pairs):
+                return  # None for an argument: most only raise, what flatters the score
+        span = self.get_metadata(ByteSpanPositionProvider, node)
+        start, end = span.start, span.start + span.length
+        new = self.module.code_for_node(changed).strip()
+        source = self.text[:start] + new.encode() + self.text[end:]
+        line = self.text.count(b"\n", 0, start) + 1
+        with suppress(SyntaxError):  # a break out of no loop
+            compile(source, "mutant", "exec", dont_inherit=True)
+            self.found.append(Mutant(line, self.text[start:end].decode(), new, source.decode()))
+
+
+def _is_none(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Name) and node.value == "None"
+
+
+def _not_run(node: cst.CSTNode) -> bool:
+    """Texts that only people read, and types."""
+    if isinstance(node, cst.SimpleString):
+        return " " in node.value
+    if isinstance(node, cst.Assign):  # Size = int | Poly, N = TypeVar("N")
+        return m.matches(node.targets[0].target, m.Name(value=m.MatchRegex("[A-Z]([a-z].*)?")))
+    return isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom)
+
+
+def mutants(path: Path) -> list[Mutant]:
+    """The mutants of a file, in its order, each text once."""
+    module = cst.parse_module(path.read_bytes())
+    finder = Finder(module)
+    MetadataWrapper(module, unsafe_skip_copy=True).visit(finder)
+    unique = {mutant.source: mutant for mutant in finder.found if mutant.source != module.code}
+    return sorted(unique.values(), key=lambda mutant: mutant.line)
+
+
+class Changed(importlib.machinery.SourceFileLoader):
+    """Loads a module with other source than its file's."""
+
+    source = ""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The changed source, compiled; nothing is cached."""
+        return compile(self.source, self.path, "exec", dont_inherit=True)
+
+
+class Change:
+    """Finds one module, changed."""
+
+    def __init__(self, name: str, path: Path, source: str) -> None:
+        self.name, self.path, self.source = name, path, source
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        """The changed module under its own name, nothing for any other."""
+        if name != self.name:
+            return None
+        loader = Changed(name, str(self.path))
+        loader.source = self.source
+        return importlib.machinery.ModuleSpec(name, loader, origin=str(self.path))
+
+
+def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
+    """Runs the tests with this source of the module, in a fork whose process id it gives and whose exit is pytest's."""
+    pid = os.fork()
+    if pid == 0:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        name = f"{PACKAGE}.{module.replace('/', '.')}"
+        sys.meta_path.insert(0, Change(name, ROOT / PACKAGE / f"{module}.py", source))
+        code = 3
+        try:
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]))
+        finally:
+            os._exit(code)
+    return pid
+
+
+def survivors(module: str, found: Sequence[Mutant], jobs: int) -> list[Mutant]:
+    """Those of the mutants with which all tests of the module pass."""
+    tests = TESTS[module]
+    unchanged = start(module, (ROOT / PACKAGE / f"{module}.py").read_text(), tests, cpu_s=600)
+    _, status, used = os.wait4(unchanged, 0)
+    if status != 0:
+        raise SystemExit(f"{module}: pytest {' '.join(tests)} fails without any mutant")
+    cpu_s = 2 + ceil(4 * used.ru_utime)
+    left: list[Mutant] = []
+    running: dict[int, Mutant] = {}
+    waiting = iter(found)
+    while True:
+        for mutant in islice(waiting, jobs - len(running)):
+            running[start(module, mutant.source, tests, cpu_s)] = mutant
+        if not running:
+            return sorted(left, key=found.index)
+        pid, status = os.wait()
+        mutant = running.pop(pid)
+        if status == 0:
+            left.append(mutant)
+
+
+def main() -> int:
+    """Runs what the arguments say; see the module's docstring."""
+    parser = argparse.ArgumentParser(description="Mutation testing of the pure modules.")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as geometry or layers/sam; all without one")
+    parser.add_argument("--sample", type=int, help="so many mutants of each module, drawn by chance")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="mutants at a time")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.modules) - TESTS.keys())
+    if unknown:
+        parser.error(f"unknown module {', '.join(unknown)}: choose from {', '.join(TESTS)}")
+    with TemporaryDirectory() as compiled:
+        prepare(compiled)
+        return report(arguments.modules or TESTS, arguments.jobs, arguments.sample)
+
+
+def report(modules: Iterable[str], jobs: int, sample: int | None) -> int:
+    """Tests and prints module by module; the exit status."""
+    total = killed = 0
+    print(f"{'module':<18}{'mutants':>8}{'killed':>8}{'survived':>10}{'score':>9}{'s':>6}", flush=True)
+    for module in modules:
+        begun = time.monotonic()
+        found = mutants(ROOT / PACKAGE / f"{module}.py")
+        if sample is not None:
+            found = random.Random(module).sample(found, min(sample, len(found)))
+        left = survivors(module, found, jobs)
+        dead = len(found) - len(left)
+        total, killed = total + len(found), killed + dead
+        row = f"{module:<18}{len(found):>8}{dead:>8}{len(left):>10}{dead / len(found):>9.1%}"
+        print(f"{row}{time.monotonic() - begun:>6.0f}", flush=True)
+        for mutant in left:
+            print(f"    {module}.py:{mutant}", flush=True)
+    print(f"{'all':<18}{total:>8}{killed:>8}{total - killed:>10}{killed / total:>9.1%}")
+    return 0 if killed / total >= GOAL else 1
+
+
+def prepare(compiled: str) -> None:
+    """Imports what every fork needs; properties are tried on the same examples each time, and failures not made small.
+
+    What a fork compiles it leaves in the folder `compiled` for those that follow.
+    """
+    sys.pycache_prefix, sys.dont_write_bytecode = compiled, False
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    hypothesis.settings.register_profile(
+        "mutants",
+        max_examples=50,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutants")
+    for name in HEAVY:
+        importlib.import_module(name)
+    gc.freeze()  # what is here stays shared with the forks
+
+
+if __name__ == "__main__":
+    sys.exit(main())

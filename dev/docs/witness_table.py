@@ -1,0 +1,47 @@
+"""Our numbers beside the reference model's, layer by layer and stage by stage: `python dev/docs/witness_table.py`."""
+
+from __future__ import annotations
+
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
+from pytest_ocrsweep.model.layers import decoder
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES, Model
+from pytest_ocrsweep.sweep.config import compose
+from pytest_ocrsweep.vendor_model.witness import layers, other_differences, ours, stage_flops, vendors
+
+WITNESSED = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
+
+
+def main() -> None:
+    """Prints the per-layer and per-stage tables as Markdown."""
+    architecture = compose(()).model
+    print("# Ours and the vendor's, counted apart\n")
+    print(f"Made by `python dev/docs/witness_table.py`. Model `{architecture.name}`; difference = ours − vendor.")
+    print("\n## Layer types, by themselves\n")
+    print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")
+    print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
+    for attention in ATTENTION:
+        for experts in decoder.EXPERTS:
+            for layer in layers(architecture, attention, experts):
+                if experts == next(iter(decoder.EXPERTS)) or experts in layer.what:
+                    mine, theirs = ours(layer.kernels), vendors(layer.call, architecture.decoder.experts_per_token)
+                    rest = ", ".join(str(a - b) for a, b in zip(mine[1:], theirs[1:], strict=True))
+                    flops = f"{mine[0]:,} | {theirs[0]:,} | {mine[0] - theirs[0]}"
+                    print(f"| {layer.name} | {attention} | {flops} | {rest} |", flush=True)
+    print("\n## Stages, batch 1 (a decode: its 100 steps)\n")
+    print("The last column is the difference in vector FLOPs, in bytes read, in bytes written and in peak bytes;")
+    print("of a decode in its first step.\n")
+    print("| stage | grid | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|---|--:|--:|--:|---|")
+    model = Model(architecture)
+    for grid in WITNESSED:
+        for attention in ATTENTION:
+            for stage in STAGES:
+                work = Workload(grid)
+                total = model.ledger(stage, work, attention).total().tensor_flops
+                counted = stage_flops(architecture, stage, work, attention)
+                rest = ", ".join(map(str, other_differences(model, stage, work, attention)))
+                flops = f"{total:,} | {counted:,} | {total - counted}"
+                print(f"| {stage} | {grid} | {attention} | {flops} | {rest} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

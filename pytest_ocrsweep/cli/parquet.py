@@ -1,0 +1,149 @@
+"""`ocrsweep sweep --parquet`: a space of workloads larger than memory, counted and written a chunk at a time."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import atomic
+from ..model.geometry import LEAST, CropGrid
+from ..model.stages import ATTENTION, STAGES, Model
+from . import flags
+from .flags import ArgumentError
+from .progress import watched
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from ..model.bulk import Columns
+    from ..sweep.config import Settings
+
+AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
+AXES |= {"prompt_tokens": "tokens of the prompt", "new_tokens": "tokens to decode"}
+MOST = 1_000_000  # values an axis
+RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})(?:/([0-9]{1,18}))?)?")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The file, and an option an axis."""
+    group = parser.add_argument_group(
+        "a space of workloads",
+        "every combination, written as columns of integers; VALUES are 7, 1..1000, 1..1000/10 or several: 1,2,4..32/4",
+    )
+    text = "write the columns there, and no table or report"
+    group.add_argument("--parquet", metavar="FILE", type=flags.path, help=text)
+    for name, what in AXES.items():
+        option = f"--{name.replace('_', '-')}"
+        default = "the grids of --grids, or 1 beside the other" if name in ("rows", "cols") else "that of the settings"
+        kind = partial(values, least=LEAST.get(name, 1))
+        group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: {default})")
+
+
+def values(text: str, least: int) -> list[range]:
+    """For `type=`: numbers and ranges, both ends included."""
+    parts = []
+    for part in text.split(","):
+        match = RANGE.fullmatch(part.strip())
+        if match is None:
+            raise argparse.ArgumentTypeError(f"{part!r} is neither a number nor FIRST..LAST nor FIRST..LAST/STEP")
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if not least <= first <= last or step < 1:
+            raise argparse.ArgumentTypeError(f"{part!r}: values go up, from {least} on, by a step of at least 1")
+        parts.append(range(first, last + 1, step))
+    if sum(map(len, parts)) > MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {MOST:,} values")
+    return parts
+
+
+def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
+    """Raises ArgumentError for axes without a file, and for options that have no part in one."""
+    given = [f"--{name.replace('_', '-')}" for name in AXES if getattr(options, name)]
+    if options.parquet is None:
+        if given:
+            raise ArgumentError(f"{given[0]} is an axis of a space: say with --parquet FILE where to write it")
+        return
+    for name in ("json", "report", "device"):
+        if getattr(options, name):
+            raise ArgumentError(f"--parquet and --{name} exclude each other: keep one")
+    if options.grids and (options.rows or options.cols):
+        raise ArgumentError("--grids and --rows or --cols exclude each other: keep one")
+    for module in ("numpy", "pyarrow"):
+        try:
+            import_module(module)
+        except ImportError:
+            raise ArgumentError(f"{module} is not installed: pip install 'pytest-ocrsweep[columns]'") from None
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..model.bulk import CHUNK, chunks
+
+    settings = flags.compose(options)
+    model, resolution, axes = Model(settings.model), settings.workload.resolution, space(options, settings)
+    kinds = list(product(options.stages or STAGES, [options.attention] if options.attention else ATTENTION))
+    points = prod(len(next(iter(axis.values()))) for axis in axes)
+    if points > MOST**2:
+        raise ArgumentError(f"{points:,} points are too many for one file: at most {MOST**2:,}")
+    parts = (part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK))
+    write(options.parquet, model.name, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
+    size = options.parquet.stat().st_size
+    print(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
+    return 0
+
+
+def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
+    """The axes: of rows and of columns or of a list of grids, and of each other size."""
+    import numpy as np
+
+    def axis(parts: Sequence[Sequence[int]]) -> Any:
+        return np.concatenate([np.asarray(part, np.int64) for part in parts])
+
+    workload = settings.workload
+    others = [
+        {name: axis(getattr(options, name) or [[getattr(workload, name)]])}
+        for name in ("batch", "prompt_tokens", "new_tokens")
+    ]
+    if options.rows or options.cols:
+        sides = {name: axis(getattr(options, name) or [[1]]) for name in ("rows", "cols")}
+        try:
+            workload.on(CropGrid(*(int(side.max()) for side in sides.values())))
+        except ValueError as error:
+            raise ArgumentError(str(error)) from None
+        return [*({name: side} for name, side in sides.items()), *others]
+    grids = [point.grid for point in flags.points(options.grids or settings.grids, settings)]
+    return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
+
+
+def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
+    """All columns and what they are of, a row group a part; the file appears once it is whole."""
+    from pyarrow import parquet
+
+    first = next(parts)
+    schema = table(model, first).schema
+    names = [name for name in schema.names if name not in first or name in AXES]  # those that repeat
+    with (
+        atomic.draft(path) as draft,
+        parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=names) as writer,
+    ):
+        writer.write_table(table(model, first))
+        del first
+        for part in parts:
+            writer.write_table(table(model, part))
+
+
+def table(model: str, part: Columns) -> pyarrow.Table:
+    """The columns, after those that say of what."""
+    import numpy as np
+    import pyarrow
+
+    made, same = part.to_arrow(), np.zeros(part.points, np.int8)
+    named = {"model": model, "stage": part.stage, "attention": part.attention, "resolution": part.resolution}
+    for place, (name, text) in enumerate(named.items()):
+        made = made.add_column(place, name, pyarrow.DictionaryArray.from_arrays(same, [text]))
+    return made

@@ -1,0 +1,133 @@
+"""The plugin's options and ini keys: how they are declared, checked and read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..sweep.session import Options
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--ocrsweep-grids": {
+        "metavar": "SOURCE",
+        "help": "what to sweep: a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes "
+        "database, whole or by crops (shapes.sqlite:1..1000/10)",
+    },
+    "--ocrsweep-image": {
+        "metavar": "FILE",
+        "action": "append",
+        "default": [],
+        "help": "add the grid of a page image, of which only the size is read; repeatable",
+    },
+    "--ocrsweep-set": {
+        "metavar": "KEY=VALUE",
+        "action": "append",
+        "default": [],
+        "help": "Hydra override, as workload.batch=4 or model=deepseek-ocr-tiny; repeatable",
+    },
+    "--ocrsweep-analytic-only": {
+        "action": "store_true",
+        "help": "count only: never touch the vendor model, torch or a GPU",
+    },
+    "--ocrsweep-require-vendor": {
+        "action": "store_true",
+        "help": "fail each point that is not measured on the vendor model",
+    },
+    "--ocrsweep-checkpoint": {
+        "metavar": "DIR",
+        "help": "real weights for the vendor model, from a local snapshot",
+    },
+    "--ocrsweep-update": {"action": "store_true", "help": "record what this run finds as the new baseline"},
+    "--ocrsweep-slowdown": {
+        "metavar": "PERCENT",
+        "type": float,
+        "default": 0.0,
+        "help": "make the measured region slower by so much, on its device: the gate's self-test",
+    },
+    "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
+}
+INI = {
+    "ocrsweep_grids": ("", "what to sweep where --ocrsweep-grids is not given"),
+    "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
+    "ocrsweep_missing": ("skip", "a point asked for beyond what is recorded: skip or fail"),
+    "ocrsweep_unused": ("warn", "a recorded point that a full run did not use: warn or fail"),
+}
+CHOICES = {"ocrsweep_missing": ("skip", "fail"), "ocrsweep_unused": ("warn", "fail")}
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declare them all."""
+    group = parser.getgroup("ocrsweep", "what DeepSeek-OCR costs at every crop grid and stage")
+    for name, attributes in OPTIONS.items():
+        group.addoption(name, **attributes)
+    for name, (default, text) in INI.items():
+        parser.addini(name, text, default=default)
+
+
+def check(config: pytest.Config) -> None:
+    """Raise UsageError for what can be told without the configuration."""
+    option = config.option
+    if option.ocrsweep_analytic_only and option.ocrsweep_require_vendor:
+        raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
+    if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {option.ocrsweep_checkpoint} is not a folder")
+    if not 0 <= option.ocrsweep_slowdown <= 1000:
+        raise pytest.UsageError(f"--ocrsweep-slowdown: 0 to 1000 percent, got {option.ocrsweep_slowdown:g}")
+    if option.ocrsweep_slowdown and option.ocrsweep_update:
+        raise pytest.UsageError(
+            "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
+        )
+    for name in ("grids", "checkpoint", "report"):
+        if getattr(option, f"ocrsweep_{name}") == "":
+            raise pytest.UsageError(f"--ocrsweep-{name} is empty: give a value, or leave it out")
+    for name, choices in CHOICES.items():
+        value = config.getini(name)
+        if value not in choices:
+            raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+    if option.ocrsweep_report and not hasattr(config, "workerinput"):  # another host need not have such a folder
+        from ..report.files import ready
+        from ..report.schema import ReportError
+
+        try:
+            ready(Path(option.ocrsweep_report))
+        except ReportError as error:
+            raise pytest.UsageError(f"--ocrsweep-report: {error}") from None
+
+
+def about_points(config: pytest.Config) -> bool:
+    """Whether anything was said of what to sweep, which is to be checked before a test or worker starts."""
+    option = config.option
+    said = (
+        option.ocrsweep_grids,
+        option.ocrsweep_image,
+        option.ocrsweep_set,
+        config.getini("ocrsweep_grids"),
+    )
+    return any(said)
+
+
+def read(config: pytest.Config) -> Options:
+    """What the sweep needs of them."""
+    from ..sweep.session import Options
+
+    option, here = config.option, config.invocation_params.dir
+    return Options(
+        grids=option.ocrsweep_grids,
+        images=tuple(option.ocrsweep_image),
+        overrides=tuple(option.ocrsweep_set),
+        analytic_only=option.ocrsweep_analytic_only,
+        require_vendor=option.ocrsweep_require_vendor,
+        update=option.ocrsweep_update,
+        checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,
+        slowdown_percent=option.ocrsweep_slowdown,
+        report=here / option.ocrsweep_report if option.ocrsweep_report else None,
+        default_grids=config.getini("ocrsweep_grids"),
+        baselines=config.rootpath / config.getini("ocrsweep_baselines"),
+        missing_fails=config.getini("ocrsweep_missing") == "fail",
+        here=here,
+        command=tuple(str(word) for word in config.invocation_params.args),
+    )

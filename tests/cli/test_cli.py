@@ -1,0 +1,431 @@
+"""`ocrsweep`: what each subcommand prints, and one line with exit code 2 for all that is wrong."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pytest_ocrsweep import CropGrid, Workload, cli, load_model
+from pytest_ocrsweep.cli import cost, main
+from pytest_ocrsweep.hardware import roofline, sizing
+from pytest_ocrsweep.sweep.config import devices
+
+COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
+H200 = devices()["h200"]
+
+
+@pytest.fixture
+def said(capsys):
+    """Runs a command that works and gives the lines it prints."""
+
+    def run(*words: str) -> list[str]:
+        assert main(words) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def answered(said):
+    """Runs a command with --json and gives what it answers."""
+
+    def run(*words: str):
+        return json.loads("\n".join(said(*words, "--json")))
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must not work and gives its one line."""
+
+    def run(*words: str) -> str:
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        assert (code, out) == (2, "")
+        (line,) = err.splitlines()
+        return line
+
+    return run
+
+
+def cells(lines: list[str], first: str) -> list[str]:
+    """The words of the one line that begins with `first`, tree branches and that word left out."""
+    (line,) = [line for line in lines if line.lstrip("│├└─ ").startswith(f"{first} ")]
+    return line.lstrip("│├└─ ").split()[1:]
+
+
+# The whole
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself_with_examples_that_name_it(capsys, name):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert f"usage: ocrsweep {name}" in out
+    assert f"ocrsweep {name} " in out.partition("examples:")[2] or name == "devices"
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert [name for name in cli.COMMANDS if f"\n    {name} " not in out] == []
+    assert "Exit codes" in out
+
+
+def test_every_example_is_a_command_that_parses():
+    epilogs = [cli.EXAMPLES, *(sub.epilog or "" for sub in _subparsers())]
+    lines = [line.strip() for text in epilogs for line in text.splitlines() if line.startswith("  ocrsweep ")]
+    words = [line.split("  ")[0].split(" > ")[0].split()[1:] for line in lines]
+    assert len(words) > 20
+    for arguments in words:
+        assert callable(cli.parser().parse_args(arguments).run)
+
+
+def _subparsers():
+    (choices,) = [action.choices for action in cli.parser()._actions if action.dest == "==SUPPRESS=="]
+    return choices.values()
+
+
+def test_the_version_is_the_installed_one(capsys):
+    from importlib.metadata import version
+
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"ocrsweep {version('pytest-ocrsweep')}\n"
+
+
+def test_the_module_and_the_installed_command_are_one():
+    found = [subprocess.check_output([*command, "cost", "1x1"], text=True) for command in (COMMAND, _installed())]
+    assert found[0] == found[1] != ""
+
+
+def _installed() -> list[str]:
+    return [str(Path(sys.executable).with_name("ocrsweep"))]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("costs", "2x3"), "invalid choice: 'costs' (choose from 'cost', 'sweep',"),
+        (("cost",), "the following arguments are required: GRID|IMAGE"),
+        (("cost", "2x3", "--jsn"), "unrecognized arguments: --jsn"),
+        (("cost", "2x3", "--js"), "unrecognized arguments: --js"),
+        (("cost", "2x3", "--stage", "decod"), "invalid choice: 'decod' (choose from 'vision', 'prefill', 'decode')"),
+        (("cost", "2x3", "--attention", "sdpa"), "invalid choice: 'sdpa' (choose from 'eager', 'flash')"),
+        (("cost", "2x3", "--depth", "-1"), "a whole number of levels from 0, got '-1'"),
+        (("cost", "2y3"), "'2y3' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image"),
+        (("cost", "no.png"), "'no.png' is neither a grid"),
+        (("cost", "."), "'.' is neither a grid"),
+        (("cost", "0x3"), "a crop grid needs at least 1 row and 1 column, in whole numbers, got 0x3"),
+        (("cost", "2x"), "'2x' is not a crop grid"),
+        (("cost", "2x3", "--path", "decoder/atn"), "nothing costs at 'decoder/atn'; did you mean 'decoder/attn'?"),
+        (("cost", "2x3", "--path", "zzz"), "it begins with sam, clip, projector, embed, decoder, head"),
+        (("cost", "2x3", "--set", "workload.btch=2"), "no option 'workload.btch'; did you mean 'workload.batch'?"),
+        (("cost", "2x3", "--set", "workload.batch=0"), "workload.batch must be a whole number of at least 1, got 0"),
+        (("cost", "2x3", "--set", "workload.resolution=base"), "resolution 'base' has no crops: use grid 1x1, got 2x3"),
+        (("cost", "2x3", "--device", "h20"), "got 'h20'; did you mean 'h200'?"),
+        (("cost", "2x3", "--device", "h100", "--set", "device=h200"), "device is chosen twice: 'h200' and 'h100'"),
+        (("devices", "--device", "h20"), "--device must be one of a100-40, a100-80,"),
+        (("fits", "2x3", "--device", "tpu"), "--device must be one of a100-40, a100-80,"),
+        (
+            ("fits", "2x3", "--device", "h100", "--set", "device=h200"),
+            "--device and --set device=h200 exclude each other",
+        ),
+        (("size", "2x3", "--ttft", "1"), "the following arguments are required: --tpot"),
+        (("size", "2x3", "--ttft", "0", "--tpot", "1"), "argument --ttft: must be a positive number, got '0'"),
+        (("size", "2x3", "--ttft", "nan", "--tpot", "1"), "argument --ttft: must be a positive number, got 'nan'"),
+        (("size", "2x3", "--ttft", "1", "--tpot", "inf"), "argument --tpot: must be a positive number, got 'inf'"),
+        (("size", "2x3", "--ttft", "1e-300", "--tpot", "1"), "argument --ttft: must be from 1e-9 to 1e9 seconds"),
+        (("size", "vender", "--ttft", "1", "--tpot", "1"), "cannot sweep 'vender': it is not a named set"),
+        (("sweep", "--grids", "1x2,2y3"), "cannot sweep this list of grids: '2y3' is not a crop grid"),
+        (("sweep", "--grids", "no.sqlite:1..3"), "cannot sweep 'no.sqlite': there is no such file"),
+        (("sweep", "--grids", ""), "argument --grids: is empty: give a value, or leave it out"),
+        (("sweep", "--report", ""), "argument --report: is empty"),
+        (("sweep", "--parquet", ""), "argument --parquet: is empty"),
+        (("report", "", "out"), "argument SOURCE: is empty"),
+        (("report", "a.json", ""), "argument DIR: is empty"),
+        (("compare", "deepseek-ocr", ""), "argument B: is empty"),
+        (("compare", "no\nsuch", "deepseek-ocr"), "no\\nsuch: there is no such report"),
+        (("sweep", "--set", "workload.resolution=base"), "resolution 'base' has no crops"),
+        (("shapes", "--crops", "1..9"), "the following arguments are required: --db"),
+        (("shapes", "--crops", "9..1", "--db", "x.db"), "crop counts go up"),
+        (("shapes", "--crops", "1-9", "--db", "x.db"), "write FIRST..LAST or FIRST..LAST/STEP"),
+        (("shapes", "--db", "x.csv"), "its name must end with one of .sqlite, .sqlite3, .db, got 'x.csv'"),
+        (("shapes", "--db", "x.db", "--max-aspect", "0"), "argument --max-aspect: must be a positive number, got '0'"),
+        (("shapes", "--db", "x.db", "--set", "workload.resolution=base"), "resolution 'base' has no crops"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(refused, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(*words)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_damaged_image_is_one_line(refused, tmp_path):
+    (tmp_path / "page.png").write_text("no picture")
+    assert "page.png' is not a PNG, JPEG, TIFF or WebP image" in refused("cost", str(tmp_path / "page.png"))
+
+
+def test_a_file_that_cannot_be_written_is_one_line(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "x.db"
+    remedy = "check the path, its permissions and the space left"
+    assert refused("shapes", "--db", str(path)) == f"ocrsweep: {path}: Not a directory; {remedy}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_behind_the_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "devices"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ocrsweep: the output: No space left on device; ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_box_drawing_gets_the_tree_all_the_same(encoding):
+    words, environment = [*COMMAND, "cost", "1x1", "--stage", "vision"], {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n?? sam " in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_traceback(closed):
+    done = subprocess.run(
+        f'"{sys.executable}" -m pytest_ocrsweep sweep --grids 1x1 {closed}', shell=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_bug_is_not_dressed_up_as_a_usage_error(monkeypatch):
+    def broken(options: object) -> int:
+        return int("nobody raised this on purpose")
+
+    monkeypatch.setattr(cost, "run", broken)
+    with pytest.raises(ValueError, match="invalid literal"):
+        main(["cost", "2x3"])
+
+
+def test_a_closed_pipe_ends_quietly():
+    words = [*COMMAND, "cost", "2x3", "--stage", "prefill", "--depth", "9", "--json"]  # more than a pipe holds
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.PIPE_CLOSED
+
+
+WAITS = """
+import signal, sys, time
+from pytest_ocrsweep.cli import cost, main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script runs in the background
+
+def wait(options):
+    print("started", flush=True)
+    time.sleep(600)
+
+cost.run = wait
+sys.exit(main(["cost", "2x3"]))
+"""
+
+
+def test_ctrl_c_is_one_line_and_its_own_exit_code():
+    words = [sys.executable, "-c", WAITS]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"ocrsweep: interrupted\n"
+    assert process.returncode == cli.INTERRUPTED
+
+
+# cost
+
+
+def test_cost_is_a_tree_of_every_stage(said):
+    lines = said("cost", "2x3")
+    assert lines[0] == "deepseek-ocr 2x3, flash: 893 image + 10 prompt = 903 tokens, batch 1, gundam"
+    assert [line.split()[0] for line in lines if "GFLOP" in line] == ["vision", "prefill", "decode"]
+    assert next(line for line in lines if line.startswith("└─ ")).startswith("└─ projector ")
+
+
+def test_cost_shows_what_the_ledger_says(said):
+    lines = said("cost", "2x3", "--stage", "decode", "--depth", "2")
+    ledger = load_model().ledger("decode", Workload(CropGrid(2, 3)))
+    attn, whole = ledger.total("decoder/attn"), ledger.total()
+    floor = roofline.floor(ledger, H200, "decoder/attn")
+    assert cells(lines, "attn") == [
+        f"{attn.flops / 1e9:,.2f}",
+        f"{100 * attn.flops / whole.flops:.1f}",
+        f"{attn.moved_bytes / 1e9:,.3f}",
+        f"{100 * attn.moved_bytes / whole.moved_bytes:.1f}",
+        f"{ledger.weights('decoder/attn') / 1e6:,.1f}",
+        f"{floor.time_ns / 1e6:,.3f}",
+        floor.bound,
+    ]
+    assert "decode over 100 new tokens on NVIDIA H200: at least 25.148 ms (bandwidth)" in "\n".join(lines)
+
+
+def test_the_parts_of_a_tree_add_up_to_their_parent(answered):
+    for stage in answered("cost", "3x3", "--attention", "eager", "--depth", "9")["stages"]:
+        parts = {part["path"]: part for part in stage["parts"]}
+        for path, part in parts.items():
+            below = [parts[p] for p in parts if p and p.rpartition("/")[0] == path and p != path]
+            for name in ("tensor_flops", "vector_flops", "read_bytes", "write_bytes", "weight_bytes"):
+                assert not below or sum(child[name] for child in below) == part[name]
+
+
+def test_costs_json_is_the_points_row_and_its_parts(answered):
+    document = answered("cost", "2x3", "--stage", "prefill", "--device", "h100", "--depth", "0")
+    (stage,) = document["stages"]
+    ledger = load_model().ledger("prefill", Workload(CropGrid(2, 3)))
+    (part,) = stage["parts"]
+    assert (document["model"], document["device"]) == ("deepseek-ocr", "NVIDIA H100 80GB HBM3")
+    assert (stage["grid"], stage["context_tokens"], stage["peak_path"]) == ("2x3", 903, ledger.peak_path)
+    assert stage["analytic"]["tensor_flops"] == part["tensor_flops"] == ledger.total().tensor_flops
+    assert part["floor"]["time_ns"] == roofline.floor(ledger, devices()["h100"]).time_ns
+    assert stage["estimate_ns"] == roofline.estimate(ledger, devices()["h100"])
+
+
+def test_a_path_is_the_root_and_stages_without_it_are_left_out(answered):
+    found = answered("cost", "2x3", "--path", "sam/window", "--depth", "1")["stages"]
+    assert [stage["stage"] for stage in found] == ["vision", "prefill"]
+    assert [part["path"] for part in found[0]["parts"]][:3] == ["sam/window", "sam/window/norm1", "sam/window/pad"]
+
+
+def test_an_image_costs_what_the_vendors_grid_for_it_costs(said, tmp_path):
+    page = tmp_path / "page.png"
+    Image.new("L", (1240, 1754)).save(page)
+    assert said("cost", str(page)) == said("cost", "3x2")
+    assert said("cost", str(page), "--set", "workload.resolution=base")[0].startswith("deepseek-ocr 1x1")
+
+
+def test_overrides_are_hydras(answered):
+    (stage,) = answered(
+        "cost", "1x1", "--stage", "decode", "--set", "workload.batch=4", "--set", "workload.new_tokens=7"
+    )["stages"]
+    ledger = load_model().ledger("decode", Workload(CropGrid(1, 1), batch=4, new_tokens=7))
+    assert (stage["batch"], stage["new_tokens"]) == (4, 7)
+    assert stage["analytic"]["read_bytes"] == ledger.total().read_bytes
+
+
+# devices, fits, size
+
+
+def test_devices_are_the_catalogue_with_units_and_sources(said, answered):
+    lines = said("devices")
+    assert len(lines) == len(devices()) + 1
+    assert cells(lines, "h200")[:3] == ["NVIDIA", "H200", "989.5"]
+    found = {device.pop("device"): device for device in answered("devices")}
+    assert found.keys() == devices().keys()
+    assert found["h200"]["bandwidth_bytes_per_s"] == H200.bandwidth_bytes_per_s
+    assert found["h200"]["ridge"] == H200.ridge
+    assert all(device["source"] for device in found.values())
+
+
+@pytest.mark.parametrize("spelling", ["rtx-4090", "rtx4090", "RTX_4090", "RTX 4090"])
+def test_a_device_may_be_spelled_as_people_do(answered, spelling):
+    assert [device["device"] for device in answered("devices", "--device", spelling)] == ["rtx-4090"]
+    assert answered("cost", "1x1", "--device", spelling)["device"] == "NVIDIA GeForce RTX 4090"
+
+
+def test_fits_is_what_sizing_says(answered):
+    model, work, device = load_model(), Workload(CropGrid(2, 3), batch=16), devices()["rtx-4090"]
+    document = answered("fits", "2x3", "--device", "rtx4090", "--set", "workload.batch=16")
+    fit = sizing.fits(model, work, device)
+    assert document["devices"] == [
+        {
+            "device": "rtx-4090",
+            "memory_bytes": 24_000_000_000,
+            "needed_bytes": fit.needed_bytes,
+            "fits": fit.fits,
+            "largest_batch": sizing.largest_batch(model, work, device),
+            "largest_page": str(sizing.largest_page(model, work, device)),
+            "largest_page_context_tokens": Workload(sizing.largest_page(model, work, device)).context_tokens,
+        }
+    ]
+    assert [stage["total_bytes"] for stage in document["stages"]] == [part.total_bytes for part in fit.parts]
+
+
+def test_what_does_not_fit_is_no_and_dashes(said):
+    lines = said("fits", "2x3", "--device", "rtx-4090", "--set", "workload.batch=64")
+    assert cells(lines, "rtx-4090")[2:] == ["no", "19", "-", "-"]
+
+
+def test_a_page_beyond_the_models_positions_is_pointed_out(said):
+    warning = "pages of more than 32,768 tokens are beyond the positions that deepseek-ocr was made for"
+    assert said("fits", "2x3", "--device", "h200")[-1] == warning
+    assert warning not in said("fits", "2x3", "--device", "rtx-4090")
+
+
+def test_a_device_described_by_overrides_is_the_one_compared(answered):
+    document = answered("fits", "2x3", "--set", "device.memory_bytes=7000000000")
+    assert [(device["device"], device["fits"]) for device in document["devices"]] == [("NVIDIA H200", False)]
+
+
+def test_size_is_what_sizing_says(said, answered):
+    words = ("size", "2x3,3x3", "--ttft", "0.1", "--tpot", "0.002")
+    model, target = load_model(), sizing.Target(0.1, 0.002)
+    document = answered(*words)
+    assert [sized["grid"] for sized in document["grids"]] == ["2x3", "3x3"]
+    for sized, grid in zip(document["grids"], (CropGrid(2, 3), CropGrid(3, 3)), strict=True):
+        needed = sizing.requirements(model, Workload(grid), target)
+        assert [(n["stage"], n["memory_bytes"]) for n in sized["requirements"]] == [
+            (n.stage, n.memory_bytes) for n in needed
+        ]
+        assert sized["requirements"][1]["bandwidth_bytes_per_s"] == needed[1].bandwidth_bytes_per_s
+        batches = sizing.batches(model, Workload(grid), devices().values(), target)
+        assert list(sized["largest_batch"].values()) == list(batches.values())
+    lines = said(*words)
+    (header,) = [line for line in lines if line.startswith("grid") and "h200" in line]
+    assert dict(zip(header.split(), lines[-1].split(), strict=True))["rtx-4090"] == "2"
+
+
+def test_a_device_that_misses_the_target_is_a_dash(said):
+    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == ["2x3", "-"]
+
+
+# The pages about it
+
+
+@pytest.mark.parametrize("page", ["cli.md", "size.md"])
+def test_a_page_shows_what_its_commands_print(capsys, tmp_path, monkeypatch, page):
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)  # commands of a page share their files
+    blocks = re.findall(r"^\$ ocrsweep (.*)\n((?:(?!\$ |```).*\n)*)", text, re.M)
+    assert len(blocks) > 5
+    for command, shown in blocks:
+        main(command.split())
+        got = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+        assert doctest.OutputChecker().check_output(shown, got, doctest.ELLIPSIS), f"ocrsweep {command} prints\n{got}"
+
+
+def test_the_page_has_a_section_for_every_command():
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## `(\w+)`", text, re.M) == list(cli.COMMANDS)

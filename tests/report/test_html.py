@@ -1,0 +1,149 @@
+"""The page as text: nothing in it leaves it, nothing in a document becomes a part of it, and it is small."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_ocrsweep import Workload, load_model
+from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.report import html, recorded
+from pytest_ocrsweep.report.charts import charts
+from pytest_ocrsweep.sweep.config import devices
+from pytest_ocrsweep.sweep.grid_sources import points
+
+pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
+pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 5_000_000
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&"
+
+
+@pytest.fixture(scope="module")
+def h200() -> dict[str, Any]:
+    return recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+
+
+@pytest.fixture(scope="module")
+def page(h200: dict[str, Any]) -> str:
+    return html.page(h200)
+
+
+def dense() -> dict[str, Any]:
+    """1,000 grids, 3 stages, 2 attentions, with floors, components and a verdict."""
+    model, device, rows = load_model("deepseek-ocr"), devices()["h200"], []
+    for point in points("dense"):
+        for stage in STAGES:
+            for attention in ATTENTION:
+                ledger = model.ledger(stage, work := Workload(point.grid), attention)
+                row = result.row(stage, work, attention, ledger, vendor=None)
+                row |= {"floor": result.floor(ledger, device), "verdict": "NO BASELINE"}
+                rows.append({**row, "components": result.components(ledger)})
+    return result.document("deepseek-ocr", {"new_tokens": 100}, {"gpu": None}, rows)
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str) -> Iterator[dict[str, str | None]]:
+        return (attributes for name, attributes in self.found if name == tag)
+
+
+def data(page: str) -> dict[str, Any]:
+    """What the page's script reads."""
+    packed = re.search(r'<script type="application/octet-stream" id="data">([A-Za-z0-9+/=]*)</script>', page)
+    assert packed
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return found
+
+
+def test_nothing_in_the_page_points_out_of_it(page: str) -> None:
+    targets = [
+        value for _, attributes in Tags(page).found for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert targets
+    assert [target for target in targets if not (target or "").startswith(("#", "data:"))] == []
+    style = "".join(re.findall(r"<style>(.*?)</style>", page, re.S))
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_policy_allows_its_own_scripts_and_no_request(page: str) -> None:
+    (policy,) = (tag["content"] for tag in Tags(page).of("meta") if tag.get("http-equiv") == "Content-Security-Policy")
+    assert policy
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "connect-src" not in rules
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    assert rules["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert len(scripts) == 2
+
+
+def test_nothing_in_a_document_becomes_a_part_of_the_page(h200: dict[str, Any]) -> None:
+    hostile = copy.deepcopy(h200)
+    hostile["model"] = hostile["environment"]["weights"] = hostile["workload"]["resolution"] = HOSTILE
+    for row in hostile["points"]:
+        row["verdict"] = HOSTILE
+    before, after = Tags(html.page(h200)).found, Tags(made := html.page(hostile)).found
+    assert [tag for tag, _ in after] == [tag for tag, _ in before]
+    assert HOSTILE not in made
+    assert data(made)["columns"]["verdict"][0] == HOSTILE
+
+
+def test_the_page_holds_every_point_with_its_components(page: str, h200: dict[str, Any]) -> None:
+    columns = data(page)["columns"]
+    assert columns["grid"] == [row["grid"] for row in h200["points"]]
+    assert columns["device_ns"] == [row["vendor"]["device_ns"]["median"] for row in h200["points"]]
+    assert columns["sam:read_bytes"][0] == h200["points"][0]["components"]["sam"]["read_bytes"]
+
+
+def test_the_page_has_the_charts_that_are_files_too(page: str, h200: dict[str, Any]) -> None:
+    found = charts(h200)
+    assert [tag["id"] for tag in Tags(page).of("figure")] == [chart.name for chart in found]
+    assert [chart["spec"] for chart in data(page)["charts"]] == [chart.spec() for chart in found]
+
+
+def test_the_header_says_of_what_the_numbers_are(page: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(style|script).*?</\1>", "", page)))
+    for words in ("deepseek-ocr", "new tokens 100", "138 RECORDED", "Environment: NVIDIA H200", "torch 2.11.0+cu130"):
+        assert words in text
+
+
+def test_verdicts_that_fail_come_first(h200: dict[str, Any]) -> None:
+    judged = copy.deepcopy(h200)
+    for row, verdict in zip(judged["points"], ["PASS", "NO BASELINE", "FAIL", "NO SAMPLE"], strict=False):
+        row["verdict"] = verdict
+    shown = [tag["data-verdict"] for tag in Tags(html.page(judged)).of("button") if "data-verdict" in tag]
+    assert shown == ["FAIL", "NO SAMPLE", "NO BASELINE", "PASS", "RECORDED"]
+
+
+def test_a_page_of_no_points_is_a_page() -> None:
+    empty = html.page(result.document("deepseek-ocr", {}, {}, []))
+    assert data(empty)["columns"] == {"id": []}
+
+
+def test_a_thousand_grids_are_written_in_few_bytes() -> None:
+    document = dense()
+    assert len(document["points"]) == 6000
+    assert len(html.page(document, charts(document)).encode()) <= MOST_BYTES

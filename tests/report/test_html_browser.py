@@ -1,0 +1,281 @@
+"""The page in headless Chromium, as people use it: by mouse, by keyboard, in the dark, on a phone, on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import screenshot
+
+from pytest_ocrsweep.model.geometry import CropGrid
+from pytest_ocrsweep.report import html, recorded
+
+if why := screenshot.missing():
+    pytest.skip(f"the page is not tried in a browser: {why}", allow_module_level=True)
+pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
+
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+ROOT = Path(__file__).parents[2]
+READY_MS = 1000
+FAILING = ("prefill", "2x3", "flash")
+READY = "document.documentElement.dataset.ready"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    document = recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+    for row in document["points"]:
+        if (row["stage"], row["grid"], row["attention"]) == FAILING:
+            row["verdict"] = "FAIL"
+    file = tmp_path_factory.mktemp("page") / "index.html"
+    file.write_text(html.page(document), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Chrome]:
+    with screenshot.browser(1440, 900) as made:
+        yield made
+
+
+@pytest.fixture
+def opened(driver: Chrome, page: str) -> Chrome:
+    """The page anew; what earlier tests logged is dropped."""
+    for log in ("browser", "performance"):
+        driver.get_log(log)
+    driver.get(page)
+    screenshot.wait(driver, READY)
+    return driver
+
+
+def one(driver: Chrome, selector: str) -> WebElement:
+    return driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def rows(driver: Chrome) -> list[list[str]]:
+    script = "return [...document.querySelectorAll('main tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    found: list[list[str]] = driver.execute_script(script)
+    return found
+
+
+def column(driver: Chrome, heading: str) -> list[str]:
+    headings = [each.text.rstrip(" ▲▼") for each in driver.find_elements(By.CSS_SELECTOR, "main thead th")]
+    return [row[headings.index(heading)] for row in rows(driver)]
+
+
+def sort_by(driver: Chrome, name: str) -> str | None:
+    one(driver, f"th[data-name={name}] button").click()
+    return one(driver, f"th[data-name={name}]").get_attribute("aria-sort")
+
+
+def drawn(driver: Chrome, name: str) -> None:
+    driver.execute_script(f"document.getElementById('{name}').scrollIntoView()")
+    screenshot.wait(driver, f"document.querySelector('#{name} .drawn')")
+
+
+def marks(driver: Chrome, name: str) -> int:
+    found: int = driver.execute_script(
+        f"return document.querySelectorAll('#{name} [aria-roledescription=point]').length"
+    )
+    return found
+
+
+def shown(driver: Chrome) -> str:
+    return one(driver, "#shown").text
+
+
+def test_the_page_can_be_used_within_a_second(opened: Chrome) -> None:
+    ms = int(opened.execute_script(f"return {READY}"))
+    print(f"138 points: interactive after {ms} ms")
+    assert ms <= READY_MS
+
+
+def test_six_thousand_points_can_be_used_within_a_second_and_filter_at_once(driver: Chrome, tmp_path: Path) -> None:
+    document = recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+    kinds = [(row, CropGrid.parse(row["grid"])) for row in document["points"]]
+    document["points"] = [
+        {**row, "grid": f"{grid.rows}x{grid.columns + 9 * times}"} for times in range(44) for row, grid in kinds
+    ]
+    file = tmp_path / "index.html"
+    file.write_text(html.page(document), encoding="utf-8")
+    driver.get(file.as_uri())
+    screenshot.wait(driver, READY)
+    ms = int(driver.execute_script(f"return {READY}"))
+    print(f"{len(document['points'])} points: interactive after {ms} ms")
+    assert ms <= READY_MS
+    one(driver, "input[name=grid]").send_keys("1x90")
+    assert shown(driver) == "6 of 6,072 points"
+    drawn(driver, "roofline")
+
+
+def test_failing_points_come_first(opened: Chrome) -> None:
+    assert rows(opened)[0][:4] == ["FAIL", *FAILING]
+    assert column(opened, "verdict")[1:] == ["RECORDED"] * 24
+
+
+def test_points_are_filtered_by_stage_attention_and_grid(opened: Chrome) -> None:
+    assert shown(opened) == "138 of 138 points"
+    one(opened, "input[value=vision]").click()
+    one(opened, "input[value=eager]").click()
+    assert shown(opened) == "46 of 138 points"
+    one(opened, "input[name=grid]").send_keys("2x*, 9..9 crops")
+    assert set(column(opened, "grid")) == {"2x1", "2x2", "2x3", "2x4", "1x9", "3x3", "9x1"}
+    assert set(column(opened, "attention")) == {"flash"}
+    one(opened, "button[type=reset]").click()
+    screenshot.wait(opened, "document.querySelector('#shown').textContent.startsWith('138 of')")
+
+
+def test_filters_that_nothing_fits_say_so(opened: Chrome) -> None:
+    one(opened, "input[name=grid]").send_keys("77x")
+    assert rows(opened) == [["No point fits these filters."]]
+
+
+def test_a_verdict_is_a_filter(opened: Chrome) -> None:
+    button = one(opened, "button[data-verdict=FAIL]")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    assert [row[:4] for row in rows(opened)] == [["FAIL", *FAILING]]
+
+
+def test_charts_are_filtered_too(opened: Chrome) -> None:
+    drawn(opened, "flops")
+    assert marks(opened, "flops") == 138
+    opened.execute_script("document.querySelector('input[value=vision]').click()")
+    screenshot.wait(opened, "document.querySelectorAll('#flops [aria-roledescription=point]').length === 92")
+
+
+def test_a_column_sorts_up_and_then_down_by_its_numbers(opened: Chrome) -> None:
+    assert sort_by(opened, "device_ns") == "ascending"
+    up = [float(text.replace(",", "")) for text in column(opened, "device ms")]
+    assert up == sorted(up)
+    assert sort_by(opened, "device_ns") == "descending"
+    down = [float(text.replace(",", "")) for text in column(opened, "device ms")]
+    assert down == sorted(down, reverse=True)
+    assert down[0] > up[-1]
+    assert one(opened, "th[data-name=verdict]").get_attribute("aria-sort") == "none"
+
+
+def test_grids_sort_by_crops_and_then_rows(opened: Chrome) -> None:
+    sort_by(opened, "grid")
+    assert list(dict.fromkeys(column(opened, "grid")))[:4] == ["1x1", "1x2", "2x1", "1x3"]
+
+
+def test_pages_turn(opened: Chrome) -> None:
+    assert one(opened, "#range").text == "1–25 of 138"
+    one(opened, "#next").click()
+    assert one(opened, "#range").text == "26–50 of 138"
+    one(opened, "#previous").click()
+    assert one(opened, "#range").text == "1–25 of 138"
+    assert not one(opened, "#previous").is_enabled()
+
+
+def test_hovering_over_a_row_shows_its_ledger(opened: Chrome) -> None:
+    ledger = one(opened, "#ledger")
+    assert not ledger.is_displayed()
+    ActionChains(opened).move_to_element(one(opened, "main tbody tr td:nth-child(6)")).perform()
+    assert ledger.is_displayed()
+    words = ledger.text.split()
+    assert words[:4] == ["prefill", "2x3", "flash", "FAIL"]
+    assert {"sam", "clip", "projector", "decoder/attn", "decoder/experts", "head"} <= set(words)
+    ActionChains(opened).move_to_element(one(opened, "h1")).perform()
+    assert not ledger.is_displayed()
+
+
+def test_hovering_over_a_mark_shows_its_ledger(opened: Chrome) -> None:
+    drawn(opened, "roofline")
+    mark = opened.find_elements(By.CSS_SELECTOR, "#roofline [aria-roledescription=point]")[-1]
+    ActionChains(opened).move_to_element(mark).perform()
+    screenshot.wait(opened, "!document.querySelector('#ledger').hidden")
+    assert one(opened, "#ledger h3").text.split()[0] in ("vision", "prefill", "decode")
+
+
+def test_the_table_is_used_by_keyboard(opened: Chrome) -> None:
+    head = one(opened, "th[data-name=bound] button")
+    opened.execute_script("arguments[0].focus()", head)
+    ActionChains(opened).send_keys(Keys.TAB).perform()  # from the last heading into the first row
+    assert one(opened, "#ledger h3").text.split() == [*FAILING, "FAIL"]
+    ActionChains(opened).send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN).perform()
+    focused = opened.switch_to.active_element
+    assert focused.get_attribute("data-id") == opened.execute_script(
+        "return document.querySelectorAll('main tbody tr')[2].dataset.id"
+    )
+    assert one(opened, "#ledger").is_displayed()
+    ActionChains(opened).send_keys(Keys.ESCAPE).perform()
+    assert not one(opened, "#ledger").is_displayed()
+    ActionChains(opened).send_keys(Keys.END, Keys.ARROW_DOWN).perform()
+    assert one(opened, "#range").text == "26–50 of 138"
+    ActionChains(opened).send_keys(Keys.PAGE_UP).perform()
+    assert one(opened, "#range").text == "1–25 of 138"
+
+
+def test_headings_sort_by_keyboard(opened: Chrome) -> None:
+    opened.execute_script("arguments[0].focus()", one(opened, "th[data-name=flops] button"))
+    ActionChains(opened).send_keys(Keys.ENTER).perform()
+    assert one(opened, "th[data-name=flops]").get_attribute("aria-sort") == "ascending"
+
+
+def test_light_and_dark_follow_the_system_until_chosen(page: str) -> None:
+    with screenshot.browser(1440, 900, dark=True) as driver:
+        driver.get(page)
+        screenshot.wait(driver, READY)
+
+        def background() -> str:
+            found: str = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+            return found
+
+        dark = background()
+        assert one(driver, "#theme").text == "Theme: system"
+        one(driver, "#theme").click()
+        assert one(driver, "#theme").text == "Theme: light"
+        assert background() != dark
+        one(driver, "#theme").click()
+        assert background() == dark
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: str) -> None:
+    with screenshot.browser(400, 800) as driver:
+        driver.get(page)
+        screenshot.wait(driver, READY)
+        drawn(driver, "time")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
+        assert driver.execute_script("return document.querySelector('#time .canvas').scrollWidth") <= 400
+        driver.execute_script("document.querySelector('main tbody tr').focus()")
+        assert driver.execute_script("const l = ledger; return l.scrollWidth <= l.clientWidth")
+
+
+def test_paper_has_every_point_and_no_controls(opened: Chrome) -> None:
+    opened.execute_script("dispatchEvent(new Event('beforeprint'))")
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert len(rows(opened)) == 138
+        assert not one(opened, "#filters").is_displayed()
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        opened.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert len(rows(opened)) == 25
+
+
+def test_every_chart_is_drawn_without_an_error_or_a_request(opened: Chrome, page: str) -> None:
+    names = [each.get_attribute("id") for each in opened.find_elements(By.CSS_SELECTOR, "figure")]
+    assert len(names) == 14
+    for name in names:
+        drawn(opened, str(name))
+    assert opened.find_elements(By.CSS_SELECTOR, ".error") == []
+    assert opened.get_log("browser") == []
+    events: list[dict[str, Any]] = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert asked - {page} == {url for url in asked if url.startswith("data:")}
+    assert page in asked
+
+
+def test_the_policy_stops_a_request(opened: Chrome) -> None:
+    script = "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), e => done(e.message))"
+    assert opened.execute_async_script(script) == "Failed to fetch"
+    assert any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser"))

@@ -277,6 +277,7 @@ def _command_line() -> Any:
 
 
 def _read_arguments(options: Any) -> None:
+    from pytest_ocrsweep.cli import flags
     from pytest_ocrsweep.sweep import shapes
 
     if hasattr(options, "overrides"):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..files import atomic, untrusted
-from ..files.untrusted import MOST, quoted, shown
+from ..files.text import printable, quoted
+from ..files.untrusted import MOST
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION
 from .metrics import COUNTED, METRICS
@@ -174,7 +175,7 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
-        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {shown(', '.join(odd))})")
+        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {printable(', '.join(odd))})")
     return raw
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from .counted import Document, Key, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Observed, Process
 

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES
 

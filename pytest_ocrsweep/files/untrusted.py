@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import reprlib
 import stat
 from collections.abc import Callable
 from contextlib import closing
@@ -16,8 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     import sqlite3
 
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 100
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # JSON may write a character in two halves, or one of them
 MOST = 10**100  # a number beyond is none of hardware, and a float could not hold what is made of it
 MOST_BYTES = 1 << 28  # a document of our own stays far below; ten times as much memory is what reading it takes
@@ -72,17 +69,6 @@ def _schema(database: sqlite3.Connection) -> dict[tuple[str, str], str]:
     """The SQL of each object, without comments."""
     objects = database.execute("SELECT type, name, sql FROM sqlite_master")
     return {(kind, name): " ".join(re.sub("--.*", "", sql or "").split()) for kind, name, sql in objects}
-
-
-def quoted(value: object) -> str:
-    """Its repr, cut where it would not fit into a line."""
-    return SHORT.repr(value)
-
-
-def shown(text: str, most: int | None = 200) -> str:
-    """`text` as a message may quote it: on one line, and nothing in it that a terminal would obey."""
-    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return plain if most is None or len(plain) <= most else plain[: most - 1] + "…"
 
 
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

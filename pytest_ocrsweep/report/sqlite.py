@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import atomic, untrusted
-from ..files.untrusted import shown
+from ..files.text import printable
 from . import schema
 from .schema import CLOCKED, COSTS, ReportError
 from .sqlite_schema import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
@@ -132,7 +132,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     except ReportError:
         raise
     except (sqlite3.Error, ValueError) as error:
-        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {schema.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read ({printable(str(error))}); {schema.REMEDY}") from None
     except (KeyError, AttributeError, RecursionError):
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {schema.REMEDY}") from None
 

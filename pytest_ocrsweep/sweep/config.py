@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from ..files.untrusted import quoted, shown
+from ..files.text import printable, quoted
 from ..hardware.roofline import Device
 from ..model.architecture import DTYPES, Architecture
 from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
@@ -164,7 +164,7 @@ def _check_overrides(overrides: tuple[str, ...]) -> None:
         try:
             override = OverridesParser.create().parse_override(text)
         except (HydraException, ValueError) as error:  # the latter for more digits than Python reads
-            text, reason = text if len(text) <= 80 else text[:79] + "…", shown(" ".join(str(error).split()))
+            text, reason = text if len(text) <= 80 else text[:79] + "…", printable(" ".join(str(error).split()))
             raise ConfigError(f"{text!r} cannot be read ({reason}); quote the value?") from None
         key, value = override.key_or_group, override.value()
         if key not in options:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..files import untrusted
+from ..files.text import quoted
 from ..model.geometry import CropGrid
 from .grid_sources import Point, SourceError
 
@@ -96,7 +97,7 @@ def _fields(mapping: yaml.MappingNode, allowed: tuple[str, ...]) -> dict[str, ya
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(allowed)}"
-            raise ValueError(f"unknown key {untrusted.quoted(name)}: {hint}")
+            raise ValueError(f"unknown key {quoted(name)}: {hint}")
         if name in fields:
             raise ValueError(f"key {name!r} is there twice (line {key.start_mark.line + 1}): keep one")
         fields[name] = value

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from ..model.geometry import CropGrid
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import atomic, untrusted
+from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
 from .grid_sources import Point, SourceError, most_square
 
@@ -87,7 +88,7 @@ class MadeFor:
 
 def counts(text: str) -> range:
     """`7`, `1..1000` or `1..1000/10`, every tenth: numbers of crops, both ends included. Raises ShapesError."""
-    told = untrusted.quoted(text)
+    told = quoted(text)
     match = re.fullmatch(r"([0-9]{1,9})(?:\.\.([0-9]{1,9})(?:/([0-9]{1,9}))?)?", text)
     if match is None:
         raise ShapesError(f"{told} is no range of crop counts: write FIRST..LAST or FIRST..LAST/STEP, as 1..1000/10")
@@ -171,7 +172,7 @@ def read(path: str, selection: str | None = None) -> list[Point]:
         wanted = None if selection is None else counts(selection)
         found = _selected(_rows(path), wanted)
     except ShapesError as error:
-        raise ShapesError(f"cannot sweep {untrusted.quoted(path)}: {error}") from None
+        raise ShapesError(f"cannot sweep {quoted(path)}: {error}") from None
     return [_point(shape) for shape in found]
 
 
@@ -191,13 +192,13 @@ def _rows(path: str) -> list[Shape]:
                 raise ShapesError(f"it is damaged (its tables are not those of schema {SCHEMA}); {remedy}")
             (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
-                raise ShapesError(f"it is damaged ({untrusted.shown(' '.join(verdict.split()))}); {remedy}")
+                raise ShapesError(f"it is damaged ({printable(' '.join(verdict.split()))}); {remedy}")
             columns = ", ".join(Shape.__slots__)
             rows = database.execute(f"SELECT {columns} FROM shapes ORDER BY crops").fetchall()
     except OSError as error:
         raise ShapesError(f"it cannot be read ({error.strerror}): check its permissions") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from damage that SQLite wants to tell of
-        raise ShapesError(f"it is damaged ({untrusted.shown(' '.join(str(error).split()))}); {remedy}") from None
+        raise ShapesError(f"it is damaged ({printable(' '.join(str(error).split()))}); {remedy}") from None
     if not rows:
         raise ShapesError(f"it holds no shapes; {remedy}")
     found = [Shape(*row) for row in rows]

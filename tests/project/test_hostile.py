@@ -93,7 +93,7 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
 
 
 def read_yaml(path: Path) -> object:
-    return grid_sources.points(str(path))
+    return grid_sources.entries(str(path))
 
 
 def read_baseline(path: Path) -> object:
@@ -155,7 +155,7 @@ def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     path.write_text("- 1x1\n" * 200_000)
     with pytest.raises(grid_sources.SourceError, match="it has more than 1,048,576 bytes"):
-        grid_sources.points(str(path))
+        grid_sources.entries(str(path))
 
 
 # Things said twice, and halves of characters

@@ -84,7 +84,7 @@ def record(path: Path, model: str, stage: str, found: Points, unused: Points | N
     """
     old = read(path, model, stage)
     if _merged(old, found, unused) != old:  # else nothing is written, and a folder may be read-only
-        with atomic.alone(path):
+        with atomic.locked(path):
             old = read(path, model, stage)  # another process may have recorded meanwhile
             atomic.replace(path, dump(model, stage, _merged(old, found, unused)))
     same = sum(old.get(key) == numbers for key, numbers in found.items())
@@ -129,7 +129,7 @@ class Document:
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, None, f"it cannot be read ({error})") from None
         try:
-            content = untrusted.parse(text)
+            content = untrusted.parse_json(text)
         except json.JSONDecodeError as error:
             raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
         except (ValueError, RecursionError) as error:

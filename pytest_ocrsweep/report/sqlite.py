@@ -43,7 +43,7 @@ def write(document: Mapping[str, Any], path: Path) -> int:
     whole = schema.check(dict(document), f"{path} is not written")
     try:
         digest = _digest(whole)
-        with atomic.alone(path):
+        with atomic.locked(path):
             try:
                 return _write(whole, digest, path)
             finally:
@@ -146,7 +146,7 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {schema.REMEDY}")
-    if not untrusted.has_tables(db, SQL):
+    if not untrusted.has_schema(db, SQL):
         raise ReportError(f"{path}: its tables are not those of version {VERSION}: {schema.REMEDY}")
     return True
 

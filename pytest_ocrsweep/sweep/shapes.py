@@ -192,7 +192,7 @@ def _rows(path: str) -> list[Shape]:
             (schema,) = database.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:
                 raise ShapesError(f"its schema is {schema}, {SCHEMA} is read here; {remedy}")
-            if not untrusted.has_tables(database, TABLES):
+            if not untrusted.has_schema(database, TABLES):
                 raise ShapesError(f"it is damaged (its tables are not those of schema {SCHEMA}); {remedy}")
             (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":

@@ -65,7 +65,7 @@ def tensors(folder: Path) -> dict[str, Stored]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that a snapshot needs. Raises CheckpointError."""
     try:
-        document = untrusted.parse(untrusted.read(path))
+        document = untrusted.parse_json(untrusted.read(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): a snapshot needs this file") from None
     except (ValueError, RecursionError) as error:
@@ -115,11 +115,11 @@ def _header(path: Path) -> dict[str, Stored]:
 
 def _entries(path: Path, size: int) -> dict[str, Stored]:
     """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
-    with untrusted.opened(path) as stream:
+    with untrusted.open_regular(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(size, MOST_HEADER_BYTES):
             raise ValueError(f"its header has {length:,} bytes")
-        entries = untrusted.parse(stream.read(length))
+        entries = untrusted.parse_json(stream.read(length))
     entries.pop("__metadata__", None)
     return {
         name: Stored(path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"]))

@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a sc
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -51,7 +51,7 @@ with atomic.draft(Path(sys.argv[2])) as file:
 WRITER = """
 import sys
 from pathlib import Path
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
 with atomic.locked(Path(sys.argv[1])):
     print("writes", flush=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import RESOLUTIONS, image_tokens
-from .ledger import COMPULSORY, WEIGHTS, Program, Row
+from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
 from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import zip_longest
 from operator import mul
 
 from .geometry import Workload
-from .kernels import Kernel
 from .l2_cache import Cached, Traffic, stage_traffic
-from .liveness import highest
-from .symbolic import Monomial, Size, poly, product, summed
-
-COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
-Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials
+from .program import COMPULSORY, WEIGHTS, Program, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,81 +57,6 @@ class Line:
     cost: Cost
     times: int
     weight_bytes: int
-
-
-class Program:
-    """A stage laid out once: its kernels over a workload's symbols, and their sums.
-
-    All is kept as coefficients over one list of monomials, so that a ledger is that list's values, and each number of
-    it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
-    """
-
-    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
-        self.sequence = sequence = list(kernels)
-        self._monomials: dict[Monomial, int] = {}
-        self.lines = [
-            (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
-        ]
-        self.cache = self._row(cache_after)
-        self.peaks = [(self._row(size), path) for size, path in highest(sequence, cache_after - cache_before)]
-        self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
-        self._totals: dict[str, tuple[Row, ...]] = {}
-
-    def _line(self, k: Kernel, steps: bool) -> tuple[Row, ...]:
-        """A kernel's rows: see `rows`."""
-        costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
-        summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
-        return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
-
-    def _row(self, size: Size, times: int = 1) -> Row:
-        if size == 0:
-            return ()
-        terms = poly(size).terms
-        for monomial in terms:
-            self._monomials.setdefault(monomial, len(self._monomials))
-        row = [0] * len(self._monomials)
-        for monomial, coefficient in terms.items():
-            row[self._monomials[monomial]] = coefficient * times
-        return tuple(row)
-
-    @property
-    def monomials(self) -> tuple[Monomial, ...]:
-        """What the rows are coefficients of, in their order."""
-        return tuple(self._monomials)
-
-    def values(self, point: Mapping[str, int]) -> list[int]:
-        """The value of each monomial at a workload."""
-        return [product(monomial, point) for monomial in self._monomials]
-
-    def rows(self, path: str) -> tuple[Row, ...]:
-        """Of all kernels at or under `path`, "" for all: the four costs, the compulsory traffic and the weights.
-
-        Raises ValueError where there is none.
-        """
-        if path not in self._totals:
-            chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
-            if not chosen:
-                raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
-            self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
-        return self._totals[path]
-
-    @cached_property
-    def paths(self) -> tuple[str, ...]:
-        """The path of each kernel, in the order they run, once."""
-        return tuple(dict.fromkeys(k.path for k, _ in self.lines))
-
-    @cached_property
-    def components(self) -> tuple[str, ...]:
-        """The first parts of the kernels' paths, in the order they run."""
-        return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
-
-
-def _moves(k: Kernel) -> bool:
-    return k.read_bytes != 0 or k.write_bytes != 0
-
-
-def _added(rows: Sequence[Row]) -> Row:
-    return tuple(map(sum, zip_longest(*rows, fillvalue=0)))
 
 
 def _dot(row: Row, values: Sequence[int]) -> int:

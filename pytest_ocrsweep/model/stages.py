@@ -10,7 +10,8 @@ from .architecture import Architecture
 from .geometry import RESOLUTIONS, Workload, queries
 from .kernels import HALF, Kernel, Kernels, released, under
 from .layers import clip, decoder, projector, sam
-from .ledger import Ledger, Program
+from .ledger import Ledger
+from .program import Program
 from .symbolic import N, Size, symbol
 
 if TYPE_CHECKING:

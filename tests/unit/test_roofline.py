@@ -13,7 +13,7 @@ from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model
 from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.hardware.roofline import Device, attained, below_floor, estimate, floor, floors, mbu, mfu
 from pytest_ocrsweep.model.kernels import Kernel
-from pytest_ocrsweep.model.ledger import Program
+from pytest_ocrsweep.model.program import Program
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep.config import devices
 

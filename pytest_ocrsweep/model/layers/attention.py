@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from ..kernels import (
-    FLOAT,
-    HALF,
-    VECTOR_FLOPS,
-    Kernels,
-    cast,
-    copy,
-    elementwise,
-    fused_attention,
-    matmul,
-    released,
-    softmax,
-)
+from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, released
+from ..operations import cast, copy, elementwise, fused_attention, matmul, softmax
 from ..symbolic import Size
 
 

@@ -6,7 +6,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrVisionEmbeddin
 from __future__ import annotations
 
 from ..architecture import Clip
-from ..kernels import HALF, INDEX, Kernels, elementwise, kernel, layer_norm, linear, released, repeated, under
+from ..kernels import HALF, INDEX, Kernels, kernel, released, repeated, under
+from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
 from .sam import resize

@@ -8,26 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..architecture import Decoder
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    INT,
-    VECTOR_FLOPS,
-    Kernel,
-    Kernels,
-    cast,
-    elementwise,
-    grouped_matmul,
-    held,
-    kernel,
-    linear,
-    matmul,
-    released,
-    repeated,
-    softmax,
-    under,
-)
+from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, held, kernel, released, repeated, under
+from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
 from ..symbolic import Size, distinct_experts
 from . import attention as attend
 

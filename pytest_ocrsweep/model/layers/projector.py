@@ -5,7 +5,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, copy, kernel, linear
+from ..kernels import HALF, INDEX, Kernel, Kernels, kernel
+from ..operations import copy, linear
 from ..symbolic import Size
 
 

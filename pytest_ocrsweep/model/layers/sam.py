@@ -8,26 +8,8 @@ from __future__ import annotations
 from math import ceil
 
 from ..architecture import Sam
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    VECTOR_FLOPS,
-    Kernels,
-    cast,
-    convolution,
-    copy,
-    elementwise,
-    fused_attention,
-    kernel,
-    layer_norm,
-    linear,
-    matmul,
-    released,
-    repeated,
-    softmax,
-    under,
-)
+from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, kernel, released, repeated, under
+from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel

@@ -10,7 +10,8 @@ from dataclasses import astuple, replace
 import pytest
 
 from pytest_ocrsweep import Cost, CropGrid, Ledger, Model, Workload
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 
 
 def page(grid: str = "1x1", **workload) -> Workload:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..baselines import result
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..hardware import roofline
-from ..model.stages import STAGES, Model
+from ..model.analytic import Model
+from ..model.stages import STAGES
 from . import flags
 from .flags import ArgumentError
 from .table import aligned

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..hardware import sizing
-from ..model.stages import Model
+from ..model.analytic import Model
 from . import flags
 from .table import aligned
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files.untrusted import quoted
+from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 
 if TYPE_CHECKING:
     from ..hardware.roofline import Device

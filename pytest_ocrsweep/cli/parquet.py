@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import atomic
+from ..model.analytic import Model
+from ..model.attention import ATTENTION
 from ..model.geometry import LEAST, CropGrid
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.stages import STAGES
 from . import flags
 from .flags import ArgumentError
 from .progress import watched

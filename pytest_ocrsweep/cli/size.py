@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..hardware import sizing
 from ..hardware.sizing import Target
-from ..model.stages import Model
+from ..model.analytic import Model
 from . import flags
 from .progress import watched
 from .table import aligned

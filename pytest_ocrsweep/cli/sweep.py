@@ -10,7 +10,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import result
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.analytic import Model
+from ..model.attention import ATTENTION
+from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
 from .progress import say, watched
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         return parquet.run(options)
     settings = flags.compose(options)
     points = flags.points(options.grids or settings.grids, settings)
-    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
+    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else list(ATTENTION)
     if options.report:
         from ..report import files
 

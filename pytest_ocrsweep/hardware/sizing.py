@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
 from ..model.kernels import HALF, INDEX
 from ..model.ledger import Ledger
-from ..model.stages import Model
 from .roofline import Device
 
 SERVED = ("prefill", "decode")  # one process does both, with one copy of all weights

@@ -1,4 +1,4 @@
-"""What a piece of work costs: whole numbers that add."""
+"""What one stage costs for one workload: whole numbers that add, in total, by part and by kernel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from operator import mul
 
 from .geometry import Workload
-from .l2_cache import Cached, Traffic, stage_traffic
+from .l2_cache import Cached, DramTraffic, stage_traffic
 from .program import COMPULSORY, WEIGHTS, Program, Row
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOPs and kernel-by-kernel bytes; costs add, and repeat by a whole number."""
+    """FLOPs, and the bytes that kernels read and write; costs add, and a whole number multiplies them."""
 
     tensor_flops: int = 0
     vector_flops: int = 0
@@ -45,13 +45,13 @@ class Cost:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes read and written, kernel by kernel."""
+        """Bytes read plus bytes written, kernel by kernel."""
         return self.read_bytes + self.write_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kernel of a ledger: its path, what all its runs cost, how often it runs, the parameters it owns."""
+    """One kernel of a ledger: its path, the cost of all its runs, how often it runs, and the parameters it owns."""
 
     path: str
     cost: Cost
@@ -60,14 +60,14 @@ class Line:
 
 
 def _dot(row: Row, values: Sequence[int]) -> int:
-    return sum(map(mul, row, values))  # a row ends at its last monomial: map stops there
+    return sum(map(mul, row, values))  # a row may be shorter than the values: map stops at its end
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What one stage costs for one workload, in total, by part and by kernel. All numbers are whole.
+    """What one stage costs for one workload; all numbers are ints. A decode's costs cover all its `new_tokens` steps.
 
-    A decode's costs are of all its `new_tokens` steps.
+    A path names a kernel ("decoder/attn/q_proj") or all kernels under it ("decoder/attn", "decoder").
     """
 
     stage: str
@@ -78,22 +78,25 @@ class Ledger:
     _values: list[int]
 
     def total(self, path: str = "") -> Cost:
-        """Cost of every kernel at or under `path`, such as "decoder/attn"; ValueError where there is none."""
+        """Cost of all kernels at or under `path`, by default of the whole stage.
+
+        Raises ValueError, which names the first parts of paths, if no kernel has such a path.
+        """
         return Cost(*(_dot(row, self._values) for row in self._program.rows(path)[:4]))
 
     @property
     def components(self) -> dict[str, Cost]:
-        """The first parts of the paths ("sam", "decoder", …), in the order they run, and what each costs."""
+        """Cost by the first part of a path ("sam", "decoder", …), in the order in which they run."""
         return {name: self.total(name) for name in self._program.components}
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every kernel's path, in the order they run, once."""
+        """Every kernel's path, once, in the order in which kernels run."""
         return self._program.paths
 
     @property
     def lines(self) -> list[Line]:
-        """Every kernel, in the order they run: crops after the global view, repeated layers once."""
+        """Every kernel in the order in which they run: crops after the global view, repeated layers once."""
         return [
             Line(
                 k.path,
@@ -105,48 +108,53 @@ class Ledger:
         ]
 
     def weights(self, path: str = "") -> int:
-        """Bytes of the parameters that the kernels at or under `path` own."""
+        """Bytes of the parameters that the kernels at or under `path` own. Raises ValueError as `total` does."""
         return _dot(self._program.rows(path)[WEIGHTS], self._values)
 
     def compulsory(self, path: str = "") -> int:
-        """Bytes that no implementation can do without, for the kernels at or under `path`, of a decode in every step.
+        """Bytes that every implementation must move for the kernels at or under `path`, in all steps together.
 
-        Each parameter that is used, once a pass; the KV cache, read and written once; the stage's inputs and outputs.
+        In each step: the parameters in use, once; the KV cache, read and written once; the stage's inputs and outputs.
+        Raises ValueError as `total` does.
         """
         return _dot(self._program.rows(path)[COMPULSORY], self._values)
 
     @property
     def compulsory_bytes(self) -> int:
-        """The same of the whole stage."""
+        """Compulsory bytes of the whole stage."""
         return self.compulsory()
 
-    def dram(self, device: Cached) -> list[Traffic]:
-        """What each kernel moves to and from DRAM behind the L2 of `device`, by the rule of `residency`."""
-        steps = self.work.new_tokens if self.stage == "decode" else 1
-        return stage_traffic(self._program.sequence, self._point, steps, device.l2_bytes)
+    @property
+    def steps(self) -> int:
+        """How often the stage's kernels run: `new_tokens` times for a decode, else once."""
+        return self.work.new_tokens if self._program.steps else 1
+
+    def dram(self, device: Cached) -> list[DramTraffic]:
+        """Bytes that each kernel moves between DRAM and the L2 of `device`, by the rule of `l2_cache`."""
+        return stage_traffic(self._program.sequence, self._point, self.steps, device.l2_bytes)
 
     def dram_bytes(self, device: Cached) -> int:
-        """Bytes that all kernels together move to and from DRAM behind the L2 of `device`."""
+        """Bytes that all kernels together move between DRAM and the L2 of `device`."""
         return sum(line.read_bytes + line.write_bytes for line in self.dram(device))
 
     @property
     def weight_bytes(self) -> int:
-        """Parameters that must be resident for the stage, in bytes."""
+        """Bytes of the parameters that must be resident for the stage."""
         return self.weights()
 
     @property
     def kv_cache_bytes(self) -> int:
-        """The KV cache at the stage's end, in bytes; 0 for vision."""
+        """Bytes of the KV cache at the stage's end; 0 for vision."""
         return _dot(self._program.cache, self._values)
 
     @property
     def peak_activation_bytes(self) -> int:
-        """Most bytes allocated at once, beyond weights and inputs, less the KV cache that the stage adds."""
+        """The most bytes allocated at once beyond weights and inputs, less what the stage adds to the KV cache."""
         return self._peak()[0]
 
     @property
     def peak_path(self) -> str:
-        """The kernel during which that is."""
+        """The path of the kernel during which activations peak."""
         return self._peak()[1]
 
     def _peak(self) -> tuple[int, str]:

@@ -17,11 +17,12 @@ Row = tuple[int, ...]  # coefficients of a program's monomials, in their order; 
 class Program:
     """A stage laid out once: its kernels over a workload's symbols, and their sums.
 
-    All is kept as coefficients over one list of monomials, so that a ledger is that list's values, and each number of
-    it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
+    Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
+    of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
     """
 
     def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
+        self.steps = steps
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.lines = [
@@ -33,7 +34,7 @@ class Program:
         self._totals: dict[str, tuple[Row, ...]] = {}
 
     def _line(self, k: Kernel, steps: bool) -> tuple[Row, ...]:
-        """A kernel's rows: see `rows`."""
+        """A kernel's rows, in the order that `rows` has."""
         costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
         summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
         return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
@@ -51,17 +52,18 @@ class Program:
 
     @property
     def monomials(self) -> tuple[Monomial, ...]:
-        """What the rows are coefficients of, in their order."""
+        """The monomials that rows have coefficients for, in the order of a row."""
         return tuple(self._monomials)
 
     def values(self, point: Mapping[str, int]) -> list[int]:
-        """The value of each monomial at a workload."""
+        """The value of each monomial at a workload, in the order of `monomials`."""
         return [product(monomial, point) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
-        """Of all kernels at or under `path`, "" for all: the four costs, the compulsory traffic and the weights.
+        """Six rows that sum the kernels at or under `path`; "" sums all kernels.
 
-        Raises ValueError where there is none.
+        In order: tensor FLOPs, vector FLOPs, bytes read, bytes written, compulsory bytes, weight bytes. Raises
+        ValueError, which names the first parts of paths, if no kernel has such a path.
         """
         if path not in self._totals:
             chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
@@ -72,12 +74,12 @@ class Program:
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        """The path of each kernel, in the order they run, once."""
+        """Every kernel's path, once, in the order in which kernels run."""
         return tuple(dict.fromkeys(k.path for k, _ in self.lines))
 
     @cached_property
     def components(self) -> tuple[str, ...]:
-        """The first parts of the kernels' paths, in the order they run."""
+        """The first part of every path, once, in the order in which kernels run."""
         return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
 
 

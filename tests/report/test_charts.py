@@ -60,7 +60,7 @@ def h200() -> dict[str, Any]:
 
 
 def document(
-    *grids: str, attention: tuple[str, ...] = ATTENTION, stages: tuple[str, ...] = tuple(STAGES)
+    *grids: str, attention: tuple[str, ...] = tuple(ATTENTION), stages: tuple[str, ...] = tuple(STAGES)
 ) -> dict[str, Any]:
     """Counted only, without a device."""
     model, rows = load_model("deepseek-ocr"), []

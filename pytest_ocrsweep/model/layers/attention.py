@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..attention import ATTENTION
 from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, released
 from ..operations import cast, copy, elementwise, fused_attention, matmul, softmax
 from ..symbolic import Size
@@ -40,5 +41,5 @@ def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool)
 
 def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:
     """Frees what eager attention returned beside its output: the caller's layer holds it to its end."""
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield released(batch * heads * q * kv * HALF)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..architecture import Decoder
+from ..attention import ATTENTION
 from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, held, kernel, released, repeated, under
 from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
 from ..symbolic import Size, distinct_experts
@@ -113,7 +114,7 @@ def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size,
     for name in ("cache_k", "cache_v"):
         yield kernel(name, reads=(before, keys), io=before + keys, writes=after, frees=before)
     yield released(keys, keys)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
         yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
     else:

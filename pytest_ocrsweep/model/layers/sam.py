@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import ceil
 
 from ..architecture import Sam
+from ..attention import ATTENTION
 from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, kernel, released, repeated, under
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
@@ -81,7 +82,7 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
     yield layer_norm("norm2", images * grid * grid, sam.width)
     yield from under("mlp", mlp(images * grid * grid, sam.width, sam.mlp_width))
     yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF,) * 4)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield released(_scores(sam, images, grid, window) * HALF)
 
 
@@ -105,7 +106,7 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
     yield linear("qkv", tokens, sam.width, 3 * sam.width)
     yield copy("split_heads", 3 * out * many)
     qkv = (3 * out * HALF, 3 * out * many * HALF)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield elementwise("scale", "mul", out)
         yield matmul("scores", maps * sam.heads, side * side, dim, side * side, frees=out * HALF)
         yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))

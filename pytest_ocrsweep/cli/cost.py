@@ -18,7 +18,7 @@ from .flags import ArgumentError
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..model.ledger import Ledger
 
 # Finer than METRICS shows them, since parts are small.

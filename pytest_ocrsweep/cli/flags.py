@@ -16,7 +16,7 @@ from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..sweep.config import Settings
     from ..sweep.grid_sources import Point
 

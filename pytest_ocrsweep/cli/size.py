@@ -15,7 +15,7 @@ from .progress import watched
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..model.geometry import Workload
 
 HEADER = ("grid", "stage", "tensor TFLOP/s", "vector TFLOP/s", "GB/s", "memory GB")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model
 from pytest_ocrsweep.baselines import timed
-from pytest_ocrsweep.hardware.roofline import Device, attained, below_floor, estimate, floor, floors, mbu, mfu
+from pytest_ocrsweep.hardware.devices import Device
+from pytest_ocrsweep.hardware.roofline import attained, below_floor, estimate, floor, floors, mbu, mfu
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel
 from pytest_ocrsweep.model.program import Program

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.hardware.roofline import Device, floor
+from pytest_ocrsweep.hardware.devices import Device
+from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.hardware.sizing import (
     Requirement,
     Target,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ...hardware.roofline import Device
+from ...hardware.devices import Device
 from ..columns import Points, points
 from . import lines, roofs, stacks
 from .style import CONFIG, averaged

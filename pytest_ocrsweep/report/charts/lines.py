@@ -10,7 +10,7 @@ from . import style
 from .style import Quantity, valid
 
 if TYPE_CHECKING:
-    from ...hardware.roofline import Device
+    from ...hardware.devices import Device
 
 COUNTED = Quantity("counted", "(datum.tensor_flops + datum.vector_flops) / 1e12")
 SPLIT = (

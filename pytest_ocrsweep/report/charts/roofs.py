@@ -9,7 +9,7 @@ from . import style
 from .style import valid
 
 if TYPE_CHECKING:
-    from ...hardware.roofline import Device
+    from ...hardware.devices import Device
 
 TTFT_MS = (100, 250, 500, 1000)  # to the first token: prefill
 TPOT_MS = (5, 10, 20, 50)  # for each token after: decode

@@ -10,7 +10,7 @@ from . import style
 from .style import Quantity, valid
 
 if TYPE_CHECKING:
-    from ...hardware.roofline import Device
+    from ...hardware.devices import Device
 
 MEMORY = (
     Quantity("weights", "datum.weight_bytes / 1e9"),

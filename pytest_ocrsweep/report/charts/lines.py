@@ -1,10 +1,11 @@
-"""Charts with a line for each attention and quantity, by grid."""
+"""Charts with one line for each attention and quantity, over grids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...model.attention import ATTENTION
 from ..columns import Points
 from . import style
 from .style import Quantity, valid
@@ -31,7 +32,7 @@ def lines(
     per_token: bool = False,
     rules: Sequence[tuple[float, str]] = (),
 ) -> Any:
-    """A panel a stage; `rules` are named lines across each."""
+    """A chart with a panel for each stage; `rules` are named lines across each panel."""
     import altair as alt
 
     panels, names = style.panel(points, per_token=per_token)
@@ -41,17 +42,17 @@ def lines(
     base = alt.Chart().encode(x=style.x(points), y=style.y(title, log))
     small = [each.label for each in quantities if each.witness]
     layers: list[Any] = []
-    for kind in style.COLOURS:  # the narrower after the wider: where both are the same, both are seen
+    for kind, look in ATTENTION.items():  # the wider lines first: the narrower ones stay in sight on them
         of_kind = base.transform_filter(f"datum.attention == {kind!r}")
-        layers.append(of_kind.encode(**of_lines).mark_line(strokeWidth=style.WIDTHS[kind]))
+        layers.append(of_kind.encode(**of_lines).mark_line(strokeWidth=look.line_width))
         if marks:
-            size = alt.condition(f"indexof({small}, datum.what) >= 0", alt.value(14), alt.value(style.SIZES[kind]))
+            size = alt.condition(f"indexof({small}, datum.what) >= 0", alt.value(14), alt.value(look.marker_size))
             layers.append(of_kind.encode(**of_marks, size=size).mark_point(filled=True, opacity=1))
     for value, text in rules:
         layers += style.rule(value, text)
     chart = style.folded(style.in_panels(layers, names, columns=3), quantities, panels)
-    names_of = [quantity.label for quantity in quantities]
-    chart = chart.transform_calculate(series=label, at=f"indexof({names_of}, datum.what)")
+    labels = [quantity.label for quantity in quantities]
+    chart = chart.transform_calculate(series=label, at=f"indexof({labels}, datum.what)")
     if log:
         chart = chart.transform_filter("datum.value > 0")
     return style.by_crops(points, chart, "series", "attention")
@@ -89,9 +90,9 @@ def kv_cache(points: Points) -> Any:
 
 
 def time(points: Points) -> Any:
-    tokens = "(datum.stage == 'decode' ? datum.new_tokens : 1)"
+    steps = style.steps()
     quantities = [
-        Quantity(label, f"{valid(column)} ? datum.{column} / {tokens} / 1e6 : null")
+        Quantity(label, f"{valid(column)} ? datum.{column} / {steps} / 1e6 : null")
         for label, column in (("device", "device_ns"), ("floor", "floor_ns"), ("wall", "wall_ns"))
         if points.has(column)
     ]
@@ -104,7 +105,7 @@ def attained(points: Points) -> Any:
 
 
 def change(points: Points) -> Any:
-    """How far each number moved, in a panel a stage; the gate's own word on times where there is no baseline."""
+    """How much each number changed since a baseline document, or the change that the gate found if there is none."""
     quantities = []
     for label, column in (("device time", "device_ns"), ("bytes moved", "moved_bytes"), ("FLOPs", "flops")):
         if points.has(f"was_{column}") and points.has(column):

@@ -1,4 +1,4 @@
-"""Charts of parts stacked by grid, a panel for each stage and attention."""
+"""Charts of stacked parts over grids, with a panel for each stage and attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMORY = (
     Quantity("KV cache", "datum.kv_cache_bytes / 1e9"),
     Quantity("peak activations", "datum.peak_activation_bytes / 1e9"),
 )
-NEAR = 0.25  # of the device's memory: where the fullest point takes less, a line at its end would flatten all else
+NEAR = 0.25  # of the device's memory: if the fullest point takes less, a line at the memory's size would flatten it
 
 
 def stacks(
@@ -28,7 +28,7 @@ def stacks(
     shared: bool = False,
     beside: Sequence[Any] = (),
 ) -> Any:
-    """The first part lies at the bottom; `beside` are more layers."""
+    """A chart of parts on top of one another, the first at the bottom; `beside` are further layers."""
     import altair as alt
 
     panels, names = style.panel(points, attention=True)
@@ -44,7 +44,7 @@ def stacks(
     chart = style.folded(style.in_panels([marks, *beside], names, columns=columns, shared=shared), parts, panels)
     chart = chart.transform_filter("datum.value > 0").transform_calculate(at=f"indexof({labels!r}, datum.what)")
     chart = style.by_crops(points, chart, "what", "at")
-    # Stacked here, since Vega-Lite's own stack first fills every gap in an area, which takes as long as all the rest.
+    # Stacked here: Vega-Lite's own stack fills every gap in an area first, which doubles the time.
     where = "crops" if style.many(points) else "grid"
     return chart.transform_stack(
         stack="value", as_=["low", "high"], groupby=["panel", where], sort=[alt.SortField("at", "ascending")]
@@ -52,7 +52,7 @@ def stacks(
 
 
 def memory(points: Points, device: Device | None) -> Any:
-    """Weights, KV cache and activations; a mark where the vendor's own peak was measured."""
+    """Weights, KV cache and activations, with a mark at each measured peak of the reference model."""
     beside: list[Any] = []
     if points.has("vendor_peak_bytes") and not style.many(points):
         beside.append(_measured(points))
@@ -62,7 +62,7 @@ def memory(points: Points, device: Device | None) -> Any:
 
 
 def fullest(points: Points) -> int:
-    """Bytes that the fullest point takes."""
+    """Bytes that the point with the most memory takes."""
     names = ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")
     lines = zip(*(points.columns[name] for name in names), strict=True)
     return max(map(sum, lines))
@@ -71,7 +71,7 @@ def fullest(points: Points) -> int:
 def _measured(points: Points) -> Any:
     import altair as alt
 
-    first = f"datum.what == {MEMORY[0].label!r}"  # of the parts of a point: one mark is enough
+    first = f"datum.what == {MEMORY[0].label!r}"  # one part of each point, since it needs one mark
     base = (
         alt.Chart()
         .transform_filter(f"{first} && {valid('vendor_peak_bytes')}")
@@ -87,6 +87,6 @@ def _measured(points: Points) -> Any:
 
 
 def parts(points: Points, what: str, unit: str, scale: float) -> Any:
-    """What each part of a stage costs in `what`, flops or bytes, in `unit`s of `scale`."""
+    """What each part of a stage costs in `what` ("flops" or "bytes"), in `unit`s of `scale`."""
     found = [part for part in PARTS if points.has(f"{part} {what}")]
     return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in found], unit)

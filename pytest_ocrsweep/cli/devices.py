@@ -1,12 +1,12 @@
-"""`ocrsweep devices`: the catalogue that floors and sizes stand on."""
+"""`ocrsweep devices`: the catalogue of devices, from which floors and sizes are computed."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import Any
 
 from . import flags
+from .flags import Subparsers
 from .table import aligned
 
 HEADER = ("device", "driver's name", "bf16 TFLOP/s", "fp32 TFLOP/s", "TB/s", "GB", "L2 MiB", "FLOP/byte", "source")
@@ -18,7 +18,7 @@ figure of their own, as in --set device.bandwidth_bytes_per_s=4e12.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "devices",
         help="the devices known: peaks, bandwidth, memory, and where the figures are from",

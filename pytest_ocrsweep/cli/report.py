@@ -1,4 +1,4 @@
-"""`ocrsweep report`: the files of a report again, from its data."""
+"""`ocrsweep report`: writes the files of a report again, from its data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import flags
+from .flags import Subparsers
 
 EXAMPLES = """\
 examples:
@@ -23,7 +24,7 @@ examples:
 SOURCE = "a sweep.json, a sweep.sqlite[#RUN], a folder with one, or the recorded times of a GPU"
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "report",
         help="write a report's files again, from its sweep.json or sweep.sqlite",
@@ -48,7 +49,7 @@ def _document(source: str) -> dict[str, Any]:
     if os.path.isdir(path) and path.parent.name == "timed":
         from ..report import recorded
 
-        model = path.absolute().parent.parent  # of a path such as timed/nvidia-h200, too
+        model = path.absolute().parent.parent  # for a relative path such as timed/nvidia-h200 too
         return recorded.document(model.parent, model.name, path.name)
     from ..report import load
 

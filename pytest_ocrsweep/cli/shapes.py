@@ -1,15 +1,15 @@
-"""`ocrsweep shapes`: a database of page shapes, one a number of crops."""
+"""`ocrsweep shapes`: writes a database of page shapes, one for each number of crops."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
 from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import flags
+from .flags import Subparsers
 
 MAX_ASPECT = 4.0  # columns to a row
 
@@ -27,7 +27,7 @@ file is left as it is.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "shapes",
         help="write a database of page shapes, to sweep or to SELECT from",

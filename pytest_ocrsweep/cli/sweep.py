@@ -1,4 +1,4 @@
-"""`ocrsweep sweep`: every grid, stage and attention counted as pytest counts them, and compared with nothing."""
+"""`ocrsweep sweep`: counts every grid, stage and attention as pytest does, without comparing them to baselines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
+from .flags import Subparsers
 from .progress import say, watched
 
 if TYPE_CHECKING:
     from ..sweep.config import Settings
     from ..sweep.grid_sources import Point
 
-COUNTED = "COUNTED"  # the verdict where nobody judges
+COUNTED = "COUNTED"  # the verdict without baselines
 
 EXAMPLES = """\
 examples:
@@ -35,7 +36,7 @@ The numbers are those of `pytest suites/ --ocrsweep-analytic-only`, which compar
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "sweep",
         help="count every grid, stage and attention, and write the report",
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 def swept(
     settings: Settings, points: Sequence[Point], stages: Sequence[str], attentions: Sequence[str]
 ) -> dict[str, Any]:
-    """The document of `sweep.json` for all these points, as pytest makes it, verdicts and git revision apart."""
+    """The document of `sweep.json` for all these points: pytest's, but for verdicts and the git revision."""
     model = Model(settings.model)
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...hardware.devices import Device
 from ...model.stages import STAGES
 from ..columns import Points, points
 from . import lines, roofs, stacks
 from .style import CONFIG, averaged
+
+if TYPE_CHECKING:
+    from .style import Drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Chart:
     name: str
     title: str
     note: str
-    altair: Any
+    altair: Drawing
     points: Points
 
     def spec(self) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def device(document: Mapping[str, Any]) -> Device | None:
     return known[0] if len(known) == len(names) == 1 else None
 
 
-Definition = tuple[str, str, str, Callable[[], Any]]
+Definition = tuple[str, str, str, Callable[[], "Drawing"]]
 
 
 def _all(table: Points, on: Device | None) -> Iterator[Definition]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...model.attention import ATTENTION
 from ..columns import Points
@@ -12,6 +12,7 @@ from .style import Quantity, valid
 
 if TYPE_CHECKING:
     from ...hardware.devices import Device
+    from .style import Drawing
 
 COUNTED = Quantity("counted", "(datum.tensor_flops + datum.vector_flops) / 1e12")
 SPLIT = (
@@ -31,7 +32,7 @@ def lines(
     log: bool = False,
     per_token: bool = False,
     rules: Sequence[tuple[float, str]] = (),
-) -> Any:
+) -> Drawing:
     """A chart with a panel for each stage; `rules` are named lines across each panel."""
     import altair as alt
 
@@ -41,7 +42,7 @@ def lines(
     of_lines, of_marks = style.styled(style.series(points, quantities), marked=marks)
     base = alt.Chart().encode(x=style.x(points), y=style.y(title, log))
     small = [each.label for each in quantities if each.witness]
-    layers: list[Any] = []
+    layers: list[Drawing] = []
     for kind, look in ATTENTION.items():  # the wider lines first: the narrower ones stay in sight on them
         of_kind = base.transform_filter(f"datum.attention == {kind!r}")
         layers.append(of_kind.encode(**of_lines).mark_line(strokeWidth=look.line_width))
@@ -58,16 +59,16 @@ def lines(
     return style.by_crops(points, chart, "series", "attention")
 
 
-def flops(points: Points) -> Any:
+def flops(points: Points) -> Drawing:
     return lines(points, [COUNTED], "TFLOP, tensor and vector")
 
 
-def split(points: Points, *, log: bool) -> Any:
+def split(points: Points, *, log: bool) -> Drawing:
     quantities = [*SPLIT, *([VENDOR_SPLIT] if points.has("vendor_flops") else [])]
     return lines(points, quantities, "TFLOP, logarithmic" if log else "TFLOP", log=log)
 
 
-def moved(points: Points) -> Any:
+def moved(points: Points) -> Drawing:
     quantities = [Quantity("kernel by kernel", "(datum.read_bytes + datum.write_bytes) / 1e9")]
     for label, column in (("DRAM", "dram_bytes"), ("compulsory", "compulsory_bytes")):
         if points.has(column):
@@ -75,7 +76,7 @@ def moved(points: Points) -> Any:
     return lines(points, quantities, "GB read and written, logarithmic", log=True)
 
 
-def intensity(points: Points, device: Device | None) -> Any:
+def intensity(points: Points, device: Device | None) -> Drawing:
     quantities = [Quantity("kernel by kernel", "datum.tensor_flops / (datum.read_bytes + datum.write_bytes)")]
     if points.has("compulsory_bytes"):
         expression = f"{valid('compulsory_bytes')} ? datum.tensor_flops / datum.compulsory_bytes : null"
@@ -84,12 +85,12 @@ def intensity(points: Points, device: Device | None) -> Any:
     return lines(points, quantities, "tensor FLOP/byte, logarithmic", log=True, rules=ridge)
 
 
-def kv_cache(points: Points) -> Any:
+def kv_cache(points: Points) -> Drawing:
     expression = "datum.kv_cache_bytes ? datum.kv_cache_bytes / 1e6 : null"
     return lines(points, [Quantity("KV cache", expression)], "MB of keys and values at the stage's end")
 
 
-def time(points: Points) -> Any:
+def time(points: Points) -> Drawing:
     steps = style.steps()
     quantities = [
         Quantity(label, f"{valid(column)} ? datum.{column} / {steps} / 1e6 : null")
@@ -99,12 +100,12 @@ def time(points: Points) -> Any:
     return lines(points, quantities, "ms, logarithmic", log=True, per_token=True)
 
 
-def attained(points: Points) -> Any:
+def attained(points: Points) -> Drawing:
     quantity = Quantity("attained", f"{valid('attained')} ? 100 * datum.attained : null")
     return lines(points, [quantity], "floor as % of the device time")
 
 
-def change(points: Points) -> Any:
+def change(points: Points) -> Drawing:
     """How much each number changed since a baseline document, or the change that the gate found if there is none."""
     quantities = []
     for label, column in (("device time", "device_ns"), ("bytes moved", "moved_bytes"), ("FLOPs", "flops")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...model.attention import ATTENTION
 from ...model.stages import STAGES, Latency
@@ -12,12 +12,13 @@ from .style import valid
 
 if TYPE_CHECKING:
     from ...hardware.devices import Device
+    from .style import Drawing
 
 TARGETS_MS = {Latency.TTFT: (100, 250, 500, 1000), Latency.TPOT: (5, 10, 20, 50)}  # the hardest first
 COLOURS = ("#cc79a7", "#d55e00", "#e69f00", "#009e73")  # for the first, second, … target
 
 
-def roofline(points: Points, device: Device) -> Any:
+def roofline(points: Points, device: Device) -> Drawing:
     """Tensor FLOP/s over tensor FLOPs per compulsory byte: hollow marks at floors, filled marks at measured times."""
     import altair as alt
 
@@ -31,7 +32,7 @@ def roofline(points: Points, device: Device) -> Any:
     x = alt.X("flop_per_byte:Q", title="tensor FLOP / compulsory byte, logarithmic", scale=wide)
     y = alt.Y("value:Q", title="tensor TFLOP/s, logarithmic", scale=wide, axis=alt.Axis(format=style.NUMBER))
 
-    def at(time: str) -> Any:
+    def at(time: str) -> Drawing:
         return (
             alt.Chart(alt.NamedData("points"))
             .transform_filter(valid("compulsory_bytes", time))
@@ -57,11 +58,11 @@ def marker(stage: str, attention: str) -> str:
     return markers[list(STAGES).index(stage) % len(markers)]
 
 
-def _roof(points: Points, device: Device) -> Any:
+def _roof(points: Points, device: Device) -> Drawing:
     """The roof by the data sheet, and the one by measured rates."""
     import altair as alt
 
-    seen = [
+    intensities = [
         flops / moved
         for flops, moved in zip(points.columns["tensor_flops"], points.columns["compulsory_bytes"], strict=True)
         if moved
@@ -76,17 +77,18 @@ def _roof(points: Points, device: Device) -> Any:
             "value": min(roof.tensor_flops_per_s, at * roof.bandwidth_bytes_per_s) / 1e12,
         }
         for name, roof in roofs
-        for at in sorted((min(seen) / 2, roof.ridge, max(*seen, device.ridge) * 2))
+        for at in sorted((min(intensities) / 2, roof.ridge, max(*intensities, device.ridge) * 2))
     ]
     dashes = alt.Scale(domain=[name for name, _ in roofs], range=[[1, 0], [6, 3]])
-    return (
+    lines: Drawing = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_line(color=style.RULE, strokeWidth=1.5)
         .encode(x="flop_per_byte:Q", y="value:Q", strokeDash=alt.StrokeDash("roof:N", scale=dashes))
     )
+    return lines
 
 
-def required(points: Points, number: str, unit: str, scale: float, ceiling: tuple[float, str] | None) -> Any:
+def required(points: Points, number: str, unit: str, scale: float, ceiling: tuple[float, str] | None) -> Drawing:
     """The rate of `number` that keeps each target for the latency of a point's stage; `ceiling` is a device's rate."""
     import altair as alt
 
@@ -102,7 +104,9 @@ def required(points: Points, number: str, unit: str, scale: float, ceiling: tupl
         color=alt.Color("target:N", scale=alt.Scale(domain=labels, range=list(COLOURS) * len(TARGETS_MS))),
     )
     dashes = alt.Scale(domain=kinds, range=[list(dash) for dash in style.DASHES[: len(kinds)]])
-    layers: list[Any] = [base.encode(strokeDash=alt.StrokeDash("attention:N", scale=dashes)).mark_line(strokeWidth=1.6)]
+    layers: list[Drawing] = [
+        base.encode(strokeDash=alt.StrokeDash("attention:N", scale=dashes)).mark_line(strokeWidth=1.6)
+    ]
     if not style.many(points):
         first = alt.Scale(domain=kinds, range=[look.markers[0] for look in ATTENTION.values()])
         layers.append(base.encode(shape=alt.Shape("attention:N", scale=first)).mark_point(filled=True, size=28))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..columns import PARTS, Points
 from . import style
@@ -11,6 +11,7 @@ from .style import Quantity, valid
 
 if TYPE_CHECKING:
     from ...hardware.devices import Device
+    from .style import Drawing
 
 MEMORY = (
     Quantity("weights", "datum.weight_bytes / 1e9"),
@@ -26,8 +27,8 @@ def stacks(
     title: str,
     *,
     shared: bool = False,
-    beside: Sequence[Any] = (),
-) -> Any:
+    beside: Sequence[Drawing] = (),
+) -> Drawing:
     """A chart of parts on top of one another, the first at the bottom; `beside` are further layers."""
     import altair as alt
 
@@ -51,9 +52,9 @@ def stacks(
     )
 
 
-def memory(points: Points, device: Device | None) -> Any:
+def memory(points: Points, device: Device | None) -> Drawing:
     """Weights, KV cache and activations, with a mark at each measured peak of the reference model."""
-    beside: list[Any] = []
+    beside: list[Drawing] = []
     if points.has("vendor_peak_bytes") and not style.many(points):
         beside.append(_measured(points))
     if device and fullest(points) >= NEAR * device.memory_bytes:
@@ -68,7 +69,7 @@ def fullest(points: Points) -> int:
     return max(map(sum, lines))
 
 
-def _measured(points: Points) -> Any:
+def _measured(points: Points) -> Drawing:
     import altair as alt
 
     first = f"datum.what == {MEMORY[0].label!r}"  # one part of each point, since it needs one mark
@@ -81,12 +82,13 @@ def _measured(points: Points) -> Any:
         )
     )
     shape = alt.Shape("measured:N", scale=alt.Scale(range=["diamond"]))
-    return base.encode(x=style.x(points), y=alt.Y("whole:Q", title="GB"), shape=shape).mark_point(
+    marks: Drawing = base.encode(x=style.x(points), y=alt.Y("whole:Q", title="GB"), shape=shape).mark_point(
         filled=True, size=34, opacity=1, color=style.RULE, stroke="white", strokeWidth=0.6
     )
+    return marks
 
 
-def parts(points: Points, what: str, unit: str, scale: float) -> Any:
+def parts(points: Points, what: str, unit: str, scale: float) -> Drawing:
     """What each part of a stage costs in `what` ("flops" or "bytes"), in `unit`s of `scale`."""
-    found = [part for part in PARTS if points.has(f"{part} {what}")]
-    return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in found], unit)
+    present = [part for part in PARTS if points.has(f"{part} {what}")]
+    return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in present], unit)

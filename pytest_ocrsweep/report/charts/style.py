@@ -13,6 +13,8 @@ from ..columns import Points
 if TYPE_CHECKING:
     import altair as alt
 
+    Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
+
 MANY = 40  # grids: more cannot be labelled one by one, and x becomes the number of crops
 WIDTH, HEIGHT = 300, 220  # of a panel, in pixels; the page sets its own width
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 2, 2, 2))  # for the first, second, … quantity
@@ -115,12 +117,12 @@ def styled(found: Sequence[Series], *, marked: bool) -> tuple[dict[str, Any], di
     """The encodings of the series in lines, and in marks."""
     import altair as alt
 
-    def scale(of_each: list[Any]) -> alt.Scale:
-        return alt.Scale(domain=[each.name for each in found], range=of_each)
+    def scale(of_each: Sequence[str | list[int]]) -> alt.Scale:
+        return alt.Scale(domain=[each.name for each in found], range=list(of_each))
 
     colour = alt.Color("series:N", scale=scale([each.colour for each in found]))
     # If there are marks, only they are in the legend: dashed outlines would hide their shapes.
-    legend: Any = None if marked else alt.Undefined
+    legend = None if marked else alt.Undefined
     dash = alt.StrokeDash(
         "at:N" if marked else "series:N",
         scale=alt.Scale(domain=list(range(len(DASHES))), range=[list(each) for each in DASHES])
@@ -148,9 +150,9 @@ def series(points: Points, quantities: Sequence[Quantity]) -> list[Series]:
     ]
 
 
-def folded(chart: Any, quantities: Sequence[Quantity], panels: str) -> Any:
+def folded(chart: Drawing, quantities: Sequence[Quantity], panels: str) -> Drawing:
     """`chart` over one row for each number of each point, with the fields `panel`, `what` and `value`."""
-    labels = [quantity.label for quantity in quantities]
+    labels: list[str | alt.FieldName] = [quantity.label for quantity in quantities]
     return (
         chart.transform_calculate(panel=panels, **{each.label: each.expression for each in quantities})
         .transform_fold(labels, as_=["what", "value"])
@@ -163,14 +165,14 @@ def averaged(points: Points) -> bool:
     return many(points) and len(set(points.columns["crops"])) < len(set(points.columns["grid"]))
 
 
-def by_crops(points: Points, chart: Any, *by: str) -> Any:
+def by_crops(points: Points, chart: Drawing, *by: str) -> Drawing:
     """`chart` over the mean of grids with equally many crops, if there are such; `id` is that of one of them."""
     if not averaged(points):
         return chart
     return chart.transform_aggregate(value="mean(value)", id="min(id)", groupby=["panel", *by, "crops"])
 
 
-def rule(value: float, text: str) -> list[Any]:
+def rule(value: float, text: str) -> list[Drawing]:
     """A named line across a panel, drawn once and not once a point."""
     import altair as alt
 
@@ -180,7 +182,7 @@ def rule(value: float, text: str) -> list[Any]:
     return [base.mark_rule(color=RULE, strokeDash=[4, 2]), label.encode(x=alt.value(0))]
 
 
-def in_panels(layers: Sequence[Any], names: list[str], columns: int, *, shared: bool = False) -> Any:
+def in_panels(layers: Sequence[Drawing], names: list[str], columns: int, *, shared: bool = False) -> Drawing:
     """One panel for each name, each with its own axes, whose ranges differ unless `shared`.
 
     Vega-Lite splits points into panels before it computes what a layer adds: let the returned chart compute `panel`.
@@ -189,7 +191,7 @@ def in_panels(layers: Sequence[Any], names: list[str], columns: int, *, shared: 
 
     sized = alt.layer(*layers, data=alt.NamedData("points")).properties(width=WIDTH, height=HEIGHT)
     facet = alt.Facet("panel:N", sort=names, title=None, header=alt.Header(labelAnchor="start"))
-    facets = sized.facet(facet, columns=columns, bounds="flush", spacing={"row": 96, "column": 74}).resolve_axis(
-        x="independent", y="independent"
-    )
+    facets: Drawing = sized.facet(
+        facet, columns=columns, bounds="flush", spacing={"row": 96, "column": 74}
+    ).resolve_axis(x="independent", y="independent")
     return facets if shared else facets.resolve_scale(y="independent")

@@ -19,16 +19,16 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 EXAMPLES = """\
 examples:
   ocrsweep cost 2x3                                      what a page of 2 rows and 3 columns of crops costs
-  ocrsweep cost page.png --stage prefill --depth 2       the same of a page image, stage by stage, part by part
-  ocrsweep sweep --device h100 --report out              every grid of the vendor, and its report
+  ocrsweep cost page.png --stage prefill --depth 2       the prefill of a page image, part by part
+  ocrsweep sweep --device h100 --report out              every grid that the model supports, with a report
   ocrsweep shapes --crops 1..1000 --db shapes.sqlite     a thousand page shapes, to sweep or to SELECT from
   ocrsweep compare main/sweep.json out                   what changed between two reports
-  ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that do
-  ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               what a target takes, and which devices have it
+  ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
+  ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
 
-A grid is ROWSxCOLUMNS of crops: the tiles, 640 pixels wide and high, that the model cuts a page into beside a view of
-the whole; 1x1 is a page without crops. A stage is vision, prefill or decode. The vendor is the model's own code.
-ocrsweep COMMAND --help says more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
+A grid is ROWSxCOLUMNS of crops. The model reads one view of the whole page, and crops of 640 x 640 pixels; 1x1 is a
+page without crops. The stages are vision, prefill (which contains vision) and decode.
+`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
 """
 
 

@@ -22,14 +22,14 @@ EXAMPLES = """\
 examples:
   ocrsweep compare main/sweep.json out/sweep.json             two runs
   ocrsweep compare nightly.sqlite#41 nightly.sqlite           an earlier run and the last
-  ocrsweep compare baselines/deepseek-ocr out                 what is recorded and a run
+  ocrsweep compare baselines/deepseek-ocr out                 baselines and a run
   ocrsweep compare baselines/deepseek-ocr deepseek-ocr --set model.decoder.layers=6
   ocrsweep compare device:h100 device:h200 --grids 1x1,2x3    floors on two devices
-  ocrsweep compare out device:b200                            a run's floors, and those of another device
+  ocrsweep compare out device:b200                            a run's floors, and those on another device
 
-A counted number moved if it differs at all, a time if it differs by more than the gate's margin: by more than the noise
-seen in A explains. Points that only one side has are said, and are no change. Exit codes: 0 nothing moved, 1 something
-did, 2 a wrong argument or file.
+A counted number moved if it differs at all. A time moved if it differs by more than the gate's margin, which follows
+from the noise in A. Points that only one side has are listed, and are no change. Exit codes: 0 nothing moved, 1
+something moved, 2 a wrong argument or file.
 """
 
 
@@ -43,13 +43,13 @@ def add(subparsers: Subparsers) -> None:
     what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
     parser.add_argument("a", metavar="A", type=flags.given, help=what)
     parser.add_argument("b", metavar="B", type=flags.given, help="what to compare it with: any of these")
-    text = "these grids only, as for `ocrsweep sweep`"
+    text = "only these grids; SOURCE as in `ocrsweep sweep --help`"
     parser.add_argument("--grids", metavar="SOURCE", type=flags.given, help=text)
     parser.add_argument(
         "--fail-on",
         choices=FAIL_ON,
         default=FAIL_ON[0],
-        help="exit with 1 on any change, on a rise in work, bytes or time only, or never (default: %(default)s)",
+        help="exit with 1 on any change, only if work, bytes or time rise, or never (default: %(default)s)",
     )
     parser.add_argument("--top", metavar="N", type=_count, default=TOP, help="changes to list (default: %(default)s)")
     flags.add_settings(parser)

@@ -32,14 +32,14 @@ SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 
 EXAMPLES = """\
 examples:
-  ocrsweep cost 2x3                                    every stage, a line a component
+  ocrsweep cost 2x3                                    every stage, a line for each component
   ocrsweep cost page.png --set workload.batch=8        eight pages like this one
   ocrsweep cost 3x3 --stage prefill --attention eager --depth 3
   ocrsweep cost 2x3 --stage decode --path decoder/attn --depth 2 --device rtx-4090
   ocrsweep cost 1x1 --set workload.resolution=base --json
 
-A decode's numbers are of all its new tokens. The floor is the least time that the device's peaks and the compulsory
-traffic allow; nothing runs faster. Bytes moved are what each kernel reads and writes, kernel by kernel.
+A decode's numbers cover all its new tokens. The floor is the least time that the device's peak rates and the compulsory
+traffic allow; nothing runs faster. Bytes moved are those that each kernel reads and writes.
 """
 
 
@@ -62,7 +62,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_attention(parser)
     flags.add_device(parser)
     flags.add_settings(parser)
-    parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage, as decoder/attn")
+    parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
     flags.add_json(parser)
     parser.set_defaults(run=run)

@@ -23,9 +23,9 @@ examples:
   ocrsweep fits 2x3 --device rtx-4090 --set workload.batch=32
   ocrsweep fits page.png --device l40s --attention eager --json
 
-The peak is of activations. The largest batch is of pages like this one, the largest page as square as can be, at this
-batch. What the driver takes, and fragmentation, are not counted: leave a GB or two. That something does not fit is an
-answer, not an error: the exit code is 0.
+The column "peak GB" is activations. The largest batch has pages like this one. The largest page is the largest square
+or nearly square grid that fits at this batch. The driver and fragmentation are not counted: leave a GB or two. If a
+page does not fit, the exit code is still 0.
 """
 
 
@@ -45,8 +45,8 @@ class OnDevice:
 def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "fits",
-        help="whether a page fits into a device's memory, and the largest batch and page that do",
-        description="Whether weights, KV cache, inputs and activations fit into a device, and how many of them do.",
+        help="whether a page fits into a device's memory, and the largest batch and page that fit",
+        description="Whether weights, KV cache, inputs and activations fit into a device, and the most that fit.",
         epilog=EXAMPLES,
     )
     flags.add_target(parser)

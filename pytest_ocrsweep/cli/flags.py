@@ -42,23 +42,25 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="change a setting: workload.batch=4 (also .prompt_tokens, .new_tokens, .resolution), model=NAME, or any "
-        "figure of model. and device.; a wrong key is told the nearest; repeatable",
+        "figure of model. and device.; for a wrong key the error names the nearest; repeatable",
     )
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Adds the grid or page image that `workload` reads."""
-    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, such as 2x3, or an image file")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds `--device` for one device; `compose` reads it."""
-    parser.add_argument("--device", metavar="NAME", help="device of the floors, of `ocrsweep devices` (default: h200)")
+    parser.add_argument(
+        "--device", metavar="NAME", help="the device for floors; see `ocrsweep devices` (default: h200)"
+    )
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
     """Adds a repeatable `--device` to subcommands that compare devices; `devices` reads it."""
-    text = "only this device, of `ocrsweep devices`; repeatable (default: all of them)"
+    text = "only this device; see `ocrsweep devices`; repeatable (default: all)"
     parser.add_argument("--device", metavar="NAME", dest="devices", action="append", default=[], help=text)
 
 

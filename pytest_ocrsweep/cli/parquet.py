@@ -37,13 +37,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Adds `--parquet` and an option for each axis."""
     group = parser.add_argument_group(
         "a space of workloads",
-        "every combination, written as columns of integers; VALUES are 7, 1..1000, 1..1000/10 or several: 1,2,4..32/4",
+        "write every combination as columns of integers; VALUES is 7, 1..1000, 1..1000/10 or a list: 1,2,4..32/4",
     )
-    text = "write the columns there, and no table or report"
+    text = "write the columns to FILE, and no table or report"
     group.add_argument("--parquet", metavar="FILE", type=flags.path, help=text)
     for name, what in AXES.items():
         option = f"--{name.replace('_', '-')}"
-        default = "the grids of --grids, or 1 beside the other" if name in ("rows", "cols") else "that of the settings"
+        default = (
+            "the grids of --grids; 1 if only the other is given" if name in ("rows", "cols") else "as in the settings"
+        )
         kind = partial(values, least=LEAST.get(name, 1))
         group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: {default})")
 

@@ -13,11 +13,11 @@ from .flags import Subparsers
 EXAMPLES = """\
 examples:
   ocrsweep report out/sweep.json page         sweep.json, sweep.sqlite, report.md, charts/ and index.html in page/
-  ocrsweep report out out                     the same folder again, as after an upgrade
+  ocrsweep report out out                     the same folder again, after an upgrade
   ocrsweep report nightly.sqlite page         the last run of a database
-  ocrsweep report nightly.sqlite#3 page       its run 3
+  ocrsweep report nightly.sqlite#3 page       run 3 of a database
   ocrsweep report baselines/deepseek-ocr/timed/nvidia-h200 page
-                                              what is recorded of a GPU, beside what is counted
+                                              recorded times of a GPU beside counted numbers
 """
 
 
@@ -32,7 +32,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=EXAMPLES,
     )
     parser.add_argument("source", metavar="SOURCE", type=flags.given, help=SOURCE)
-    text = "folder to write to, made if need be; the run is added to its database"
+    text = "folder to write to; it is created if it is missing, and its database keeps earlier runs"
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
     parser.set_defaults(run=run)
 

@@ -27,8 +27,8 @@ examples:
   ocrsweep size 1x1,2x3,3x3 --ttft 0.2 --tpot 0.005 --device l40s --device h100
   ocrsweep size shapes.sqlite:10..100/10 --ttft 5 --tpot 0.02 --set workload.batch=4 --json
 
-These stand on floors: a device that misses a target here misses it in truth, one that keeps it may still miss it. To
-plan with what software attains, multiply each target by the fraction attained that was measured for its stage.
+The answer is computed from floors: a device that misses a target here misses it in practice, one that keeps it here may
+still miss it. To plan for real software, multiply each target by the attained fraction measured for its stage.
 """
 
 
@@ -44,15 +44,15 @@ class Sized:
 def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "size",
-        help="the TFLOP/s, GB/s and memory that a target of time takes, and the devices that have them",
-        description="What it takes to keep a time to the first token and a time for each token after.",
+        help="the TFLOP/s, GB/s and memory that latency targets need, and the devices that have them",
+        description="What a device needs to keep a time to first token and a time per output token.",
         epilog=EXAMPLES,
     )
     text = "2x3, a list (1x2,2x3), a named set, a YAML file or a shapes database"
     parser.add_argument("grids", metavar="GRIDS", help=text)
     for option, text in (
-        ("--ttft", "time to the first token: a prefill"),
-        ("--tpot", "time for each token after: the mean over a decode"),
+        ("--ttft", "time to first token: a prefill"),
+        ("--tpot", "time per output token: the mean over a decode"),
     ):
         parser.add_argument(option, metavar="SECONDS", type=flags.seconds, required=True, help=text)
     flags.add_devices(parser)

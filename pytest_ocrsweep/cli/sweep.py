@@ -26,13 +26,13 @@ COUNTED = "COUNTED"  # the verdict without baselines
 
 EXAMPLES = """\
 examples:
-  ocrsweep sweep                                                   the vendor's 23 grids
+  ocrsweep sweep                                                   the model's 23 grids
   ocrsweep sweep --grids 1x1,2x3 --stage decode --device h100
-  ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth of what `ocrsweep shapes` wrote
+  ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth shape of a database
   ocrsweep sweep --set workload.batch=8 --json > sweep.json
   ocrsweep sweep --parquet space.parquet --rows 1..30 --cols 1..30 --batch 1,2,4,8 --new-tokens 1..1000/10
 
-The numbers are those of `pytest suites/ --ocrsweep-analytic-only`, which compares them with baselines too.
+`pytest suites/ --ocrsweep-analytic-only` counts the same numbers, and compares them with baselines.
 """
 
 
@@ -47,14 +47,14 @@ def add(subparsers: Subparsers) -> None:
         "--grids",
         metavar="SOURCE",
         type=flags.given,
-        help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
-        "FILE:FIRST..LAST/STEP is a part (default: vendor)",
+        help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, a shapes database, or a part of one: "
+        "FILE:FIRST..LAST/STEP (default: vendor)",
     )
     flags.add_stages(parser)
     flags.add_attention(parser, default=None)
     flags.add_device(parser)
     flags.add_settings(parser)
-    text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, in place of the table"
+    text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, and print no table"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
     flags.add_json(parser)
     parquet.add(parser)

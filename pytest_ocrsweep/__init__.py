@@ -34,7 +34,7 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
 
 
 def __getattr__(name: str) -> object:
-    """Public names load when first used: every pytest run in an environment imports this package, few use it."""
+    """Loads a public name when it is first used: every pytest run in an environment imports this package."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

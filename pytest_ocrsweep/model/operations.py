@@ -68,7 +68,7 @@ def elementwise(
     itemsize: int = HALF,
     frees: Sizes = 0,
 ) -> Kernel:
-    """`op` over [elements] and another operand of `also` bytes or of `weights` parameter bytes."""
+    """`op` over [elements], with a second operand of `also` bytes or of `weights` bytes of parameters."""
     return kernel(
         path,
         vector=elements * VECTOR_FLOPS[op],
@@ -80,12 +80,12 @@ def elementwise(
 
 
 def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
-    """A softmax in float32, over the last dimension."""
+    """A softmax over the last dimension, in float32."""
     return elementwise(path, "softmax", elements, itemsize=FLOAT, frees=frees)
 
 
 def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel:
-    """Normalises [rows, width]; also writes each row's mean and deviation in float32."""
+    """Normalises [rows, width], and writes the mean and deviation of each row in float32."""
     statistics = rows * FLOAT
     return kernel(
         path,
@@ -98,7 +98,7 @@ def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel
 
 
 def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements] from `source` bytes each to `target`; of activations, or of parameters."""
+    """A copy of [elements], `source` bytes each, to `target` bytes each; of activations, or of parameters."""
     size = elements * source
     if weights:
         return kernel(path, weights=size, writes=elements * target, frees=frees)
@@ -106,7 +106,7 @@ def cast(path: str, elements: Size, source: int, target: int, *, weights: bool =
 
 
 def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements] into a tensor of as many, or of `into`, elements."""
+    """A copy of [elements] into a tensor with `into` elements, by default as many."""
     return kernel(path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees)
 
 
@@ -122,7 +122,7 @@ def fused_attention(
     bias: Size = 0,
     frees: Sizes = 0,
 ) -> Kernel:
-    """softmax(Q Kᵀ + bias) V in one kernel: no scores reach memory. `vector` is what eager attention counts."""
+    """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention."""
     return kernel(
         path,
         tensor=4 * batch * heads * q * kv * dim,
@@ -134,7 +134,7 @@ def fused_attention(
 
 
 def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size) -> Kernel:
-    """Each of [rows, width] times the [width, out] of its own expert; reads the weights of those reached."""
+    """Each of [rows, width] times the [width, out] of its expert; reads the weights of the `reached` experts."""
     expert = width * out * HALF
     return kernel(
         path,

@@ -1,4 +1,4 @@
-"""Attention over materialised scores or fused, as CLIP and the decoder share it."""
+"""The attention that CLIP and the decoder share: with scores in memory, or fused."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool)
 
 
 def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:
-    """Frees what eager attention returned beside its output: the caller's layer holds it to its end."""
+    """Frees the probabilities, which eager attention returns beside its output and the layer holds until its end."""
     if not ATTENTION[attention].fused:
         yield released(batch * heads * q * kv * HALF)

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from ..model.analytic import Model
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, projector, sam
-from ..model.stages import Model
 from ..model.symbolic import poly
 from . import build, dispatch_count, forward
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Torch's threads stand in each other's way on a busy machine; and nothing is trained here."""
+    """Torch's threads stand in each other's way on a busy machine."""
     torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch.no_grad():
-        yield
+    yield
     torch.set_num_threads(threads)

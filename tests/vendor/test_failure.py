@@ -95,14 +95,11 @@ def test_a_capture_without_memory_is_not_timed_by_another_clock(monkeypatch):
 
 
 @pytest.fixture
-def meter(monkeypatch) -> Iterator[Meter]:
+def meter(monkeypatch) -> Meter:
     monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
     made = Meter(compose(SETTINGS))
     made.vendor.rule = TimeCap(0.01)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # they stand in each other's way on a busy machine
-    yield made
-    torch.set_num_threads(threads)
+    return made
 
 
 def measured(meter: Meter):

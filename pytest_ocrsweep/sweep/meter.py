@@ -21,7 +21,7 @@ from ..vendor_model.versions import unsupported
 if TYPE_CHECKING:
     from ..model.architecture import Architecture
     from ..vendor_model.timing import PreparedPoint, Vendor
-    from .config import Settings
+    from .settings import Settings
 
 
 class MeasureError(ValueError):

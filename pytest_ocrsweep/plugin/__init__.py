@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    config.add_cleanup(gc.unfreeze)  # so early, it runs after the collections that pytest makes at its end
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
     if config.pluginmanager.has_plugin("xdist") and config.getoption("dist", "no") != "no":
@@ -81,7 +82,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(problem)
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
-        config.add_cleanup(gc.unfreeze)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,8 +44,8 @@ class Lost:
             return
         try:
             sched.mark_test_pending(crashitem)
-        except NotImplementedError:  # a scheduler that takes none back: the test fails, as without us
-            self._finished.add(crashitem)
+        except NotImplementedError:  # --dist=loadscope and the like fail a test and take it back by themselves
+            del self._victims[crashitem]
             return
         report.outcome = RETRIED  # type: ignore[assignment]  # as pytest-xdist documents it for this hook
         say(self._config, f"{victims[0]} was lost while running {crashitem}, which is tried once more")

@@ -84,7 +84,7 @@ def _why(error: BaseException) -> str:
     if isinstance(error, HostNotFound):
         return "there is no such host, or it does not let us in"
     if isinstance(error, OSError):
-        return error.strerror or str(error) or "the connection is closed"
+        return error.strerror or "the connection is closed"
     if isinstance(error, ValueError):
         return f"{error}; start it through a proxy (--px), which sends nothing there"
     return _last(error) if isinstance(error, RemoteError) else "no Python begins there"

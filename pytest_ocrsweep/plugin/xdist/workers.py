@@ -30,6 +30,7 @@ class Worker:
     lane: int  # its number among the workers of its host that run now
     channel: Channel
     collected: Collected | None = None
+    answered: bool = False  # it runs with this plugin
     ended: bool = False
 
     @property
@@ -107,13 +108,17 @@ class Workers:
         worker = self._of[node]
         try:
             worker.collected = Collected(*worker.channel.receive(PATIENCE_S))
-        except (OSError, EOFError):  # no such plugin there
+            worker.answered = True
+        except (OSError, EOFError):
             worker.collected = Collected()
         return worker.collected
 
     def _compare(self, node: Node, collected: Collected, ids: list[str]) -> None:
         if self._first is None:
             self._first, self.items, self.kinds = node, ids, collected.kinds
+        without = [self.named(each) for each in (self._first, node) if not self._of[each].answered]
+        if without and (self.kinds or collected.kinds):
+            raise pytest.UsageError(f"{without[0]} runs without pytest-ocrsweep: {SAME}")
         here = self._alike() if collected.alike else {}
         different = [name for name, value in here.items() if collected.alike.get(name) != value]
         if different:

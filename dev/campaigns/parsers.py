@@ -70,10 +70,10 @@ OVERRIDES = (
     "model=deepseek-ocr-tiny",
     "model.decoder.layers=6\nworkload.resolution=base",
     "model.sam.global_layers=[0,1]\nmodel.sam.downsample_widths=[512,1024]",
-    "vendor.device=cpu\ngrids=dense",
+    "vendor.device=cpu\nvendor.seed=7",
     "device=rtx-4090\nworkload.new_tokens=1000",
     "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16",
-    "grids='1x2,2x3'\nmodel.name=mine",
+    "device.source='a, b'\nmodel.name=mine",
     "model.decoder.experts=8\nmodel.decoder.experts_per_token=2",
 )
 
@@ -84,10 +84,10 @@ def config_seeds(folder: Path) -> list[bytes]:
 
 @cache
 def keys() -> list[str]:
-    from pytest_ocrsweep.sweep.config import Settings, _options
+    from pytest_ocrsweep.sweep.settings import option_keys
 
     return [
-        *_options(Settings),
+        *option_keys(),
         "model",
         "device",
         "workload",
@@ -168,11 +168,11 @@ def sweep_take(data: bytes, folder: Path) -> None:
         path = folder / ("grids.yaml" if kind == b"yaml" else "shapes.sqlite")
         path.write_bytes(content)
         source = str(path) + choice.decode("utf-8", "replace")
-    points = grid_sources.points(source)
-    assert points
-    assert len({point.grid for point in points}) == len(points)
-    assert all(point.label is None or point.label.isprintable() for point in points)
-    assert [config.compose().workload.on(point.grid).image_tokens > 0 for point in points]
+    entries = grid_sources.entries(source)
+    assert entries
+    assert len({entry.grid for entry in entries}) == len(entries)
+    assert all(entry.label is None or entry.label.isprintable() for entry in entries)
+    assert [config.compose().workload.on(entry.grid).image_tokens > 0 for entry in entries]
 
 
 # Reports read back
@@ -277,6 +277,7 @@ def _command_line() -> Any:
 
 
 def _read_arguments(options: Any) -> None:
+    from pytest_ocrsweep.cli import flags
     from pytest_ocrsweep.sweep import shapes
 
     if hasattr(options, "overrides"):

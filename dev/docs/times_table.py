@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 
 from pytest_ocrsweep.baselines import timed
-from pytest_ocrsweep.baselines.counted import BaselineError
 from pytest_ocrsweep.baselines.metrics import METRICS
-from pytest_ocrsweep.report.recorded import RecordedPoint, Source, TimesError, recorded
+from pytest_ocrsweep.errors import OcrsweepError
+from pytest_ocrsweep.report.recorded import RecordedPoint, Source, recorded
 from pytest_ocrsweep.sweep.session import describe
 
 NAMES = ("stage", "grid", "attention")
@@ -91,7 +91,7 @@ def chosen(made: argparse.ArgumentParser, options: argparse.Namespace) -> list[R
     """The points that the options ask for; what is wrong ends the program in one line."""
     try:
         return recorded(Source(options.baselines, options.model, options.gpu), options.grids)
-    except (TimesError, BaselineError) as error:
+    except OcrsweepError as error:
         made.exit(2, f"{error}\n")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.untrusted import MOST, quoted, shown
 from ..model.geometry import CropGrid, Workload
@@ -18,10 +19,6 @@ SCHEMA = 1
 WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")
 
 T = TypeVar("T")
-
-
-class BaselineError(ValueError):
-    """One line: which file, where in it, what is wrong, what to do."""
 
 
 class Key(NamedTuple):
@@ -229,7 +226,5 @@ def _line(text: str, index: int) -> int | None:
 
 def _damaged(path: Path, line: int | None, what: str) -> BaselineError:
     where = f"{path}:{line}" if line else str(path)
-    return BaselineError(
-        f"damaged baseline {where}: {what}; restore it (git checkout -- {path}), "
-        "or delete it and run again with --ocrsweep-update"
-    )
+    hint = f"restore it (git checkout -- {path}), or delete it and run again with --ocrsweep-update"
+    return BaselineError(f"damaged baseline {where}: {what};", hint)

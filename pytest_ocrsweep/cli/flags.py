@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError as ArgumentError
 from ..files.untrusted import quoted
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from ..sweep.grid_sources import Point
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
-
-
-class ArgumentError(ValueError):
-    """An argument that does not fit, in one line."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

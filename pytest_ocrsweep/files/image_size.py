@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ..errors import ImageError as ImageError
+
 ORIENTATION = 274  # the EXIF and TIFF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 MAX_EXIF_BYTES = 1 << 24  # a declared length is not trusted with more memory than this
-
-
-class ImageError(ValueError):
-    """A page image whose size cannot be told, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

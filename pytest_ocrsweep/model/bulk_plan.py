@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ColumnOverflow as ColumnOverflow
 from .geometry import RESOLUTIONS, image_tokens
 from .ledger import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
@@ -21,10 +22,6 @@ from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
 
 Sizes = dict[str, Any]  # by input: an int where all points have it, else an array
 LIMIT = 2**63 - 1
-
-
-class ColumnOverflow(OverflowError, ValueError):
-    """A number that 64 bits do not hold: which, and at which point."""
 
 
 class Plan:

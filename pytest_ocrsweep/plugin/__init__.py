@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..errors import OcrsweepError
 from . import options, parametrize
 from .interrupt import Stopping
 
@@ -106,7 +107,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ocrsweep" not in metafunc.fixturenames:
         return
     from ..model.stages import ATTENTION
-    from ..sweep.session import SweepError
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):
@@ -114,7 +114,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name == "grid":
             try:
                 values[name] = _sweep(metafunc.config).points
-            except SweepError as error:  # pytest would make a failed collection of it; said when it is over
+            except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
     parametrize.parametrize(metafunc, values)
@@ -178,10 +178,10 @@ class Checker:
     """What the `ocrsweep` fixture gives to the test that runs."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from ..sweep import check, meter
+        from ..sweep import check
 
         self._config, self._sweep = config, _sweep(config)
-        self._judge, self._unmeasurable = check.judge, meter.MeasureError
+        self._judge = check.judge
 
     def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
         """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
@@ -189,7 +189,7 @@ class Checker:
         item = self._config.stash[ITEM]
         try:
             judgement = self._judge(self._sweep, stage, grid, attention, item.path)
-        except self._unmeasurable as error:
+        except OcrsweepError as error:
             pytest.fail(str(error), pytrace=False)
         item.stash.setdefault(ROWS, []).append(judgement.row)
         item.stash[ENVIRONMENT] = judgement.environment

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..baselines import counted, gate, timed
 from ..baselines.metrics import counted_numbers
+from ..errors import ReportError
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES, Model
 from . import load
 from .comparison import Key, Point, Side, Time
-from .schema import ENVIRONMENT, REMEDY, WORKLOAD, ReportError
+from .schema import ENVIRONMENT, REMEDY, WORKLOAD
 
 DEVICE = "device:"
 ALIKE = ("dtype", "weights")  # of the environment: a time of other ones is of other work
@@ -25,14 +26,16 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
     """Both sides, by path or by name; a model or a device is priced at the points of the other side.
 
     Where both are priced it is at `grids`, a sweep source, by default that of the configuration; what is recorded is
-    narrowed to it. Raises ReportError, BaselineError, ConfigError, SourceError: each one line.
+    narrowed to it. Raises OcrsweepError.
     """
     found = [_find(text, overrides) for text in (first, second)]
     recorded = [side for side in found if isinstance(side, Side)]
     if overrides and len(recorded) == 2:
-        raise ReportError(f"--set {overrides[0]} is for a model or a device, and both sides are recorded: leave it out")
+        raise ReportError(
+            f"--set {overrides[0]} is for a model or a device, and both sides are recorded:", "leave it out"
+        )
     if recorded and (given := [text for text in overrides if text.startswith("workload")]):
-        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload: leave it out")
+        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload:", "leave it out")
     if recorded:
         points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
         model = str(recorded[0].about["model"])
@@ -64,7 +67,7 @@ def of_document(found: Mapping[str, Any], name: str) -> Side:
         try:
             work = Workload(CropGrid.parse(row["grid"]), *(workload[field] for field in WORKLOAD))
         except ValueError as error:
-            raise ReportError(f"{name}: {error}; {REMEDY}") from None
+            raise ReportError(f"{name}: {error};", REMEDY) from None
         numbers, floor = counted_numbers(row), row["floor"]
         points[Key.of(work, row["stage"], row["attention"])] = Point(
             work,
@@ -95,7 +98,7 @@ def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     gpus = timed.gpu_folders(root, model)
     if gpu is None and len(gpus) > 1:
         choices = ", ".join(str(folder / "timed" / each) for each in gpus)
-        raise ReportError(f"{name} has times of {len(gpus)} GPUs: choose from {choices}")
+        raise ReportError(f"{name} has times of {len(gpus)} GPUs:", f"choose from {choices}")
     gpu = gpu or next(iter(gpus), None)
     points: dict[Key, Point] = {}
     environments: list[timed.Environment] = []
@@ -150,7 +153,7 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 
     name = text.removeprefix(DEVICE)
     if name not in devices():
-        raise ReportError(f"{text}: there is no device {name!r}: choose from {', '.join(devices())}")
+        raise ReportError(f"{text}: there is no device {name!r}:", f"choose from {', '.join(devices())}")
     device = devices()[name]
 
     def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:
@@ -185,5 +188,5 @@ def _narrowed(side: Side, grids: str) -> Side:
     kept = {key: point for key, point in side.points.items() if key.grid in wanted}
     if side.points and not kept:
         has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))
-        raise ReportError(f"{side.name} has none of the grids of --grids {grids}: choose from {has}")
+        raise ReportError(f"{side.name} has none of the grids of --grids {grids}:", f"choose from {has}")
     return Side(side.name, side.about, kept)

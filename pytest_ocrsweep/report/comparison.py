@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from ..baselines import gate
 from ..baselines.metrics import COUNTED
+from ..errors import ReportError
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.session import describe
-from .schema import COSTS, ReportError
+from .schema import COSTS
 
 EXACT = (*COUNTED, "floor_ns")
 TIME = "device_ns"

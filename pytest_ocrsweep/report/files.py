@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..baselines.counted import render
+from ..errors import ReportError
 from ..files import atomic
 from . import markdown, sqlite
 from .load import JSON, SQLITE
-from .schema import ReportError
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -31,7 +31,7 @@ def ready(folder: Path) -> None:
             raise PermissionError(errno.EACCES, "it is not writable")
     except OSError as error:
         what = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise ReportError(f"{folder}: no report can be written there ({what}): give another folder") from None
+        raise ReportError(f"{folder}: no report can be written there ({what}):", "give another folder") from None
 
 
 def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) -> list[str]:

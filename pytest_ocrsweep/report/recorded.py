@@ -11,15 +11,12 @@ from ..baselines import counted, gate, result, timed
 from ..baselines.counted import Key
 from ..baselines.metrics import values
 from ..baselines.result import Row
+from ..errors import ReportError, SourceError
 from ..hardware import roofline
 from ..model.stages import STAGES, Model
-from ..sweep.grid_sources import SourceError, points
+from ..sweep.grid_sources import points
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
-
-
-class TimesError(ValueError):
-    """Times that cannot be shown, in one line that says what to do."""
 
 
 class Source(NamedTuple):
@@ -84,11 +81,11 @@ class RecordedPoint:
 
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
-    """The points of a sweep source, or all, by stage, grid and attention. Raises TimesError, BaselineError."""
+    """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
     try:
         wanted = {point.grid for point in points(grids)} if grids else None
     except SourceError as error:
-        raise TimesError(f"--grids: {error}") from None
+        raise error.at("--grids") from None
     folder, model, gpu = source
     found = []
     for stage in STAGES:
@@ -99,25 +96,25 @@ def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
             if wanted is not None and key.work.grid not in wanted:
                 continue
             if key not in numbers:
-                raise TimesError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs: {REMEDY}")
+                raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)
             found.append(RecordedPoint(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
     if not found:
         what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
-        raise TimesError(f"no times {what} are recorded in {folder}: {REMEDY}")
+        raise ReportError(f"no times {what} are recorded in {folder}:", REMEDY)
     return found
 
 
 def document(baselines: Path, model: str, gpu: str, grids: str | None = None) -> dict[str, Any]:
     """The points of `model` recorded on `gpu`, a folder's name, of a sweep source or all of them.
 
-    Components and floors are of the analytic model as it is now. Raises TimesError, BaselineError, ConfigError.
+    Components and floors are of the analytic model as it is now. Raises OcrsweepError.
     """
     from ..sweep.config import compose, device_of
 
     found = recorded(Source(baselines, model, gpu), grids)
     works = dict.fromkeys(_workload(point) for point in found)
     if len(works) > 1:
-        raise TimesError(f"{len(works)} workloads are recorded of {model} on {gpu}: a report is of one")
+        raise ReportError(f"{len(works)} workloads are recorded of {model} on {gpu}: a report is of one")
     architecture = compose([f"model={model}"]).model
     analytic = Model(architecture)
     environment = dict(found[-1].stored.environments[-1])

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..baselines.result import SCHEMA, order
+from ..errors import ReportError
 from ..files.untrusted import MOST, shown
 from ..model.geometry import CropGrid
 from ..model.stages import ATTENTION, STAGES
@@ -17,10 +18,6 @@ REMEDY = "make it again with --ocrsweep-report=DIR"
 COSTS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")
 ANALYTIC = (*COSTS, "weight_bytes", "kv_cache_bytes", "peak_activation_bytes")
 CLOCKED = ("device_ns", "wall_ns")  # each: min, median, q1, q3 and samples
-
-
-class ReportError(ValueError):
-    """A report that cannot be read or written: which one, what is wrong with it, what to do; in one line."""
 
 
 class _Wrong(ValueError):
@@ -53,7 +50,7 @@ def check(document: Any, where: str) -> dict[str, Any]:
         made: dict[str, Any] = _document(document)
     except _Wrong as wrong:
         at = shown(".".join(wrong.at).replace(".[", "["))
-        raise ReportError(f"{where}: {f'{at} ' if at else 'it '}{wrong.what}; {REMEDY}") from None
+        raise ReportError(f"{where}: {f'{at} ' if at else 'it '}{wrong.what};", REMEDY) from None
     made["points"].sort(key=order)
     return made
 

@@ -11,15 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import ReportError
 from ..files import atomic, untrusted
 from ..files.untrusted import shown
 from . import schema
-from .schema import CLOCKED, COSTS, ReportError
+from .schema import CLOCKED, COSTS
 from .sqlite_schema import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
 
 OLDEST = (3, 37)  # the first SQLite with STRICT tables
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
+WRITE = "write one with --ocrsweep-report=DIR"
 
 Flat = dict[tuple[str, ...], Any]  # a document's values by their paths
 
@@ -72,8 +74,8 @@ def _write(document: dict[str, Any], digest: str, path: Path) -> int:
         return run
 
 
-def _unwritten(path: Path, why: str, remedy: str = "") -> ReportError:
-    return ReportError(f"{path}: the run cannot be written ({why}): nothing was changed{remedy and f'; {remedy}'}")
+def _unwritten(path: Path, why: str, remedy: str | None = None) -> ReportError:
+    return ReportError(f"{path}: the run cannot be written ({why}): nothing was changed{';' if remedy else ''}", remedy)
 
 
 def runs(path: Path) -> list[Run]:
@@ -93,16 +95,16 @@ def read(path: Path, run: int | None = None) -> dict[str, Any]:
     with _reading(path) as db:
         numbers = [number for (number,) in db.execute("SELECT run FROM runs ORDER BY run")]
         if not numbers:
-            raise ReportError(f"{path}: it holds no run: write one with --ocrsweep-report=DIR")
+            raise ReportError(f"{path}: it holds no run:", WRITE)
         if run is not None and run not in numbers:
             told = ", ".join(map(str, numbers[-FEW:])) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
-            raise ReportError(f"{path}: it has no run {run}: choose from {told}")
+            raise ReportError(f"{path}: it has no run {run}:", f"choose from {told}")
         run = numbers[-1] if run is None else run
         found = _document(db, run)
         (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
     document = schema.check(found, f"{path}: run {run}")
     if _digest(document) != digest:
-        raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs); {schema.REMEDY}")
+        raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs);", schema.REMEDY)
     return document
 
 
@@ -122,19 +124,19 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
-        raise ReportError(f"{path}: there is no such file: write one with --ocrsweep-report=DIR")
+        raise ReportError(f"{path}: there is no such file:", WRITE)
     try:
         with _opened(path, "rw") as db:
             db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
             if not _is_ours(db, path):
-                raise ReportError(f"{path}: it holds no run: write one with --ocrsweep-report=DIR")
+                raise ReportError(f"{path}: it holds no run:", WRITE)
             yield db
     except ReportError:
         raise
     except (sqlite3.Error, ValueError) as error:
-        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {schema.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read ({shown(str(error))});", schema.REMEDY) from None
     except (KeyError, AttributeError, RecursionError):
-        raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {schema.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read (its tables do not fit together);", schema.REMEDY) from None
 
 
 def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
@@ -142,12 +144,12 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         if application or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise ReportError(f"{path}: it is a SQLite database, but not one of sweeps: give another file")
+            raise ReportError(f"{path}: it is a SQLite database, but not one of sweeps:", "give another file")
         return False
     if version != VERSION:
-        raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {schema.REMEDY}")
+        raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}:", schema.REMEDY)
     if not untrusted.has_tables(db, SQL):
-        raise ReportError(f"{path}: its tables are not those of version {VERSION}: {schema.REMEDY}")
+        raise ReportError(f"{path}: its tables are not those of version {VERSION}:", schema.REMEDY)
     return True
 
 

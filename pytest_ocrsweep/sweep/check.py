@@ -9,11 +9,11 @@ from ..baselines import counted, gate, result
 from ..baselines.counted import Key
 from ..baselines.metrics import counted_numbers
 from ..baselines.result import Row
+from ..errors import DeviceLost, OutOfMemory
 from ..hardware import roofline
 from ..hardware.roofline import Device
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from .meter import DeviceLost, OutOfMemory
 from .session import Sweep, describe
 
 # Of several verdicts on a point, the first here is the one it gets.

@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
+from ..errors import ConfigError as ConfigError
 from ..files.untrusted import quoted, shown
 from ..hardware.roofline import Device
 from ..model.architecture import DTYPES, Architecture
@@ -41,10 +42,6 @@ AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
     ("model.decoder.dense_layers", "model.decoder.layers"),
 )
-
-
-class ConfigError(ValueError):
-    """One line: which option, what was given, what it takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,24 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..baselines import gate, timed
 from ..baselines.sampling import Samples
+from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..model.geometry import Workload
 
 if TYPE_CHECKING:
     from ..model.architecture import Architecture
     from ..vendor_model.timing import Timed, Vendor
     from .config import Settings
-
-
-class MeasureError(ValueError):
-    """What keeps a point from being measured, in one line."""
-
-
-class OutOfMemory(MeasureError):
-    """The device's memory did not hold the point, and holds nothing of it any more."""
-
-
-class DeviceLost(MeasureError):
-    """The device answers this process no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +72,6 @@ def check(folder: Path, model: Architecture) -> None:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    from ..vendor_model.snapshot_files import CheckpointError
-
     try:
         yield
     except CheckpointError as error:

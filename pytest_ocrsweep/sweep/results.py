@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from ..baselines import counted, gate, result, timed
-from ..baselines.counted import BaselineError, Key, Points, Recorded
+from ..baselines.counted import Key, Points, Recorded
 from ..baselines.metrics import counted_numbers
 from ..baselines.result import Row
+from ..errors import BaselineError, OcrsweepError
 from ..files import atomic
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from ..report import terminal
-from ..report.schema import ReportError
-from .session import Sweep, SweepError, describe
+from .session import Sweep, describe
 
 FEW = 8  # grids that a sentence names
 
@@ -51,7 +51,7 @@ class Results:
         for step in (self._find_unused, self._record, self._report):
             try:
                 step(rootdir)
-            except (SweepError, BaselineError, ReportError, OSError) as error:
+            except (OcrsweepError, OSError) as error:
                 self.problems.append(str(error))
         self.problems = list(dict.fromkeys(self.problems))
 

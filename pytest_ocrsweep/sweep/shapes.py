@@ -16,9 +16,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ShapesError as ShapesError
 from ..files import atomic, untrusted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .grid_sources import Point, SourceError, most_square
+from .grid_sources import Point, most_square
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -52,10 +53,6 @@ CREATE TABLE made_for (
   max_aspect REAL NOT NULL
 ) STRICT;
 """
-
-
-class ShapesError(SourceError):
-    """A shapes database that cannot be read, chosen from or written, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

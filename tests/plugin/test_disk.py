@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from documents import document
 
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
 
 NO_CHARTS = """
 from pytest_ocrsweep.report import files

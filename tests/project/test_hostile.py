@@ -26,10 +26,10 @@ import pytest
 
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
+from pytest_ocrsweep.errors import BaselineError, ReportError
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import load, sqlite
-from pytest_ocrsweep.report.schema import ReportError
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
@@ -107,8 +107,8 @@ def read_times(path: Path) -> object:
 READERS: dict[str, tuple[Callable[[Path], object], type[ValueError]]] = {
     "grids.yaml": (read_yaml, grid_sources.SourceError),
     "shapes.sqlite": (read_yaml, grid_sources.SourceError),
-    "decode.json": (read_baseline, counted.BaselineError),
-    "cpu.json": (read_times, counted.BaselineError),
+    "decode.json": (read_baseline, BaselineError),
+    "cpu.json": (read_times, BaselineError),
     "sweep.json": (load.load, ReportError),
     "sweep.sqlite": (load.load, ReportError),
     "page.png": (page_size, ImageError),

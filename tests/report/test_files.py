@@ -11,7 +11,7 @@ from documents import document, point, vendor
 from pytest_ocrsweep import cli
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
+from pytest_ocrsweep.errors import ReportError
 
 DATA = {"sweep.json", "sweep.sqlite", "report.md"}
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
+from pytest_ocrsweep.errors import ReportError
 
 
 @pytest.fixture

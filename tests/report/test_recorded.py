@@ -14,10 +14,10 @@ from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Observed, Process
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.report import recorded, schema
 from pytest_ocrsweep.report.charts import __main__ as command
-from pytest_ocrsweep.report.recorded import TimesError
 
 ROOT = Path(__file__).parents[2]
 H200 = (ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
@@ -66,7 +66,7 @@ def test_a_report_of_two_workloads_is_refused(tmp_path: Path) -> None:
         seen = timed.Timed("host", None, Observed(), None, Process(5, 5, 5, 10), environment)
         file = timed.file_of(tmp_path, "deepseek-ocr", "cpu", "vision")
         timed.record(file, "deepseek-ocr", "cpu", "vision", {key: (seen, True)})
-    with pytest.raises(TimesError, match="2 workloads are recorded of deepseek-ocr on cpu: a report is of one"):
+    with pytest.raises(ReportError, match="2 workloads are recorded of deepseek-ocr on cpu: a report is of one"):
         recorded.document(tmp_path, "deepseek-ocr", "cpu")
 
 

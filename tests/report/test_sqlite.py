@@ -13,7 +13,7 @@ from documents import document, documents, point, vendor
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.report import schema, sqlite, sqlite_schema
-from pytest_ocrsweep.report.schema import ReportError
+from pytest_ocrsweep.errors import ReportError
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from pytest_ocrsweep.baselines import counted, gate, timed
 from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Observed, Process
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.errors import OcrsweepError, ReportError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.report.recorded import Source, TimesError, recorded
+from pytest_ocrsweep.report.recorded import Source, recorded
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -46,8 +47,8 @@ def record(source: Source, stage: str, *medians_ns: int, grid: str = "2x3", atte
     """A point's counted costs, and its time in as many processes as there are medians."""
     folder, model, gpu = source
     key = Key(Workload(CropGrid.parse(grid)), attention)
-    counted = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
-    counted.record(counted.file_of(folder, model, stage), model, stage, {key: counted})
+    numbers = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
+    counted.record(counted.file_of(folder, model, stage), model, stage, {key: numbers})
     for median_ns in medians_ns:
         timed.record(timed.file_of(folder, model, gpu, stage), model, gpu, stage, {key: (seen(median_ns), True)})
 
@@ -118,7 +119,7 @@ def test_grids_choose_and_stages_stay_in_order(source: Source) -> None:
     ],
 )
 def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None, message: str) -> None:
-    with pytest.raises(TimesError, match=message) as error:
+    with pytest.raises(OcrsweepError, match=message) as error:
         recorded(source, grids)
     assert "\n" not in str(error.value)
 
@@ -126,7 +127,7 @@ def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None
 def test_a_time_without_counted_costs_is_an_error(source: Source) -> None:
     record(source, "decode", 10**6)
     counted.file_of(source.folder, source.model, "decode").unlink()
-    with pytest.raises(TimesError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
+    with pytest.raises(ReportError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
         recorded(source)
 
 

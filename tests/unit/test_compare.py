@@ -13,11 +13,12 @@ from documents import clocked, document, point, vendor
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.cli.compare import lines as lines_of
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.report.compare_sources import of_document, sides
 from pytest_ocrsweep.report.comparison import Comparison, compare
-from pytest_ocrsweep.report.schema import ReportError, check
+from pytest_ocrsweep.report.schema import check
 
 ROOT = Path(__file__).parents[2]
 RECORDED = str(ROOT / "baselines" / "deepseek-ocr")

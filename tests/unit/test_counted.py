@@ -9,7 +9,6 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.counted import (
     MOST,
-    BaselineError,
     Change,
     Key,
     compare,
@@ -21,6 +20,7 @@ from pytest_ocrsweep.baselines.counted import (
     whole,
 )
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.errors import BaselineError
 from pytest_ocrsweep.files import atomic
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines.counted import BaselineError, Key
+from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Baseline, Observed, Process
 from pytest_ocrsweep.baselines.timed import (
     CLOCKS,
@@ -29,6 +29,7 @@ from pytest_ocrsweep.baselines.timed import (
     read,
     record,
 )
+from pytest_ocrsweep.errors import BaselineError
 
 ABOUT = ("m", "nvidia-h200", "decode")
 HERE = dict(

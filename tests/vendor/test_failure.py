@@ -15,8 +15,9 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 
 from pytest_ocrsweep import CropGrid  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Samples, TimeCap  # noqa: E402
+from pytest_ocrsweep.errors import DeviceLost, OutOfMemory  # noqa: E402
 from pytest_ocrsweep.sweep.config import compose  # noqa: E402
-from pytest_ocrsweep.sweep.meter import DeviceLost, Meter, OutOfMemory  # noqa: E402
+from pytest_ocrsweep.sweep.meter import Meter  # noqa: E402
 from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")

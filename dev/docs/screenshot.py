@@ -85,7 +85,7 @@ def main() -> None:
     if why := missing():
         made.exit(0, f"{options.out} is left as it is: {why}\n")
     try:
-        document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
+        document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
     except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ def main() -> None:
         if find_spec(module) is None:
             made.exit(2, f"{module} is not installed: pip install 'pytest-ocrsweep[report]'\n")
     try:
-        document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
+        document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
     except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     found = {chart.name: chart for chart in charts(document)}

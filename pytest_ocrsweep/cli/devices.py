@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from ..report.table import aligned
 from . import flags
-from .table import aligned
 
 HEADER = ("device", "driver's name", "bf16 TFLOP/s", "fp32 TFLOP/s", "TB/s", "GB", "L2 MiB", "FLOP/byte", "source")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..hardware import sizing
 from ..model.stages import Model
+from ..report.table import aligned
 from . import flags
-from .table import aligned
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
 HEADER = ("stage", "weights GB", "KV cache GB", "inputs GB", "peak GB", "total GB")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..hardware import sizing
 from ..hardware.sizing import Target
 from ..model.stages import Model
+from ..report.table import aligned
 from . import flags
 from .progress import watched
-from .table import aligned
 
 if TYPE_CHECKING:
     from ..hardware.roofline import Device

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Collection, Generator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,12 @@ import pytest
 from ..errors import OcrsweepError
 from . import options, parametrize
 from .interrupt import Stopping
+from .transport import pytest_report_from_serializable, pytest_report_to_serializable  # noqa: F401  # hooks
 
 if TYPE_CHECKING:
-    from ..baselines.result import Row
+    from ..baselines.measurement import Environment  # noqa: F401  # of a stash
+    from ..baselines.result import PointResult
+    from ..baselines.sweep_report import Report
     from ..model.geometry import CropGrid
     from ..model.stages import Model
     from ..sweep.results import Results
@@ -27,13 +32,13 @@ if TYPE_CHECKING:
 SWEEP = pytest.StashKey["Sweep"]()
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
 RESULTS = pytest.StashKey["Results"]()
-ROWS = pytest.StashKey["list[Row]"]()
-ENVIRONMENT = pytest.StashKey["dict[str, str | None] | None"]()
+POINTS = pytest.StashKey["list[PointResult]"]()
+ENVIRONMENT = pytest.StashKey["Environment | None"]()
 BENCHMARKS = pytest.StashKey["list[Entry]"]()
 MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
 FROZEN = pytest.StashKey[bool]()  # the items, for the garbage collector
-FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
+FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no point
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -183,35 +188,35 @@ class Checker:
         self._config, self._sweep = config, _sweep(config)
         self._judge = check.judge
 
-    def check(self, stage: str, grid: CropGrid, attention: str) -> Row:
-        """The point's row, if it is as recorded; else the test fails, or is skipped where nothing is."""
+    def check(self, stage: str, grid: CropGrid, attention: str) -> PointResult:
+        """The point's result, if it is as recorded; else the test fails, or is skipped where nothing is."""
         __tracebackhide__ = True
         item = self._config.stash[ITEM]
         try:
             judgement = self._judge(self._sweep, stage, grid, attention, item.path)
         except OcrsweepError as error:
             pytest.fail(str(error), pytrace=False)
-        item.stash.setdefault(ROWS, []).append(judgement.row)
+        item.stash.setdefault(POINTS, []).append(judgement.point)
         item.stash[ENVIRONMENT] = judgement.environment
-        if judgement.row["vendor"] is not None:
+        if judgement.point.vendor is not None:
             from . import benchmark
 
             if benchmark.available(self._config):
-                item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.row))
+                item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.point))
         if judgement.failure is not None:
             pytest.fail(judgement.failure)
         if judgement.skip is not None:
             pytest.skip(judgement.skip)
-        return judgement.row
+        return judgement.point
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Rows travel on the report: it reaches the controller even from a worker that dies later."""
+    """Points travel on the report: it reaches the controller even from a worker that dies later."""
     report = yield
     if report.when != "teardown" and _uses(item, "ocrsweep"):
-        # pytest sends such extras on, from a worker too
-        report.ocrsweep = item.stash.get(ROWS, [])  # type: ignore[attr-defined]
+        # pytest sends such extras on, from a worker as JSON: see transport.py
+        report.ocrsweep = item.stash.get(POINTS, [])  # type: ignore[attr-defined]
         report.ocrsweep_environment = item.stash.get(ENVIRONMENT, None)  # type: ignore[attr-defined]
         report.ocrsweep_benchmarks = item.stash.get(BENCHMARKS, [])  # type: ignore[attr-defined]
     return report
@@ -232,17 +237,17 @@ class Controller:
         config.add_cleanup(self._stopping.as_before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        rows: list[Row] | None = getattr(report, "ocrsweep", None)
-        if rows:
+        points: list[PointResult] | None = getattr(report, "ocrsweep", None)
+        if points:
             self._stopping.as_interrupt()  # not before: there was nothing to tell
-            _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
+            _results(self._config).take(points, report.failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
                 from . import benchmark
 
-                for point in timed:
-                    benchmark.add(self._config, point)
-        elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
+                for entry in timed:
+                    benchmark.add(self._config, entry)
+        elif report.failed or (points is not None and (report.skipped or report.when == "call")):
             self._config.stash[FILTERED] = True  # its point is not known
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -278,20 +283,31 @@ class Controller:
             or bool(session.shouldfail or session.shouldstop)
             or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         )
-        results.finish(config.rootpath)
+        results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
         if results.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _write(self, report: Report) -> list[str]:
+        """The report's files; its page is shown below the job too, where GitHub runs one."""
+        from ..report import files  # loads sqlite3
+
+        folder, job = _sweep(self._config).options.report, os.environ.get("GITHUB_STEP_SUMMARY")
+        assert folder is not None
+        return files.write(report, folder, Path(job) if job else None)
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         results = self._config.stash.get(RESULTS, None)
-        lines = results.summary() if results else []
-        if lines:
+        if results is None:
+            return
+        from ..report import summary
+
+        if lines := summary.lines(results):
             terminalreporter.section("ocrsweep")
             for line in lines:
                 terminalreporter.write_line(line)
-        for problem in results.problems if results else ():
+        for problem in results.problems:
             terminalreporter.write_line(f"ERROR: {problem}", red=True)
 
 

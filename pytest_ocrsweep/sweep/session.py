@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
-from ..baselines.counted import WORKLOAD, Key, Points
+from ..baselines.counted import CountedPoints, PointKey
+from ..baselines.sweep_report import WORKLOAD
 from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES, Model
@@ -137,12 +138,12 @@ class Sweep:
         return found
 
     @cached_property
-    def recorded(self) -> dict[str, Points]:
+    def recorded(self) -> dict[str, CountedPoints]:
         """The baselines of this model by stage. Raises BaselineError for one that cannot be trusted."""
         return {stage: counted.read(self.file_of(stage), self.model.name, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
-        """What is wrong with the settings, or with the baselines too, in one line."""
+        """What is wrong with the settings, or with the baselines too, in one line; None if nothing is."""
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
@@ -163,7 +164,7 @@ class Sweep:
         """Where this model's points at `stage` are recorded."""
         return counted.file_of(self.options.baselines, self.model.name, stage)
 
-    def of_workload(self, stage: str) -> set[Key]:
+    def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
         return {key for key in self.recorded[stage] if key.work == self.settings.workload.on(key.work.grid)}
 

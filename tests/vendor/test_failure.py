@@ -133,7 +133,7 @@ def test_a_point_without_memory_frees_it_and_the_next_is_measured(meter, monkeyp
             measured(meter)
     assert len(held) == (1 if at == "building" else 2)
     assert [reference() for reference in held] == [None] * len(held)
-    assert measured(meter).found["device_ns"]["median"] > 0
+    assert measured(meter).measurement.device_ns.median > 0
 
 
 def test_an_error_of_another_kind_stays_what_it_is(meter, monkeypatch):

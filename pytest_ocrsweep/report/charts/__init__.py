@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ...baselines.sweep_report import Report
 from ...hardware.roofline import Device
 from ..columns import Points, points
 from . import lines, roofs, stacks
@@ -46,19 +47,19 @@ class Chart:
         return drawn
 
 
-def charts(document: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> list[Chart]:
-    """The charts of a report document, and what moved since a `baseline` document."""
-    if not document["points"]:
+def charts(report: Report, baseline: Report | None = None) -> list[Chart]:
+    """The charts of a report, and what moved since a `baseline`."""
+    if not report.points:
         return []
-    found = points(document, baseline)
-    return [Chart(name, title, note, draw(), found) for name, title, note, draw in _all(found, device(document))]
+    found = points(report, baseline)
+    return [Chart(name, title, note, draw(), found) for name, title, note, draw in _all(found, device(report))]
 
 
-def device(document: Mapping[str, Any]) -> Device | None:
+def device(report: Report) -> Device | None:
     """The device of the floors, as the catalogue has it; None where there is none, or several."""
     from ...sweep.config import devices
 
-    names = {row["floor"]["device"] for row in document["points"] if row.get("floor")}
+    names = {point.floor.device for point in report.points if point.floor}
     known = [each for each in devices().values() if each.name in names]
     return known[0] if len(known) == len(names) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Cells as aligned lines."""
+"""Cells as aligned lines, and counts in words."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def aligned(cells: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[
         ).rstrip()
         for row in cells
     ]
+
+
+def points(count: int) -> str:
+    """ "1 point", "1,200 points"."""
+    return f"{count:,} point{'' if count == 1 else 's'}"

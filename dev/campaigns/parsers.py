@@ -200,18 +200,19 @@ def report_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 
 def report_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep.report import compare_sources, comparison, html, load, markdown, schema, sqlite
+    from pytest_ocrsweep.baselines import result_json
+    from pytest_ocrsweep.report import compare_sources, comparison, html, load, markdown, sqlite
 
     kind, content = parts(data, 2)
     path = folder / ("sweep.sqlite" if kind.startswith(b"sqlite") else "sweep.json")
     path.write_bytes(content)
     found = load.load(f"{path}#1" if kind == b"sqlite#1" else path)
-    assert schema.check(found, "again") == found
+    assert result_json.from_json(result_json.to_json(found), "again") == found
     assert markdown.page(found).encode()
     if len(content) % 8 == 0:  # it takes longer than all before it
         assert html.page(found, []).encode()
-        side = compare_sources.of_document(found, "it")
-        assert not found["points"] or not comparison.compare(side, side).moved
+        side = compare_sources.of_report(found, "it")
+        assert not found.points or not comparison.compare(side, side).moved
         again = folder / "again.sqlite"
         again.unlink(missing_ok=True)
         sqlite.write(found, again)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from times_table import parser
 
-from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.report import html, recorded
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def main() -> None:
     if why := missing():
         made.exit(0, f"{options.out} is left as it is: {why}\n")
     try:
-        document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
-    except (recorded.TimesError, BaselineError) as error:
+        document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
+    except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"

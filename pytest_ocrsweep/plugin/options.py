@@ -91,8 +91,8 @@ def check(config: pytest.Config) -> None:
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
+        from ..errors import ReportError
         from ..report.files import ready
-        from ..report.schema import ReportError
 
         try:
             ready(Path(option.ocrsweep_report))

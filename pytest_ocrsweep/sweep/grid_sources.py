@@ -24,12 +24,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
+from ..errors import SourceError as SourceError
 from ..files.text import quoted
 from ..model.geometry import CropGrid
-
-
-class SourceError(ValueError):
-    """A sweep source that cannot be understood, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

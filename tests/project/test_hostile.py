@@ -26,10 +26,10 @@ import pytest
 
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
+from pytest_ocrsweep.errors import BaselineError, ReportError
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import load, sqlite
-from pytest_ocrsweep.report.schema import ReportError
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
@@ -107,8 +107,8 @@ def read_times(path: Path) -> object:
 READERS: dict[str, tuple[Callable[[Path], object], type[ValueError]]] = {
     "grids.yaml": (read_yaml, grid_sources.SourceError),
     "shapes.sqlite": (read_yaml, grid_sources.SourceError),
-    "decode.json": (read_baseline, counted.BaselineError),
-    "cpu.json": (read_times, counted.BaselineError),
+    "decode.json": (read_baseline, BaselineError),
+    "cpu.json": (read_times, BaselineError),
     "sweep.json": (load.load, ReportError),
     "sweep.sqlite": (load.load, ReportError),
     "page.png": (page_size, ImageError),
@@ -197,7 +197,7 @@ def test_a_report_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None:
 def test_what_a_database_would_run_is_not_run(kind: str, change: str, tmp_path: Path) -> None:
     path = tmp_path / "it.sqlite"
     if kind == "report":
-        sqlite.write(documents.document(), path)
+        sqlite.write(documents.report(), path)
     else:
         shapes.write(path, *shapes.shapes(range(1, 9), config.compose(), 4.0))
     read, table = (load.load, "points") if kind == "report" else (read_yaml, "shapes")
@@ -210,10 +210,10 @@ def test_what_a_database_would_run_is_not_run(kind: str, change: str, tmp_path: 
 
 def test_an_index_or_a_view_of_ones_own_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "sweep.sqlite"
-    sqlite.write(documents.document(), path)
+    sqlite.write(documents.report(), path)
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE VIEW mine AS SELECT grid FROM points; CREATE INDEX i ON points (grid)")
-    assert load.load(path) == documents.document()
+    assert load.load(path) == documents.report()
 
 
 # Image bombs

@@ -119,7 +119,7 @@ def test_of_a_report_on_a_full_disk_all_is_whole_that_is_there(recorded, mounted
     after = recorded.path / "after"
     assert all(path.stat().st_size for path in after.rglob("*") if path.is_file())
     assert all(list(path.iterdir()) for path in after.rglob("*") if path.is_dir())
-    assert len(load(after / "sweep.json")["points"]) == 12
+    assert len(load(after / "sweep.json").points) == 12
 
 
 def test_a_database_that_finds_no_room_is_not_there(tmp_path, small_files):

@@ -106,7 +106,7 @@ class Meter:
         """Raises CheckpointError for a checkpoint that does not fit."""
         import torch
 
-        from ..vendor_model.timing import PreparedPoint, Vendor
+        from ..vendor_model.timing import Vendor
 
         self._held.enter_context(self.lock())
         device = torch.device(self.settings.vendor.device)

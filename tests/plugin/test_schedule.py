@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.plugin.xdist.schedule import HOST, LANE, NOTE, TOLD, Kind, TimedScheduling, Told, device_of
@@ -252,7 +252,6 @@ class Run:
                 self.scheduler.mark_test_complete(node, number)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     data=st.data(),
     hosts=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3),

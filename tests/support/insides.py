@@ -53,17 +53,24 @@ def _is_private(name: str) -> bool:
 def _attributes(module: Module) -> Iterator[Touch]:
     tree = ast.parse(module.file.read_text(encoding="utf-8"))
     own = {*_defined(tree), *OF_NAMED_TUPLES}
+    for line, name in _dotted(tree):
+        foreign = name.rpartition(".")[2] not in own or name.startswith("super().")
+        if foreign and name not in OF_STANDARD_LIBRARY and not name.startswith(OPERATORS):
+            yield Touch(module, line, name)
+
+
+def _dotted(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every private attribute as its line and dotted name: `torch._C._f` once, and `getattr(a, "_b")` too."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_private(node.attr)]
+    within = {id(node.value) for node in attributes}
+    yield from ((node.lineno, ast.unparse(node)) for node in attributes if id(node) not in within)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in own:
-            if isinstance(node.value, ast.Attribute):
-                own.add(node.value.attr)  # torch._C._f is one touch
-            name = ast.unparse(node)
-            if name not in OF_STANDARD_LIBRARY and not name.startswith(OPERATORS):
-                yield Touch(module, node.lineno, name)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr"):
-            match node.args:
-                case [of, ast.Constant(value=str(name)), *_] if _is_private(name) and name not in own:
-                    yield Touch(module, node.lineno, f"{ast.unparse(of)}.{name}")
+        match node:
+            case ast.Call(
+                func=ast.Name(id="getattr" | "setattr" | "hasattr"), args=[of, ast.Constant(value=str(name)), *_]
+            ):
+                if _is_private(name):
+                    yield node.lineno, f"{ast.unparse(of)}.{name}"
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:

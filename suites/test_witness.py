@@ -88,6 +88,25 @@ def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name,
         assert witness.other_differences(ocrsweep_model, stage, work, attention) == [0, 0, 0, 0], stage
 
 
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize(
+    "work",
+    [
+        Workload(CropGrid(2, 3), prompt_tokens=2000),
+        Workload(CropGrid(1, 1), prompt_tokens=3001, batch=3, resolution="tiny"),
+        Workload(CropGrid(1, 7), prompt_tokens=3003, batch=2),
+    ],
+    ids=lambda work: f"{work.resolution}-{work.grid}-{work.prompt_tokens}",
+)
+def test_the_peak_of_a_long_prompt_is_the_heads_and_equals_the_dispatchers(ocrsweep_model, work, attention):
+    """The head runs when all that only the decoder needed is freed. `flash` on an H100: 757,706,240 for the first."""
+    from pytest_ocrsweep.vendor_model import witness
+
+    assert witness.other_differences(ocrsweep_model, "prefill", work, attention) == [0, 0, 0, 0]
+    if attention == "flash":
+        assert ocrsweep_model.ledger("prefill", work, attention).peak_path == "head"
+
+
 def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
     from pytest_ocrsweep.vendor_model import witness
 

@@ -40,6 +40,16 @@ def view(model: Architecture, images: Size, side: int, many: Size, attention: st
     )
 
 
+def joined(model: Architecture, resolution: str, crops: bool) -> list[Size]:
+    """Bytes of each view's joined features, global view first."""
+    sides, images = RESOLUTIONS[resolution], BATCH * ROWS * COLUMNS
+    views = [(BATCH, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
+    return [
+        projector.joined_bytes(count, queries(side), model.clip.width, model.sam.downsample_widths[-1])
+        for count, side in views
+    ]
+
+
 def shared(kernels: Iterable[Kernel]) -> Kernels:
     """The kernels without the parameters they own: another view owns them already."""
     return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
@@ -86,6 +96,8 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -
         "decoder",
         decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, model.decoder.prefill_experts),
     )
+    mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
+    yield released(*joined(model, resolution, crops), mask, pages)  # the vendor's model is done, the head is to come
     yield from decoder.head(model.decoder, tokens)
 
 

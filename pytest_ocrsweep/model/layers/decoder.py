@@ -61,10 +61,11 @@ def layers(
     dense = under("mlp", gated_mlp(batch * q, decoder.width, decoder.dense_width))
     sparse = mixture(decoder, batch * q, experts)
     yield from repeated([*layer(batch * q, decoder.width, attn, dense), *kept], decoder.dense_layers)
-    yield held(x)  # the embedded tokens: a caller keeps them to the end
+    yield held(x)  # the embedded tokens: the caller keeps them until the last norm is done
     yield from repeated([*layer(batch * q, decoder.width, attn, sparse), *kept], decoder.layers - decoder.dense_layers)
     yield from under("final_norm", rms_norm(batch * q, decoder.width))
-    yield released(x)
+    table = q * (decoder.width // decoder.heads) * HALF
+    yield released(x, x, table, table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
 
 
 def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel]) -> Kernels:

@@ -9,10 +9,15 @@ from ..kernels import HALF, INDEX, Kernel, Kernels, copy, kernel, linear
 from ..symbolic import Size
 
 
+def joined_bytes(images: Size, patches: int, clip_width: int, sam_width: int) -> Size:
+    """[images, patches², clip + sam]."""
+    return images * patches * patches * (clip_width + sam_width) * HALF
+
+
 def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:
     """CLIP's patch tokens (without the class token) beside SAM's features: [images, patches², clip + sam]."""
     tokens = images * patches * patches
-    size = tokens * (clip_width + sam_width) * HALF
+    size = joined_bytes(images, patches, clip_width, sam_width)
     freed = (images * (patches * patches + 1) * clip_width * HALF, tokens * sam_width * HALF)
     parts = (tokens * clip_width * HALF, tokens * sam_width * HALF)
     return kernel("join", reads=parts, writes=size, frees=freed)
@@ -51,7 +56,7 @@ def pages(batch: Size, tokens: Size, width: int) -> Kernel:
 
 
 def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kernels:
-    """Puts the pages' tokens where the prompt's image tokens stand; where that is stays known to the stage's end."""
+    """Puts the pages' tokens in place of the prompt's image tokens; the mask of these lives until the decoder ends."""
     found, prompt = batch * context, batch * context * width * HALF
     image = batch * image_tokens * width
     yield copy("concatenate", image)

@@ -11,7 +11,7 @@ from claim import Claim, conclude, spread
 
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.sweep.grid_sources import points
+from pytest_ocrsweep.sweep.grid_sources import entries
 
 PROCESSES = 7
 OLD_SECONDS = 114.7  # the model that this one replaces, for one stage
@@ -23,7 +23,7 @@ def once() -> tuple[float, float]:
     start = time.perf_counter()
     model = load_model()
     composed = time.perf_counter()
-    for point in points("pairs"):
+    for point in entries("pairs"):
         work = Workload(point.grid)
         for stage in STAGES:
             for attention in ATTENTION:
@@ -39,7 +39,7 @@ def main() -> None:
     command = [sys.executable, __file__, "--once"]
     runs = [subprocess.check_output(command, text=True).split() for _ in range(PROCESSES)]
     composing, sweeping = ([float(run[i]) for run in runs] for i in (0, 1))
-    print(f"Sweep of {len(points('pairs'))} grids x {len(STAGES)} stages x {len(ATTENTION)} attentions:")
+    print(f"Sweep of {len(entries('pairs'))} grids x {len(STAGES)} stages x {len(ATTENTION)} attentions:")
     print(f"  {spread(sweeping)} s over {PROCESSES} processes; before it, composing: {spread(composing)} s")
     print(f"  the system that this replaces: {OLD_SECONDS} s for one stage")
     conclude(Claim("sweep", median(sweeping), 0.1, "s"))

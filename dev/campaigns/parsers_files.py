@@ -89,11 +89,11 @@ def sweep_take(data: bytes, folder: Path) -> None:
         path = folder / ("grids.yaml" if kind == b"yaml" else "shapes.sqlite")
         path.write_bytes(content)
         source = str(path) + choice.decode("utf-8", "replace")
-    points = grid_sources.points(source)
-    assert points
-    assert len({point.grid for point in points}) == len(points)
-    assert all(point.label is None or point.label.isprintable() for point in points)
-    assert [config.compose().workload.on(point.grid).image_tokens > 0 for point in points]
+    entries = grid_sources.entries(source)
+    assert entries
+    assert len({entry.grid for entry in entries}) == len(entries)
+    assert all(entry.label is None or entry.label.isprintable() for entry in entries)
+    assert [config.compose().workload.on(entry.grid).image_tokens > 0 for entry in entries]
 
 
 # Reports read back

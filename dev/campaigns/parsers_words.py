@@ -17,10 +17,10 @@ OVERRIDES = (
     "model=deepseek-ocr-tiny",
     "model.decoder.layers=6\nworkload.resolution=base",
     "model.sam.global_layers=[0,1]\nmodel.sam.downsample_widths=[512,1024]",
-    "vendor.device=cpu\ngrids=dense",
+    "vendor.device=cpu\nvendor.seed=7",
     "device=rtx-4090\nworkload.new_tokens=1000",
     "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16",
-    "grids='1x2,2x3'\nmodel.name=mine",
+    "device.source='a, b'\nmodel.name=mine",
     "model.decoder.experts=8\nmodel.decoder.experts_per_token=2",
 )
 
@@ -31,10 +31,10 @@ def config_seeds(folder: Path) -> list[bytes]:
 
 @cache
 def keys() -> list[str]:
-    from pytest_ocrsweep.sweep.config import Settings, _options
+    from pytest_ocrsweep.sweep.settings import option_keys
 
     return [
-        *_options(Settings),
+        *option_keys(),
         "model",
         "device",
         "workload",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..files import atomic, untrusted
-from ..files.untrusted import MOST, quoted, shown
+from ..files.text import printable, quoted
+from ..files.untrusted import MOST
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION
 from .metrics import COUNTED, METRICS
@@ -83,7 +84,7 @@ def record(path: Path, model: str, stage: str, found: Points, unused: Points | N
     """
     old = read(path, model, stage)
     if _merged(old, found, unused) != old:  # else nothing is written, and a folder may be read-only
-        with atomic.alone(path):
+        with atomic.locked(path):
             old = read(path, model, stage)  # another process may have recorded meanwhile
             atomic.replace(path, dump(model, stage, _merged(old, found, unused)))
     same = sum(old.get(key) == numbers for key, numbers in found.items())
@@ -128,7 +129,7 @@ class Document:
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, None, f"it cannot be read ({error})") from None
         try:
-            content = untrusted.parse(text)
+            content = untrusted.parse_json(text)
         except json.JSONDecodeError as error:
             raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
         except (ValueError, RecursionError) as error:
@@ -174,7 +175,7 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
-        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {shown(', '.join(odd))})")
+        raise ValueError(f"it must hold {', '.join(names)}, and nothing else (see {printable(', '.join(odd))})")
     return raw
 
 

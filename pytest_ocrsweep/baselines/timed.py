@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from .counted import Document, Key, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Observed, Process
 
@@ -91,7 +91,7 @@ def record(path: Path, model: str, gpu: str, stage: str, found: Mapping[Key, tup
     (counted as `same`). Where it moved, or is not comparable any more, the point starts anew (`changed`). Several
     processes may record at once.
     """
-    with atomic.alone(path):
+    with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
         joined = {
             key: old[key]

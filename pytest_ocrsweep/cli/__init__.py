@@ -98,6 +98,6 @@ def _failed(message: str, code: int) -> int:
 
 def _one_line(message: str) -> str:
     """Names of files and arguments may hold anything."""
-    from ..files.untrusted import shown
+    from ..files.text import printable
 
-    return shown(message, most=None)
+    return printable(message, most=None)

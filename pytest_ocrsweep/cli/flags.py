@@ -10,14 +10,14 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import ATTENTION, STAGES
 
 if TYPE_CHECKING:
     from ..hardware.roofline import Device
-    from ..sweep.config import Settings
-    from ..sweep.grid_sources import Point
+    from ..sweep.grid_sources import GridEntry
+    from ..sweep.settings import Settings
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
 
@@ -105,7 +105,8 @@ def path(text: str) -> Path:
 
 def compose(options: argparse.Namespace) -> Settings:
     """The settings that `--set` and `--device` ask for. Raises ArgumentError."""
-    from ..sweep.config import ConfigError, compose
+    from ..sweep.config import compose
+    from ..sweep.settings import ConfigError
 
     named = getattr(options, "device", None)
     try:
@@ -163,11 +164,14 @@ def workload(text: str, settings: Settings) -> Workload:
         raise ArgumentError(str(error)) from None
 
 
-def points(source: str, settings: Settings) -> list[Point]:
-    """What a sweep source names, each grid one that the workload takes. Raises ArgumentError, SourceError."""
-    from ..sweep.grid_sources import points
+def points(source: str | None, settings: Settings) -> list[GridEntry]:
+    """The entries of a sweep source, None for the default one, if the workload takes each of their grids.
 
-    found = points(source)
+    Raises ArgumentError, SourceError.
+    """
+    from ..sweep.grid_sources import DEFAULT, entries
+
+    found = entries(DEFAULT if source is None else source)
     for point in found:
         try:
             settings.workload.on(point.grid)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from ..model.bulk import Columns
-    from ..sweep.config import Settings
+    from ..sweep.settings import Settings
 
 AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
 AXES |= {"prompt_tokens": "tokens of the prompt", "new_tokens": "tokens to decode"}
@@ -116,7 +116,7 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         return [*({name: side} for name, side in sides.items()), *others]
-    grids = [point.grid for point in flags.points(options.grids or settings.grids, settings)]
+    grids = [point.grid for point in flags.points(options.grids, settings)]
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
 
 

@@ -16,8 +16,8 @@ from . import flags, parquet
 from .progress import say, watched
 
 if TYPE_CHECKING:
-    from ..sweep.config import Settings
-    from ..sweep.grid_sources import Point
+    from ..sweep.grid_sources import GridEntry
+    from ..sweep.settings import Settings
 
 COUNTED = "COUNTED"  # the verdict where nobody judges
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.parquet:
         return parquet.run(options)
     settings = flags.compose(options)
-    points = flags.points(options.grids or settings.grids, settings)
+    points = flags.points(options.grids, settings)
     stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
     if options.report:
         from ..report import files
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def swept(
-    settings: Settings, points: Sequence[Point], stages: Sequence[str], attentions: Sequence[str]
+    settings: Settings, points: Sequence[GridEntry], stages: Sequence[str], attentions: Sequence[str]
 ) -> dict[str, Any]:
     """The document of `sweep.json` for all these points, as pytest makes it, verdicts and git revision apart."""
     model = Model(settings.model)

@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, reads of what others wrote, the size of an image."""
+"""Files on disk: atomic writes, reads of files that others wrote, image sizes, and text for messages."""

@@ -1,4 +1,4 @@
-"""A file that is written here is the old one or the new one, never half of one, and its writers take turns."""
+"""Atomic, locked writes: a reader sees the old content or the new, never a mixture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-WAIT_S = 60  # for another process that writes the file
+WAIT_S = 60  # how long a writer waits for another one
 
-# What lies beside a file while it is written, and after its writer was killed: `.sweep.json.ocrsweep-draft`. Beside it,
-# as os.replace cannot cross file systems, and other hosts and users see a lock there too.
+# `.sweep.json.ocrsweep-draft` and its lock lie beside `sweep.json` while it is written, and stay if the writer is
+# killed. Beside it, because os.replace cannot cross file systems, and because other hosts and users must see the lock.
 DRAFT, LOCK = ".ocrsweep-draft", ".ocrsweep-lock"
 
 REMEDIES = {
@@ -22,48 +22,48 @@ REMEDIES = {
 
 
 def remedy(error: OSError) -> str:
-    """What to do about a file that could not be written."""
+    """What a user can do about a file that could not be written."""
     return REMEDIES.get(error.errno or 0, "see to it")
 
 
 def write(path: Path, text: str) -> None:
-    """Replace `path` by `text` once all of it is on the disk; folders are made as needed. Raises OSError."""
+    """Replace the content of `path` by `text` (UTF-8) once all of it is on the disk; makes folders. Raises OSError."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """The same of bytes."""
+    """Like `write`, for bytes."""
     with draft(path) as file:
         file.write_bytes(content)
 
 
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """A file to write in the block, which replaces `path` at its end; nothing is left of it where the block fails.
+    """A file to write in the block. It replaces `path` at the end, or is removed if the block fails.
 
-    An OSError from here names `path`, whichever file it was of and whoever wrote to it.
+    Every OSError names `path`, also one about the draft or the lock, and one that the block raises.
     """
-    with alone(path), _draft(path) as file:
+    with locked(path), _draft(path) as file:
         yield file
 
 
 @contextmanager
-def alone(path: Path, wait_s: float = WAIT_S) -> Iterator[None]:
-    """The one process that may read, change and `replace` the file `path`, in a folder that is made.
+def locked(path: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Only this process may read, change and `replace` the file `path` in the block; makes its folder.
 
-    Raises OSError, which names `path`, also where another process keeps it for longer than `wait_s`. The kernel frees
-    the lock of a process that dies.
+    Raises OSError, which names `path`, also if another process holds the lock for longer than `wait_s`. The kernel
+    frees the lock of a process that dies.
     """
     from filelock import FileLock, Timeout
 
-    made = [folder for folder in path.parents if not folder.exists()]
-    lock = _beside(path, LOCK)
+    new_folders = [folder for folder in path.parents if not folder.exists()]
+    lock_file = _beside(path, LOCK)
     try:
         with _naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held = FileLock(lock, timeout=wait_s)
+            lock = FileLock(lock_file, timeout=wait_s)
             try:
-                held.acquire()
+                lock.acquire()
             except Timeout:
                 what = f"another process has been writing it for {wait_s:g} s"
                 raise TimeoutError(errno.ETIMEDOUT, what, str(path)) from None
@@ -71,25 +71,25 @@ def alone(path: Path, wait_s: float = WAIT_S) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                lock.unlink()  # while it is held: who waits for it sees that it went, and starts over
-            held.release()
+                lock_file.unlink()  # before the release: a waiting process sees that it is gone, and starts over
+            lock.release()
     finally:
-        for folder in made:
+        for folder in new_folders:
             with suppress(OSError):
-                folder.rmdir()  # only if nothing came to be in it
+                folder.rmdir()  # fails, as it should, if the folder is not empty
 
 
 def replace(path: Path, text: str) -> None:
-    """What `write` does, for who is `alone` with the file already."""
+    """Like `write`, inside a block that has `locked` the file."""
     with _draft(path) as file:
         file.write_bytes(text.encode("utf-8"))
 
 
-def tidy(folder: Path) -> None:
-    """Remove what writers that were killed left in `folder`; a file that is being written is left to its writer."""
-    left = [path for suffix in (DRAFT, LOCK) for path in folder.glob(f".*{suffix}")]
-    for name in {path.name.removeprefix(".").removesuffix(path.suffix) for path in left}:
-        with suppress(OSError), alone(folder / name, wait_s=0):
+def remove_leftovers(folder: Path) -> None:
+    """Remove drafts and locks that killed writers left in `folder`, but none of a file that is being written."""
+    leftovers = [path for suffix in (DRAFT, LOCK) for path in folder.glob(f".*{suffix}")]
+    for name in {path.name.removeprefix(".").removesuffix(path.suffix) for path in leftovers}:
+        with suppress(OSError), locked(folder / name, wait_s=0):
             _beside(folder / name, DRAFT).unlink(missing_ok=True)
 
 
@@ -100,7 +100,7 @@ def _draft(path: Path) -> Iterator[Path]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         try:
-            file.write_bytes(b"")  # or something of a killed writer's could be left in it
+            file.write_bytes(b"")  # a killed writer may have left something in it
             yield file
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
@@ -112,14 +112,14 @@ def _draft(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """An OSError in the block is one of `path`."""
+    """Turns an OSError in the block into one that names `path`."""
     try:
         yield
     except OSError as error:
-        # what mkdir says of a file that is in a folder's place
+        # mkdir raises FileExistsError for a file in a folder's place
         number = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno
-        told = error.strerror if number == error.errno else None
-        text = str(error) if number is None else told or os.strerror(number)
+        own_text = error.strerror if number == error.errno else None
+        text = str(error) if number is None else own_text or os.strerror(number)
         raise OSError(number, text, str(path)) from None
 
 

@@ -1,4 +1,4 @@
-"""The size of a page image as it is displayed, from its header alone: no pixel is ever decoded."""
+"""Reads the displayed size of a page image from its header, and never decodes a pixel."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 ORIENTATION = 274  # the EXIF and TIFF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
-MAX_EXIF_BYTES = 1 << 24  # a declared length is not trusted with more memory than this
+MAX_EXIF_BYTES = 1 << 24  # a file may declare more, but gets no more memory than this
+
+Header = tuple[object, object, object]  # width, height and orientation as the file declares them, not yet checked
 
 
 class ImageError(ValueError):
-    """A page image whose size cannot be told, in one line."""
+    """A page image whose size cannot be read, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,14 @@ class PageSize:
 def page_size(path: str | os.PathLike[str]) -> PageSize:
     """The displayed size of a PNG, JPEG, TIFF (its first page) or WebP file; raises ImageError.
 
-    EXIF orientation is applied. Pixels may be damaged, missing or too many to decode: they are not read.
+    EXIF orientation is applied. Pixels may be damaged, missing or too many to decode: nothing reads them.
     """
     where = f"page image {os.fspath(path)!r}"
-    if not os.path.isfile(path):  # also keeps us from waiting on a pipe
+    if not os.path.isfile(path):  # a pipe could keep us waiting
         problem = "is not a file" if os.path.exists(path) else "does not exist"
         raise ImageError(f"{where} {problem}: give the path of a {SUPPORTED} file")
     try:
-        stream = open(path, "rb")  # noqa: SIM115  closed below; only the opening may fail in this way
+        stream = open(path, "rb")  # noqa: SIM115  closed below; only an error of `open` is caught
     except OSError as error:
         raise ImageError(f"{where} cannot be opened ({error.strerror}): check its permissions") from None
     with stream:
@@ -52,11 +54,11 @@ def _displayed_size(stream: BinaryIO, where: str) -> PageSize:
             raise ImageError(f"{where} is not a {SUPPORTED} image: convert it to one of them")
         stream.seek(0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's tests' own
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the user's tests must not fail on that
             width, height, orientation = READERS[kind](stream)
     except ImageError:
         raise
-    except Exception as error:  # Pillow names no closed set of exceptions for damaged bytes
+    except Exception as error:  # Pillow raises many types for damaged bytes and documents none
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{where} has a damaged {kind} header ({reason}): save it again") from None
     if type(width) is not int or type(height) is not int or width < 1 or height < 1:
@@ -64,22 +66,22 @@ def _displayed_size(stream: BinaryIO, where: str) -> PageSize:
     return PageSize(height, width) if orientation in SIDEWAYS else PageSize(width, height)
 
 
-# The plugin classes are called directly: `Image.open` refuses large pages, which nobody decodes here.
+# Pillow's classes are called directly: `Image.open` refuses large pages, and nothing is decoded here.
 
 
-def _png(stream: BinaryIO) -> tuple[Any, Any, Any]:
+def _png(stream: BinaryIO) -> Header:
     from PIL import Image
     from PIL.PngImagePlugin import PngImageFile
 
     image = PngImageFile(stream)
     if not image.info.keys() & {"exif", "Raw profile type exif"}:
         image.info["exif"] = _png_exif(stream)
-    # PNG's own getexif decodes the pixels to get at metadata behind them.
+    # PngImageFile.getexif would decode the pixels to find metadata behind them.
     return *image.size, Image.Image.getexif(image).get(ORIENTATION)
 
 
 def _png_exif(stream: BinaryIO) -> bytes:
-    """The EXIF chunk wherever it lies: the format allows it behind the pixels."""
+    """The EXIF chunk; the format allows it before and behind the pixels."""
     stream.seek(8)
     while len(head := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
@@ -89,15 +91,15 @@ def _png_exif(stream: BinaryIO) -> bytes:
     return b""
 
 
-def _jpeg(stream: BinaryIO) -> tuple[Any, Any, Any]:
+def _jpeg(stream: BinaryIO) -> Header:
     from PIL.JpegImagePlugin import JpegImageFile
 
     image = JpegImageFile(stream)
     return *image.size, image.getexif().get(ORIENTATION)
 
 
-def _tiff(stream: BinaryIO) -> tuple[Any, Any, Any]:
-    """Reads the tags, not a `TiffImageFile`: whether that one swaps the sides depends on Pillow's version."""
+def _tiff(stream: BinaryIO) -> Header:
+    """Reads the tags, because it depends on Pillow's version whether a `TiffImageFile` swaps the sides."""
     from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, ImageFileDirectory_v2
 
     header = stream.read(8)
@@ -109,8 +111,8 @@ def _tiff(stream: BinaryIO) -> tuple[Any, Any, Any]:
     return tags.get(IMAGEWIDTH), tags.get(IMAGELENGTH), tags.get(ORIENTATION)
 
 
-def _webp(stream: BinaryIO) -> tuple[Any, Any, Any]:
-    """Reads the container, because Pillow reads the whole file and makes a decoder for it.
+def _webp(stream: BinaryIO) -> Header:
+    """Reads the container, because Pillow would read the whole file and start a decoder.
 
     Source: RFC 9649, sections 2.5 to 2.7.
     """
@@ -143,7 +145,7 @@ def _webp_exif(stream: BinaryIO) -> bytes:
     return b""
 
 
-READERS: dict[str, Callable[[BinaryIO], tuple[Any, Any, Any]]] = {
+READERS: dict[str, Callable[[BinaryIO], Header]] = {
     "PNG": _png,
     "JPEG": _jpeg,
     "TIFF": _tiff,

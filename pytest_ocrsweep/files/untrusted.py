@@ -1,4 +1,4 @@
-"""What others wrote: a file is read whole only if it is one and of a size to believe, and JSON says a thing once."""
+"""Reads files that others wrote: only regular files of a plausible size, JSON without repeated keys, known tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import reprlib
 import stat
 from collections.abc import Callable
 from contextlib import closing
@@ -16,24 +15,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     import sqlite3
 
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 100
-SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # JSON may write a character in two halves, or one of them
-MOST = 10**100  # a number beyond is none of hardware, and a float could not hold what is made of it
-MOST_BYTES = 1 << 28  # a document of our own stays far below; ten times as much memory is what reading it takes
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # JSON may write a character as two surrogates, or one alone
+MOST = 10**100  # no hardware has a larger number, and products of larger ones overflow a float
+MOST_BYTES = 1 << 28  # our own documents are far smaller; reading one takes ten times its size in memory
 
 
-def opened(path: Path) -> BinaryIO:
-    """A regular file, to read: a pipe may never begin, a device never end. Raises OSError."""
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file to read; a pipe may never begin, and a device may never end. Raises OSError."""
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder `open` tells better
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # `open` has a better message for a folder
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:
-    """All bytes of a regular file. Raises OSError, also above `most` bytes, which are not read."""
-    with opened(path) as file:
+    """All bytes of a regular file. Raises OSError, also for more than `most` bytes, without reading them."""
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = b"" if size > most else file.read(most + 1)
     if max(size, len(content)) > most:
@@ -41,52 +38,44 @@ def read(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def parse(text: str | bytes, constant: Callable[[str], Any] | None = None) -> Any:
-    """JSON in UTF-8, without repeated keys; `constant` is given NaN and Infinity. Raises ValueError, RecursionError."""
+def parse_json(text: str | bytes, constant: Callable[[str], object] | None = None) -> Any:
+    """The value of a JSON text in UTF-8 without repeated keys; `constant` converts NaN and Infinity.
+
+    Raises ValueError, RecursionError.
+    """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    found = json.loads(text, object_pairs_hook=_no_twice, parse_constant=constant)
+    value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=constant)
     if SURROGATE.search(text):
         try:
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("half a character, which no file can hold, is in its text") from None
-    return found
+    return value
 
 
-def has_tables(database: sqlite3.Connection, script: str) -> bool:
-    """Whether the tables of a database are those that `script` makes; others may stand beside them.
+def has_schema(database: sqlite3.Connection, script: str) -> bool:
+    """Whether a database has what `script` creates, word for word, and no triggers; it may have more tables.
 
-    In the place of a table there can be a view that never ends, in that of a column something to compute: SQLite runs
-    what a file says.
+    SQLite runs the SQL of the file that it reads: a view that never ends can have a table's name, and a generated
+    column a column's.
     """
-    from sqlite3 import connect  # loads SQLite, which few need
+    from sqlite3 import connect  # loads SQLite, which few commands need
 
     with closing(connect(":memory:")) as fresh:
         fresh.executescript(script)
-        wanted, found = _schema(fresh), _schema(database)
-    return wanted.items() <= found.items() and not any(kind == "trigger" for kind, _ in found)
+        wanted, actual = _schema(fresh), _schema(database)
+    return wanted.items() <= actual.items() and not any(kind == "trigger" for kind, _ in actual)
 
 
 def _schema(database: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """The SQL of each object, without comments."""
+    """The SQL of each object, by type and name, without comments."""
     objects = database.execute("SELECT type, name, sql FROM sqlite_master")
     return {(kind, name): " ".join(re.sub("--.*", "", sql or "").split()) for kind, name, sql in objects}
 
 
-def quoted(value: object) -> str:
-    """Its repr, cut where it would not fit into a line."""
-    return SHORT.repr(value)
-
-
-def shown(text: str, most: int | None = 200) -> str:
-    """`text` as a message may quote it: on one line, and nothing in it that a terminal would obey."""
-    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return plain if most is None or len(plain) <= most else plain[: most - 1] + "…"
-
-
-def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a key is given twice in {json.dumps(found)[:80]}")
-    return found
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError(f"a key is given twice in {json.dumps(members)[:80]}")
+    return members

@@ -168,20 +168,20 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Workload, str, str]], str]:
     """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
     from ..sweep.config import compose
-    from ..sweep.grid_sources import points
+    from ..sweep.grid_sources import DEFAULT, entries
 
     settings = compose(overrides)
     try:
-        works = [settings.workload.on(point.grid) for point in points(grids or settings.grids)]
+        works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT)]
     except ValueError as error:
         raise ReportError(f"{error} (--grids chooses the grids)") from None
     return [(work, stage, how) for stage in STAGES for work in works for how in ATTENTION], settings.model.name
 
 
 def _narrowed(side: Side, grids: str) -> Side:
-    from ..sweep.grid_sources import points
+    from ..sweep.grid_sources import entries
 
-    wanted = {point.grid for point in points(grids)}
+    wanted = {entry.grid for entry in entries(grids)}
     kept = {key: point for key, point in side.points.items() if key.grid in wanted}
     if side.points and not kept:
         has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))

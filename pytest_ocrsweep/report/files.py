@@ -41,7 +41,7 @@ def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) ->
     whatever becomes of the others. Raises ReportError, one line with all that could not be.
     """
     ready(folder)
-    atomic.tidy(folder)
+    atomic.remove_leftovers(folder)
     steps: list[tuple[Path, Callable[[Mapping[str, Any], Path], str]]] = [
         (folder / JSON, _json),
         (folder / SQLITE, _sqlite),
@@ -91,7 +91,7 @@ def _page(document: Mapping[str, Any], path: Path) -> str:
 
 def _charts(drawn: Sequence[Chart], _: Mapping[str, Any], folder: Path) -> str:
     """The folder holds the charts of this run and no others."""
-    atomic.tidy(folder)
+    atomic.remove_leftovers(folder)
     pictures = {f"{chart.name}.svg": chart.svg() for chart in drawn}
     for name, svg in pictures.items():
         atomic.write(folder / name, svg)

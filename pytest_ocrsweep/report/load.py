@@ -28,7 +28,7 @@ def load(source: str | Path) -> dict[str, Any]:
             raise ReportError(f"{path}: the folder has neither {JSON} nor {SQLITE}: give {SOURCES}")
         path /= inside
     try:
-        with untrusted.opened(path) as file:
+        with untrusted.open_regular(path) as file:
             is_sqlite = file.read(len(MAGIC)) == MAGIC
     except FileNotFoundError:
         raise ReportError(f"{path}: there is no such file: give {SOURCES}") from None
@@ -53,7 +53,7 @@ def _chosen(source: str) -> tuple[Path, int | None]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = untrusted.parse(untrusted.read(path).decode("utf-8"), _no_number)
+        found = untrusted.parse_json(untrusted.read(path).decode("utf-8"), _no_number)
     except OSError as error:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
     except UnicodeDecodeError as error:

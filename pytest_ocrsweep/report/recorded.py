@@ -13,7 +13,7 @@ from ..baselines.metrics import values
 from ..baselines.result import Row
 from ..hardware import roofline
 from ..model.stages import STAGES, Model
-from ..sweep.grid_sources import SourceError, points
+from ..sweep.grid_sources import SourceError, entries
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
 
@@ -86,7 +86,7 @@ class RecordedPoint:
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
     """The points of a sweep source, or all, by stage, grid and attention. Raises TimesError, BaselineError."""
     try:
-        wanted = {point.grid for point in points(grids)} if grids else None
+        wanted = {entry.grid for entry in entries(grids)} if grids else None
     except SourceError as error:
         raise TimesError(f"--grids: {error}") from None
     folder, model, gpu = source

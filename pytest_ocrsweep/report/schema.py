@@ -8,7 +8,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..baselines.result import SCHEMA, order
-from ..files.untrusted import MOST, shown
+from ..files.text import printable
+from ..files.untrusted import MOST
 from ..model.geometry import CropGrid
 from ..model.stages import ATTENTION, STAGES
 
@@ -52,7 +53,7 @@ def check(document: Any, where: str) -> dict[str, Any]:
     try:
         made: dict[str, Any] = _document(document)
     except _Wrong as wrong:
-        at = shown(".".join(wrong.at).replace(".[", "["))
+        at = printable(".".join(wrong.at).replace(".[", "["))
         raise ReportError(f"{where}: {f'{at} ' if at else 'it '}{wrong.what}; {REMEDY}") from None
     made["points"].sort(key=order)
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import atomic, untrusted
-from ..files.untrusted import shown
+from ..files.text import printable
 from . import schema
 from .schema import CLOCKED, COSTS, ReportError
 from .sqlite_schema import APPLICATION_ID, KEY, NULLABLE, POINT, RUN, SQL, VERSION
@@ -43,7 +43,7 @@ def write(document: Mapping[str, Any], path: Path) -> int:
     whole = schema.check(dict(document), f"{path} is not written")
     try:
         digest = _digest(whole)
-        with atomic.alone(path):
+        with atomic.locked(path):
             try:
                 return _write(whole, digest, path)
             finally:
@@ -132,7 +132,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     except ReportError:
         raise
     except (sqlite3.Error, ValueError) as error:
-        raise ReportError(f"{path}: it cannot be read ({shown(str(error))}); {schema.REMEDY}") from None
+        raise ReportError(f"{path}: it cannot be read ({printable(str(error))}); {schema.REMEDY}") from None
     except (KeyError, AttributeError, RecursionError):
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together); {schema.REMEDY}") from None
 
@@ -146,7 +146,7 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}: {schema.REMEDY}")
-    if not untrusted.has_tables(db, SQL):
+    if not untrusted.has_schema(db, SQL):
         raise ReportError(f"{path}: its tables are not those of version {VERSION}: {schema.REMEDY}")
     return True
 

@@ -120,7 +120,7 @@ def _attained(sweep: Sweep, found: Row, key: Key, point: str) -> Part:
 def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
     """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
     options, stage = sweep.options, found["stage"]
-    in_default = sweep.asked is None and work.grid in sweep.source
+    in_default = sweep.options.grids is None and work.grid in sweep.source
     if options.missing_fails or (in_default and (sweep.known[stage] or not options.overrides)):
         lines = [
             f"no baseline recorded for {stage} {work.grid} {found['attention']} of workload "

@@ -13,33 +13,34 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PATIENCE_S = 10.0
-"""For a process to end that has measured. One that stays, a person's session, may be waited for in vain."""
+"""How long to wait for the end of a process that has measured; an interactive session may never end."""
 
 
 @contextmanager
 def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
-    """Hold the lock of a device: a GPU's UUID, or "cpu". Where another process holds it, `waiting` is told once.
+    """Hold the lock of a device: a GPU's UUID, or "cpu". If another process holds it, `waiting` gets one line.
 
-    The kernel drops the lock of a process that dies; the file stays, and says nothing unless it is locked.
+    The kernel drops the lock of a process that dies. The file stays; it means nothing unless it is locked.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     path = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}-{name}.lock")
-    before: list[str] = []  # who held it
+    holders: list[str] = []  # the last is the process that held it before
 
     def sign(descriptor: int) -> None:
-        before.append(os.read(descriptor, 20).decode(errors="replace"))
+        holders.append(os.read(descriptor, 20).decode(errors="replace"))
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
 
-    # Kept, the file names the same lock to all; it also bars a fallback that would outlive a dead process.
+    # The file is kept, so that all processes lock the same file, and filelock cannot fall back to a lock that would
+    # outlive a dead process.
     lock = FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=sign)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
         lock.acquire()
-        _await_end(before[-1])
+        _await_end(holders[-1])
     try:
         yield
     finally:
@@ -54,9 +55,9 @@ def _holder(path: Path) -> str:
 
 
 def _await_end(holder: str) -> None:
-    """Waits until a process that let the lock go has ended: its context on the GPU lives until then."""
+    """Wait for the end of the process that released the lock: until then its context stays on the GPU."""
     end = time.monotonic() + PATIENCE_S
-    while os.name == "posix" and time.monotonic() < end:  # elsewhere signal 0 is not a question
+    while os.name == "posix" and time.monotonic() < end:  # on Windows signal 0 is Ctrl+C
         try:
             os.kill(int(holder), 0)
         except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""A YAML file of grids and pages, read as plain text nodes: tags, aliases and repeated keys are refused."""
+"""Reads a YAML file of grids and pages as plain text nodes, and refuses tags, aliases and repeated keys."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import difflib
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from ..files import untrusted
+from ..files.text import quoted
 from ..model.geometry import CropGrid
-from .grid_sources import Point, SourceError
+from .grid_sources import GridEntry, SourceError
 
 KEYS = ("grid", "image", "label", "analytic_only")
-MOST_BYTES = 1 << 20  # a hundred thousand grids; more are for a shapes database
+MOST_BYTES = 1 << 20  # about 100,000 grids; a shapes database holds more
 BOOLEANS = {"true": True, "false": False}
 INT, TEXT, BOOLEAN = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str", "bool"))
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Leaves nothing to be guessed, run or expanded."""
+    """Refuses everything that YAML would expand, construct or run."""
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
         if isinstance(event, yaml.AliasEvent) or event.tag is not None:
             line = event.start_mark.line + 1
             raise ValueError(f"line {line}: aliases and tags are not read here: write the value out")
         return super().compose_node(parent, index)
 
 
-def read(path: str) -> list[Point]:
-    """The points of a YAML file, one an entry; raises SourceError with the file and the entry's number."""
-    points = []
-    for number, entry in enumerate(_entries(path), 1):
+def read(path: str) -> list[GridEntry]:
+    """The entries of a YAML file as they stand. Raises SourceError with the file and the entry's number."""
+    entries = []
+    for number, node in enumerate(_nodes(path), 1):
         try:
-            points.append(_point(entry))
+            entries.append(_entry(node))
         except ValueError as error:
-            line = entry.start_mark.line + 1
+            line = node.start_mark.line + 1
             raise SourceError(f"{path!r}, entry {number} (line {line}): {error}") from None
-    return points
+    return entries
 
 
-def _entries(path: str) -> list[yaml.Node]:
+def _nodes(path: str) -> list[yaml.Node]:
     root = _root(path)
     if isinstance(root, yaml.MappingNode):
         try:
@@ -53,7 +53,7 @@ def _entries(path: str) -> list[yaml.Node]:
     if root is None or root.value in ("", []):
         raise SourceError(f"{path!r} is empty: list at least one grid, for example `- 2x3`")
     if not isinstance(root, yaml.SequenceNode):
-        raise SourceError(f"{path!r} must hold a list of grids, for example `- 2x3`, got {_written(root)}")
+        raise SourceError(f"{path!r} must hold a list of grids, for example `- 2x3`, got {_source_text(root)}")
     return list(root.value)
 
 
@@ -70,19 +70,19 @@ def _root(path: str) -> yaml.Node | None:
         reason = filter(None, (error.context, error.problem))
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise SourceError(f"{path!r} is not readable YAML: {line}{' '.join(reason)}") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ours, or a character or number gone wrong
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # _PlainLoader's own, or a wrong character or number
         raise SourceError(f"{path!r} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
-def _point(entry: yaml.Node) -> Point:
-    if isinstance(entry, yaml.ScalarNode):
-        return Point(CropGrid.parse(entry.value))
-    if not isinstance(entry, yaml.MappingNode):
-        raise ValueError(f"an entry is a grid such as 2x3 or a mapping, got {_written(entry)}")
-    fields = _fields(entry, KEYS)
+def _entry(node: yaml.Node) -> GridEntry:
+    if isinstance(node, yaml.ScalarNode):
+        return GridEntry(CropGrid.parse(node.value))
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError(f"an entry is a grid such as 2x3 or a mapping, got {_source_text(node)}")
+    fields = _fields(node, KEYS)
     if ("grid" in fields) == ("image" in fields):
         raise ValueError("give either `grid: ROWSxCOLUMNS` or `image: [WIDTH, HEIGHT]`")
-    return Point(
+    return GridEntry(
         grid=_grid(fields["grid"]) if "grid" in fields else _grid_of_page(fields["image"]),
         label=_label(fields["label"]) if "label" in fields else None,
         analytic_only="analytic_only" in fields and _boolean(fields["analytic_only"]),
@@ -92,11 +92,11 @@ def _point(entry: yaml.Node) -> Point:
 def _fields(mapping: yaml.MappingNode, allowed: tuple[str, ...]) -> dict[str, yaml.Node]:
     fields: dict[str, yaml.Node] = {}
     for key, value in mapping.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else _written(key)
+        name = key.value if isinstance(key, yaml.ScalarNode) else _source_text(key)
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(allowed)}"
-            raise ValueError(f"unknown key {untrusted.quoted(name)}: {hint}")
+            raise ValueError(f"unknown key {quoted(name)}: {hint}")
         if name in fields:
             raise ValueError(f"key {name!r} is there twice (line {key.start_mark.line + 1}): keep one")
         fields[name] = value
@@ -105,7 +105,7 @@ def _fields(mapping: yaml.MappingNode, allowed: tuple[str, ...]) -> dict[str, ya
 
 def _grid(node: yaml.Node) -> CropGrid:
     if not isinstance(node, yaml.ScalarNode):
-        raise ValueError(f"grid must be ROWSxCOLUMNS, for example 2x3, got {_written(node)}")
+        raise ValueError(f"grid must be ROWSxCOLUMNS, for example 2x3, got {_source_text(node)}")
     return CropGrid.parse(node.value)
 
 
@@ -113,7 +113,7 @@ def _grid_of_page(node: yaml.Node) -> CropGrid:
     sides = node.value if isinstance(node, yaml.SequenceNode) else []
     numbers = [int(s.value) for s in sides if s.tag == INT and re.fullmatch("[1-9][0-9]{0,8}", s.value)]
     if len(sides) != 2 or len(numbers) != 2:
-        raise ValueError(f"image must be [WIDTH, HEIGHT] in whole pixels from 1, got {_written(node)}")
+        raise ValueError(f"image must be [WIDTH, HEIGHT] in whole pixels from 1, got {_source_text(node)}")
     width, height = numbers
     return CropGrid.for_image(width, height)
 
@@ -121,18 +121,18 @@ def _grid_of_page(node: yaml.Node) -> CropGrid:
 def _label(node: yaml.Node) -> str:
     text: str = node.value if node.tag == TEXT else ""
     if not text.strip() or not text.isprintable():
-        raise ValueError(f"label must be one line of text, in quotes if need be, got {_written(node)}")
+        raise ValueError(f"label must be one line of text, in quotes if need be, got {_source_text(node)}")
     return text
 
 
 def _boolean(node: yaml.Node) -> bool:
     if node.tag != BOOLEAN or node.value not in BOOLEANS:
-        raise ValueError(f"analytic_only must be true or false, got {_written(node)}")
+        raise ValueError(f"analytic_only must be true or false, got {_source_text(node)}")
     return BOOLEANS[node.value]
 
 
-def _written(node: yaml.Node) -> str:
-    """The node as it stands in the file, on one short line."""
+def _source_text(node: yaml.Node) -> str:
+    """The node as the file has it, quoted on one short line."""
     start, end = node.start_mark, node.end_mark
     text = " ".join((start.buffer or "")[start.pointer : end.pointer].split())
     return repr(textwrap.shorten(text, 40, placeholder="…"))

@@ -1,9 +1,9 @@
-"""What to sweep: from the words after `--ocrsweep-grids` to points, each grid once and in the order given.
+"""Sweep sources: what follows `--ocrsweep-grids` becomes grid entries, each grid once and in the order given.
 
-A database that `ocrsweep shapes` wrote is swept whole, or by its crop counts:
+A database that `ocrsweep shapes` wrote gives all its grids, or those with the crop counts chosen:
 
     shapes.sqlite
-    shapes.sqlite:100..200            # of 100 to 200 crops
+    shapes.sqlite:100..200            # with 100 to 200 crops
     shapes.sqlite:1..1000/10          # every tenth: 1, 11, 21, …
 
 A YAML file lists grids, or pages by their size; a mapping with the one key `grids` may wrap the list:
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
-from ..files.untrusted import quoted
+from ..files.text import quoted
 from ..model.geometry import CropGrid
 
 
@@ -33,41 +33,41 @@ class SourceError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A grid to sweep; `analytic_only` keeps it from being measured."""
+class GridEntry:
+    """A grid to sweep; it is not measured if it is `analytic_only`."""
 
     grid: CropGrid
     label: str | None = None
     analytic_only: bool = False
 
 
-def points(source: str) -> list[Point]:
-    """The points of a named set, of a list such as `1x2,2x3`, of a YAML file or a shapes database; raises SourceError.
+def entries(source: str) -> list[GridEntry]:
+    """The entries of a named set, a list such as `1x2,2x3`, a YAML file or a shapes database. Raises SourceError.
 
-    A grid named more than once is one point: it has all the labels, and is measured unless every entry says
-    otherwise.
+    A grid that is named more than once becomes one entry with all its labels, and is measured unless every naming of
+    it is `analytic_only`.
     """
     if source in NAMED:
-        return [Point(grid) for grid in NAMED[source]()]
+        return [GridEntry(grid) for grid in NAMED[source]()]
     if database := DATABASE.fullmatch(source):
         from . import shapes  # loads sqlite3
 
         return shapes.read(database["path"], database["selection"])
     if os.path.exists(source):
-        return _merged(_file(source))
+        return _each_grid_once(_entries_of_file(source))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
-        return _merged(_listed(source))
+        return _each_grid_once(_entries_of_list(source))
     raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}")
 
 
-def _listed(source: str) -> list[Point]:
+def _entries_of_list(source: str) -> list[GridEntry]:
     try:
-        return [Point(CropGrid.parse(text)) for text in source.split(",")]
+        return [GridEntry(CropGrid.parse(text)) for text in source.split(",")]
     except ValueError as error:
         raise SourceError(f"cannot sweep this list of grids: {error}") from None
 
 
-def _file(source: str) -> list[Point]:
+def _entries_of_file(source: str) -> list[GridEntry]:
     if not source.endswith(YAML):
         raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
     from . import grid_file  # loads yaml
@@ -75,12 +75,12 @@ def _file(source: str) -> list[Point]:
     return grid_file.read(source)
 
 
-def _merged(found: Iterable[Point]) -> list[Point]:
-    merged: dict[CropGrid, Point] = {}
-    for point in found:
-        first = merged.get(point.grid, point)
-        labels = dict.fromkeys(label for label in (first.label, point.label) if label)
-        merged[point.grid] = Point(point.grid, ", ".join(labels) or None, first.analytic_only and point.analytic_only)
+def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:
+    merged: dict[CropGrid, GridEntry] = {}
+    for entry in named:
+        first = merged.get(entry.grid, entry)
+        label = ", ".join(dict.fromkeys(filter(None, (first.label, entry.label)))) or None
+        merged[entry.grid] = GridEntry(entry.grid, label, first.analytic_only and entry.analytic_only)
     return list(merged.values())
 
 
@@ -95,7 +95,7 @@ def _pairs() -> list[CropGrid]:
 
 
 def most_square(product: int) -> CropGrid:
-    """The factor pair rows ≤ columns of `product` whose sides are nearest to one another; 1x1 is the page uncropped."""
+    """The factor pair rows ≤ columns of `product` whose sides are closest; 1x1 is the page without crops."""
     rows = next(r for r in range(isqrt(product), 0, -1) if product % r == 0)
     return CropGrid(rows, product // rows)
 
@@ -110,6 +110,7 @@ NAMED: dict[str, Callable[[], list[CropGrid]]] = {
     "pairs": _pairs,
     "dense": _dense,
 }
+DEFAULT = "vendor"  # what a sweep has if neither an option nor the ini file names a source
 YAML = (".yaml", ".yml")
 DATABASES = (".sqlite", ".sqlite3", ".db")
 FILES = (*YAML, *DATABASES)

@@ -20,7 +20,7 @@ from ..model.geometry import Workload
 if TYPE_CHECKING:
     from ..model.architecture import Architecture
     from ..vendor_model.timing import Timed, Vendor
-    from .config import Settings
+    from .settings import Settings
 
 
 class MeasureError(ValueError):

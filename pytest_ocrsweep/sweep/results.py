@@ -68,7 +68,7 @@ class Results:
         good = [row for row in self.rows.values() if row["verdict"] not in terminal.FAILED]
         barred: dict[str, list[str]] = defaultdict(list)  # files, by why and what to do
         for file, record in {**self._counted(good), **self._times(good, rootdir)}.items():
-            atomic.tidy(file.parent)
+            atomic.remove_leftovers(file.parent)
             try:
                 self.recorded.append(record(file))
             except BaselineError as error:

@@ -19,9 +19,9 @@ from ..model.stages import STAGES, Model
 
 if TYPE_CHECKING:
     from ..hardware.roofline import Device
-    from .config import Settings
-    from .grid_sources import Point
+    from .grid_sources import GridEntry
     from .meter import Meter
+    from .settings import Settings
 
 
 class SweepError(ValueError):
@@ -41,7 +41,7 @@ class Options:
     checkpoint: Path | None
     slowdown_percent: float
     report: Path | None
-    default_grids: str  # of the ini file; "" leaves it to the configuration
+    default_grids: str  # of the ini file; "" for the vendor's grids
     baselines: Path
     missing_fails: bool
     here: Path  # where pytest was started: paths are shown from there
@@ -74,7 +74,8 @@ class Sweep:
     @cached_property
     def settings(self) -> Settings:
         """The composed configuration."""
-        from .config import ConfigError, compose
+        from .config import compose
+        from .settings import ConfigError
 
         try:
             return compose(self.options.overrides)
@@ -86,34 +87,27 @@ class Sweep:
         """The one analytic model of the session."""
         return Model(self.settings.model)
 
-    @property
-    def asked(self) -> str | None:
-        """The source of the command line, by either option."""
-        by_override = any(text.startswith("grids=") for text in self.options.overrides)
-        return self.options.grids or (self.settings.grids if by_override else None)
-
     @cached_property
-    def source(self) -> dict[CropGrid, Point]:
-        from .grid_sources import SourceError, points
+    def source(self) -> dict[CropGrid, GridEntry]:
+        from .grid_sources import DEFAULT, SourceError, entries
 
-        source = self.asked or self.options.default_grids or self.settings.grids
         try:
-            found = points(source)
+            found = entries(self.options.grids or self.options.default_grids or DEFAULT)
         except SourceError as error:
             where = "--ocrsweep-grids" if self.options.grids else "the default sweep (ocrsweep_grids)"
             raise SweepError(f"{where}: {error}") from None
-        return {point.grid: point for point in found}
+        return {entry.grid: entry for entry in found}
 
     @cached_property
-    def points(self) -> dict[CropGrid, Point]:
+    def points(self) -> dict[CropGrid, GridEntry]:
         """The sweep: its source, and the grids of the pages given, each grid once."""
-        from .grid_sources import Point
+        from .grid_sources import GridEntry
 
         merged = dict(self.source)
         for name, grid in self.pages:
             old = merged.get(grid)
             labels = [old.label] if old and old.label else []
-            merged[grid] = Point(grid, ", ".join([*labels, Path(name).name]))
+            merged[grid] = GridEntry(grid, ", ".join([*labels, Path(name).name]))
         for grid in merged:
             try:
                 self.settings.workload.on(grid)

@@ -1,7 +1,7 @@
-"""Shapes databases: for each number of crops the most square grid, what it makes of a page, and who can run it.
+"""Shapes databases: the most square grid of each number of crops, its sizes, and whether the vendor model runs it.
 
-Grids lie on their side: rows ≤ columns. The count 1 is 1x1, the page without crops. Every width and height is of the
-crops, columns × side by rows × side; the global view has its own. One STRICT table, keyed by the number of crops:
+Grids are landscape: rows ≤ columns. One crop is 1x1, the page without crops. A width is columns × crop side, a height
+rows × crop side; the global view does not count. The table is STRICT, its key is the number of crops:
 `SELECT * FROM shapes WHERE is_strip = 0 AND context_tokens < 8192`.
 """
 
@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import atomic, untrusted
+from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .grid_sources import Point, SourceError, most_square
+from .grid_sources import GridEntry, SourceError, most_square
 
 if TYPE_CHECKING:
-    from .config import Settings
+    from .settings import Settings
 
-APPLICATION = 0x4F435248  # SQLite's application_id, "OCRH": a file without it is somebody else's
+APPLICATION = 0x4F435248  # SQLite's application_id, "OCRH": `write` replaces no file without it
 SCHEMA = 1  # SQLite's user_version
 MAGIC = b"SQLite format 3\0"
 MOST = 1_000_000  # crops
 STRICT_SINCE = (3, 37, 0)  # SQLite's version
 
-SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the vendor runs a grid
+SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the vendor model runs a grid
 
 TABLES = """
 CREATE TABLE shapes (
@@ -55,12 +56,12 @@ CREATE TABLE made_for (
 
 
 class ShapesError(SourceError):
-    """A shapes database that cannot be read, chosen from or written, in one line."""
+    """A shapes database that cannot be read or written, or a choice that it does not hold, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A row of the table `shapes`: the columns in their order."""
+    """A row of the table `shapes`; the fields are its columns, in their order."""
 
     crops: int
     rows: int
@@ -70,13 +71,13 @@ class Shape:
     image_tokens: int
     context_tokens: int
     vendor_support: str
-    is_strip: bool  # columns / rows is above the limit
-    is_beyond_positions: bool  # the context alone, new tokens not counted, has more tokens than the decoder positions
+    is_strip: bool  # columns / rows is above `max_aspect`
+    is_beyond_positions: bool  # the context alone, without new tokens, is longer than the decoder's `max_positions`
 
 
 @dataclass(frozen=True, slots=True)
 class MadeFor:
-    """The row of the table `made_for`: what the numbers of shapes stand on."""
+    """The row of the table `made_for`: the settings that the shapes were computed for."""
 
     model: str
     resolution: str
@@ -86,14 +87,18 @@ class MadeFor:
 
 
 def counts(text: str) -> range:
-    """`7`, `1..1000` or `1..1000/10`, every tenth: numbers of crops, both ends included. Raises ShapesError."""
-    told = untrusted.quoted(text)
+    """The numbers of crops that `7`, `1..1000` or `1..1000/10` (every tenth) names, both ends included.
+
+    Raises ShapesError.
+    """
     match = re.fullmatch(r"([0-9]{1,9})(?:\.\.([0-9]{1,9})(?:/([0-9]{1,9}))?)?", text)
     if match is None:
-        raise ShapesError(f"{told} is no range of crop counts: write FIRST..LAST or FIRST..LAST/STEP, as 1..1000/10")
+        raise ShapesError(
+            f"{quoted(text)} is no range of crop counts: write FIRST..LAST or FIRST..LAST/STEP, as 1..1000/10"
+        )
     first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
     if not 1 <= first <= last <= MOST or step < 1:
-        raise ShapesError(f"{told}: crop counts go up, from 1 to at most {MOST:,}, by a step of at least 1")
+        raise ShapesError(f"{quoted(text)}: crop counts go up, from 1 to at most {MOST:,}, by a step of at least 1")
     return range(first, last + 1, step)
 
 
@@ -105,11 +110,11 @@ def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tup
         raise ShapesError(f"resolution {resolution!r} has no crops: its pages have one shape, 1x1")
     positions = settings.model.decoder.max_positions
     about = MadeFor(settings.model.name, resolution, settings.workload.prompt_tokens, positions, max_aspect)
-    found = []
+    rows = []
     for crops in numbers:
         grid = most_square(crops)
         work = settings.workload.on(grid)
-        found.append(
+        rows.append(
             Shape(
                 crops,
                 grid.rows,
@@ -123,13 +128,13 @@ def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tup
                 work.context_tokens > positions,
             )
         )
-    return about, found
+    return about, rows
 
 
-def write(path: Path, about: MadeFor, found: Iterable[Shape]) -> bool:
-    """Make `path` hold these shapes and no others, all at once; says whether it replaced a database of shapes.
+def write(path: Path, about: MadeFor, rows: Iterable[Shape]) -> bool:
+    """Write a database of exactly these shapes, atomically. Returns whether it replaced another one.
 
-    Raises ShapesError for a file that is none, which stays as it is, and OSError.
+    Raises ShapesError if `path` is any other file, which stays as it is, and OSError.
     """
     if sqlite3.sqlite_version_info < STRICT_SINCE:
         needed = ".".join(map(str, STRICT_SINCE[:2]))
@@ -142,7 +147,7 @@ def write(path: Path, about: MadeFor, found: Iterable[Shape]) -> bool:
         database.execute(f"PRAGMA application_id = {APPLICATION}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
         _insert(database, "made_for", [about])
-        _insert(database, "shapes", found)
+        _insert(database, "shapes", rows)
         database.commit()
         atomic.write_bytes(path, database.serialize())
     return replaces
@@ -154,7 +159,7 @@ def _insert(database: sqlite3.Connection, table: str, records: Iterable[MadeFor 
 
 
 def _is_ours(path: Path) -> bool:
-    """By the file's header, so a file that is damaged further on is ours too."""
+    """Whether the file's header says so; what follows may be damaged."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -162,17 +167,17 @@ def _is_ours(path: Path) -> bool:
     return header.startswith(MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION
 
 
-def read(path: str, selection: str | None = None) -> list[Point]:
-    """The points of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
+def read(path: str, selection: str | None = None) -> list[GridEntry]:
+    """The entries of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
 
-    What the vendor does not run is never measured. Raises ShapesError.
+    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError.
     """
     try:
         wanted = None if selection is None else counts(selection)
-        found = _selected(_rows(path), wanted)
+        chosen = _selected(_rows(path), wanted)
     except ShapesError as error:
-        raise ShapesError(f"cannot sweep {untrusted.quoted(path)}: {error}") from None
-    return [_point(shape) for shape in found]
+        raise ShapesError(f"cannot sweep {quoted(path)}: {error}") from None
+    return [_entry(shape) for shape in chosen]
 
 
 def _rows(path: str) -> list[Shape]:
@@ -187,43 +192,43 @@ def _rows(path: str) -> list[Shape]:
             (schema,) = database.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:
                 raise ShapesError(f"its schema is {schema}, {SCHEMA} is read here; {remedy}")
-            if not untrusted.has_tables(database, TABLES):
+            if not untrusted.has_schema(database, TABLES):
                 raise ShapesError(f"it is damaged (its tables are not those of schema {SCHEMA}); {remedy}")
             (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
-                raise ShapesError(f"it is damaged ({untrusted.shown(' '.join(verdict.split()))}); {remedy}")
+                raise ShapesError(f"it is damaged ({printable(' '.join(verdict.split()))}); {remedy}")
             columns = ", ".join(Shape.__slots__)
             rows = database.execute(f"SELECT {columns} FROM shapes ORDER BY crops").fetchall()
     except OSError as error:
         raise ShapesError(f"it cannot be read ({error.strerror}): check its permissions") from None
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from damage that SQLite wants to tell of
-        raise ShapesError(f"it is damaged ({untrusted.shown(' '.join(str(error).split()))}); {remedy}") from None
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: SQLite's message quotes the damage
+        raise ShapesError(f"it is damaged ({printable(' '.join(str(error).split()))}); {remedy}") from None
     if not rows:
         raise ShapesError(f"it holds no shapes; {remedy}")
-    found = [Shape(*row) for row in rows]
-    for shape in found:  # SQLite checks no CHECK of a database that it opens to read only
+    shapes = [Shape(*row) for row in rows]
+    for shape in shapes:  # integrity_check skips CHECK in a database that is opened read-only
         if not 1 <= shape.rows <= shape.columns or shape.rows * shape.columns != shape.crops:
             raise ShapesError(f"it is damaged ({shape.rows}x{shape.columns} is not of {shape.crops} crops); {remedy}")
         if shape.vendor_support not in SUPPORT:
             raise ShapesError(f"it is damaged (vendor_support of {shape.crops} crops); {remedy}")
-    return found
+    return shapes
 
 
-def _selected(found: list[Shape], wanted: range | None) -> list[Shape]:
-    """The shapes whose crops are wanted; both ends of the range must lie within what is there."""
+def _selected(stored: list[Shape], wanted: range | None) -> list[Shape]:
+    """The stored shapes whose crops are wanted; both ends of the range must lie within the stored counts."""
     if wanted is None:
-        return found
-    first, last = found[0].crops, found[-1].crops
-    held = f"it holds {len(found):,} counts from {first} to {last}"
+        return stored
+    first, last = stored[0].crops, stored[-1].crops
+    held = f"it holds {len(stored):,} counts from {first} to {last}"
     if wanted[0] < first or wanted.stop - 1 > last:
         raise ShapesError(f"{wanted[0]}..{wanted.stop - 1} goes beyond it: {held}")
-    chosen = [shape for shape in found if shape.crops in wanted]
+    chosen = [shape for shape in stored if shape.crops in wanted]
     if not chosen:
         raise ShapesError(f"none of the counts chosen is in it: {held}")
     return chosen
 
 
-def _point(shape: Shape) -> Point:
+def _entry(shape: Shape) -> GridEntry:
     marks = {"strip": shape.is_strip, "beyond positions": shape.is_beyond_positions}
     label = ", ".join(name for name, marked in marks.items() if marked)
-    return Point(CropGrid(shape.rows, shape.columns), label or None, analytic_only=shape.vendor_support == NONE)
+    return GridEntry(CropGrid(shape.rows, shape.columns), label or None, analytic_only=shape.vendor_support == NONE)

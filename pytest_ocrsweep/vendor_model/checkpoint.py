@@ -17,7 +17,7 @@ from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
-from ..files.untrusted import shown
+from ..files.text import printable
 from ..model.architecture import Architecture
 from . import build
 from .snapshot_files import CheckpointError, Stored, digest, read_json, tensors
@@ -135,7 +135,7 @@ def check_tensors(folder: Path, stored: Mapping[str, Stored], model: Architectur
         for name in shapes.keys() - stored.keys()
     ]
     extra = [
-        f"{tensor.file}: tensor {shown(name)} is {tensor}, should not be there: choose the snapshot of {model.name}"
+        f"{tensor.file}: tensor {printable(name)} is {tensor}, should not be there: choose the snapshot of {model.name}"
         for name, tensor in stored.items()
         if name not in shapes
     ]

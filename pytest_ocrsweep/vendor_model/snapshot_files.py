@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..files import untrusted
-from ..files.untrusted import shown
+from ..files.text import printable
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -56,7 +56,7 @@ def tensors(folder: Path) -> dict[str, Stored]:
         shard = folder / name
         if shard.parent != folder or not os.path.isfile(shard):
             raise CheckpointError(
-                f"{index} names {shown(name)}, which is no file of {folder}: download the snapshot again"
+                f"{index} names {printable(name)}, which is no file of {folder}: download the snapshot again"
             )
         stored |= _header(shard)
     return stored
@@ -65,7 +65,7 @@ def tensors(folder: Path) -> dict[str, Stored]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that a snapshot needs. Raises CheckpointError."""
     try:
-        document = untrusted.parse(untrusted.read(path))
+        document = untrusted.parse_json(untrusted.read(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): a snapshot needs this file") from None
     except (ValueError, RecursionError) as error:
@@ -96,18 +96,18 @@ def _header(path: Path) -> dict[str, Stored]:
     try:
         stored = _entries(path, size)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        problem = shown(str(error)) or type(error).__name__  # the library says more of it, if it minds
+        problem = printable(str(error)) or type(error).__name__  # the library says more of it, if it minds
     name, last = max(stored.items(), key=lambda item: item[1].end, default=("", None))
     if last is not None and last.end > size:
         raise CheckpointError(
-            f"{path}: tensor {shown(name)} ends at byte {last.end:,}, the file at byte {size:,}: "
+            f"{path}: tensor {printable(name)} ends at byte {last.end:,}, the file at byte {size:,}: "
             "the file is truncated, download it again"
         )
     try:
         with safe_open(path, framework="pt"):
             pass
     except SafetensorError as error:
-        problem = shown(str(error))
+        problem = printable(str(error))
     if problem:
         raise CheckpointError(f"{path} is damaged, not safetensors ({problem}): download it again")
     return stored
@@ -115,11 +115,11 @@ def _header(path: Path) -> dict[str, Stored]:
 
 def _entries(path: Path, size: int) -> dict[str, Stored]:
     """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
-    with untrusted.opened(path) as stream:
+    with untrusted.open_regular(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(size, MOST_HEADER_BYTES):
             raise ValueError(f"its header has {length:,} bytes")
-        entries = untrusted.parse(stream.read(length))
+        entries = untrusted.parse_json(stream.read(length))
     entries.pop("__metadata__", None)
     return {
         name: Stored(path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"]))

@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a sc
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -51,9 +51,9 @@ with atomic.draft(Path(sys.argv[2])) as file:
 WRITER = """
 import sys
 from pathlib import Path
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
-with atomic.alone(Path(sys.argv[1])):
+with atomic.locked(Path(sys.argv[1])):
     print("writes", flush=True)
     sys.stdin.read()
 """
@@ -134,7 +134,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one_and_the_next_cleans_
 def test_what_a_killed_writer_left_of_a_file_that_is_not_written_again_is_removed_too(tmp_path):
     assert start(KILLED, "half written", tmp_path / "file.json").wait() == -signal.SIGKILL
     (tmp_path / ".mine.lock").touch()
-    atomic.tidy(tmp_path)
+    atomic.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".mine.lock"]
 
 
@@ -143,13 +143,13 @@ def test_what_somebody_writes_now_is_left_to_them_and_who_waits_too_long_is_told
     writer = start(WRITER, file)
     assert writer.stdout.readline() == "writes\n"
     (tmp_path / ".file.json.ocrsweep-draft").touch()
-    atomic.tidy(tmp_path)
+    atomic.remove_leftovers(tmp_path)
     assert (tmp_path / ".file.json.ocrsweep-draft").exists()
     told = pytest.raises(OSError, match=r"another process has been writing it for 0.1 s.*file\.json")
-    with told, atomic.alone(file, wait_s=0.1):
+    with told, atomic.locked(file, wait_s=0.1):
         pass
     writer.communicate()
-    with atomic.alone(file, wait_s=0.1):
+    with atomic.locked(file, wait_s=0.1):
         pass
 
 

@@ -96,7 +96,7 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
 
 
 def read_yaml(path: Path) -> object:
-    return grid_sources.points(str(path))
+    return grid_sources.entries(str(path))
 
 
 def read_baseline(path: Path) -> object:
@@ -158,7 +158,7 @@ def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     path.write_text("- 1x1\n" * 200_000)
     with pytest.raises(grid_sources.SourceError, match="it has more than 1,048,576 bytes"):
-        grid_sources.points(str(path))
+        grid_sources.entries(str(path))
 
 
 # Things said twice, and halves of characters
@@ -167,13 +167,13 @@ def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"b": [{"a": {}, "a": []}]}', '{"\\u0061": 0, "a": 0}'])
 def test_json_that_says_a_thing_twice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a key is given twice"):
-        untrusted.parse(text)
+        untrusted.parse_json(text)
 
 
 def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
-    assert untrusted.parse('{"a": "\\ud83c\\udca1"}') == {"a": "🂡"}
+    assert untrusted.parse_json('{"a": "\\ud83c\\udca1"}') == {"a": "🂡"}
     with pytest.raises(ValueError, match="half a character"):
-        untrusted.parse('{"a": "\\ud83c"}')
+        untrusted.parse_json('{"a": "\\ud83c"}')
 
 
 def test_a_report_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_one_look_takes_in_the_package() -> None:
 
 
 def test_every_test_that_a_maintainers_script_names_exists() -> None:
-    named = {name for path in (ROOT / "dev").rglob("*.py") for name in TEST_FILE.findall(path.read_text(encoding="utf-8"))}
+    named = {
+        name for path in (ROOT / "dev").rglob("*.py") for name in TEST_FILE.findall(path.read_text(encoding="utf-8"))
+    }
     assert named
     assert {name for name in named if not (ROOT / name).exists()} == set()
 

@@ -1,4 +1,4 @@
-"""What a process loads when it uses a part of the package, and what it leaves as it was, seen from outside."""
+"""What a process loads when it uses a part of the package, seen from outside."""
 
 from __future__ import annotations
 
@@ -28,35 +28,6 @@ def test_choosing_files_loads_no_hydra_and_any_other_override_does(tmp_path: Pat
     assert python(code.format("workload.batch=2"), tmp_path) == "True\n"
 
 
-def test_a_global_hydra_of_the_users_own_stays_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "theirs.yaml").write_text("answer: 42\n")
-    said = python(
-        "import hydra\n"
-        "from hydra.core.global_hydra import GlobalHydra\n"
-        "from hydra.core.hydra_config import HydraConfig\n"
-        "from hydra.core.utils import JobRuntime\n"
-        "from pytest_ocrsweep.sweep.config import compose\n"
-        f"with hydra.initialize_config_dir({str(tmp_path)!r}, job_name='theirs', version_base=None):\n"
-        "    before = GlobalHydra.instance().hydra\n"
-        "    print(compose(['workload.batch=4']).workload.batch)\n"
-        "    print(GlobalHydra.instance().hydra is before, HydraConfig.initialized())\n"
-        "    print(JobRuntime.instance().get('name'), hydra.compose('theirs').answer)\n",
-        tmp_path,
-    )
-    assert said.split() == ["4", "True", "False", "theirs", "42"]
-
-
-def test_composing_initialises_no_global_hydra(tmp_path: Path) -> None:
-    said = python(
-        "from pytest_ocrsweep.sweep.config import compose\n"
-        "compose()\n"
-        "from hydra.core.global_hydra import GlobalHydra\n"
-        "print(GlobalHydra.instance().is_initialized())\n",
-        tmp_path,
-    )
-    assert said.split() == ["False"]
-
-
 def test_the_package_and_a_ledger_need_no_numpy() -> None:
     code = (
         "import sys; sys.modules['numpy'] = None\n"
@@ -69,6 +40,6 @@ def test_the_package_and_a_ledger_need_no_numpy() -> None:
 
 
 def test_yaml_and_sqlite_are_loaded_only_for_a_file(tmp_path: Path) -> None:
-    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import points; points('1x2'); "
+    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import entries; entries('1x2'); "
     code += "print({'yaml', 'sqlite3'} & sys.modules.keys())"
     assert python(code, tmp_path).strip() == "set()"

@@ -21,7 +21,7 @@ from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep.config import devices
-from pytest_ocrsweep.sweep.grid_sources import points
+from pytest_ocrsweep.sweep.grid_sources import entries
 
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
@@ -44,7 +44,7 @@ def page(h200: dict[str, Any]) -> str:
 def dense() -> dict[str, Any]:
     """1,000 grids, 3 stages, 2 attentions, with floors, components and a verdict."""
     model, device, rows = load_model("deepseek-ocr"), devices()["h200"], []
-    for point in points("dense"):
+    for point in entries("dense"):
         for stage in STAGES:
             for attention in ATTENTION:
                 ledger = model.ledger(stage, work := Workload(point.grid), attention)

@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
-from pytest_ocrsweep.sweep.config import (
-    CONF,
-    Settings,
-    VendorSettings,
-    WorkloadSettings,
-    _options,
-    compose,
-    devices,
-    validate,
-)
-from pytest_ocrsweep.sweep.config import ConfigError as Error
+from pytest_ocrsweep.sweep.config import CONF, compose, devices
+from pytest_ocrsweep.sweep.settings import ConfigError, VendorSettings, WorkloadSettings, option_keys, validate
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",
@@ -39,7 +30,7 @@ DEEPSEEK_OCR = Architecture(
 
 
 def complaint(*overrides: str) -> str:
-    with pytest.raises(Error) as caught:
+    with pytest.raises(ConfigError) as caught:
         compose(overrides)
     return str(caught.value)
 
@@ -53,24 +44,22 @@ CHOSEN = [(), *((f"{group}={name}",) for group in ("model", "workload", "device"
 
 @pytest.mark.parametrize("overrides", [*CHOSEN, ("device=h100", "model=deepseek-ocr-tiny")], ids=" ".join)
 def test_files_chosen_without_hydra_are_what_hydra_composes(overrides: tuple[str, ...]) -> None:
-    files = config._chosen(overrides)
+    files = config._chosen_files(overrides)
     assert files is not None
-    made = {**config._merged(files), "hydra": None}
-    assert made == {**config._composed(overrides), "hydra": None}
+    assert config._loaded_groups(files) == config._composed(overrides)
 
 
 @pytest.mark.parametrize(
-    "text", ["../conf/model=deepseek-ocr", "model=../model/deepseek-ocr", "model=no-such", "grids=vendor"]
+    "text", ["../conf/model=deepseek-ocr", "model=../model/deepseek-ocr", "model=no-such", "vendor=cpu"]
 )
 def test_what_chooses_no_file_is_hydras_to_judge(text: str) -> None:
-    assert config._chosen((text,)) is None
+    assert config._chosen_files((text,)) is None
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
     default = compose()
     assert default.model == DEEPSEEK_OCR
     assert default.workload == WorkloadSettings(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam")
-    assert default.grids == "vendor"
     assert default.vendor == VendorSettings(device="cuda", seed=0)
     assert default.workload.on(CropGrid(2, 3)) == Workload(CropGrid(2, 3))
 
@@ -122,7 +111,7 @@ def test_the_last_of_two_values_counts() -> None:
 
 
 def test_a_quoted_value_may_hold_commas() -> None:
-    assert compose(["grids='1x2,2x3'"]).grids == "1x2,2x3"
+    assert compose(["device.source='sheet 1, page 2'"]).device.source == "sheet 1, page 2"
 
 
 def test_lists_become_tuples_and_all_of_it_is_frozen() -> None:
@@ -130,7 +119,7 @@ def test_lists_become_tuples_and_all_of_it_is_frozen() -> None:
     assert composed.model.sam.global_layers == (0, 3)
     assert isinstance(hash(composed), int)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        composed.grids = "pairs"  # type: ignore[misc]
+        composed.model = None  # type: ignore[misc,assignment]
 
 
 def test_equal_overrides_are_composed_once() -> None:
@@ -143,19 +132,22 @@ COMPLAINTS = {
     "workload.bacth=4": "no option 'workload.bacth'; did you mean 'workload.batch'?",
     "batch=4": "no option 'batch'; did you mean 'workload.batch'?",
     "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
-    "zzz=1": "no option 'zzz'; options begin with device, grids, model, vendor, workload",
-    "hydra.a=x": "no option 'hydra.a'; options begin with device, grids, model, vendor, workload",
+    "zzz=1": "no option 'zzz'; options begin with device, model, vendor, workload",
+    "hydra.a=x": "no option 'hydra.a'; options begin with device, model, vendor, workload",
     "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny: got 'deepseek-orc'; "
     "did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
-    "grids": "'grids' is not KEY=VALUE, for example workload.batch=4",
+    "batch": "'batch' is not KEY=VALUE, for example workload.batch=4",
     "+a.b=1": "'+a.b=1': options can be changed, not added, removed or moved; write KEY=VALUE",
-    "~grids": "'~grids': options can be changed, not added, removed or moved; write KEY=VALUE",
+    "~model": "'~model': options can be changed, not added, removed or moved; write KEY=VALUE",
     "model@a=b": "'model@a=b': options can be changed, not added, removed or moved; write KEY=VALUE",
-    "grids=[1": "'grids=[1' cannot be read (no viable alternative at input '[1'); quote the value?",
-    "grids=1x2,2x3": "grids takes one value: quote it if it has commas, got 'grids=1x2,2x3'",
-    "grids=${oc.env:HOME}": "grids takes the value itself, not an interpolation or a blank: got 'grids=${oc.env:HOME}'",
-    "grids=???": "grids takes the value itself, not an interpolation or a blank: got 'grids=???'",
+    "grids=1x2": "no option 'grids'; --ocrsweep-grids (of ocrsweep: --grids) chooses what to sweep",
+    "grids=1x2,2x3": "no option 'grids'; --ocrsweep-grids (of ocrsweep: --grids) chooses what to sweep",
+    "model.name=[1": "'model.name=[1' cannot be read (no viable alternative at input '[1'); quote the value?",
+    "model.name=a,b": "model.name takes one value: quote it if it has commas, got 'model.name=a,b'",
+    "model.name=${oc.env:HOME}": "model.name takes the value itself, not an interpolation or a blank: "
+    "got 'model.name=${oc.env:HOME}'",
+    "model.name=???": "model.name takes the value itself, not an interpolation or a blank: got 'model.name=???'",
     "workload.batch=four": "workload.batch must be a whole number of at least 1, got 'four'",
     "workload.batch=0": "workload.batch must be a whole number of at least 1, got 0",
     "workload.batch=1.5": "workload.batch must be a whole number of at least 1, got 1.5",
@@ -167,7 +159,7 @@ COMPLAINTS = {
     "quote the value?",
     "workload.prompt_tokens=-1": "workload.prompt_tokens must be a whole number of at least 0, got -1",
     "model.decoder.heads=0": "model.decoder.heads must be a whole number of at least 1, got 0",
-    "grids=3": "grids must be text (quote what reads as a number), got 3",
+    "model.name=3": "model.name must be text (quote what reads as a number), got 3",
     "device.bandwidth_bytes_per_s=inf": "device.bandwidth_bytes_per_s must be a positive number, got inf",
     "device.bandwidth_bytes_per_s=1e-300": "device.bandwidth_bytes_per_s must be a number from 1 to 1e+30, got 1e-300",
     "model.sam.global_layers=[a]": "model.sam.global_layers must be a list of whole numbers of at least 0, got ['a']",
@@ -211,7 +203,7 @@ def test_two_choices_of_one_group_are_a_contradiction() -> None:
 
 def test_settings_changed_in_python_can_be_validated_too() -> None:
     default = compose()
-    with pytest.raises(Error, match=r"vendor\.device must be cpu, cuda or cuda:INDEX, got 'tpu'"):
+    with pytest.raises(ConfigError, match=r"vendor\.device must be cpu, cuda or cuda:INDEX, got 'tpu'"):
         validate(dataclasses.replace(default, vendor=VendorSettings("tpu")))
 
 
@@ -234,11 +226,19 @@ def test_a_group_file_has_exactly_the_keys_of_its_schema(
     assert complaint("workload=mine") == says
 
 
-@given(st.sampled_from(["", "grids=", "workload.batch=", "model=", *_options(Settings)]), st.text(max_size=8))
+def test_what_hydra_cannot_compose_is_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
+    (conf / "workload" / "mine.yaml").write_text("defaults: [no-such]\n")
+    monkeypatch.setattr("pytest_ocrsweep.sweep.config.CONF", conf)
+    says = complaint("workload=mine", "vendor.seed=1")
+    assert re.fullmatch("Hydra cannot compose 'workload=mine vendor.seed=1': .*'workload/no-such'.*", says)
+
+
+@given(st.sampled_from(["", "grids=", "workload.batch=", "model=", *option_keys()]), st.text(max_size=8))
 def test_no_text_at_all_makes_more_than_one_line(start: str, rest: str) -> None:
     said = ""
     try:
         compose([start + rest])
-    except Error as error:
+    except ConfigError as error:
         said = str(error)
     assert len(said.splitlines()) <= 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.sweep import grid_sources
-from pytest_ocrsweep.sweep.grid_sources import NAMED, Point, SourceError, points
+from pytest_ocrsweep.sweep.grid_sources import NAMED, GridEntry, SourceError, entries
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def written(tmp_path):
 
 
 def grids(source: str) -> list[str]:
-    return [str(point.grid) for point in points(source)]
+    return [str(entry.grid) for entry in entries(source)]
 
 
 def refusal_lines(source: str) -> list[str]:
     """The lines of the refusal; none when the source is read."""
     try:
-        points(source)
+        entries(source)
     except SourceError as error:
         return str(error).splitlines()
     return []
@@ -42,17 +42,17 @@ def refusal(source: str) -> str:
 
 
 def test_vendor_is_every_grid_of_at_most_nine_crops():
-    assert [point.grid for point in points("vendor")] == CropGrid.upto(9)
+    assert [entry.grid for entry in entries("vendor")] == CropGrid.upto(9)
 
 
 def test_pairs_is_every_factor_pair_of_2_to_29_crops():
-    found = {(point.grid.rows, point.grid.columns) for point in points("pairs")}
+    found = {(entry.grid.rows, entry.grid.columns) for entry in entries("pairs")}
     assert found == {(r, c) for r in range(1, 30) for c in range(r, 30) if 2 <= r * c <= 29}
-    assert len(points("pairs")) == 53
+    assert len(entries("pairs")) == 53
 
 
 def test_dense_is_the_most_square_grid_of_each_product_to_1000():
-    found = [point.grid for point in points("dense")]
+    found = [entry.grid for entry in entries("dense")]
     assert [grid.rows * grid.columns for grid in found] == list(range(1, 1001))
     for grid in found:
         assert grid.rows <= grid.columns
@@ -65,10 +65,10 @@ def test_a_list_keeps_its_order_and_drops_repeats():
 
 def test_the_documented_example_reads_as_documented(written):
     example = grid_sources.__doc__.partition("the list:\n\n")[2]
-    assert points(written(example)) == [
-        Point(CropGrid(2, 3)),
-        Point(CropGrid(13, 20), "poster", analytic_only=True),
-        Point(CropGrid.for_image(1240, 1754), "A4 at 150 dpi"),
+    assert entries(written(example)) == [
+        GridEntry(CropGrid(2, 3)),
+        GridEntry(CropGrid(13, 20), "poster", analytic_only=True),
+        GridEntry(CropGrid.for_image(1240, 1754), "A4 at 150 dpi"),
     ]
 
 
@@ -80,9 +80,9 @@ def test_an_image_is_width_then_height(written):
     assert grids(written("- image: [6000, 1000]")) == ["1x6"]
 
 
-def test_a_grid_named_twice_is_one_point_with_both_labels(written):
+def test_a_grid_named_twice_is_one_entry_with_both_labels(written):
     twice = "- {grid: 2x3, label: a, analytic_only: true}\n- 1x1\n- {grid: 2x3, label: b}\n"
-    assert points(written(twice)) == [Point(CropGrid(2, 3), "a, b"), Point(CropGrid(1, 1))]
+    assert entries(written(twice)) == [GridEntry(CropGrid(2, 3), "a, b"), GridEntry(CropGrid(1, 1))]
 
 
 def test_a_byte_order_mark_is_no_obstacle(written):
@@ -167,16 +167,16 @@ def test_a_wrong_file_says_where_and_what_to_do(written, content, message):
         ).map("".join),
     ).filter(lambda text: not isinstance(text, str) or text.isprintable() or text.isascii())
 )
-def test_no_file_whatever_it_holds_ends_in_anything_but_points_or_a_line(written, content):
+def test_no_file_whatever_it_holds_ends_in_anything_but_entries_or_a_line(written, content):
     source = written(content)
     assert len(refusal_lines(source)) <= 1
 
 
 @given(st.text(max_size=40))
-def test_no_words_whatever_they_are_end_in_anything_but_points_or_a_line(source):
+def test_no_words_whatever_they_are_end_in_anything_but_entries_or_a_line(source):
     assert len(refusal_lines(source)) <= 1
 
 
 def test_every_named_set_names_each_grid_once():
     for name in NAMED:
-        assert len(set(grids(name))) == len(points(name))
+        assert len(set(grids(name))) == len(entries(name))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.sweep import shapes
 from pytest_ocrsweep.sweep.config import compose
-from pytest_ocrsweep.sweep.grid_sources import Point, SourceError, points
+from pytest_ocrsweep.sweep.grid_sources import GridEntry, SourceError, entries
 from pytest_ocrsweep.sweep.shapes import ShapesError, counts
 
 
@@ -35,13 +35,13 @@ def rows(path: Path, select: str = "SELECT * FROM shapes ORDER BY crops") -> lis
 
 
 def swept(source: object) -> list[str]:
-    return [str(point.grid) for point in points(str(source))]
+    return [str(entry.grid) for entry in entries(str(source))]
 
 
 def refusal_lines(source: object) -> list[str]:
     """The lines of the refusal; none when the source is read."""
     try:
-        points(str(source))
+        entries(str(source))
     except SourceError as error:
         return str(error).splitlines()
     return []
@@ -195,13 +195,13 @@ def test_a_selection_may_lie_over_gaps(written):
 
 
 def test_what_the_vendor_does_not_run_is_analytic_only_and_marks_are_labels(written):
-    found = points(str(written([1, 7, 9, 10, 13], "model.decoder.max_positions=1500")))
+    found = entries(str(written([1, 7, 9, 10, 13], "model.decoder.max_positions=1500")))
     assert found == [
-        Point(CropGrid(1, 1)),
-        Point(CropGrid(1, 7), "strip"),
-        Point(CropGrid(3, 3)),
-        Point(CropGrid(2, 5), analytic_only=True),
-        Point(CropGrid(1, 13), "strip, beyond positions", analytic_only=True),
+        GridEntry(CropGrid(1, 1)),
+        GridEntry(CropGrid(1, 7), "strip"),
+        GridEntry(CropGrid(3, 3)),
+        GridEntry(CropGrid(2, 5), analytic_only=True),
+        GridEntry(CropGrid(1, 13), "strip, beyond positions", analytic_only=True),
     ]
 
 
@@ -287,7 +287,7 @@ def test_a_file_that_may_not_be_read_says_so(written, monkeypatch):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(100, 12_000), st.binary(min_size=1, max_size=64))
-def test_no_damage_ends_in_anything_but_points_or_a_line(written, at, junk):
+def test_no_damage_ends_in_anything_but_entries_or_a_line(written, at, junk):
     path = written()
     whole = path.read_bytes()
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])

@@ -16,8 +16,8 @@ from .interrupt import Stopping
 
 if TYPE_CHECKING:
     from ..baselines.result import Row
+    from ..model.analytic import Model
     from ..model.geometry import CropGrid
-    from ..model.stages import Model
     from ..sweep.results import Results
     from ..sweep.session import Sweep
     from .benchmark import Entry

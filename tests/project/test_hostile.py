@@ -34,7 +34,7 @@ from pytest_ocrsweep.report.schema import ReportError
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
-CASES = [60, pytest.param(2000, marks=pytest.mark.slow)]
+CASES = [60, pytest.param(600, marks=pytest.mark.slow)]
 LIMIT_S = 300
 NEEDS_TORCH = ("pixels", "checkpoint")
 LONG = "x" * 300  # more than a file's name may have

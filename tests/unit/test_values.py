@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 MODULES = (
-    *(f"model.{name}" for name in ("geometry", "architecture", "symbolic", "ledger", "stages")),
-    *(f"hardware.{name}" for name in ("roofline", "sizing")),
+    *(f"model.{name}" for name in ("geometry", "architecture", "symbolic", "program", "ledger", "attention", "stages")),
+    *(f"hardware.{name}" for name in ("devices", "roofline", "sizing")),
     *(f"baselines.{name}" for name in ("metrics", "gate", "sampling", "counted", "timed")),
 )
 

@@ -37,7 +37,7 @@ BEFORE, AFTER = "--ocrsweep-grids=1x1,1x2,2x1", "--ocrsweep-grids=vendor"
 LOOK_S = 0.0002  # between two looks into the folder
 IN_PLACE = """
 from contextlib import contextmanager
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
 @contextmanager
 def in_place(path):

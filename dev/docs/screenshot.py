@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from times_table import parser
 
 from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.report import html, recorded
+from pytest_ocrsweep.report.charts import charts
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -27,6 +32,7 @@ FLAGS = (
 )
 SIZE = (1440, 1620)  # pixels: header, a page of the table, the first chart
 WAIT_S = 30
+SHOWS = "shows"  # the picture's text that holds the digest of what it was made from
 
 
 def missing() -> str | None:
@@ -70,12 +76,32 @@ def wait(driver: Chrome, script: str) -> None:
         time.sleep(0.02)
 
 
-def shoot(page: Path, out: Path) -> None:
-    """A picture of a page once its first chart is drawn."""
+def shoot(page: Path, out: Path, digest: str) -> None:
+    """A picture of a page once its first chart is drawn; it holds the digest as text."""
     with browser(*SIZE) as driver:
         driver.get(page.resolve().as_uri())
         wait(driver, "document.querySelector('.chart .drawn')")
         driver.save_screenshot(str(out))
+    text = PngInfo()
+    text.add_text(SHOWS, digest)
+    with Image.open(out) as picture:
+        picture.load()
+    picture.save(out, pnginfo=text, optimize=True)
+
+
+def shows(document: Mapping[str, Any]) -> str:
+    """The digest of what a page is made from: its points, its charts' words, its templates; no library's version."""
+    words = [[chart.name, chart.title, chart.note] for chart in charts(document)]
+    made_from = hashlib.sha256(json.dumps([document, words], sort_keys=True).encode())
+    for template in sorted(html.TEMPLATES.iterdir()):
+        made_from.update(template.read_bytes())
+    return made_from.hexdigest()
+
+
+def shown(picture: Path) -> str | None:
+    """The digest that a picture holds; None for one that holds none."""
+    with Image.open(picture) as image:
+        return image.info.get(SHOWS)
 
 
 def main() -> None:
@@ -91,7 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"
         page.write_text(html.page(document), encoding="utf-8")
-        shoot(page, options.out)
+        shoot(page, options.out, shows(document))
 
 
 if __name__ == "__main__":

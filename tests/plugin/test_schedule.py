@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.plugin.xdist.scheduling import PointScheduling
@@ -279,7 +279,6 @@ class Run:
 HOSTS = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     data=st.data(),
     hosts=HOSTS,

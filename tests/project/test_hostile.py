@@ -1,6 +1,6 @@
 """What others wrote is a right value or one clear line: no traceback, no hang, nothing run, nothing outside the folder.
 
-Each parser meets a few damaged inputs here; campaigns/fuzz.py gives each 100,000, chosen by coverage.
+Each parser meets a few damaged inputs here; dev/campaigns/fuzz.py gives each 100,000, chosen by coverage.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 
+import damage
 import documents
 import fuzz
 import parsers
@@ -33,7 +34,8 @@ from pytest_ocrsweep.report import load, sqlite
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 
 PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
-CASES = 60
+CASES = [60, pytest.param(600, marks=pytest.mark.slow)]
+LIMIT_S = 300
 NEEDS_TORCH = ("pixels", "checkpoint")
 LONG = "x" * 300  # more than a file's name may have
 SNAPSHOT = "config.json", "model.safetensors.index.json", "model.safetensors"
@@ -47,7 +49,7 @@ def _no_hang() -> Iterator[None]:
         raise TimeoutError("it hangs")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
+    signal.alarm(LIMIT_S)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -62,15 +64,16 @@ def raw(data: bytes, rng: Random) -> bytes:
 # Every parser
 
 
+@pytest.mark.parametrize("cases", CASES)
 @pytest.mark.parametrize("name", parsers.PARSERS)
-def test_damage_is_a_right_value_or_one_line(name: str, tmp_path: Path) -> None:
+def test_damage_is_a_right_value_or_one_line(name: str, cases: int, tmp_path: Path) -> None:
     if name in NEEDS_TORCH:
         pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
     parser, rng = parsers.PARSERS[name], Random(name)
     seeds = parser.seeds(tmp_path)
     outcomes = [fuzz.case(parser, seed, tmp_path) for seed in seeds]
     assert fuzz.REFUSED not in outcomes
-    for _ in range(CASES):
+    for _ in range(cases):
         data = rng.choice(seeds)
         for _ in range(rng.choice((1, 1, 2))):
             data = parser.damage(data, rng, lambda some: raw(some, rng))
@@ -86,7 +89,7 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
     with pytest.raises(UnicodeError):
         fuzz.check_refusal(UnicodeError("somebody else's ValueError"))
     with pytest.raises(ZeroDivisionError):
-        fuzz.case(parsers.Parser(list, parsers.kept, lambda data, folder: 1 // 0), b"", Path())
+        fuzz.case(parsers.Parser(list, damage.kept, lambda data, folder: 1 // 0), b"", Path())
 
 
 # Files that never end, never begin, or are too large
@@ -138,7 +141,7 @@ def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str,
     pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
     from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files
 
-    settings, *_ = parsers.parts(parsers.PARSERS["checkpoint"].seeds(tmp_path)[0], 4)
+    settings, *_ = damage.parts(parsers.PARSERS["checkpoint"].seeds(tmp_path)[0], 4)
     if name != "config.json":
         (tmp_path / "config.json").write_bytes(settings)
     if kind == "pipe":

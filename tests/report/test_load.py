@@ -40,7 +40,7 @@ def trouble(source: Path) -> str:
     return ""
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents())
 def test_any_document_comes_back_from_json(path, whole):
     path.write_text(json.dumps(whole))

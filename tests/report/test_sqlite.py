@@ -35,7 +35,7 @@ def line(error: pytest.ExceptionInfo[ReportError]) -> str:
     return text
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents())
 def test_any_document_comes_back_as_it_went_in(path, whole):
     path.unlink(missing_ok=True)

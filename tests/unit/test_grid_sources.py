@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -157,7 +154,7 @@ def test_a_wrong_file_says_where_and_what_to_do(written, content, message):
     assert repr(source) in refused
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=80),
@@ -183,9 +180,3 @@ def test_no_words_whatever_they_are_end_in_anything_but_entries_or_a_line(source
 def test_every_named_set_names_each_grid_once():
     for name in NAMED:
         assert len(set(grids(name))) == len(entries(name))
-
-
-def test_yaml_and_sqlite_are_loaded_only_for_a_file():
-    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import entries; entries('1x2'); "
-    code += "sys.exit(bool({'yaml', 'sqlite3'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
@@ -324,7 +324,6 @@ some_key = st.builds(key, st.sampled_from(["1x1", "2x3", "10x1"]), st.sampled_fr
 some_run = st.dictionaries(some_key, st.tuples(some_time, st.booleans()))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(some_run, max_size=4), some_run)
 def test_recording_a_run_again_only_repeats_its_processes(runs, last):
     with tempfile.TemporaryDirectory() as folder:

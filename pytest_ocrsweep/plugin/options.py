@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
@@ -112,7 +112,7 @@ def about_points(config: pytest.Config) -> bool:
 
 def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
     option, here = config.option, config.invocation_params.dir
     return Options(

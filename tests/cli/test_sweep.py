@@ -13,7 +13,8 @@ import pytest
 from pytest_ocrsweep.cli import main, progress
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.sweep.session import Options, Sweep
+from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.session import Sweep
 
 
 @pytest.fixture

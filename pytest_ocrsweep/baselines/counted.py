@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
@@ -14,6 +14,7 @@ from ..files.text import printable, quoted
 from ..files.untrusted import MOST
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION
+from .json_layout import Json
 from .metrics import COUNTED, METRICS
 from .sweep_report import WORKLOAD
 
@@ -104,7 +105,7 @@ def _about(model: str, stage: str) -> dict[str, object]:
     return {"schema": SCHEMA, "model": model, "stage": stage}
 
 
-def _numbers(raw: Mapping[str, Any]) -> dict[str, int]:
+def _numbers(raw: Json) -> dict[str, int]:
     return {name: whole(raw, name) for name in COUNTED}
 
 
@@ -114,7 +115,7 @@ class Document:
 
     path: Path
     text: str
-    lists: dict[str, list[Any]]  # in the order of the text
+    lists: dict[str, list[object]]  # in the order of the text
 
     @classmethod
     def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
@@ -142,7 +143,7 @@ class Document:
                 raise _damaged(path, None, f"its {name} are not a list")
         return cls(path, text, {name: items for name, items in content.items() if name in lists})
 
-    def each(self, name: str, take: Callable[[Any], None]) -> None:
+    def each(self, name: str, take: Callable[[object], None]) -> None:
         """Give the items of a list to `take`; a ValueError of its becomes a BaselineError that says where."""
         earlier = list(self.lists)[: list(self.lists).index(name)]
         before = sum(len(self.lists[other]) for other in earlier)
@@ -153,7 +154,7 @@ class Document:
                 what = f"{name.removesuffix('s')} {index + 1}: {error}"
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
-    def points(self, names: Iterable[str], value: Callable[[Mapping[str, Any]], T]) -> dict[PointKey, T]:
+    def points(self, names: Iterable[str], value: Callable[[Json], T]) -> dict[PointKey, T]:
         """What `value` makes of each point: a key and, beside it, just `names`."""
         found: dict[PointKey, T] = {}
 
@@ -168,7 +169,7 @@ class Document:
         return found
 
 
-def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
+def exactly(raw: object, names: tuple[str, ...]) -> Json:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
@@ -176,7 +177,7 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     return raw
 
 
-def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
+def whole(raw: Json, name: str, least: int = 0) -> int:
     """The field as an int of at least `least`. Raises ValueError."""
     value = raw[name]
     if type(value) is not int or not least <= value <= MOST:
@@ -207,11 +208,11 @@ def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
     return "{\n  " + ",\n  ".join(fields) + "\n}\n"
 
 
-def _order(key: PointKey) -> tuple[Any, ...]:
+def _order(key: PointKey) -> tuple[object, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _key(raw: Mapping[str, Any]) -> PointKey:
+def _key(raw: Json) -> PointKey:
     if raw["attention"] not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):

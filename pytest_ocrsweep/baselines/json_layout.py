@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..files.untrusted import MOST
@@ -27,11 +28,14 @@ class Wrong(ValueError):
         self.what, self.at = what, at
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: a sweep has thousands of objects
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonObject:
     """An object of a document: `extra` are fields of a later version, `absent` those that an earlier one lacks."""
 
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, object] = field(default_factory=lambda: NOTHING, hash=False)
     absent: frozenset[str] = field(default=frozenset(), compare=False)
 
 
@@ -71,24 +75,31 @@ class Layout(Generic[R]):
     def __init__(self, make: Callable[..., R], fields: Mapping[str, Field | Kind]) -> None:
         self._make = make
         self._fields = {name: each if isinstance(each, Field) else Field(each) for name, each in fields.items()}
+        self._reads = [(name, each.kind.read, each.default) for name, each in self._fields.items()]
         self._writes = [(name, each.kind.write, each.fills) for name, each in self._fields.items()]
 
     def read(self, value: object) -> R:
         """The object that the JSON holds. Raises Wrong."""
         if not isinstance(value, dict):
             raise Wrong(f"must be an object, got {reprlib.repr(value)}")
-        values: dict[str, object] = {}
-        absent = []
-        for name, each in self._fields.items():
-            if name in value:
-                values[name] = _at(name, each.kind.read, value[name])
-            elif each.default is ...:
-                raise Wrong("is missing", name)
-            else:
-                values[name] = each.default
-                absent.append(name)
-        extra = {name: _at(name, _any, other) for name, other in value.items() if name not in self._fields}
-        return self._make(**values, extra=extra, absent=frozenset(absent))
+        made: Json = {}
+        absent, name = [], ""
+        try:
+            for name, read, default in self._reads:
+                if name in value:
+                    made[name] = read(value[name])
+                elif default is ...:
+                    raise Wrong("is missing")
+                else:
+                    made[name] = default
+                    absent.append(name)
+        except Wrong as wrong:
+            raise Wrong(wrong.what, name, *wrong.at) from None
+        if absent:
+            made["absent"] = frozenset(absent)
+        if len(value) > len(self._fields) - len(absent):
+            made["extra"] = {name: _at(name, _any, other) for name, other in value.items() if name not in self._fields}
+        return self._make(**made)
 
     def write(self, found: R, fill: bool = False) -> Json:
         """The object as JSON; `fill` adds what earlier versions did not write."""

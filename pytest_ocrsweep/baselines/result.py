@@ -14,7 +14,7 @@ from ..hardware.devices import Device
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
-from .json_layout import JsonObject, names
+from .json_layout import NOTHING, JsonObject, names
 from .measurement import Measurement
 from .verdict import Verdict
 
@@ -108,7 +108,9 @@ class PointResult(JsonObject):
     floor: FloorResult | None
     vendor: Measurement | None
     verdict: Verdict
-    components: Mapping[str, Costs] = field(default_factory=dict, hash=False)  # by path, in the order they run
+    components: Mapping[str, Costs] = field(
+        default_factory=lambda: NOTHING, hash=False
+    )  # by path, in the order they run
 
     @classmethod
     def of(
@@ -124,7 +126,7 @@ class PointResult(JsonObject):
     ) -> PointResult:
         """A point of a workload."""
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
-        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or {})
+        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or NOTHING)
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:

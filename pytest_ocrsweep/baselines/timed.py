@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
 from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Process
+from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
@@ -121,7 +121,7 @@ def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, 
     }
 
 
-def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> RecordedTime:
+def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
     if not isinstance(raw["processes"], list) or not 1 <= len(raw["processes"]) <= KEPT:
         raise ValueError(f"processes must be a list of 1 to {KEPT}")
     processes = [_process(process, len(environments)) for process in raw["processes"]]
@@ -156,7 +156,7 @@ def _environment(raw: object) -> Environment:
     return Environment(*(_text(fields, name) for name in ENVIRONMENT))
 
 
-def _text(raw: Mapping[str, Any], name: str) -> str | None:
+def _text(raw: Json, name: str) -> str | None:
     value = raw[name]
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be text or null, got {quoted(value)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..baselines.json_layout import Json
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
@@ -167,7 +168,7 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
     ]
 
 
-def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, object]:
+def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
     point = PointResult.of(ledger.stage, ledger.work, ledger.attention, Analytic.of(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
@@ -176,7 +177,7 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str
     return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
 
 
-def _part(ledger: Ledger, device: Device, path: str) -> dict[str, object]:
+def _part(ledger: Ledger, device: Device, path: str) -> Json:
     floor = FLOOR.write(FloorResult.of(ledger, device, path=path))
     known = {name: value for name, value in floor.items() if value is not None}
     return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": known}

@@ -11,7 +11,7 @@ import pytest
 from . import compat
 
 if TYPE_CHECKING:
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
@@ -114,7 +114,7 @@ def about_points(config: pytest.Config) -> bool:
 
 def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
     option, here = config.option, config.invocation_params.dir
     return Options(

@@ -15,8 +15,9 @@ from pytest_ocrsweep.baselines.result_json import HOST, POINT
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.sweep.options import Options
 from pytest_ocrsweep.sweep.results import Results
-from pytest_ocrsweep.sweep.session import Options, Sweep
+from pytest_ocrsweep.sweep.session import Sweep
 
 HERE = Environment("node1", "cpu", None, "2.11", "5.23", "bf16", "random, seed 0")
 TAKEN = Measurement(

@@ -186,5 +186,6 @@ def key_bytes(model: ReferenceModel) -> int:
 def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:
     """Layers, heads and elements a head of a token's keys, and of its values."""
     text = text_config(model)
-    assert text.num_key_value_heads is not None and text.head_dim is not None  # known once a model is built
+    assert text.num_key_value_heads is not None  # `build.config` gives the one, and the other follows from it
+    assert text.head_dim is not None
     return text.num_hidden_layers, text.num_key_value_heads, text.head_dim

@@ -69,6 +69,10 @@ class Project:
     def run(self, *arguments: str) -> pytest.RunResult:
         return self._pytester.runpytest("-p", "no:cacheprovider", "-p", "no:benchmark", *arguments)
 
+    def process(self, *arguments: str) -> pytest.RunResult:
+        """A run of its own process, which may be changed from inside without a trace."""
+        return self._pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
     def baseline(self, stage: str = "decode", model: str = "deepseek-ocr") -> Path:
         return self.path / "baselines" / model / f"{stage}.json"
 
@@ -114,6 +118,6 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 @pytest.fixture
-def serve(checkout: Checkout) -> Iterator[Callable[..., str]]:
+def serve(checkout: Checkout) -> Iterator[Callable[..., list[str]]]:
     with checkouts.servers(checkout) as serve:
         yield serve

@@ -1,23 +1,15 @@
-"""Timed points as benchmarks of pytest-benchmark; what is known of its inside is known here alone.
-
-It promises none of this (seen in 5.3; tests/test_benchmarks.py tells when it changes):
-- its session is registered as the plugin "pytest-benchmark" when pytest is configured;
-- what is in the session's list `benchmarks` is saved, compared and shown, also by a controller of pytest-xdist, where
-  `disabled` is set but only keeps the `benchmark` fixture from timing;
-- a `Metadata` takes what it knows of a test from eight attributes of its fixture.
-"""
+"""Timed points as benchmarks of pytest-benchmark, whose inside compat.py knows."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
 import pytest
 
-SESSION = "pytest-benchmark"
+from . import compat
 
 
 class Entry(TypedDict):
@@ -33,23 +25,9 @@ class Entry(TypedDict):
     samples_ns: list[float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Fixture:
-    """What `Metadata` reads of the `benchmark` fixture."""
-
-    fullname: str
-    name: str
-    group: str | None
-    param: str | None
-    params: dict[str, Any] | None
-    extra_info: dict[str, Any]
-    cprofile_stats: None = None
-    has_error: bool = False
-
-
 def available(config: pytest.Config) -> bool:
     """Whether this run is to report benchmarks; known once pytest is configured, the same in each process."""
-    if not config.pluginmanager.has_plugin(SESSION):
+    if compat.benchmarks(config) is None:
         return False
     option = config.option
     skipped = option.benchmark_skip and not option.benchmark_only
@@ -100,9 +78,7 @@ def entry(
 
 def add(config: pytest.Config, point: Entry) -> None:
     """Have a point reported, in the process that reports; one that comes again replaces itself."""
-    from pytest_benchmark.stats import Metadata
-
-    fixture = _Fixture(
+    fixture = compat.BenchmarkFixture(
         fullname=point["fullname"],
         name=point["name"],
         group=point["group"],
@@ -110,12 +86,9 @@ def add(config: pytest.Config, point: Entry) -> None:
         params=point["params"],
         extra_info=point["extra_info"],
     )
-    options = {"timer": point["timer"]}
-    benchmark: Any = Metadata(fixture, 1, options)  # type: ignore[no-untyped-call]  # it is not annotated
-    for sample in point["samples_ns"]:
-        benchmark.update(sample / 1e9)
-
-    session: Any = config.pluginmanager.get_plugin(SESSION)
+    benchmark = compat.benchmark_of(fixture, point["timer"], (sample / 1e9 for sample in point["samples_ns"]))
+    reported = compat.benchmarks(config)
+    assert reported is not None, "available() is not asked"
     same = (benchmark.fullname, benchmark.group, benchmark.params)
-    session.benchmarks[:] = [old for old in session.benchmarks if (old.fullname, old.group, old.params) != same]
-    session.benchmarks.append(benchmark)
+    reported[:] = [old for old in reported if (old.fullname, old.group, old.params) != same]
+    reported.append(benchmark)

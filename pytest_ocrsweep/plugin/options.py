@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import compat
+
 if TYPE_CHECKING:
     from ..sweep.session import Options
 
@@ -88,7 +90,7 @@ def check(config: pytest.Config) -> None:
         value = config.getini(name)
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
-    if option.ocrsweep_report and not hasattr(config, "workerinput"):  # another host need not have such a folder
+    if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
         from ..report.files import ready
         from ..report.schema import ReportError
 

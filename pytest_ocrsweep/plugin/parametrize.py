@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-GIVEN = pytest.StashKey[dict[str, list[str]]]()  # those that come from here, by test
-
 
 def wanted(metafunc: pytest.Metafunc, known: Collection[str]) -> list[str]:
     """Those of the `known` that the test takes and does not parametrize itself."""
@@ -22,14 +20,3 @@ def parametrize(metafunc: pytest.Metafunc, values: Mapping[str, Collection[objec
     """A test for each combination of the values, by the arguments' names."""
     for name, each in values.items():
         metafunc.parametrize(name, each, ids=str)
-    metafunc.config.stash.setdefault(GIVEN, {})[metafunc.definition.nodeid] = list(values)
-
-
-def give(item: pytest.Item) -> None:
-    """Set a test's arguments before pytest asks a fixture for each, which takes longer than to count the point.
-
-    Where pytest no longer takes what is there already, its fixtures give the same.
-    """
-    if isinstance(item, pytest.Function) and not item.config.option.setupshow:
-        for name in item.config.stash[GIVEN].get(item.nodeid.partition("[")[0], ()):
-            item.funcargs[name] = item.callspec.params[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ..model.analytic import Model
 from ..model.geometry import Workload
 from ..model.kernels import Kernel
-from ..model.stages import Model
 from ..model.symbolic import poly
 from . import dispatch_count
 from .forward import Call

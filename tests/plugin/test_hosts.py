@@ -1,14 +1,12 @@
-"""Workers of other interpreters and hosts: each in place, on the devices of its own host, for one verdict."""
+"""Workers of other hosts, through proxies: each in place, on the devices of its own host, for one verdict."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,40 +24,10 @@ from pytest_ocrsweep.sweep.results import Results
 SAME = "give every host the same project, baselines and packages"
 
 
-def venv(python: str, folder: Path) -> Path:
-    """An interpreter that has the packages of this one, by a path of its own."""
-    subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
-    made = folder / "bin" / "python"
-    asked = [str(made), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    site = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    Path(site, "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return made
-
-
-def pythons() -> list[str]:
-    """Other versions that begin here."""
-    found = []
-    for minor in (11, 12, 13):
-        name = f"python3.{minor}"
-        if minor != sys.version_info.minor and shutil.which(name):
-            done = subprocess.run(
-                [name, "-c", f"import sys; assert sys.version_info[1] == {minor}"], capture_output=True
-            )
-            found += [] if done.returncode else [name]
-    return found
-
-
-def test_each_worker_is_of_its_own_interpreter_and_packages(checkout: Checkout, tmp_path: Path) -> None:
-    made = [venv(python, tmp_path / f"venv{number}") for number, python in enumerate([sys.executable, *pythons()])]
-    checkout.run("-d", *(f"--tx=popen//python={python}" for python in made), *COUNTED)
-    assert {prefix for _, _, _, prefix in checkout.ran} <= {str(python.parent.parent) for python in made}
-    assert checkout.recorded() == len(POINTS)
-
-
 def test_a_worker_of_a_host_runs_in_its_own_checkout_and_nothing_is_sent_there(checkout, serve) -> None:
     there = checkout.copy("there")
     before = sorted(there.path.rglob("*"))
-    checkout.run("-d", serve(folder=there.path), *COUNTED)
+    checkout.run("-d", *serve(folder=there.path), *COUNTED)
     assert {folder for _, _, folder, _ in checkout.ran} == {str(there.path)}
     assert [path for path in sorted(there.path.rglob("*")) if "__pycache__" not in str(path)] == before
     assert checkout.recorded() == len(POINTS)
@@ -68,7 +36,7 @@ def test_a_worker_of_a_host_runs_in_its_own_checkout_and_nothing_is_sent_there(c
 def test_hosts_that_collect_otherwise_are_told_apart(checkout: Checkout, serve) -> None:
     there = checkout.copy("there")
     (there.path / "suites" / "test_decode.py").write_text("def test_other(ocrsweep): pass\n")
-    told = checkout.run("-d", serve(), serve(folder=there.path), *COUNTED, code=4)
+    told = checkout.run("-d", *serve(), *serve(folder=there.path), *COUNTED, code=4)
     here = socket.gethostname()
     more, fewer = "suites/test_decode.py::test_other", f"suites/test_decode.py::{POINTS[0]}"
     assert told.rstrip().splitlines()[-1] in (
@@ -83,26 +51,49 @@ def test_a_host_with_other_baselines_does_not_judge(checkout: Checkout, serve) -
     (there.path / "baselines" / "deepseek-ocr" / "decode.json").write_text(
         '{"schema": 1, "model": "deepseek-ocr", "stage": "decode", "points": []}'
     )
-    told = checkout.run("-d", serve(folder=there.path), "--ocrsweep-analytic-only", code=4)
+    told = checkout.run("-d", *serve(folder=there.path), "--ocrsweep-analytic-only", code=4)
     assert f"ERROR: gw0 on {socket.gethostname()} has other baselines than the controller: {SAME}" in told
 
 
 def test_a_host_that_is_not_there_is_one_line(checkout: Checkout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         at = "{}:{}".format(*free.getsockname())
+    told = checkout.run("-d", f"--px=id=it//socket={at}", "--tx=popen//via=it", *COUNTED, code=4)
+    assert f"ERROR: --px id=it//socket={at}: no worker can be started there: Connection refused" in told
     told = checkout.run("-d", f"--tx=socket={at}", *COUNTED, code=4)
     assert f"ERROR: --tx socket={at}: no worker can be started there: Connection refused" in told
+
+
+def test_a_host_to_which_pytest_xdist_would_send_the_project_is_one_line_with_the_remedy(checkout, serve) -> None:
+    at = serve()[0].partition("//")[2]
+    told = checkout.run("-d", f"--tx={at}//chdir={checkout.path}", *COUNTED, code=4)
+    why = "arg suites/ not relative to an rsync root; start it through a proxy (--px), which sends nothing there"
+    assert f"ERROR: --tx {at}//chdir={checkout.path}: no worker can be started there: {why}" in told
+
+
+def test_an_interpreter_without_pytest_is_one_line(checkout: Checkout, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    spec = f"popen//python={tmp_path / 'bare' / 'bin' / 'python'}//chdir={tmp_path}"
+    told = checkout.run("-d", f"--tx={spec}", "--override-ini=testpaths=suites", *COUNTED, code=4, paths=())
+    assert f"ERROR: gw0 on {socket.gethostname()} ended before it had collected: ModuleNotFoundError" in told
 
 
 needs_hosts = pytest.mark.skipif(bool(namespaces.why_not()), reason=f"hosts of one machine: {namespaces.why_not()}")
 LANES = """
 import os, socket
 import pytest
-from pytest_ocrsweep import schedule
+from pytest_ocrsweep.plugin import xdist
+from pytest_ocrsweep.plugin.xdist import worker
 
 def pytest_configure(config):
-    if config.getoption("dist") != "no" or hasattr(config, "workerinput"):
-        schedule.register(config, lambda item: schedule.Kind.TIMED, lambda: os.environ["GPUS"].split(), lambda: {})
+    if not hasattr(config, "workerinput"):
+        xdist.register(config, alike=dict)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session):
+    if hasattr(session.config, "workerinput"):
+        kinds, devices = bytes([worker.Kind.TIMED] * len(session.items)), os.environ["GPUS"].split()
+        worker.send(session.config, worker.Collected(kinds, len(devices)), devices)
 
 @pytest.fixture(autouse=True)
 def _told():
@@ -133,9 +124,9 @@ NAMED_GPU = """
 def pytest_collection_finish(session):
     if hasattr(session.config, "workerinput"):
         from functools import partial
-        from pytest_ocrsweep.measure import Meter
-        from pytest_ocrsweep.sampling import TimeCap
-        from pytest_ocrsweep.vendor import timing
+        from pytest_ocrsweep.baselines.sampling import TimeCap
+        from pytest_ocrsweep.sweep.meter import Meter
+        from pytest_ocrsweep.vendor_model import timing
 
         Meter.gpu = property(lambda self: self.vendor and os.environ["GPU"])
         timing.WARM_UP_S, timing.Vendor = 0.1, partial(timing.Vendor, rule=TimeCap(0.1))

@@ -16,7 +16,7 @@ SUITE = """
 def test_decode(ocrsweep, grid, attention):
     ocrsweep.check("decode", grid, attention)
 """
-# Dies in the points that are named in DIE, as often as given, and says what ran where.
+# Dies in the points that are named in DIE, as often as given, with its host if HOST_DIES, and says what ran where.
 CONFTEST = """
 import os, pathlib, socket, sys
 import pytest
@@ -26,6 +26,8 @@ def pytest_runtest_call(item):
         print(item.name, socket.gethostname(), os.getcwd(), sys.prefix, sep="\\t", file=file)
     name, times = os.environ.get("DIE", "- 0").split()
     if item.name == name and pathlib.Path(os.environ["TOLD"]).read_text().count(name) <= int(times):
+        if "HOST_DIES" in os.environ:
+            os.kill(os.getppid(), 9)
         os._exit(1)
 """
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}  # for speed
@@ -49,9 +51,16 @@ class Checkout:
         shutil.copytree(self.path, made.path, dirs_exist_ok=True)
         return made
 
-    def run(self, *arguments: str, die: str = "- 0", code: int = 0, plugins: tuple[str, ...] = ("ocrsweep",)) -> str:
+    def run(
+        self,
+        *arguments: str,
+        die: str = "- 0",
+        code: int = 0,
+        plugins: tuple[str, ...] = ("ocrsweep",),
+        paths: tuple[str, ...] = ("suites/",),
+    ) -> str:
         """What pytest says; it must end with that code."""
-        command = [sys.executable, "-m", "pytest", "suites/", "-v", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *paths, "-v", "-p", "no:cacheprovider"]
         command += [f"-p{plugin}" for plugin in ("xdist", *plugins)]
         environment = {**os.environ, **ALONE, "TOLD": str(self.told), "DIE": die}
         done = subprocess.run(
@@ -78,19 +87,20 @@ class Checkout:
 
 
 @contextmanager
-def servers(checkout: Checkout) -> Iterator[Callable[..., str]]:
-    """What starts a socket server on this machine, whose worker is the server's own process, and gives its `--tx`."""
+def servers(checkout: Checkout) -> Iterator[Callable[..., list[str]]]:
+    """What starts a socket server here, as another host has one, and gives the options for a worker there."""
     started = []
 
-    def serve(die: str = "- 0", folder: Path = checkout.path) -> str:
+    def serve(die: str = "- 0", folder: Path = checkout.path, **variables: str) -> list[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             at = "{}:{}".format(*free.getsockname())
-        environment = {**os.environ, **ALONE, "TOLD": str(checkout.told), "DIE": die}
+        environment = {**os.environ, **ALONE, "TOLD": str(checkout.told), "DIE": die, **variables}
         command = [sys.executable, "-m", "execnet.script.socketserver", at]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         started.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
         started[-1].stdout.readline()  # it listens
-        return f"--tx=socket={at}//chdir={folder}"
+        name = f"host{len(started)}"
+        return [f"--px=id={name}//socket={at}", f"--tx=popen//via={name}"]
 
     try:
         yield serve

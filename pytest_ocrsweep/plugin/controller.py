@@ -1,0 +1,87 @@
+"""The process that sees every report: the only one, or the one that drives pytest-xdist's workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import compat
+from .interrupt import Stopping
+from .state import FILTERED, sweep_of
+
+if TYPE_CHECKING:
+    from ..baselines.result import Row
+    from ..sweep.results import Results
+    from .benchmark import Entry
+
+RESULTS = pytest.StashKey["Results"]()
+
+
+class Controller:
+    """Takes what each report brings, and finishes the run: judges, records, writes, and says so."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._stopping = Stopping()
+        config.add_cleanup(self._stopping.as_before)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        rows: list[Row] | None = getattr(report, "ocrsweep", None)
+        if rows:
+            self._stopping.as_interrupt()  # not before: there was nothing to tell
+            _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
+            timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
+            if timed:
+                from . import benchmark
+
+                for point in timed:
+                    benchmark.add(self._config, point)
+        elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
+            self._config.stash[FILTERED] = True  # its point is not known
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._config.stash[FILTERED] = True  # its tests are not known
+
+    # Before pytest-xdist's own, which gives busy workers ten seconds to end: a CI job that was stopped has no more.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        config = self._config
+        if exitstatus == pytest.ExitCode.USAGE_ERROR or config.option.collectonly:
+            return
+        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        if RESULTS not in config.stash and (interrupted or not config.option.ocrsweep_report):
+            return  # a report of nothing would take the place of an earlier one
+        self._stopping.not_now()
+        results = _results(config)
+        results.filtered = (
+            config.stash.get(FILTERED, False)
+            or config.getoption("lf", False)  # it also passes over whole files, which deselects nothing
+            or any("::" in argument for argument in config.args)
+            or bool(session.shouldfail or session.shouldstop)
+            or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        )
+        results.finish(config.rootpath)
+        if results.problems:
+            compat.end_with(session, pytest.ExitCode.USAGE_ERROR)
+        elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
+            compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        results = self._config.stash.get(RESULTS, None)
+        lines = results.summary() if results else []
+        if lines:
+            terminalreporter.section("ocrsweep")
+            for line in lines:
+                terminalreporter.write_line(line)
+        for problem in results.problems if results else ():
+            terminalreporter.write_line(f"ERROR: {problem}", red=True)
+
+
+def _results(config: pytest.Config) -> Results:
+    if RESULTS not in config.stash:
+        from ..sweep.results import Results
+
+        config.stash[RESULTS] = Results(sweep_of(config))
+    return config.stash[RESULTS]

@@ -1,0 +1,40 @@
+"""This process's sweep and what it knows of the run so far, in the stash of pytest's config."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import compat, options
+
+if TYPE_CHECKING:
+    from ..sweep.session import Sweep
+
+SWEEP = pytest.StashKey["Sweep"]()
+PROBLEM = pytest.StashKey[str]()  # found while tests were generated
+FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
+
+
+def sweep_of(config: pytest.Config) -> Sweep:
+    """This process's sweep; nothing of it is composed before it is used."""
+    if SWEEP not in config.stash:
+        from ..sweep.session import Sweep
+
+        config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: say(config, text))
+    return config.stash[SWEEP]
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+
+    A worker of pytest-xdist writes to nowhere but has its controller's stderr.
+    """
+    terminal = compat.terminal(config)
+    with compat.uncaptured(config):
+        if compat.worker_input(config) is not None or terminal is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            terminal.ensure_newline()
+            terminal.write_line(text, flush=True)

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .model.analytic import Model
     from .model.geometry import CropGrid, Workload
     from .model.ledger import Cost, Ledger
-    from .model.stages import Model
 
 __all__ = ["Cost", "CropGrid", "Ledger", "Model", "Workload", "load_model"]
 
@@ -17,7 +17,7 @@ _HOMES = {
     "Cost": "model.ledger",
     "CropGrid": "model.geometry",
     "Ledger": "model.ledger",
-    "Model": "model.stages",
+    "Model": "model.analytic",
     "Workload": "model.geometry",
 }
 
@@ -27,14 +27,14 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
-    from .model.stages import Model
+    from .model.analytic import Model
     from .sweep.config import compose
 
     return Model(compose([f"model={name}", *overrides]).model)
 
 
 def __getattr__(name: str) -> object:
-    """Public names load when first used: every pytest run in an environment imports this package, few use it."""
+    """Loads a public name when it is first used: every pytest run in an environment imports this package."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

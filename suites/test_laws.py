@@ -1,6 +1,6 @@
-"""What holds for every page whatever the model's sizes: laws need no baseline, and catch what baselines freeze.
+"""Laws that hold for every page and every size of the model: they need no baseline, and catch what baselines freeze.
 
-Names and ids leave out the stages' own names, so that `-k decode` selects the sweep of decodes and nothing else.
+No test's name or id contains a stage's name, so that `-k decode` selects the sweep of decodes and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import astuple, replace
 import pytest
 
 from pytest_ocrsweep import Cost, CropGrid, Ledger, Model, Workload
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 
 
 def page(grid: str = "1x1", **workload) -> Workload:
@@ -41,7 +42,7 @@ every_attention = pytest.mark.parametrize("attention", ATTENTION)
 
 
 def counted(ledger: Ledger) -> list[int]:
-    """All that a ledger says of its stage as a whole."""
+    """The numbers of a ledger for its whole stage."""
     bytes_held = ledger.weight_bytes, ledger.kv_cache_bytes, ledger.peak_activation_bytes
     return [*astuple(ledger.total()), *bytes_held]
 
@@ -53,7 +54,7 @@ def wider(work: Workload, rows: int = 0, columns: int = 0) -> Workload:
     return replace(work, grid=CropGrid(work.grid.rows + rows, work.grid.columns + columns))
 
 
-MORE = {  # 256 tokens of two bytes fill whole allocations: what the allocator rounds up does not matter
+MORE = {  # 256 tokens of two bytes fill whole allocations, so that the allocator's rounding does not matter
     "longer prompt": lambda work: replace(work, prompt_tokens=work.prompt_tokens + 256),
     "longer answer": lambda work: replace(work, new_tokens=work.new_tokens + 256),
     "further page": lambda work: replace(work, batch=work.batch + 1),
@@ -72,7 +73,7 @@ def added(costs) -> Cost:
 @every_attention
 @pytest.mark.parametrize("start", [page(), page(batch=3), page(resolution="gundam-m")], ids=name)
 def test_every_crop_adds_the_same_flops(ocrsweep_model, start, attention):
-    """Tensor FLOPs from the first crop on, vector FLOPs beside the tables that crops of any number share."""
+    """Tensor FLOPs from the first crop on; vector FLOPs less those of the tables that all crops share."""
 
     def flops(grid: str) -> tuple[int, int]:
         total = ocrsweep_model.ledger("vision", replace(start, grid=CropGrid.parse(grid)), attention).total()
@@ -92,7 +93,7 @@ def test_every_crop_adds_the_same_flops(ocrsweep_model, start, attention):
     "work", [page("2x1"), page("1x2", batch=3), page("2x5"), page("1x2", resolution="gundam-m")], ids=name
 )
 def test_every_row_of_crops_moves_the_same_bytes(ocrsweep_model, work, attention):
-    """Rows two and on of one column, all rows of more: crops side by side take one copy more."""
+    """Of one column, every row from the second on; of several, every row, since crops side by side need a copy more."""
     costs = [ocrsweep_model.ledger("vision", wider(work, rows), attention).total() for rows in (0, 1, 2, 20)]
     for read_or_write in ("read_bytes", "write_bytes"):
         start, one, two, twenty = (getattr(cost, read_or_write) for cost in costs)
@@ -108,8 +109,8 @@ def test_crops_cost_the_same_wherever_they_lie(ocrsweep_model, arranged, attenti
 
 
 @every_attention
-def test_the_language_model_knows_of_crops_only_how_many_tokens_they_are(ocrsweep_model, attention):
-    """Grids of six crops and one of none, with prompts that make their contexts equally long."""
+def test_the_language_model_depends_on_crops_only_through_the_number_of_tokens(ocrsweep_model, attention):
+    """Grids with six crops and one without crops, with prompts that make their contexts equally long."""
     grids = ["1x1", "1x6", "2x3", "3x2", "6x1"]
     works = [page(grid, prompt_tokens=2000 - page(grid).image_tokens, batch=2) for grid in grids]
     assert {work.context_tokens for work in works} == {2000}
@@ -127,7 +128,7 @@ def test_the_language_model_knows_of_crops_only_how_many_tokens_they_are(ocrswee
 @every_attention
 @every_page
 def test_every_page_of_a_batch_adds_the_same_flops(ocrsweep_model, work, attention):
-    """Tables apart: every page uses the same ones, and a call prepares them once."""
+    """All but the tables, which a call prepares once for all its pages."""
     for stage in STAGES:
         one = ocrsweep_model.ledger(stage, replace(work, batch=1), attention)
         many = ocrsweep_model.ledger(stage, replace(work, batch=5), attention)
@@ -141,7 +142,7 @@ def test_every_page_of_a_batch_adds_the_same_flops(ocrsweep_model, work, attenti
 @every_attention
 @every_page
 def test_more_work_never_costs_less(ocrsweep_model, work, attention):
-    """Memory is activations and cache together: a cache that is not there yet is subtracted from a page's peak."""
+    """Memory means activations plus KV cache, since a peak excludes what the stage adds to the cache."""
 
     def grows(stage: str, work: Workload) -> list[int]:
         ledger = ocrsweep_model.ledger(stage, work, attention)
@@ -183,7 +184,7 @@ def test_flash_never_moves_or_holds_more_than_eager(ocrsweep_model, work):
 @every_attention
 @every_page
 def test_the_prompt_costs_its_pages_and_the_rest(ocrsweep_model, work, attention):
-    """Every kernel over the page is a kernel over the prompt too, at the same cost."""
+    """A prefill runs every kernel of the vision stage, at the same cost."""
     pages = ocrsweep_model.ledger("vision", work, attention)
     prompt = ocrsweep_model.ledger("prefill", work, attention)
     for part in ("sam", "clip", "projector/linear", "projector/pages"):
@@ -213,7 +214,7 @@ def test_a_step_attends_to_all_before_it_and_itself(ocrsweep_model, work):
 @every_attention
 @every_page
 def test_every_step_reads_the_active_weights(ocrsweep_model, work, attention):
-    """What one token meets: all but the experts not chosen, and one row of the embedding table."""
+    """One token uses all weights but those of experts that it does not choose, and one row of the embedding table."""
     decoder = ocrsweep_model.architecture.decoder
     ledger = ocrsweep_model.ledger("decode", work, attention)
     row = ledger.weights("embed") // decoder.vocabulary
@@ -229,18 +230,17 @@ def test_the_cache_holds_keys_and_values_of_every_token(ocrsweep_model, work):
     decoder = ocrsweep_model.architecture.decoder
     head = decoder.width // decoder.heads
     token = 2 * decoder.layers * decoder.kv_heads * head * 2  # keys and values, two bytes each
-    caches = [ocrsweep_model.ledger(stage, work).kv_cache_bytes for stage in STAGES]
-    held = [0, work.context_tokens, work.context_tokens + work.new_tokens]
-    assert caches == [token * work.batch * tokens for tokens in held]
+    held = {"vision": 0, "prefill": work.context_tokens, "decode": work.context_tokens + work.new_tokens}
+    for stage, tokens in held.items():
+        assert ocrsweep_model.ledger(stage, work).kv_cache_bytes == token * work.batch * tokens
 
 
 @every_page
 def test_pages_and_steps_share_no_weights_and_the_prompt_needs_both(ocrsweep_model, work):
-    """And all pages, and all their crops, the same."""
-    weights = [ocrsweep_model.ledger(stage, work).weight_bytes for stage in STAGES]
-    assert weights == [ocrsweep_model.ledger(stage, page()).weight_bytes for stage in STAGES]
-    pages, prompt, steps = weights
-    assert prompt == pages + steps
+    """All pages and all their crops use the same weights."""
+    weights = {stage: ocrsweep_model.ledger(stage, work).weight_bytes for stage in STAGES}
+    assert weights == {stage: ocrsweep_model.ledger(stage, page()).weight_bytes for stage in STAGES}
+    assert weights["prefill"] == weights["vision"] + weights["decode"]
 
 
 # Ledgers
@@ -263,7 +263,7 @@ def test_totals_equal_the_sum_of_their_parts(ocrsweep_model, work, attention):
 
 
 def test_ledgers_depend_on_no_other_ledger(ocrsweep_model):
-    """One model prices every workload, in any order, and what it gave out stays as it was."""
+    """One model prices every workload in any order, and the ledgers that it gave out do not change."""
     calls = [(stage, work, attention) for work in PAGES[:5] for stage in STAGES for attention in ATTENTION]
     given = [ocrsweep_model.ledger(*call) for call in calls]
     first = [counted(ledger) for ledger in given]

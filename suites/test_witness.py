@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.layers.decoder import EXPERTS
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 
 pytestmark = pytest.mark.usefixtures("vendor")
 
@@ -40,11 +41,12 @@ def with_experts(model: Model, experts: str) -> Model:
 @pytest.mark.parametrize("name", ["deepseek-ocr", "deepseek-ocr-tiny"])
 def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts):
     from pytest_ocrsweep.vendor_model import witness
+    from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
 
     model = with_experts(load_model(name), experts).architecture
     seen = set()
-    for layer in witness.layers(model, attention, experts):
-        ours, theirs = witness.ours(layer.kernels), witness.vendors(layer.call, model.decoder.experts_per_token)
+    for layer in layer_calls(model, attention, experts):
+        ours, theirs = witness.analytic(layer.kernels), witness.counted(layer.call, model.decoder.experts_per_token)
         assert dict(zip(witness.NUMBERS, ours, strict=True)) == dict(zip(witness.NUMBERS, theirs, strict=True)), (
             layer.name
         )
@@ -56,7 +58,7 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
-    from pytest_ocrsweep.vendor_model import witness
+    from pytest_ocrsweep.vendor_model.stage_calls import StageCall, decode_flops
 
     work = replace(WORKLOADS[name], batch=batch)
     vision = None
@@ -64,13 +66,13 @@ def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batc
         model = with_experts(ocrsweep_model, experts)
 
         def counted(stage, model=model.architecture, experts=experts):
-            return witness.StageCall(model, stage, work, attention, experts).tensor_flops()
+            return StageCall(model, stage, work, attention, experts).tensor_flops()
 
         vision = counted("vision") if vision is None else vision  # no expert has a part in it
         theirs = {
             "vision": vision,
             "prefill": vision + counted("language"),  # as one call: the next test
-            "decode": witness.decode_flops(model.architecture, work, attention, experts),
+            "decode": decode_flops(model.architecture, work, attention, experts),
         }
         assert {stage: model.ledger(stage, work, attention).total().tensor_flops for stage in STAGES} == theirs
 
@@ -108,17 +110,17 @@ def test_the_peak_of_a_long_prompt_is_the_heads_and_equals_the_dispatchers(ocrsw
 
 
 def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
-    from pytest_ocrsweep.vendor_model import witness
+    from pytest_ocrsweep.vendor_model.stage_calls import StageCall
 
     model, work = ocrsweep_model.architecture, Workload(CropGrid(2, 3))
-    steps = [witness.StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, 101)]
+    steps = [StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, 101)]
     assert sum(step.tensor_flops() for step in steps) == ocrsweep_model.ledger("decode", work).total().tensor_flops
 
 
 def test_weights_equal_the_vendors_parameters_part_by_part(ocrsweep_model):
-    from pytest_ocrsweep.vendor_model import witness
+    from pytest_ocrsweep.vendor_model import build
 
-    built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
+    built = build.on_meta(ocrsweep_model.architecture, "flash", "grouped_mm")
     ledger = ocrsweep_model.ledger("prefill", Workload(CropGrid(2, 3)))
     tower, text = built.model.vision_tower, built.model.language_model
     own = [built.model.multi_modal_projector.weight, built.model.multi_modal_projector.bias]
@@ -145,10 +147,10 @@ def test_the_unused_patch_embedding_is_all_that_a_checkpoint_holds_more():
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_kv_cache_equals_the_vendors_tensors(ocrsweep_model, batch):
-    from pytest_ocrsweep.vendor_model import forward, witness
+    from pytest_ocrsweep.vendor_model import build, forward
 
     work = Workload(CropGrid(2, 3), batch=batch)
-    built = witness.meta_model(ocrsweep_model.architecture, "flash", "grouped_mm", "meta")
+    built = build.on_meta(ocrsweep_model.architecture, "flash", "grouped_mm")
     for stage, keys in (("prefill", work.context_tokens), ("decode", work.context_tokens + work.new_tokens)):
         cache = forward.filled_cache(built, batch, keys)
         theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))

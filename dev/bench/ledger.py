@@ -33,14 +33,8 @@ def read(model: Model, stage: str, attention: str) -> tuple[object, ...]:
 def vendor_call(model: Model, stage: str, attention: str) -> Callable[[], object]:
     """The stage of the vendor model, built and given its inputs: only the counting is left to time."""
     vendor = build.build(model.architecture, attention, model.architecture.decoder.prefill_experts, "meta")
-    like, context = vendor.lm_head.weight, WORK.context_tokens
-    page = forward.pages(WORK, like)
-    if stage == "vision":
-        return lambda: forward.vision(vendor, page)
-    ids = forward.prompt(WORK, vendor.config.image_token_id, like.device)
-    positions = torch.arange(context, device=like.device)[None]
-    mask = forward.causal_mask(context, context, like) if attention == "eager" else None
-    return lambda: forward.prefill(vendor, page, ids, positions, mask)
+    page = forward.pages(WORK, vendor.lm_head.weight)
+    return forward.vision_call(vendor, page) if stage == "vision" else forward.prefill_call(vendor, page, attention)
 
 
 def main() -> None:

@@ -112,8 +112,9 @@ def config_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 def config_take(data: bytes, folder: Path) -> None:
     from pytest_ocrsweep.hardware.roofline import floor
+    from pytest_ocrsweep.model.analytic import Model
     from pytest_ocrsweep.model.geometry import CropGrid
-    from pytest_ocrsweep.model.stages import STAGES, Model
+    from pytest_ocrsweep.model.stages import STAGES
     from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()

@@ -1,4 +1,4 @@
-"""DRAM traffic of the vendor's model by the GPU's own counters; needs NVIDIA's Nsight Compute (ncu) on the PATH.
+"""DRAM traffic of the reference model by the GPU's own counters; needs NVIDIA's Nsight Compute (ncu) on the PATH.
 
     python dev/docs/dram_counters.py --out baselines/deepseek-ocr/dram/nvidia-h200.json
 
@@ -26,7 +26,7 @@ from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep.config import compose
 
 COUNTERS = {"dram__bytes_read.sum": "read_bytes", "dram__bytes_write.sum": "write_bytes"}
-SEPARATOR = "spin_kernel"  # what torch.cuda._sleep launches: it ends each replay's results
+SEPARATOR = "spin_kernel"  # what `compat.spin` launches: it ends each replay's results
 
 
 class DramError(RuntimeError):
@@ -110,6 +110,7 @@ def replay(options: argparse.Namespace) -> None:
     """Replay each point's graphs, warm, with the profiler on for one replay of each."""
     import torch
 
+    from pytest_ocrsweep.vendor_model import compat
     from pytest_ocrsweep.vendor_model.timing import Vendor
 
     settings = compose(options.set)
@@ -128,7 +129,7 @@ def replay(options: argparse.Namespace) -> None:
                             cuda.cudaProfilerStart()
                         clock.batch(1)
                         if cuda:
-                            torch.cuda._sleep(1)
+                            compat.spin(1)
                             torch.cuda.synchronize()
                             cuda.cudaProfilerStop()
                     planned.append(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_ocrsweep.model.analytic import Model
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
-from pytest_ocrsweep.model.stages import Model
 from pytest_ocrsweep.sweep.config import compose, device_of
 
 COUNTED = Path("baselines/deepseek-ocr/dram/nvidia-h200.json")

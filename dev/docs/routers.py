@@ -1,4 +1,4 @@
-"""Experts that the vendor's routers choose, beside what uniform routing expects of them; run as a module, a table."""
+"""Experts that the reference model's routers choose, beside what uniform routing expects of them, as a table."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def routed(vendor: Vendor, work: Workload, batches: tuple[int, ...] = BATCHES) -
 
 def choices_of(built: Any, call: Callable[[], Any]) -> list[torch.Tensor]:
     """[tokens, experts a token] of each router, in the order of the layers."""
-    seen: list[torch.Tensor] = []
+    choices: list[torch.Tensor] = []
     routers = [module for module in built.modules() if isinstance(module, UnlimitedOcrTextTopkRouter)]
     hooks = [
-        router.register_forward_hook(lambda _module, _inputs, output: seen.append(output[2])) for router in routers
+        router.register_forward_hook(lambda _module, _inputs, output: choices.append(output[2])) for router in routers
     ]
     try:
         call()
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return choices
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pytest_ocrsweep.model.analytic import Model
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.layers import decoder
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES, Model
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.sweep.config import compose
-from pytest_ocrsweep.vendor_model.witness import layers, other_differences, ours, stage_flops, vendors
+from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
+from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
+from pytest_ocrsweep.vendor_model.witness import analytic, counted, other_differences
 
 WITNESSED = [*CropGrid.upto(9), CropGrid(10, 10), CropGrid(13, 20), CropGrid(15, 26)]
 
@@ -21,9 +24,9 @@ def main() -> None:
     print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
     for attention in ATTENTION:
         for experts in decoder.EXPERTS:
-            for layer in layers(architecture, attention, experts):
+            for layer in layer_calls(architecture, attention, experts):
                 if experts == next(iter(decoder.EXPERTS)) or experts in layer.what:
-                    mine, theirs = ours(layer.kernels), vendors(layer.call, architecture.decoder.experts_per_token)
+                    mine, theirs = analytic(layer.kernels), counted(layer.call, architecture.decoder.experts_per_token)
                     rest = ", ".join(str(a - b) for a, b in zip(mine[1:], theirs[1:], strict=True))
                     flops = f"{mine[0]:,} | {theirs[0]:,} | {mine[0] - theirs[0]}"
                     print(f"| {layer.name} | {attention} | {flops} | {rest} |", flush=True)
@@ -37,9 +40,9 @@ def main() -> None:
             for stage in STAGES:
                 work = Workload(grid)
                 total = model.ledger(stage, work, attention).total().tensor_flops
-                counted = stage_flops(architecture, stage, work, attention)
+                reference = stage_flops(architecture, stage, work, attention)
                 rest = ", ".join(map(str, other_differences(model, stage, work, attention)))
-                flops = f"{total:,} | {counted:,} | {total - counted}"
+                flops = f"{total:,} | {reference:,} | {total - reference}"
                 print(f"| {stage} | {grid} | {attention} | {flops} | {rest} |", flush=True)
 
 

@@ -11,13 +11,13 @@ from typing import Protocol
 BENIGN = frozenset({"none", "gpu_idle", "applications_clocks_setting"})
 """NVML throttle reasons that do not spoil a sample: idle between calls, or clocks set on purpose."""
 
-PACE_CHANGE = 1.05
-"""A driver's two paces of graphs lie 18 to 20 % apart, readings of one within 1 %."""
+GRAPH_SPEED_CHANGE = 1.05
+"""A driver's two speeds of CUDA graphs lie 18 to 20 % apart, readings of one within 1 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the GPU said of itself at one moment; None where it did not say."""
+    """The state of the GPU at one moment, as it reports it; None for what it does not report."""
 
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
@@ -29,7 +29,7 @@ class Machine:
 
 
 def objections(before: Machine, after: Machine) -> tuple[str, ...]:
-    """Why a sample taken between two moments is not acceptable; empty when nothing speaks against it."""
+    """Why a sample taken between two moments is not acceptable; empty if it is."""
     seen = {*(before.throttle_reasons or ()), *(after.throttle_reasons or ())}
     throttled = sorted(seen - BENIGN)
     others = max(before.other_processes or 0, after.other_processes or 0)
@@ -39,14 +39,14 @@ def objections(before: Machine, after: Machine) -> tuple[str, ...]:
     if others:
         found.append(f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)")
     then, now = before.graph_kernel_ns, after.graph_kernel_ns
-    if then and now and pace_changed(then, now):
+    if then and now and graph_speed_changed(then, now):
         found.append(f"the driver's pace of CUDA graphs changed ({then} -> {now} ns a kernel)")
     return tuple(found)
 
 
-def pace_changed(then: int, now: int) -> bool:
-    """Whether two readings of `graph_kernel_ns` are of different paces."""
-    return max(then, now) > PACE_CHANGE * min(then, now)
+def graph_speed_changed(then: int, now: int) -> bool:
+    """Whether the driver ran CUDA graphs at different speeds at two readings of `graph_kernel_ns`."""
+    return max(then, now) > GRAPH_SPEED_CHANGE * min(then, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Samples:
     """Raw times of one round in whole ns, in the order taken, and the machine around them."""
 
     ns: tuple[int, ...]
-    stopped: str | None = None  # the stopping rule's own words
+    stopped: str | None = None  # why the stopping rule ended the round
     before: Machine = Machine()
     after: Machine = Machine()
 
@@ -103,7 +103,7 @@ class Samples:
 
 
 class StopRule(Protocol):
-    """Asked after each batch: None to go on, or in its own words why to stop."""
+    """Called after each batch: returns None to go on, or why to stop."""
 
     def __call__(self, samples: Samples, elapsed_s: float) -> str | None: ...
 
@@ -133,7 +133,7 @@ class TimeCap:
 
 @dataclass(frozen=True, slots=True)
 class FirstOf:
-    """Stops with the first of `rules`, in their order, that says so."""
+    """Stops when any of `rules` does; if several do, the earliest of them is named."""
 
     rules: tuple[StopRule, ...]
 
@@ -142,18 +142,13 @@ class FirstOf:
         return next((answer for answer in answers if answer is not None), None)
 
 
-def first_of(*rules: StopRule) -> FirstOf:
-    """One rule that stops when any of `rules` does; the earlier one is named when two would."""
-    return FirstOf(rules)
-
-
 def collect(
     batch: Callable[[], Sequence[int]],
     rule: StopRule,
     machine: Callable[[], Machine] = Machine,
     clock_s: Callable[[], float] = time.perf_counter,
 ) -> Samples:
-    """Take batches of ns until `rule` stops, `machine` looked at before the first and after the last."""
+    """Takes batches of ns until `rule` stops; reads `machine` before the first and after the last."""
     before, begun = machine(), clock_s()
     ns: list[int] = []
     while True:

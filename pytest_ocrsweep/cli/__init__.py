@@ -1,4 +1,4 @@
-"""`ocrsweep` on the command line: a module a subcommand, each thin over what Python offers."""
+"""`ocrsweep` on the command line: one module for each subcommand, each a thin layer over the Python API."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 EXAMPLES = """\
 examples:
   ocrsweep cost 2x3                                      what a page of 2 rows and 3 columns of crops costs
-  ocrsweep cost page.png --stage prefill --depth 2       the same of a page image, stage by stage, part by part
-  ocrsweep sweep --device h100 --report out              every grid of the vendor, and its report
+  ocrsweep cost page.png --stage prefill --depth 2       the prefill of a page image, part by part
+  ocrsweep sweep --device h100 --report out              every grid that the model supports, with a report
   ocrsweep shapes --crops 1..1000 --db shapes.sqlite     a thousand page shapes, to sweep or to SELECT from
   ocrsweep compare main/sweep.json out                   what changed between two reports
-  ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that do
-  ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               what a target takes, and which devices have it
+  ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
+  ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
 
-A grid is ROWSxCOLUMNS of crops: the tiles, 640 pixels wide and high, that the model cuts a page into beside a view of
-the whole; 1x1 is a page without crops. A stage is vision, prefill or decode. The vendor is the model's own code.
-ocrsweep COMMAND --help says more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
+A grid is ROWSxCOLUMNS of crops. The model reads one view of the whole page, and crops of 640 x 640 pixels; 1x1 is a
+page without crops. The stages are vision, prefill (which contains vision) and decode.
+`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, keeps examples as they are written, and never guesses an option's end."""
+    """Reports an error in one line, prints examples unwrapped, and refuses abbreviated options."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """Looks the version up only when asked: it takes longer than all other options together."""
+    """Prints the version, which it looks up only then: that takes longer than to add all options."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
@@ -55,27 +55,27 @@ class Version(argparse.Action):
 
 
 def parser() -> Parser:
-    """Every subcommand with its options; `run` of what it parses is the subcommand's function."""
-    made = Parser(
+    """A parser with every subcommand. `run` in the namespace that it gives is the function of the subcommand."""
+    whole = Parser(
         prog="ocrsweep",
         description="What DeepSeek-OCR inference costs for a page, counted exactly, without torch or a GPU.",
         epilog=EXAMPLES,
     )
-    made.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
-    subparsers = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    whole.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
+    subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         import_module(f"{__name__}.{name}").add(subparsers)
-    return made
+    return whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; gives its exit code. Raises SystemExit, as argparse does, for --help and usage errors."""
+    """Run one subcommand and return its exit code. Raises SystemExit, as argparse does, for --help and usage errors."""
     if isinstance(sys.stdout, TextIOWrapper):  # it may be closed
         sys.stdout.reconfigure(errors="replace")  # a terminal without box drawing gets a tree with question marks
     try:
         options = parser().parse_args(argv)
         code: int = options.run(options)
-        print(end="", flush=True)  # here, where a closed pipe can still be told
+        print(end="", flush=True)  # here, so that a closed pipe is caught
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
         return PIPE_CLOSED
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(f"{where}: {what}; check the path, its permissions and the space left", USAGE)
     except ValueError as error:
         if not type(error).__module__.startswith(f"{__package__.partition('.')[0]}."):
-            raise  # not one that this package raises on purpose: a bug, with its traceback
+            raise  # this package does not raise it on purpose: a bug, with its traceback
         return _failed(str(error), USAGE)
     return code
 
@@ -97,7 +97,7 @@ def _failed(message: str, code: int) -> int:
 
 
 def _one_line(message: str) -> str:
-    """Names of files and arguments may hold anything."""
+    """The message without line breaks and control characters, which names of files and arguments may contain."""
     from ..files.text import printable
 
     return printable(message, most=None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import flags
+from .flags import Subparsers
 from .table import aligned
 
 if TYPE_CHECKING:
@@ -21,18 +22,18 @@ EXAMPLES = """\
 examples:
   ocrsweep compare main/sweep.json out/sweep.json             two runs
   ocrsweep compare nightly.sqlite#41 nightly.sqlite           an earlier run and the last
-  ocrsweep compare baselines/deepseek-ocr out                 what is recorded and a run
+  ocrsweep compare baselines/deepseek-ocr out                 baselines and a run
   ocrsweep compare baselines/deepseek-ocr deepseek-ocr --set model.decoder.layers=6
   ocrsweep compare device:h100 device:h200 --grids 1x1,2x3    floors on two devices
-  ocrsweep compare out device:b200                            a run's floors, and those of another device
+  ocrsweep compare out device:b200                            a run's floors, and those on another device
 
-A counted number moved if it differs at all, a time if it differs by more than the gate's margin: by more than the noise
-seen in A explains. Points that only one side has are said, and are no change. Exit codes: 0 nothing moved, 1 something
-did, 2 a wrong argument or file.
+A counted number moved if it differs at all. A time moved if it differs by more than the gate's margin, which follows
+from the noise in A. Points that only one side has are listed, and are no change. Exit codes: 0 nothing moved, 1
+something moved, 2 a wrong argument or file.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="what changed between two runs, baselines, models or devices",
@@ -42,13 +43,13 @@ def add(subparsers: Any) -> None:
     what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
     parser.add_argument("a", metavar="A", type=flags.given, help=what)
     parser.add_argument("b", metavar="B", type=flags.given, help="what to compare it with: any of these")
-    text = "these grids only, as for `ocrsweep sweep`"
+    text = "only these grids; SOURCE as in `ocrsweep sweep --help`"
     parser.add_argument("--grids", metavar="SOURCE", type=flags.given, help=text)
     parser.add_argument(
         "--fail-on",
         choices=FAIL_ON,
         default=FAIL_ON[0],
-        help="exit with 1 on any change, on a rise in work, bytes or time only, or never (default: %(default)s)",
+        help="exit with 1 on any change, only if work, bytes or time rise, or never (default: %(default)s)",
     )
     parser.add_argument("--top", metavar="N", type=_count, default=TOP, help="changes to list (default: %(default)s)")
     flags.add_settings(parser)
@@ -75,18 +76,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def lines(found: Comparison, top: int) -> list[str]:
-    """Both sides, what else differs, a line a metric, and the `top` largest changes that count."""
+    """The report for a terminal: both sides, a line for each metric, the `top` largest changes."""
     moved, numbers = found.moved, f"{sum(found.compared.values()):,} numbers"
-    told = [_about("A", found.a), _about("B", found.b), *found.notes]
-    told += [_only(side, keys) for side, keys in (("A", found.only_a), ("B", found.only_b)) if keys]
-    told += ["", *_summary(found), ""]
+    text = [_about("A", found.a), _about("B", found.b), *found.notes]
+    text += [_only(side, keys) for side, keys in (("A", found.only_a), ("B", found.only_b)) if keys]
+    text += ["", *_summary(found), ""]
     if moved[:top]:
-        told += [*_table(moved[:top]), ""]
+        text += [*_table(moved[:top]), ""]
     if len(moved) > top:
-        told.append(f"{len(moved) - top:,} smaller changes are not listed: --top={len(moved)} or --json has them")
+        text.append(f"{len(moved) - top:,} smaller changes are not listed: --top={len(moved)} or --json has them")
     if not moved:
-        return [*told, f"nothing moved: {numbers} were compared"]
-    return [*told, f"{len(moved):,} of {numbers} moved, at {_points(len({change.key for change in moved}))}"]
+        return [*text, f"nothing moved: {numbers} were compared"]
+    return [*text, f"{len(moved):,} of {numbers} moved, at {_points(len({change.key for change in moved}))}"]
 
 
 def _about(name: str, side: Side) -> str:
@@ -104,7 +105,7 @@ def _points(count: int) -> str:
 
 
 def _summary(found: Comparison) -> list[str]:
-    """A line a metric: how many points moved, and the least and the most of all changes."""
+    """A line for each metric: how many points moved, and the smallest and the largest change."""
     cells = [["metric", "points", "moved", "least", "most", "margin"]]
     for metric, points in found.compared.items():
         changes = [change for change in found.changes if change.metric == metric]
@@ -142,7 +143,7 @@ def _table(changes: Sequence[Change]) -> list[str]:
 
 
 def _percent(ratio: float | None) -> str:
-    """Never a zero for what is not."""
+    """A change that is not 0 is never printed as 0."""
     if ratio is None or ratio == float("inf"):
         return "from 0"
     if not ratio:

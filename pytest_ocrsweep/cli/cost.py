@@ -1,4 +1,4 @@
-"""`ocrsweep cost`: what one grid or page costs, as a tree of its parts."""
+"""`ocrsweep cost`: what one grid or page image costs, as a tree of parts."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ import argparse
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..baselines import result
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..hardware import roofline
-from ..model.stages import STAGES, Model
+from ..model.analytic import Model
+from ..model.stages import STAGES
 from . import flags
-from .flags import ArgumentError
+from .flags import ArgumentError, Subparsers
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..model.ledger import Ledger
 
-# Finer than METRICS shows them, since parts are small.
+# In smaller units than METRICS has, since parts are small.
 SHOWN = {
     "flops": Metric("FLOP", DERIVED, "GFLOP", 10**9, 2),
     "moved_bytes": Metric("bytes", DERIVED, "GB moved", 10**9, 3),
     "weight_bytes": Metric("bytes", EXACT, "weights MB", 10**6, 1),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
 }
-SHARED = ("flops", "moved_bytes")  # each with its share of the stage
+SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 
 EXAMPLES = """\
 examples:
-  ocrsweep cost 2x3                                    every stage, a line a component
+  ocrsweep cost 2x3                                    every stage, a line for each component
   ocrsweep cost page.png --set workload.batch=8        eight pages like this one
   ocrsweep cost 3x3 --stage prefill --attention eager --depth 3
   ocrsweep cost 2x3 --stage decode --path decoder/attn --depth 2 --device rtx-4090
   ocrsweep cost 1x1 --set workload.resolution=base --json
 
-A decode's numbers are of all its new tokens. The floor is the least time that the device's peaks and the compulsory
-traffic allow; nothing runs faster. Bytes moved are what each kernel reads and writes, kernel by kernel.
+A decode's numbers cover all its new tokens. The floor is the least time that the device's peak rates and the compulsory
+traffic allow; nothing runs faster. Bytes moved are those that each kernel reads and writes.
 """
 
 
 class Node(NamedTuple):
-    """A part of a ledger: how it is drawn below its parents, and its path."""
+    """A part of a ledger: its label in the tree, with the branches before it, and its path."""
 
     drawn: str
     path: str
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "cost",
         help="what one grid or page image costs, as a tree",
@@ -61,7 +62,7 @@ def add(subparsers: Any) -> None:
     flags.add_attention(parser)
     flags.add_device(parser)
     flags.add_settings(parser)
-    parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage, as decoder/attn")
+    parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
     flags.add_json(parser)
     parser.set_defaults(run=run)
@@ -91,19 +92,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _holding(ledgers: Sequence[Ledger], path: str) -> list[Ledger]:
-    """The ledgers that have something at `path`; ArgumentError where none has."""
-    found = [ledger for ledger in ledgers if path in _paths(ledger)]
-    if not found:
+    """The ledgers that have a part at `path`. Raises ArgumentError if no ledger has one."""
+    holding = [ledger for ledger in ledgers if path in _paths(ledger)]
+    if not holding:
         known = {name: None for ledger in ledgers for name in _paths(ledger) if name}
         near = difflib.get_close_matches(path, known, 1)
         first = ", ".join(name for name in known if "/" not in name)
         hint = f"did you mean {near[0]!r}?" if near else f"it begins with {first}"
         raise ArgumentError(f"--path: nothing costs at {path!r}; {hint}")
-    return found
+    return holding
 
 
 def _paths(ledger: Ledger) -> dict[str, list[str]]:
-    """Every part's path with those right below it, in the order they run; "" is the whole stage."""
+    """Each part's path with the paths directly below it, in the order in which they run; "" is the whole stage."""
     below: dict[str, dict[str, None]] = {"": {}}
     for line in ledger.lines:
         parts = line.path.split("/")
@@ -151,12 +152,12 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
 
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:
-    """What is true of the stage as a whole."""
+    """Lines about the stage as a whole: its floor, its kernel limit, its memory."""
     floor, estimate = roofline.floor(ledger, device), roofline.estimate(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
     ms = METRICS["floor_ns"].show
-    over = f" over {ledger.work.new_tokens} new tokens" if ledger.stage == "decode" else ""
+    over = f" over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
     return [
         f"{ledger.stage}{over} on {device.name}: at least {ms(floor.time_ns)} ms ({floor.bound}); "
         f"{ms(estimate)} ms with each kernel by itself at its own limit",
@@ -164,8 +165,8 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
     ]
 
 
-def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, Any]:
-    """A stage's row as `sweep.json` has it, less what needs a run, and its parts."""
+def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, object]:
+    """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
     row = result.row(ledger.stage, ledger.work, ledger.attention, ledger, vendor=None)
     counted = {name: value for name, value in row.items() if name not in ("floor", "vendor", "verdict")}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
@@ -173,6 +174,6 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str
     return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
 
 
-def _part(ledger: Ledger, device: Device, path: str) -> dict[str, Any]:
+def _part(ledger: Ledger, device: Device, path: str) -> dict[str, object]:
     floor = {name: value for name, value in result.floor(ledger, device, path).items() if value is not None}
     return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": floor}

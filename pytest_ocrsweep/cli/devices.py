@@ -1,28 +1,28 @@
-"""`ocrsweep devices`: the catalogue that floors and sizes stand on."""
+"""`ocrsweep devices`: the catalogue of devices, from which floors and sizes are computed."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import Any
 
 from . import flags
+from .flags import Subparsers
 from .table import aligned
 
 HEADER = ("device", "driver's name", "bf16 TFLOP/s", "fp32 TFLOP/s", "TB/s", "GB", "L2 MiB", "FLOP/byte", "source")
 
 NOTES = """\
-TFLOP/s are dense: bf16 in the tensor cores, fp32 outside them. FLOP/byte is the ridge: a stage of more is bound by the
-tensor cores, one of less by memory. A device of your own is one more file in conf/device/; other commands take any
-figure of their own, as in --set device.bandwidth_bytes_per_s=4e12.
+TFLOP/s are dense: bf16 in the tensor cores, fp32 outside them. FLOP/byte is the ridge: above it the tensor cores bound
+a stage, below it memory does. To add a device, add a file to conf/device/. To change a figure in another command, use
+--set device.bandwidth_bytes_per_s=4e12.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "devices",
-        help="the devices known: peaks, bandwidth, memory, and where the figures are from",
-        description="The devices known, with their peaks, bandwidth and memory, and the source of each.",
+        help="the known devices: peak rates, bandwidth, memory, and their sources",
+        description="The known devices, with their peak rates, bandwidth and memory, and the source of each.",
         epilog=NOTES,
     )
     flags.add_devices(parser)

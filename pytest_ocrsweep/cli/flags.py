@@ -1,4 +1,4 @@
-"""Arguments that several subcommands take, and what they mean."""
+"""Arguments that several subcommands take, and the settings, devices and workloads that they name."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ import os
 import re
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..files.text import quoted
+from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..sweep.grid_sources import GridEntry
     from ..sweep.settings import Settings
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
 
 
+class Subparsers(Protocol):
+    """What `add_subparsers` of argparse gives: a module adds its subcommand there."""
+
+    def add_parser(self, name: str, *, help: str, description: str, epilog: str) -> argparse.ArgumentParser: ...
+
+
 class ArgumentError(ValueError):
-    """An argument that does not fit, in one line."""
+    """A wrong argument; the message is one line."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """`--set`, read by `compose`."""
+    """Adds `--set`; `compose` reads it."""
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -35,40 +42,43 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="change a setting: workload.batch=4 (also .prompt_tokens, .new_tokens, .resolution), model=NAME, or any "
-        "figure of model. and device.; a wrong key is told the nearest; repeatable",
+        "figure of model. and device.; for a wrong key the error names the nearest; repeatable",
     )
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """The page that `workload` reads."""
-    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, as 2x3, or the file of a page")
+    """Adds the grid or page image that `workload` reads."""
+    parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, such as 2x3, or an image file")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """`--device` of those that take one; read by `compose`."""
-    parser.add_argument("--device", metavar="NAME", help="device of the floors, of `ocrsweep devices` (default: h200)")
+    """Adds `--device` for one device; `compose` reads it."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="the device for floors; see `ocrsweep devices` (default: h200)"
+    )
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
-    """`--device` of those that compare devices; read by `devices`."""
-    text = "only this device, of `ocrsweep devices`; repeatable (default: all of them)"
+    """Adds a repeatable `--device` to subcommands that compare devices; `devices` reads it."""
+    text = "only this device; see `ocrsweep devices`; repeatable (default: all)"
     parser.add_argument("--device", metavar="NAME", dest="devices", action="append", default=[], help=text)
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:
-    """`--stage`, repeatable."""
+    """Adds `--stage`, repeatable."""
     text = f"only this stage: {', '.join(STAGES)}; repeatable (default: all)"
     parser.add_argument("--stage", choices=list(STAGES), metavar="STAGE", dest="stages", action="append", help=text)
 
 
 def add_attention(parser: argparse.ArgumentParser, default: str | None = "flash") -> None:
-    """`--attention`; without a default it is None, for both."""
-    text = f"eager (scores in memory) or flash (fused kernels) (default: {default or 'both'})"
+    """Adds `--attention`; without a default its value is None, which stands for all."""
+    choices = " or ".join(f"{name} ({each.about})" for name, each in ATTENTION.items())
+    text = f"{choices} (default: {default or 'both'})"
     parser.add_argument("--attention", choices=ATTENTION, metavar="NAME", default=default, help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """`--json`."""
+    """Adds `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
@@ -84,7 +94,7 @@ def positive(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """For `type=`: a time that somebody may wait."""
+    """For `type=`: a time between a nanosecond and thirty years."""
     value = positive(text)
     if not 1e-9 <= value <= 1e9:
         raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {quoted(text)}")
@@ -92,19 +102,19 @@ def seconds(text: str) -> float:
 
 
 def given(text: str) -> str:
-    """For `type=`: anything but nothing, which is what a variable that is not set makes of an argument."""
+    """For `type=`: any text but an empty one, which a shell passes for a variable that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("is empty: give a value, or leave it out")
     return text
 
 
 def path(text: str) -> Path:
-    """The same as a path."""
+    """For `type=`: a path, which `given` checks."""
     return Path(given(text))
 
 
 def compose(options: argparse.Namespace) -> Settings:
-    """The settings that `--set` and `--device` ask for. Raises ArgumentError."""
+    """The settings with `--set` and `--device` applied. Raises ArgumentError."""
     from ..sweep.config import compose
     from ..sweep.settings import ConfigError
 
@@ -116,7 +126,7 @@ def compose(options: argparse.Namespace) -> Settings:
 
 
 def devices(options: argparse.Namespace) -> dict[str, Device]:
-    """The devices of `--device`, or all of the catalogue. Raises ArgumentError."""
+    """The devices that `--device` names, else the whole catalogue. Raises ArgumentError."""
     from ..sweep.config import devices
 
     catalogue = devices()
@@ -128,7 +138,7 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
 
 
 def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Device]:
-    """The same, or the one that `--set device=NAME` or `--set device.KEY=VALUE` describes. Raises ArgumentError."""
+    """The device that `--set device…` describes; without one, what `devices` gives. Raises ArgumentError."""
     described = [text for text in options.overrides if re.match(r"device\b", text)]
     if not described:
         return devices(options)
@@ -138,7 +148,7 @@ def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Devic
 
 
 def _spelled(name: str) -> str:
-    """A device as the catalogue spells it: rtx4090 and RTX_4090 are rtx-4090; what is unknown stays as it is."""
+    """A device's name as the catalogue spells it: rtx-4090 for rtx4090 and RTX_4090. Unknown names do not change."""
     from ..sweep.config import CONF
 
     def bare(text: str) -> str:
@@ -148,7 +158,10 @@ def _spelled(name: str) -> str:
 
 
 def workload(text: str, settings: Settings) -> Workload:
-    """The workload on a grid (`2x3`) or on the grid that the vendor chooses for a page image. Raises ArgumentError."""
+    """The workload on a grid (`2x3`), or on the grid that the model's own code chooses for a page image.
+
+    Raises ArgumentError.
+    """
     path, resolution = Path(text), settings.workload.resolution
     if os.path.isfile(path):
         from ..files.image_size import page_size
@@ -165,21 +178,21 @@ def workload(text: str, settings: Settings) -> Workload:
 
 
 def points(source: str | None, settings: Settings) -> list[GridEntry]:
-    """The entries of a sweep source, None for the default one, if the workload takes each of their grids.
+    """The entries of a grid source, None for the default one.
 
-    Raises ArgumentError, SourceError.
+    Raises SourceError, and ArgumentError for a grid that the workload cannot have.
     """
     from ..sweep.grid_sources import DEFAULT, entries
 
-    found = entries(DEFAULT if source is None else source)
-    for point in found:
+    named = entries(DEFAULT if source is None else source)
+    for point in named:
         try:
             settings.workload.on(point.grid)
         except ValueError as error:
             raise ArgumentError(str(error)) from None
-    return found
+    return named
 
 
 def print_json(document: object) -> None:
-    """As people can read it too."""
+    """Print a document as JSON with one indented value a line."""
     print(json.dumps(document, indent=1))

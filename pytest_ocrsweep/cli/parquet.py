@@ -1,4 +1,4 @@
-"""`ocrsweep sweep --parquet`: a space of workloads larger than memory, counted and written a chunk at a time."""
+"""`ocrsweep sweep --parquet`: counts a space of workloads that may exceed memory, and writes it chunk by chunk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from importlib import import_module
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..files import atomic
+from ..model.analytic import Model
+from ..model.attention import ATTENTION
 from ..model.geometry import LEAST, CropGrid
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.stages import STAGES
 from . import flags
 from .flags import ArgumentError
 from .progress import watched
@@ -22,7 +24,7 @@ from .progress import watched
 if TYPE_CHECKING:
     import pyarrow
 
-    from ..model.bulk import Columns
+    from ..model.bulk import Column, Columns
     from ..sweep.settings import Settings
 
 AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
@@ -32,22 +34,24 @@ RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})(?:/([0-9]{1,18}))?)?")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """The file, and an option an axis."""
+    """Adds `--parquet` and an option for each axis."""
     group = parser.add_argument_group(
         "a space of workloads",
-        "every combination, written as columns of integers; VALUES are 7, 1..1000, 1..1000/10 or several: 1,2,4..32/4",
+        "write every combination as columns of integers; VALUES is 7, 1..1000, 1..1000/10 or a list: 1,2,4..32/4",
     )
-    text = "write the columns there, and no table or report"
+    text = "write the columns to FILE, and no table or report"
     group.add_argument("--parquet", metavar="FILE", type=flags.path, help=text)
     for name, what in AXES.items():
         option = f"--{name.replace('_', '-')}"
-        default = "the grids of --grids, or 1 beside the other" if name in ("rows", "cols") else "that of the settings"
+        default = (
+            "the grids of --grids; 1 if only the other is given" if name in ("rows", "cols") else "as in the settings"
+        )
         kind = partial(values, least=LEAST.get(name, 1))
         group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: {default})")
 
 
 def values(text: str, least: int) -> list[range]:
-    """For `type=`: numbers and ranges, both ends included."""
+    """For `type=`: numbers and ranges, whose ends are both included."""
     parts = []
     for part in text.split(","):
         match = RANGE.fullmatch(part.strip())
@@ -63,7 +67,7 @@ def values(text: str, least: int) -> list[range]:
 
 
 def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
-    """Raises ArgumentError for axes without a file, and for options that have no part in one."""
+    """Raises ArgumentError for axes without a file, and for options that a file of columns does not take."""
     given = [f"--{name.replace('_', '-')}" for name in AXES if getattr(options, name)]
     if options.parquet is None:
         if given:
@@ -97,11 +101,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
-    """The axes: of rows and of columns or of a list of grids, and of each other size."""
+def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Column]]:
+    """The axes of the space: rows and columns, or a list of grids; then each other size."""
     import numpy as np
 
-    def axis(parts: Sequence[Sequence[int]]) -> Any:
+    def axis(parts: Sequence[Sequence[int]]) -> Column:
         return np.concatenate([np.asarray(part, np.int64) for part in parts])
 
     workload = settings.workload
@@ -121,12 +125,12 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any
 
 
 def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
-    """All columns and what they are of, a row group a part; the file appears once it is whole."""
+    """Writes each part as a row group, atomically: the file appears once it is complete."""
     from pyarrow import parquet
 
     first = next(parts)
     schema = table(model, first).schema
-    names = [name for name in schema.names if name not in first or name in AXES]  # those that repeat
+    names = [name for name in schema.names if name not in first or name in AXES]  # columns whose values repeat
     with (
         atomic.draft(path) as draft,
         parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=names) as writer,
@@ -138,12 +142,12 @@ def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
 
 
 def table(model: str, part: Columns) -> pyarrow.Table:
-    """The columns, after those that say of what."""
+    """The columns, after four that name model, stage, attention and resolution."""
     import numpy as np
     import pyarrow
 
-    made, same = part.to_arrow(), np.zeros(part.points, np.int8)
+    columns, same = part.to_arrow(), np.zeros(part.points, np.int8)
     named = {"model": model, "stage": part.stage, "attention": part.attention, "resolution": part.resolution}
     for place, (name, text) in enumerate(named.items()):
-        made = made.add_column(place, name, pyarrow.DictionaryArray.from_arrays(same, [text]))
-    return made
+        columns = columns.add_column(place, name, pyarrow.DictionaryArray.from_arrays(same, [text]))
+    return columns

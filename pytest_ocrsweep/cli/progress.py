@@ -1,4 +1,4 @@
-"""How far a long piece of work is, for whoever waits at a terminal."""
+"""Progress of long work, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S = 2  # what takes less shows nothing
+PATIENCE_S = 2  # shorter work shows no progress
 
 
 def watched(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
-    """The same items; after two seconds a bar with the time left, on stderr and only where that is a terminal."""
-    if sys.stderr is None:  # closed by whoever started us
+    """The same items; after two seconds shows a bar with the time left, on stderr and only if it is a terminal."""
+    if sys.stderr is None:  # the parent process closed it
         return iter(items)
     from tqdm import tqdm
 
@@ -22,6 +22,6 @@ def watched(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
 
 
 def say(text: str) -> None:
-    """Tell, on stderr and only where that is a terminal, what takes its time now and cannot tell how much is left."""
+    """Print what runs now and cannot show how much is left, on stderr and only if it is a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`ocrsweep report`: the files of a report again, from its data."""
+"""`ocrsweep report`: writes the files of a report again, from its data."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from . import flags
+from .flags import Subparsers
 
 EXAMPLES = """\
 examples:
   ocrsweep report out/sweep.json page         sweep.json, sweep.sqlite, report.md, charts/ and index.html in page/
-  ocrsweep report out out                     the same folder again, as after an upgrade
+  ocrsweep report out out                     the same folder again, after an upgrade
   ocrsweep report nightly.sqlite page         the last run of a database
-  ocrsweep report nightly.sqlite#3 page       its run 3
+  ocrsweep report nightly.sqlite#3 page       run 3 of a database
   ocrsweep report baselines/deepseek-ocr/timed/nvidia-h200 page
-                                              what is recorded of a GPU, beside what is counted
+                                              recorded times of a GPU beside counted numbers
 """
 
 
 SOURCE = "a sweep.json, a sweep.sqlite[#RUN], a folder with one, or the recorded times of a GPU"
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "report",
         help="write a report's files again, from its sweep.json or sweep.sqlite",
@@ -31,7 +32,7 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES,
     )
     parser.add_argument("source", metavar="SOURCE", type=flags.given, help=SOURCE)
-    text = "folder to write to, made if need be; the run is added to its database"
+    text = "folder to write to; it is created if it is missing, and its database keeps earlier runs"
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
     parser.set_defaults(run=run)
 
@@ -48,7 +49,7 @@ def _document(source: str) -> dict[str, Any]:
     if os.path.isdir(path) and path.parent.name == "timed":
         from ..report import recorded
 
-        model = path.absolute().parent.parent  # of a path such as timed/nvidia-h200, too
+        model = path.absolute().parent.parent  # for a relative path such as timed/nvidia-h200 too
         return recorded.document(model.parent, model.name, path.name)
     from ..report import load
 

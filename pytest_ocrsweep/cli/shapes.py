@@ -1,15 +1,15 @@
-"""`ocrsweep shapes`: a database of page shapes, one a number of crops."""
+"""`ocrsweep shapes`: writes a database of page shapes, one for each number of crops."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
 from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import flags
+from .flags import Subparsers
 
 MAX_ASPECT = 4.0  # columns to a row
 
@@ -21,17 +21,16 @@ examples:
   ocrsweep sweep --grids shapes.sqlite:1..1000/10
   pytest suites/ --ocrsweep-grids shapes.sqlite:100..200
 
-Each number of crops is its most square pair of rows and columns, on its side: rows <= columns, and 1 is 1x1, the page
-without crops. A database of shapes that is there already is replaced: it holds what the last command says. Any other
-file is left as it is.
+Each number of crops becomes the most square pair of rows and columns, with rows <= columns; 1 becomes 1x1, the page
+without crops. The command replaces an existing database of shapes, and refuses to overwrite any other file.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "shapes",
         help="write a database of page shapes, to sweep or to SELECT from",
-        description="Write a database of page shapes, one a number of crops.",
+        description="Write a database of page shapes, one for each number of crops.",
         epilog=EXAMPLES,
     )
     parser.add_argument(
@@ -41,13 +40,13 @@ def add(subparsers: Any) -> None:
         default=_counts("1..1000"),
         help="FIRST..LAST or FIRST..LAST/STEP, both ends included (default: 1..1000)",
     )
-    parser.add_argument("--db", metavar="FILE", type=_database, required=True, help="file to write, as shapes.sqlite")
+    parser.add_argument("--db", metavar="FILE", type=_database, required=True, help="file to write: shapes.sqlite")
     parser.add_argument(
         "--max-aspect",
         metavar="RATIO",
         type=flags.positive,
         default=MAX_ASPECT,
-        help="columns to a row above which a shape is marked as a strip (default: %(default)g)",
+        help="the database marks a shape with more columns to a row as a strip (default: %(default)g)",
     )
     flags.add_settings(parser)
     parser.set_defaults(run=run)

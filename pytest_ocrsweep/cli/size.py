@@ -1,21 +1,22 @@
-"""`ocrsweep size`: what a target of time takes of a device, and which devices keep it at what batch."""
+"""`ocrsweep size`: what a device needs to keep latency targets, and which devices keep them at which batch."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from ..hardware import sizing
-from ..hardware.sizing import Target
-from ..model.stages import Model
+from ..hardware.sizing import Requirement, Target
+from ..model.analytic import Model
 from . import flags
+from .flags import Subparsers
 from .progress import watched
 from .table import aligned
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
+    from ..hardware.devices import Device
     from ..model.geometry import Workload
 
 HEADER = ("grid", "stage", "tensor TFLOP/s", "vector TFLOP/s", "GB/s", "memory GB")
@@ -26,23 +27,34 @@ examples:
   ocrsweep size 1x1,2x3,3x3 --ttft 0.2 --tpot 0.005 --device l40s --device h100
   ocrsweep size shapes.sqlite:10..100/10 --ttft 5 --tpot 0.02 --set workload.batch=4 --json
 
-These stand on floors: a device that misses a target here misses it in truth, one that keeps it may still miss it. To
-plan with what software attains, multiply each target by the fraction attained that was measured for its stage.
+The answer is computed from floors: a device that misses a target here misses it in practice, one that keeps it here may
+still miss it. To plan for real software, multiply each target by the attained fraction measured for its stage.
 """
 
 
-def add(subparsers: Any) -> None:
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """What a grid's stages need to keep the targets, and by device the largest batch that keeps them."""
+
+    grid: str
+    requirements: tuple[Requirement, ...]
+    largest_batch: dict[str, int | None]
+
+
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "size",
-        help="the TFLOP/s, GB/s and memory that a target of time takes, and the devices that have them",
-        description="What it takes to keep a time to the first token and a time for each token after.",
+        help="the TFLOP/s, GB/s and memory that latency targets need, and the devices that have them",
+        description="What a device needs to keep a time to first token and a time per output token.",
         epilog=EXAMPLES,
     )
     text = "2x3, a list (1x2,2x3), a named set, a YAML file or a shapes database"
     parser.add_argument("grids", metavar="GRIDS", help=text)
-    seconds = {"metavar": "SECONDS", "type": flags.seconds, "required": True}
-    parser.add_argument("--ttft", **seconds, help="time to the first token: a prefill")
-    parser.add_argument("--tpot", **seconds, help="time for each token after: the mean over a decode")
+    for option, text in (
+        ("--ttft", "time to first token: a prefill"),
+        ("--tpot", "time per output token: the mean over a decode"),
+    ):
+        parser.add_argument(option, metavar="SECONDS", type=flags.seconds, required=True, help=text)
     flags.add_devices(parser)
     flags.add_attention(parser)
     flags.add_settings(parser)
@@ -55,49 +67,50 @@ def run(options: argparse.Namespace) -> int:
     catalogue = flags.compared(options, settings)
     target, model = Target(options.ttft, options.tpot), Model(settings.model)
     works = [settings.workload.on(point.grid) for point in flags.points(options.grids, settings)]
-    found = [
+    sizes = [
         _sized(model, work, catalogue, target, options.attention) for work in watched(works, len(works), unit="grids")
     ]
     if options.json:
         document = {"model": model.name, "attention": options.attention, **asdict(target)}
-        flags.print_json({**document, "batch": works[0].batch, "grids": found})
+        flags.print_json({**document, "batch": works[0].batch, "grids": [asdict(each) for each in sizes]})
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
     print(f"{model.name}, {options.attention}: {kept}")
-    print(f"what a batch of {works[0].batch} takes:", "", *_needs(found), sep="\n")
-    print("", "the largest batch that each device serves in time:", "", *_served(found, list(catalogue)), sep="\n")
+    print(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes), sep="\n")
+    print("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)), sep="\n")
     return 0
 
 
-def _sized(
-    model: Model, work: Workload, catalogue: Mapping[str, Device], target: Target, attention: str
-) -> dict[str, Any]:
+def _sized(model: Model, work: Workload, catalogue: Mapping[str, Device], target: Target, attention: str) -> Sized:
     needed = sizing.requirements(model, work, target, attention)
     batches = {
         name: sizing.batches(model, work, [device], target, attention)[device.name]
         for name, device in catalogue.items()
     }
-    return {"grid": str(work.grid), "requirements": [asdict(need) for need in needed], "largest_batch": batches}
+    return Sized(str(work.grid), needed, batches)
 
 
-def _needs(found: Sequence[dict[str, Any]]) -> list[str]:
+def _needs(sizes: Sequence[Sized]) -> list[str]:
     cells = [
         (
-            sized["grid"],
-            need["stage"],
-            f"{need['tensor_flops_per_s'] / 1e12:,.3f}",
-            f"{need['vector_flops_per_s'] / 1e12:,.3f}",
-            f"{need['bandwidth_bytes_per_s'] / 1e9:,.1f}",
-            f"{need['memory_bytes'] / 1e9:,.2f}",
+            each.grid,
+            need.stage,
+            f"{need.tensor_flops_per_s / 1e12:,.3f}",
+            f"{need.vector_flops_per_s / 1e12:,.3f}",
+            f"{need.bandwidth_bytes_per_s / 1e9:,.1f}",
+            f"{need.memory_bytes / 1e9:,.2f}",
         )
-        for sized in found
-        for need in sized["requirements"]
+        for each in sizes
+        for need in each.requirements
     ]
     return aligned([HEADER, *cells], left=(0, 1))
 
 
-def _served(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    batches = {sized["grid"]: sized["largest_batch"] for sized in found}
+def _served(sizes: Sequence[Sized], names: Sequence[str]) -> list[str]:
+    batches = {each.grid: each.largest_batch for each in sizes}
     cells = [["grid", *names]]
-    cells += [[grid, *("-" if of[name] is None else f"{of[name]:,}" for name in names)] for grid, of in batches.items()]
+    cells += [
+        [grid, *("-" if largest[name] is None else f"{largest[name]:,}" for name in names)]
+        for grid, largest in batches.items()
+    ]
     return aligned(cells)

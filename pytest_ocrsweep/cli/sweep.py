@@ -1,4 +1,4 @@
-"""`ocrsweep sweep`: every grid, stage and attention counted as pytest counts them, and compared with nothing."""
+"""`ocrsweep sweep`: counts every grid, stage and attention as pytest does, without comparing them to baselines."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import result
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.analytic import Model
+from ..model.attention import ATTENTION
+from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
+from .flags import Subparsers
 from .progress import say, watched
 
 if TYPE_CHECKING:
     from ..sweep.grid_sources import GridEntry
     from ..sweep.settings import Settings
 
-COUNTED = "COUNTED"  # the verdict where nobody judges
+COUNTED = "COUNTED"  # the verdict without baselines
 
 EXAMPLES = """\
 examples:
-  ocrsweep sweep                                                   the vendor's 23 grids
+  ocrsweep sweep                                                   the model's 23 grids
   ocrsweep sweep --grids 1x1,2x3 --stage decode --device h100
-  ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth of what `ocrsweep shapes` wrote
+  ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth shape of a database
   ocrsweep sweep --set workload.batch=8 --json > sweep.json
   ocrsweep sweep --parquet space.parquet --rows 1..30 --cols 1..30 --batch 1,2,4,8 --new-tokens 1..1000/10
 
-The numbers are those of `pytest suites/ --ocrsweep-analytic-only`, which compares them with baselines too.
+`pytest suites/ --ocrsweep-analytic-only` counts the same numbers, and compares them with baselines.
 """
 
 
-def add(subparsers: Any) -> None:
+def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "sweep",
         help="count every grid, stage and attention, and write the report",
@@ -44,14 +47,14 @@ def add(subparsers: Any) -> None:
         "--grids",
         metavar="SOURCE",
         type=flags.given,
-        help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, or a shapes database, of which "
-        "FILE:FIRST..LAST/STEP is a part (default: vendor)",
+        help="a named set (vendor, pairs, dense), a list (1x2,2x3), a YAML file, a shapes database, or a part of one: "
+        "FILE:FIRST..LAST/STEP (default: vendor)",
     )
     flags.add_stages(parser)
     flags.add_attention(parser, default=None)
     flags.add_device(parser)
     flags.add_settings(parser)
-    text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, in place of the table"
+    text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, and print no table"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
     flags.add_json(parser)
     parquet.add(parser)
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         return parquet.run(options)
     settings = flags.compose(options)
     points = flags.points(options.grids, settings)
-    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else ATTENTION
+    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else list(ATTENTION)
     if options.report:
         from ..report import files
 
@@ -85,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 def swept(
     settings: Settings, points: Sequence[GridEntry], stages: Sequence[str], attentions: Sequence[str]
 ) -> dict[str, Any]:
-    """The document of `sweep.json` for all these points, as pytest makes it, verdicts and git revision apart."""
+    """The document of `sweep.json` for all these points: pytest's, but for verdicts and the git revision."""
     model = Model(settings.model)
 
     def rows() -> Iterator[dict[str, Any]]:

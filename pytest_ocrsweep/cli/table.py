@@ -1,4 +1,4 @@
-"""Cells as aligned lines."""
+"""Tables of text with aligned columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def aligned(cells: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """A line a row: the columns `left` to the left (from 0, or from the end below 0), numbers to the right."""
+    """A line for each row. Columns in `left` (negative: from the end) are aligned to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lefts = {at % len(widths) for at in left}
     return [

@@ -1,1 +1,1 @@
-"""What devices promise, and what they hold and serve."""
+"""What devices promise, what bounds a stage on them, and what they hold and serve."""

@@ -1,7 +1,7 @@
-"""What a workload needs of a device, in memory and in rates, and how much of it a device holds and serves in time.
+"""What a workload needs from a device, in memory and in rates, and how much work a device holds and serves in time.
 
-Rates stand on the floors of `roofline`: a device that misses a target here misses it in truth, one that meets it may
-still miss it. To plan with what software attains, multiply the targets by the attained fraction.
+Rates come from floors: a device that misses a target here misses it in practice; one that meets it here may still miss
+it. To plan with what software attains, multiply the targets by the attained fraction.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
 from ..model.kernels import HALF, INDEX
 from ..model.ledger import Ledger
-from ..model.stages import Model
-from .roofline import Device
-
-SERVED = ("prefill", "decode")  # one process does both, with one copy of all weights
+from ..model.stages import STAGES, Latency
+from .devices import Device
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that a stage needs at its fullest; `input_bytes` are pixels and prompt."""
+    """Bytes that a process needs when the stage needs the most; `input_bytes` are pixels and token ids."""
 
     stage: str
     weight_bytes: int
@@ -30,13 +29,13 @@ class Memory:
 
     @property
     def total_bytes(self) -> int:
-        """All of it, together."""
+        """The sum of the four."""
         return self.weight_bytes + self.kv_cache_bytes + self.input_bytes + self.peak_activation_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a workload fits into a device's memory; `needed_bytes` is the fuller of its `parts`."""
+    """Whether a workload fits into a device's memory; `needed_bytes` is the largest total of its `parts`."""
 
     fits: bool
     needed_bytes: int
@@ -45,7 +44,10 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Times to keep: to the first token, which is prefill, and for each token after, the mean over a decode."""
+    """Times to keep, in seconds: to the first token (a prefill), and per output token (the mean over a decode).
+
+    Raises ValueError for a time that is not positive.
+    """
 
     ttft_s: float
     tpot_s: float
@@ -55,10 +57,14 @@ class Target:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be a positive number of seconds, got {getattr(self, name)!r}")
 
+    def seconds(self, latency: Latency) -> float:
+        """The target for that latency."""
+        return {Latency.TTFT: self.ttft_s, Latency.TPOT: self.tpot_s}[latency]
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a stage needs of a device to keep its target."""
+    """What a stage needs from a device to keep its target."""
 
     stage: str
     tensor_flops_per_s: float
@@ -67,7 +73,7 @@ class Requirement:
     memory_bytes: int
 
     def shares(self, device: Device) -> dict[str, float]:
-        """What is needed as a fraction of what `device` has; all at most 1 where it keeps the target."""
+        """What is needed as a fraction of what `device` has; if the device keeps the target, none exceeds 1."""
         return {
             "tensor": self.tensor_flops_per_s / device.tensor_flops_per_s,
             "vector": self.vector_flops_per_s / device.vector_flops_per_s,
@@ -76,32 +82,40 @@ class Requirement:
         }
 
     def constraint(self, device: Device) -> str:
-        """The rate of `device` that runs out first."""
+        """The rate that is the scarcest on `device`: tensor, vector or bandwidth."""
         shares = self.shares(device)
         return max(("tensor", "vector", "bandwidth"), key=shares.__getitem__)
 
 
 def memory(model: Model, work: Workload, attention: str = "flash") -> tuple[Memory, ...]:
-    """What prefill needs, and decode at its last step: the pixels are gone by then."""
-    ledgers = {stage: model.ledger(stage, work, attention) for stage in SERVED}
-    weights = ledgers["prefill"].weight_bytes
-    inputs = {"prefill": input_bytes(model, work), "decode": work.batch * INDEX}
+    """What each stage with a latency needs: prefill, and decode at its last step, when the pixels are freed.
+
+    One process runs them all with one copy of the weights.
+    """
+    ledgers = [model.ledger(name, work, attention) for name, stage in STAGES.items() if stage.latency]
+    weights = max(ledger.weight_bytes for ledger in ledgers)
     return tuple(
-        Memory(stage, weights, ledger.kv_cache_bytes, inputs[stage], ledger.peak_activation_bytes)
-        for stage, ledger in ledgers.items()
+        Memory(
+            ledger.stage,
+            weights,
+            ledger.kv_cache_bytes,
+            work.batch * INDEX if STAGES[ledger.stage].per_token else input_bytes(model, work),
+            ledger.peak_activation_bytes,
+        )
+        for ledger in ledgers
     )
 
 
 def input_bytes(model: Model, work: Workload) -> int:
-    """Pixels of every view in the model's two-byte type, and the ids of every token of the prompt."""
+    """The pixels of every view in the model's two-byte type, and the ids of every token in the context."""
     pixels = work.sides.base_side**2 + work.grid.crops * (work.sides.crop_side or 0) ** 2
     return work.batch * (pixels * model.architecture.sam.channels * HALF + work.context_tokens * INDEX)
 
 
 def fits(model: Model, work: Workload, device: Device, attention: str = "flash") -> Fit:
-    """Whether weights, KV cache, inputs and activations of prefill and of decode fit, each by itself.
+    """Whether prefill and decode, one after the other, fit with weights, KV cache, inputs and activations.
 
-    Not counted: what the driver and the libraries take, and memory lost to fragmentation.
+    It does not count what the driver and libraries take, or memory lost to fragmentation.
     """
     parts = memory(model, work, attention)
     needed = max(part.total_bytes for part in parts)
@@ -109,14 +123,14 @@ def fits(model: Model, work: Workload, device: Device, attention: str = "flash")
 
 
 def largest_batch(model: Model, work: Workload, device: Device, attention: str = "flash") -> int | None:
-    """The most pages like that of `work` that fit at once; None if not even one does."""
+    """The largest batch of pages like that of `work` that fits; None if not even one page fits."""
     return _largest(lambda batch: fits(model, replace(work, batch=batch), device, attention).fits)
 
 
 def largest_page(model: Model, work: Workload, device: Device, attention: str = "flash") -> CropGrid | None:
-    """The page of most crops that fits at the batch of `work`, of grids as square as can be: 1x1, 1x2, 2x2, 2x3, …
+    """The largest crop grid that fits at the batch of `work`, among the most square ones: 1x1, 1x2, 2x2, 2x3, …
 
-    None if not even 1x1 fits, and 1x1 for a resolution without crops.
+    None if not even 1x1 fits. A resolution without crops has 1x1 alone.
     """
     if work.sides.crop_side is None:
         return work.grid if fits(model, work, device, attention).fits else None
@@ -129,7 +143,7 @@ def _squarish(n: int) -> CropGrid:
 
 
 def _largest(holds: Callable[[int], bool]) -> int | None:
-    """The largest whole number from 1 on that `holds`, which no number above one that fails does."""
+    """The largest number from 1 on for which `holds`; if it fails for a number, it must fail for all above."""
     if not holds(1):
         return None
     good = 1
@@ -143,12 +157,12 @@ def _largest(holds: Callable[[int], bool]) -> int | None:
 
 
 def requirements(model: Model, work: Workload, target: Target, attention: str = "flash") -> tuple[Requirement, ...]:
-    """What prefill and decode each need of a device to keep their target, on compulsory traffic.
+    """What prefill and decode each need from a device to keep their target, on compulsory traffic.
 
-    Only the memory depends on `attention`: both do the same arithmetic, and no traffic between kernels is compulsory.
+    Only the memory depends on `attention`: both do the same arithmetic, and traffic between kernels is not compulsory.
     """
     return tuple(
-        _requirement(model.ledger(part.stage, work), _allowed_s(part.stage, work, target), part.total_bytes)
+        _requirement(model.ledger(part.stage, work), _seconds(part.stage, work, target), part.total_bytes)
         for part in memory(model, work, attention)
     )
 
@@ -164,13 +178,15 @@ def _requirement(ledger: Ledger, seconds: float, memory_bytes: int) -> Requireme
     )
 
 
-def _allowed_s(stage: str, work: Workload, target: Target) -> float:
-    """Seconds for the whole stage."""
-    return target.ttft_s if stage == "prefill" else target.tpot_s * work.new_tokens
+def _seconds(name: str, work: Workload, target: Target) -> float:
+    """The time that the target leaves for the whole stage."""
+    stage = STAGES[name]
+    assert stage.latency is not None  # `memory` leaves such stages out
+    return target.seconds(stage.latency) * stage.steps(work.new_tokens)
 
 
 def serves(model: Model, work: Workload, device: Device, target: Target, attention: str = "flash") -> bool:
-    """Whether `work` fits and the floors of both stages keep the target: all that they need, `device` has."""
+    """Whether `work` fits into `device` and the floors of prefill and decode keep the target."""
     needed = requirements(model, work, target, attention)
     return all(share <= 1 for each in needed for share in each.shares(device).values())
 
@@ -178,7 +194,7 @@ def serves(model: Model, work: Workload, device: Device, target: Target, attenti
 def batches(
     model: Model, work: Workload, devices: Iterable[Device], target: Target, attention: str = "flash"
 ) -> dict[str, int | None]:
-    """By device, the most pages like that of `work` that it serves at once; None where it serves not even one."""
+    """By device, the largest batch of pages like that of `work` that it serves in time; None if not even one page."""
 
     def most(device: Device) -> int | None:
         return _largest(lambda batch: serves(model, replace(work, batch=batch), device, target, attention))

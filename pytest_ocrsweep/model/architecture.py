@@ -1,15 +1,15 @@
-"""The dimensions of a DeepSeek-OCR model: the only place where a layer's size can come from."""
+"""The dimensions of a DeepSeek-OCR model: every layer takes its sizes from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-DTYPES = ("bf16", "fp16")  # both two bytes; the vendor keeps norms, softmax and router in float32 itself
+DTYPES = ("bf16", "fp16")  # both two bytes; norms, softmax and router run in float32 with either
 
 
 @dataclass(frozen=True, slots=True)
 class Sam:
-    """SAM-B image encoder: windowed and global attention blocks, a neck, two strided convolutions."""
+    """The SAM-B image encoder: windowed and global attention blocks, a neck, two strided convolutions."""
 
     width: int
     layers: int
@@ -19,14 +19,14 @@ class Sam:
     global_layers: tuple[int, ...]
     patch: int
     channels: int
-    image_side: int  # pixels; the position tables were trained at this size
+    image_side: int  # pixels of the views that the position tables were trained on
     neck_width: int
     downsample_widths: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """CLIP-L encoder, fed by SAM's features in place of its own patch embedding."""
+    """The CLIP-L encoder, which reads SAM's features instead of its own patch embedding."""
 
     width: int
     layers: int
@@ -34,17 +34,17 @@ class Clip:
     mlp_width: int
     patch: int
     image_side: int  # pixels; (image_side / patch)² + 1 trained positions
-    channels: int  # of the patch embedding that the checkpoint holds and nothing uses
+    channels: int  # of the patch embedding, which is in the checkpoint and never used
 
     @property
     def unused_patch_embedding(self) -> int:
-        """Parameters of that patch embedding: resident in no stage, since SAM's features take its place."""
+        """Parameters of the patch embedding: no stage loads them, since SAM's features replace it."""
         return self.width * self.channels * self.patch**2
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """DeepSeek-V2 style decoder: `dense_layers` dense MLPs first, mixtures of experts after."""
+    """A decoder in the style of DeepSeek-V2: the first `dense_layers` have dense MLPs, the others experts."""
 
     width: int
     layers: int
@@ -58,17 +58,17 @@ class Decoder:
     expert_width: int
     vocabulary: int
     max_positions: int
-    prefill_experts: str  # how the vendor runs the routed experts: grouped_mm or batched_mm
-    decode_experts: str
+    prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
+    decode_experts: str  # how decode runs them
 
     def experts_at(self, stage: str) -> str:
-        """How they run at a stage."""
+        """How a stage runs the routed experts; vision, which runs none, has prefill's way."""
         return self.decode_experts if stage == "decode" else self.prefill_experts
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A whole model; `name` is the folder of its baselines."""
+    """All dimensions of a model; `name` is also the name of the folder with its baselines."""
 
     name: str
     dtype: str

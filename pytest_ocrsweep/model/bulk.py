@@ -1,11 +1,11 @@
-"""Ledgers by the million: many workloads at once, and columns of what each costs."""
+"""Ledgers by the million: the costs of many workloads at once, as columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 try:
     import numpy as np
@@ -15,12 +15,11 @@ except ModuleNotFoundError:
 
 from .bulk_plan import LIMIT, ColumnOverflow, Plan
 from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
+from .program import Program
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
-
-    from .stages import Model
 
 Column = NDArray[np.int64]
 
@@ -42,9 +41,17 @@ BLOCK = 8192  # points evaluated at once: their values stay in a core's own cach
 CHUNK = 2**18  # points of a larger space held at once
 
 
+class Programs(Protocol):
+    """The part of `Model` that a sweep needs."""
+
+    def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
+        """The stage laid out; raises ValueError for an unknown stage or attention."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns(Mapping[str, Column]):
-    """One array of 64-bit integers a name of `NAMES`, an element a point. In base units: FLOPs and bytes."""
+    """For each name of NAMES an array [points] of 64-bit integers, in base units: tokens, FLOPs, bytes."""
 
     stage: str
     attention: str
@@ -66,25 +73,25 @@ class Columns(Mapping[str, Column]):
 
     @property
     def points(self) -> int:
-        """How many there are."""
+        """The number of points."""
         return len(self.arrays["rows"])
 
     def to_arrow(self) -> pyarrow.Table:
-        """An Arrow table on the same memory."""
+        """An Arrow table that shares this memory."""
         import pyarrow
 
         return pyarrow.table({name: pyarrow.array(column) for name, column in self.items()})
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A data frame on the same memory."""
+        """A data frame that shares this memory."""
         import pandas
 
         return pandas.DataFrame(self.arrays, copy=False)
 
 
-def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
-    """`Model.sweep`, its sizes by name."""
-    Workload(CropGrid(1, 1), resolution=resolution)  # raises, as the next line does, for what is unknown
+def swept(model: Programs, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
+    """`Model.sweep` with its sizes by name."""
+    Workload(CropGrid(1, 1), resolution=resolution)  # raises for an unknown resolution, the next line for the others
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
     refuse_what_no_workload_is(inputs, resolution)
@@ -107,12 +114,17 @@ def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapp
 
 
 def chunks(
-    model: Model, stage: str, attention: str, resolution: str, axes: Sequence[Mapping[str, Column]], points: int = CHUNK
+    model: Programs,
+    stage: str,
+    attention: str,
+    resolution: str,
+    axes: Sequence[Mapping[str, Column]],
+    points: int = CHUNK,
 ) -> Iterator[Columns]:
-    """Every combination of an element of each axis, the last axis fastest, `points` at a time.
+    """Every combination of one element from each axis, the last axis fastest, `points` at a time.
 
-    An axis is the values of one size, or of several together. Raises like `Model.sweep`, and for a number that does
-    not fit before the first chunk.
+    An axis holds the values of one size, or of several that vary together. Raises as `Model.sweep` does, and always
+    before the first chunk.
     """
     swept(model, stage, attention, resolution, furthest(axes))
     lengths = [len(next(iter(axis.values()))) for axis in axes]
@@ -132,14 +144,14 @@ def chunks(
 
 
 def furthest(axes: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
-    """Points of a space of which one has the most of each column: none falls as a size grows."""
+    """Points that reach the largest value of every column in the space: no column falls when a size grows."""
     return {
         name: values if len(axis) > 1 else values.max(keepdims=True) for axis in axes for name, values in axis.items()
     }
 
 
 def broadcast(sizes: Mapping[str, ArrayLike]) -> dict[str, Column]:
-    """Of one shape, as 64-bit integers; ValueError for what is not whole or has no common shape."""
+    """The sizes as 64-bit integers of one shape. Raises ValueError if some are not whole or do not broadcast."""
     arrays = {}
     for name, given in sizes.items():
         array = np.asarray(given)
@@ -156,7 +168,7 @@ def broadcast(sizes: Mapping[str, ArrayLike]) -> dict[str, Column]:
 
 
 def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) -> None:
-    """Raises ValueError as `Workload` does for the first point that is none."""
+    """Raises ValueError, as `Workload` does, for the first point that is not a workload."""
     wrong = np.zeros(inputs["rows"].shape, bool)
     for name in INPUTS:
         wrong |= inputs[name] < LEAST.get(name, 1)
@@ -169,6 +181,6 @@ def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) ->
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:
-    """What `CropGrid.crops` is 0 for."""
+    """Whether each point has crops: False for 1x1, as `CropGrid.crops` is 0 there."""
     crops: NDArray[np.bool_] = (rows != 1) | (cols != 1)
     return crops

@@ -1,7 +1,7 @@
-"""A program's numbers at many points at once: its rows and monomials over numpy arrays, each number exact or an error.
+"""A program's numbers at many points at once, over numpy arrays: each number is exact, or raises an error.
 
-Arithmetic of 64 bits is exact modulo 2⁶⁴, so a sum of products is right if its result fits, whatever its parts do.
-What must fit besides are the sizes that are rounded up or looked up, and `Poly.bound` covers them.
+64-bit arithmetic is exact modulo 2⁶⁴, so a sum of products is right if its result fits, even if its terms overflow.
+Sizes that are rounded up or looked up must fit too: `Poly.bound` says whether they do.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import RESOLUTIONS, image_tokens
-from .ledger import COMPULSORY, WEIGHTS, Program, Row
+from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
 from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
 
-Sizes = dict[str, Any]  # by input: an int where all points have it, else an array
+Numbers = int | NDArray[Any]  # an int if all points have the same, else an array [points]: int64, or Python's ints
+Inputs = Mapping[str, Numbers]  # by the name of a size
 LIMIT = 2**63 - 1
 
 
 class ColumnOverflow(OverflowError, ValueError):
-    """A number that 64 bits do not hold: which, and at which point."""
+    """A number that 64 bits cannot hold; the message names the column and the point."""
 
 
 class Plan:
-    """The columns of one program, each the largest of some sums of products."""
+    """The columns of one program; each is the largest of several sums of products."""
 
     def __init__(self, program: Program, resolution: str, crops: bool) -> None:
         def sums(*rows: Row) -> tuple[Poly, ...]:
@@ -50,10 +51,10 @@ class Plan:
         }
         self._monomials = {m: Poly({m: 1}) for polys in self._columns.values() for poly in polys for m in poly.terms}
 
-    def columns(self, sizes: Sizes, stage: str) -> dict[str, Any]:
-        """Every column that is no input, at points of these sizes; ColumnOverflow where one does not fit."""
+    def columns(self, sizes: Inputs, stage: str) -> Mapping[str, Numbers]:
+        """Every column except the inputs, at points of these sizes. Raises ColumnOverflow if a number does not fit."""
         most = self._symbols({name: int(np.max(size)) for name, size in sizes.items()})
-        # Twice: `symbols` halves a product.
+        # Twice, since `symbols` halves a product.
         if 2 * max(most.values()) <= LIMIT and all(m.bound(most) <= LIMIT for m in self._monomials.values()):
             values = Values(self._symbols(sizes))
             highest = {m: int(np.max(values.monomial(m))) for m in self._monomials}
@@ -65,19 +66,19 @@ class Plan:
                 return self._evaluated(values)
         return self._exact(sizes, stage)
 
-    def _symbols(self, sizes: Sizes) -> dict[str, Any]:
+    def _symbols(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         rows, cols = sizes["rows"], sizes["cols"]
         tokens = image_tokens(self._sides, rows, cols, crops=self._crops)
         return symbols(rows, cols, sizes["batch"], tokens, sizes["prompt_tokens"], sizes["new_tokens"])
 
-    def _evaluated(self, values: Values) -> dict[str, Any]:
+    def _evaluated(self, values: Values) -> dict[str, Numbers]:
         return {name: reduce(np.maximum, map(values.size, polys)) for name, polys in self._columns.items()}
 
-    def _exact(self, sizes: Sizes, stage: str) -> dict[str, Any]:
-        """In Python's own integers: fifty times slower, and only near the limit."""
+    def _exact(self, sizes: Inputs, stage: str) -> Mapping[str, Numbers]:
+        """The same in Python's integers: fifty times slower, and needed only near the limit."""
         points = max(map(np.size, sizes.values()))
 
-        def own(numbers: Sizes) -> Sizes:
+        def own(numbers: Inputs) -> dict[str, NDArray[Any]]:
             return {name: np.broadcast_to(np.asarray(number, object), points) for name, number in numbers.items()}
 
         columns = own(self._evaluated(Values(own(self._symbols(own(sizes))))))
@@ -91,18 +92,18 @@ class Plan:
 
 
 class Values:
-    """Sums, products and factors at many points, each product and factor worked out once."""
+    """The values of sums, products and factors at many points; each product and factor is computed once."""
 
-    def __init__(self, at: Mapping[str, Any]) -> None:
+    def __init__(self, at: Mapping[str, Numbers]) -> None:
         self._at = at
-        self._known: dict[Monomial | Factor, Any] = {(): 1}
+        self._known: dict[Monomial | Factor, Numbers] = {(): 1}
 
-    def size(self, poly: Poly) -> Any:
-        """The value of a sum; of the first product's memory, which is new."""
+    def size(self, poly: Poly) -> Numbers:
+        """The value of a sum, in the memory of its first term, which is new."""
         terms = (c * self.monomial(m) for m, c in poly.terms.items())
         return reduce(iadd, terms) if poly.terms else 0
 
-    def monomial(self, monomial: Monomial) -> Any:
+    def monomial(self, monomial: Monomial) -> Numbers:
         """The value of a product."""
         if monomial not in self._known:
             *others, last = monomial
@@ -110,26 +111,28 @@ class Values:
             self._known[monomial] = self.monomial(tuple(others)) * value if others else value
         return self._known[monomial]
 
-    def _factor(self, factor: Factor) -> Any:
+    def _factor(self, factor: Factor) -> Numbers:
         if isinstance(factor, Symbol):
             return self._at[factor.label]
         if factor not in self._known:
             inside = self.size(factor.size)
-            self._known[factor] = reached(factor, inside) if isinstance(factor, DistinctExperts) else factor.of(inside)
+            self._known[factor] = (
+                distinct_experts(factor, inside) if isinstance(factor, DistinctExperts) else factor.of(inside)
+            )
         return self._known[factor]
 
 
-def reached(factor: DistinctExperts, tokens: Any) -> Any:
-    """`factor.of` of every element, looked up: a power of an array need not round as that of a number does."""
+def distinct_experts(factor: DistinctExperts, tokens: Numbers) -> Numbers:
+    """`factor.of` for every element, looked up: a power of an array may round differently than that of a number."""
     table = experts_by_tokens(factor)
-    found = table[np.minimum(tokens, len(table) - 1).astype(np.intp)]
-    return found.astype(np.asarray(tokens).dtype, copy=False)  # Python's own integers give their own
+    experts = table[np.minimum(tokens, len(table) - 1).astype(np.intp)]
+    return experts.astype(np.asarray(tokens).dtype, copy=False)  # Python's integers stay Python's
 
 
 @cache
 def experts_by_tokens(factor: DistinctExperts) -> NDArray[np.int64]:
-    """What each number of tokens reaches, up to the first that reaches all, as all above do."""
-    found = [factor.of(0)]
-    while found[-1] < factor.experts:
-        found.append(factor.of(len(found)))
-    return np.array(found)
+    """The experts that 0, 1, 2, … tokens reach, up to the first number of tokens that reaches all."""
+    experts = [factor.of(0)]
+    while experts[-1] < factor.experts:
+        experts.append(factor.of(len(experts)))
+    return np.array(experts)

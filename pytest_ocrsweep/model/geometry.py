@@ -1,4 +1,4 @@
-"""From a page to tokens: the crop grid, the views, and how many tokens each becomes."""
+"""From a page to tokens: the crop grid, the views, and the number of tokens of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Sides in pixels of the global view and of a crop; a mode without crops has `crop_side` None."""
+    """Sides of the global view and of a crop, in pixels; `crop_side` is None in a mode without crops."""
 
     base_side: int
     crop_side: int | None = None
@@ -29,7 +29,7 @@ RESOLUTIONS = {
     "gundam-m": Resolution(1280, 1024),
 }
 
-LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # of a workload
+LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # the smallest values in a workload
 
 PATCH = 16
 DOWNSAMPLE = 4
@@ -41,9 +41,9 @@ def queries(side: int) -> int:
 
 
 def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | int:
-    """Tokens of a page: each row of queries ends in a newline token, a separator ends the page.
+    """Image tokens of a page: a newline token ends each row of queries, and a separator ends the page.
 
-    `rows` and `columns` are numbers, or arrays of them where all pages have `crops` or none has.
+    `rows` and `columns` are numbers; or arrays, if all pages have `crops` or all have no crops.
     """
     q = queries(sides.base_side)
     tokens: N | int = q * (q + 1) + 1
@@ -55,7 +55,7 @@ def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | 
 
 @dataclass(frozen=True, slots=True, order=True)
 class CropGrid:
-    """`rows` × `columns` crops; 1x1 means no crops, the global view alone."""
+    """`rows` × `columns` crops; 1x1 stands for the global view without crops. Raises ValueError for less than 1x1."""
 
     rows: int
     columns: int
@@ -69,14 +69,14 @@ class CropGrid:
 
     @property
     def crops(self) -> int:
-        """Crop views: rows × columns, or 0 for 1x1."""
+        """The number of crop views: rows × columns, but 0 for 1x1."""
         product = self.rows * self.columns
         return 0 if product == 1 else product
 
     @classmethod
-    @lru_cache(2**16)  # few differ in thousands of points
+    @lru_cache(2**16)  # thousands of points have few different grids
     def parse(cls, text: str) -> CropGrid:
-        """`"2x3"` → 2 rows, 3 columns. Raises ValueError with one clear line."""
+        """`"2x3"` gives 2 rows and 3 columns. Raises ValueError for text that is not a grid."""
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
         if match is None:
             raise ValueError(f"{reprlib.repr(text)} is not a crop grid: write ROWSxCOLUMNS, for example 2x3")
@@ -89,17 +89,17 @@ class CropGrid:
 
     @classmethod
     def for_image(cls, width: int, height: int, crop_side: int = 640) -> CropGrid:
-        """The vendor's own choice for a page of `width` × `height` pixels.
+        """The grid that the reference model chooses for a page of `width` × `height` pixels.
 
-        Source: transformers `get_optimal_tiled_canvas` with DeepSeek-OCR's 2 to 9 crops: the nearest aspect
-        ratio; on a tie the later (larger) grid while the page covers over half of its area.
+        It takes the nearest aspect ratio among 2 to 9 crops; on a tie the later, larger grid, if the page covers more
+        than half of its area. Raises ValueError for a size below 1. Source: transformers `get_optimal_tiled_canvas`.
         """
         if width < 1 or height < 1:
             raise ValueError(f"a page needs a positive size, got {width}x{height} pixels")
         if max(width, height) <= crop_side:
             return cls(1, 1)
         aspect, area = width / height, width * height
-        # The vendor's order, which decides ties.
+        # transformers' order, which decides ties
         in_order = sorted((grid for grid in cls.upto() if grid.crops), key=lambda grid: (grid.crops, grid.columns))
         errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in in_order}
         least = min(errors.values())
@@ -110,7 +110,7 @@ class CropGrid:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One page image and its text: what a stage is asked to do."""
+    """A batch of pages with one crop grid, and their text. Raises ValueError for values that are not possible."""
 
     grid: CropGrid
     prompt_tokens: int = 10
@@ -131,15 +131,15 @@ class Workload:
 
     @property
     def sides(self) -> Resolution:
-        """Pixels a side of the global view and of a crop."""
+        """Sides of the global view and of a crop, in pixels."""
         return RESOLUTIONS[self.resolution]
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of one page."""
+        """Image tokens of one page."""
         return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
 
     @property
     def context_tokens(self) -> int:
-        """Image tokens and prompt tokens: what prefill runs over and decode attends to."""
+        """Image tokens plus prompt tokens: prefill runs over them, and each decode step attends to them."""
         return self.image_tokens + self.prompt_tokens

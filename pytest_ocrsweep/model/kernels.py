@@ -1,7 +1,7 @@
-"""One kernel from its shapes: FLOPs, bytes read and written, and what it allocates.
+"""A kernel: its FLOPs, the bytes that it reads and writes, and what it allocates; and sequences of kernels.
 
-Sizes are element counts unless a name says bytes. Reads and writes follow the vendor's kernels one by one: an operand
-is read once however often it is broadcast, a gather reads what it selects, views cost nothing.
+Sizes are element counts unless a name says bytes. Reads and writes follow the reference model kernel by kernel: an
+operand is read once even if it is broadcast, a gather reads what it selects, and views cost nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .symbolic import Size, round_up
 HALF, FLOAT, INT, INDEX = 2, 4, 4, 8  # bytes of bf16 or fp16, float32, int32, int64
 ALLOCATION = 512  # bytes; the CUDA caching allocator hands out whole multiples
 
-# Vector FLOPs of one output element (softmax, mean, sum: of one input element), an operation each for +, -, ×, ÷ and
-# each transcendental. Integer arithmetic, comparisons, casts, copies and gathers count none.
+# Vector FLOPs per output element (softmax, mean and sum: per input element). Each +, -, ×, ÷ and transcendental
+# function counts as one; integer arithmetic, comparisons, casts, copies and gathers count as zero.
 VECTOR_FLOPS = {
     "add": 1,
     "mul": 1,
@@ -36,22 +36,25 @@ VECTOR_FLOPS = {
 
 
 class Kernel(NamedTuple):
-    """One kernel, `times` times; costs are of one run. `allocates` and `frees` are net bytes around it."""
+    """One kernel that runs `times` times; its costs are those of one run.
+
+    It allocates `allocates` bytes before it runs, and `frees` bytes are freed after it.
+    """
 
     path: str
     tensor_flops: Size = 0
     vector_flops: Size = 0
     read_bytes: Size = 0
     write_bytes: Size = 0
-    weight_bytes: Size = 0  # resident parameters that this kernel is the owner of
-    used_bytes: Size = 0  # those of them that this run needs, each counted once
-    io_bytes: Size = 0  # of the stage's own inputs and outputs and of the KV cache, each counted once
+    weight_bytes: Size = 0  # resident parameters that this kernel owns
+    used_bytes: Size = 0  # the part of them that one run needs, each counted once
+    io_bytes: Size = 0  # its traffic of the stage's inputs and outputs and of the KV cache, each counted once
     allocates: Size = 0
     frees: Size = 0
     times: int = 1
-    operands: tuple[Size, ...] = ()  # bytes of each activation that it reads, of each tensor that it writes,
-    results: tuple[Size, ...] = ()
-    freed: tuple[Size, ...] = ()  # and of each that is freed after it
+    operands: tuple[Size, ...] = ()  # bytes of each activation that it reads
+    results: tuple[Size, ...] = ()  # bytes of each tensor that it writes
+    freed: tuple[Size, ...] = ()  # bytes of each tensor that is freed after it
 
 
 Kernels = Iterator[Kernel]
@@ -59,12 +62,12 @@ Sizes = Size | tuple[Size, ...]
 
 
 def each(sizes: Sizes) -> tuple[Size, ...]:
-    """One size or several, without those that are 0."""
+    """The sizes as a tuple, without zeros."""
     return tuple(size for size in (sizes if isinstance(sizes, tuple) else (sizes,)) if size != 0)
 
 
 def together(sizes: Sizes) -> Size:
-    """Their sum."""
+    """The sum of the sizes."""
     total: Size = 0
     for size in each(sizes):
         total = total + size
@@ -89,10 +92,10 @@ def kernel(
     writes: Sizes = 0,
     frees: Sizes = 0,
 ) -> Kernel:
-    """A kernel from its bytes: `reads` activations and `weights`, allocates what it `writes`, then `frees`.
+    """A kernel that reads activations (`reads`) and `weights`, allocates what it `writes`, and then `frees` tensors.
 
-    `resident` bytes of parameters belong to it, and `used` of them are needed, where that is not what it reads;
-    `io` bytes of its traffic are the stage's own input or output, or KV cache.
+    All sizes are bytes. `resident` parameters belong to it and it needs `used` of them, if these differ from the
+    `weights` that it reads. `io` is the part of its traffic that is the stage's input, output or KV cache.
     """
     owned = weights if resident is None else resident
     return Kernel(
@@ -119,162 +122,25 @@ def under(prefix: str, kernels: Iterable[Kernel]) -> Kernels:
 
 
 def released(*tensors: Size) -> Kernel:
-    """No kernel: the point where tensors of these byte sizes are freed."""
+    """Not a kernel but a point at which tensors of these byte sizes are freed."""
     return Kernel("released", frees=allocated(tensors), freed=each(tensors))
 
 
 def held(*tensors: Size) -> Kernel:
-    """No kernel: the point from which tensors of these byte sizes are held besides those that kernels allocate."""
+    """Not a kernel but a point from which tensors of these byte sizes stay allocated."""
     return Kernel("held", allocates=allocated(tensors))
 
 
 def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
-    """The whole sequence `times` times over, each kernel listed once.
+    """The sequence, run `times` times, with each kernel listed once.
 
-    What a run leaves allocated piles up: the one listed is the last, and starts on what the others left.
+    Tensors that a run leaves allocated accumulate. The run that is listed is the last one: it starts with the tensors
+    that the earlier runs left.
     """
     sequence = list(kernels) if times else []
     left: Size = 0
     for k in sequence:
         left = left + k.allocates - k.frees
-    yield Kernel("held", allocates=left * (times - 1))  # of tensors that are rounded up already
+    yield Kernel("held", allocates=left * (times - 1))  # each tensor is rounded up already
     for k in sequence:
         yield k._replace(times=k.times * times)
-
-
-def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:
-    """[rows, width] @ [width, out] + [out]."""
-    return kernel(
-        path,
-        tensor=2 * rows * width * out,
-        vector=rows * out * VECTOR_FLOPS["add"] if bias else 0,
-        reads=rows * width * HALF,
-        weights=(width * out + (out if bias else 0)) * HALF,
-        writes=rows * out * HALF,
-        frees=frees,
-    )
-
-
-def convolution(
-    path: str,
-    images: Size,
-    channels: int,
-    out: int,
-    window: int,
-    side: int,
-    out_side: int,
-    *,
-    bias: bool = False,
-    io: Size = 0,
-) -> Kernel:
-    """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
-    points = images * out_side * out_side
-    return kernel(
-        path,
-        tensor=2 * points * out * channels * window * window,
-        vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
-        reads=images * channels * side * side * HALF,
-        weights=(out * channels * window * window + (out if bias else 0)) * HALF,
-        io=io,
-        writes=points * out * HALF,
-    )
-
-
-def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
-    """[batch, m, k] @ [batch, k, n]."""
-    return kernel(
-        path,
-        tensor=2 * batch * m * k * n,
-        reads=(batch * m * k * itemsize, batch * k * n * itemsize),
-        writes=batch * m * n * itemsize,
-        frees=frees,
-    )
-
-
-def elementwise(
-    path: str,
-    op: str,
-    elements: Size,
-    *,
-    also: Size = 0,
-    weights: int = 0,
-    itemsize: int = HALF,
-    frees: Sizes = 0,
-) -> Kernel:
-    """`op` over [elements] and another operand of `also` bytes or of `weights` parameter bytes."""
-    return kernel(
-        path,
-        vector=elements * VECTOR_FLOPS[op],
-        reads=(elements * itemsize, also),
-        weights=weights,
-        writes=elements * itemsize,
-        frees=frees,
-    )
-
-
-def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
-    """A softmax in float32, over the last dimension."""
-    return elementwise(path, "softmax", elements, itemsize=FLOAT, frees=frees)
-
-
-def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel:
-    """Normalises [rows, width]; also writes each row's mean and deviation in float32."""
-    statistics = rows * FLOAT
-    return kernel(
-        path,
-        vector=rows * width * VECTOR_FLOPS["layer_norm"],
-        reads=rows * width * HALF,
-        weights=2 * width * HALF,
-        writes=(rows * width * HALF, statistics, statistics),
-        frees=(statistics, statistics, *(frees if isinstance(frees, tuple) else (frees,))),
-    )
-
-
-def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements] from `source` bytes each to `target`; of activations, or of parameters."""
-    size = elements * source
-    if weights:
-        return kernel(path, weights=size, writes=elements * target, frees=frees)
-    return kernel(path, reads=size, writes=elements * target, frees=frees)
-
-
-def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements] into a tensor of as many, or of `into`, elements."""
-    return kernel(path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees)
-
-
-def fused_attention(
-    path: str,
-    batch: Size,
-    heads: int,
-    q: Size,
-    kv: Size,
-    dim: int,
-    *,
-    vector: Size,
-    bias: Size = 0,
-    frees: Sizes = 0,
-) -> Kernel:
-    """softmax(Q Kᵀ + bias) V in one kernel: no scores reach memory. `vector` is what eager attention counts."""
-    return kernel(
-        path,
-        tensor=4 * batch * heads * q * kv * dim,
-        vector=vector,
-        reads=(batch * heads * q * dim * HALF, *(batch * heads * kv * dim * HALF,) * 2, bias),
-        writes=batch * heads * q * dim * HALF,
-        frees=frees,
-    )
-
-
-def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size) -> Kernel:
-    """Each of [rows, width] times the [width, out] of its own expert; reads the weights of those reached."""
-    expert = width * out * HALF
-    return kernel(
-        path,
-        tensor=2 * rows * width * out,
-        reads=(rows * width * HALF, experts * INT),
-        weights=reached * expert,
-        resident=experts * expert,
-        used=reached * expert,
-        writes=rows * out * HALF,
-    )

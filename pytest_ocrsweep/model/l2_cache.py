@@ -1,9 +1,11 @@
-"""What of a stage's traffic passes the L2 to DRAM: one rule over its kernels, in the order they run.
+"""Which part of a stage's traffic passes the L2 to DRAM: one rule over its kernels, in the order in which they run.
 
-The rule. Every parameter read comes from DRAM and every byte written goes there, since more than an L2 of other bytes
-passes before either is touched again. An activation that is read is found in the L2 if it and all that was touched
-since it was last touched fit there together (least recently used, whole tensors); else it comes from DRAM. An operand
-is the live tensor of its size that was touched last, or else part of the larger one that was touched last.
+- Every parameter is read from DRAM and every written byte goes to DRAM: more bytes than an L2 holds pass before either
+  is touched again.
+- The L2 keeps whole tensors, the least recently used leaves first. A kernel finds an activation in the L2 if the
+  activation fits there together with all that was touched since; else it reads it from DRAM.
+- An operand is the live tensor of its size that was touched last. If no live tensor has its size, it is part of the
+  larger one that was touched last.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ class Cached(Protocol):
 
     @property
     def l2_bytes(self) -> int:
-        """Its size."""
+        """Bytes that the cache holds."""
         ...
 
 
-class Traffic(NamedTuple):
-    """DRAM bytes of all runs of the kernel at `path`."""
+class DramTraffic(NamedTuple):
+    """Bytes that all runs of the kernel at `path` read from DRAM and write to it."""
 
     path: str
     read_bytes: int
@@ -38,17 +40,17 @@ class Access(NamedTuple):
     """A kernel's tensors at a workload, in bytes."""
 
     path: str
-    runs: bool  # False of a mere point where tensors are freed
+    runs: bool  # False: no kernel, only a point at which tensors are freed
     parameter_bytes: int
     operands: tuple[int, ...]
     results: tuple[int, ...]
     freed: tuple[int, ...]
 
 
-def stage_traffic(kernels: Sequence[Kernel], point: Mapping[str, int], steps: int, l2_bytes: int) -> list[Traffic]:
-    """What each kernel of a stage moves to and from DRAM at the workload `point`.
+def stage_traffic(kernels: Sequence[Kernel], point: Mapping[str, int], steps: int, l2_bytes: int) -> list[DramTraffic]:
+    """DRAM traffic of each kernel of a stage at the workload `point`, over all `steps`.
 
-    Of several steps, the mean of the first and the last, times the steps; `point` has the keys of the last.
+    Several steps cost the mean of the first and the last step, times their number; `point` has the last step's keys.
     """
     last = point["keys"]
     ends = [
@@ -56,7 +58,7 @@ def stage_traffic(kernels: Sequence[Kernel], point: Mapping[str, int], steps: in
         for keys in sorted({last - steps + 1, last})
     ]
     return [
-        Traffic(
+        DramTraffic(
             lines[0].path,
             sum(line.read_bytes for line in lines) * steps // len(ends),
             sum(line.write_bytes for line in lines) * steps // len(ends),
@@ -66,7 +68,7 @@ def stage_traffic(kernels: Sequence[Kernel], point: Mapping[str, int], steps: in
 
 
 def _at(point: Mapping[str, int]) -> Callable[[Size], int]:
-    """The value of a size at `point`; kernels share their sizes, so each is worked out once."""
+    """A function that evaluates sizes at `point`; kernels share their sizes, so it evaluates each once."""
     known: dict[int, int] = {}
 
     def value(size: Size) -> int:
@@ -79,10 +81,12 @@ def _at(point: Mapping[str, int]) -> Callable[[Size], int]:
     return value
 
 
-def traffic(kernels: Sequence[Kernel], value: Callable[[Size], int], l2_bytes: int, *, again: bool) -> list[Traffic]:
-    """What each kernel moves to and from DRAM, at the workload where a size has that `value`.
+def traffic(
+    kernels: Sequence[Kernel], value: Callable[[Size], int], l2_bytes: int, *, again: bool
+) -> list[DramTraffic]:
+    """DRAM traffic of each kernel at the workload at which a size has that `value`.
 
-    With `again`, the kernels ran once before, as a decode's steps do.
+    With `again`, the kernels start on the L2 that a run of the same kernels left, as a decode's steps do.
     """
     bodies = [
         (times, [access(k, value) for k in body]) for times, body in groupby(kernels, key=lambda kernel: kernel.times)
@@ -94,7 +98,7 @@ def traffic(kernels: Sequence[Kernel], value: Callable[[Size], int], l2_bytes: i
 
 
 def access(kernel: Kernel, value: Callable[[Size], int]) -> Access:
-    """The tensors of `kernel`; of parameters that it gathers more than once, each counts once."""
+    """The tensors of `kernel`; a parameter that it gathers several times counts once."""
     operands, results, freed = (
         tuple(filter(None, map(value, sizes))) for sizes in (kernel.operands, kernel.results, kernel.freed)
     )
@@ -103,28 +107,28 @@ def access(kernel: Kernel, value: Callable[[Size], int]) -> Access:
     return Access(kernel.path, runs, min(parameters, used) if used else parameters, operands, results, freed)
 
 
-def _run(bodies: Iterable[tuple[int, list[Access]]], cache: L2) -> Iterator[Traffic]:
-    """Of a body that repeats, the second run stands for all that follow."""
+def _run(bodies: Iterable[tuple[int, list[Access]]], cache: L2) -> Iterator[DramTraffic]:
+    """A body that repeats runs twice here: the second run counts for all that follow."""
     for times, body in bodies:
         first = [cache.read_bytes(kernel) for kernel in body]
         later = [cache.read_bytes(kernel) for kernel in body] if times > 1 else first
         for kernel, once, then in zip(body, first, later, strict=True):
             if kernel.runs:
-                yield Traffic(kernel.path, once + then * (times - 1), sum(kernel.results) * times)
+                yield DramTraffic(kernel.path, once + then * (times - 1), sum(kernel.results) * times)
 
 
 class L2:
-    """Which tensors of those touched so far are still there."""
+    """The tensors that are live, and which of all that were touched the L2 still holds."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._resident: OrderedDict[int, int] = OrderedDict()  # tensor → its bytes; the last touched is the last
         self._resident_bytes = 0
-        self._live: OrderedDict[int, int] = OrderedDict()  # likewise, of activations that are allocated
-        self._new = count().__next__  # a tensor is a number
+        self._live: OrderedDict[int, int] = OrderedDict()  # the same for allocated activations
+        self._new = count().__next__  # a number for each tensor
 
     def read_bytes(self, kernel: Access) -> int:
-        """Runs one kernel; what it reads from DRAM."""
+        """Run one kernel, and give the bytes that it reads from DRAM."""
         missed = kernel.parameter_bytes
         if missed:
             self._touch(self._new(), missed)

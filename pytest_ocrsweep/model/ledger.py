@@ -1,26 +1,19 @@
-"""What a piece of work costs: whole numbers that add."""
+"""What one stage costs for one workload: whole numbers that add, in total, by part and by kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import zip_longest
 from operator import mul
 
 from .geometry import Workload
-from .kernels import Kernel
-from .l2_cache import Cached, Traffic, stage_traffic
-from .liveness import highest
-from .symbolic import Monomial, Size, poly, product, summed
-
-COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
-Row = tuple[int, ...]  # coefficients, one for each of a program's first monomials
+from .l2_cache import Cached, DramTraffic, stage_traffic
+from .program import COMPULSORY, WEIGHTS, Program, Row
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOPs and kernel-by-kernel bytes; costs add, and repeat by a whole number."""
+    """FLOPs, and the bytes that kernels read and write; costs add, and a whole number multiplies them."""
 
     tensor_flops: int = 0
     vector_flops: int = 0
@@ -52,13 +45,13 @@ class Cost:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes read and written, kernel by kernel."""
+        """Bytes read plus bytes written, kernel by kernel."""
         return self.read_bytes + self.write_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kernel of a ledger: its path, what all its runs cost, how often it runs, the parameters it owns."""
+    """One kernel of a ledger: its path, the cost of all its runs, how often it runs, and the parameters it owns."""
 
     path: str
     cost: Cost
@@ -66,90 +59,15 @@ class Line:
     weight_bytes: int
 
 
-class Program:
-    """A stage laid out once: its kernels over a workload's symbols, and their sums.
-
-    All is kept as coefficients over one list of monomials, so that a ledger is that list's values, and each number of
-    it a dot product. `steps`: the kernels are one decode step, and costs are summed over a workload's steps.
-    """
-
-    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
-        self.sequence = sequence = list(kernels)
-        self._monomials: dict[Monomial, int] = {}
-        self.lines = [
-            (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
-        ]
-        self.cache = self._row(cache_after)
-        self.peaks = [(self._row(size), path) for size, path in highest(sequence, cache_after - cache_before)]
-        self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
-        self._totals: dict[str, tuple[Row, ...]] = {}
-
-    def _line(self, k: Kernel, steps: bool) -> tuple[Row, ...]:
-        """A kernel's rows: see `rows`."""
-        costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
-        summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
-        return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
-
-    def _row(self, size: Size, times: int = 1) -> Row:
-        if size == 0:
-            return ()
-        terms = poly(size).terms
-        for monomial in terms:
-            self._monomials.setdefault(monomial, len(self._monomials))
-        row = [0] * len(self._monomials)
-        for monomial, coefficient in terms.items():
-            row[self._monomials[monomial]] = coefficient * times
-        return tuple(row)
-
-    @property
-    def monomials(self) -> tuple[Monomial, ...]:
-        """What the rows are coefficients of, in their order."""
-        return tuple(self._monomials)
-
-    def values(self, point: Mapping[str, int]) -> list[int]:
-        """The value of each monomial at a workload."""
-        return [product(monomial, point) for monomial in self._monomials]
-
-    def rows(self, path: str) -> tuple[Row, ...]:
-        """Of all kernels at or under `path`, "" for all: the four costs, the compulsory traffic and the weights.
-
-        Raises ValueError where there is none.
-        """
-        if path not in self._totals:
-            chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
-            if not chosen:
-                raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
-            self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
-        return self._totals[path]
-
-    @cached_property
-    def paths(self) -> tuple[str, ...]:
-        """The path of each kernel, in the order they run, once."""
-        return tuple(dict.fromkeys(k.path for k, _ in self.lines))
-
-    @cached_property
-    def components(self) -> tuple[str, ...]:
-        """The first parts of the kernels' paths, in the order they run."""
-        return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
-
-
-def _moves(k: Kernel) -> bool:
-    return k.read_bytes != 0 or k.write_bytes != 0
-
-
-def _added(rows: Sequence[Row]) -> Row:
-    return tuple(map(sum, zip_longest(*rows, fillvalue=0)))
-
-
 def _dot(row: Row, values: Sequence[int]) -> int:
-    return sum(map(mul, row, values))  # a row ends at its last monomial: map stops there
+    return sum(map(mul, row, values))  # a row may be shorter than the values: map stops at its end
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What one stage costs for one workload, in total, by part and by kernel. All numbers are whole.
+    """What one stage costs for one workload; all numbers are ints. A decode's costs cover all its `new_tokens` steps.
 
-    A decode's costs are of all its `new_tokens` steps.
+    A path names a kernel ("decoder/attn/q_proj") or all kernels under it ("decoder/attn", "decoder").
     """
 
     stage: str
@@ -160,22 +78,25 @@ class Ledger:
     _values: list[int]
 
     def total(self, path: str = "") -> Cost:
-        """Cost of every kernel at or under `path`, such as "decoder/attn"; ValueError where there is none."""
+        """Cost of all kernels at or under `path`, by default of the whole stage.
+
+        Raises ValueError, which names the first parts of paths, if no kernel has such a path.
+        """
         return Cost(*(_dot(row, self._values) for row in self._program.rows(path)[:4]))
 
     @property
     def components(self) -> dict[str, Cost]:
-        """The first parts of the paths ("sam", "decoder", …), in the order they run, and what each costs."""
+        """Cost by the first part of a path ("sam", "decoder", …), in the order in which they run."""
         return {name: self.total(name) for name in self._program.components}
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every kernel's path, in the order they run, once."""
+        """Every kernel's path, once, in the order in which kernels run."""
         return self._program.paths
 
     @property
     def lines(self) -> list[Line]:
-        """Every kernel, in the order they run: crops after the global view, repeated layers once."""
+        """Every kernel in the order in which they run: crops after the global view, repeated layers once."""
         return [
             Line(
                 k.path,
@@ -187,48 +108,53 @@ class Ledger:
         ]
 
     def weights(self, path: str = "") -> int:
-        """Bytes of the parameters that the kernels at or under `path` own."""
+        """Bytes of the parameters that the kernels at or under `path` own. Raises ValueError as `total` does."""
         return _dot(self._program.rows(path)[WEIGHTS], self._values)
 
     def compulsory(self, path: str = "") -> int:
-        """Bytes that no implementation can do without, for the kernels at or under `path`, of a decode in every step.
+        """Bytes that every implementation must move for the kernels at or under `path`, in all steps together.
 
-        Each parameter that is used, once a pass; the KV cache, read and written once; the stage's inputs and outputs.
+        In each step: the parameters in use, once; the KV cache, read and written once; the stage's inputs and outputs.
+        Raises ValueError as `total` does.
         """
         return _dot(self._program.rows(path)[COMPULSORY], self._values)
 
     @property
     def compulsory_bytes(self) -> int:
-        """The same of the whole stage."""
+        """Compulsory bytes of the whole stage."""
         return self.compulsory()
 
-    def dram(self, device: Cached) -> list[Traffic]:
-        """What each kernel moves to and from DRAM behind the L2 of `device`, by the rule of `residency`."""
-        steps = self.work.new_tokens if self.stage == "decode" else 1
-        return stage_traffic(self._program.sequence, self._point, steps, device.l2_bytes)
+    @property
+    def steps(self) -> int:
+        """How often the stage's kernels run: `new_tokens` times for a decode, else once."""
+        return self.work.new_tokens if self._program.steps else 1
+
+    def dram(self, device: Cached) -> list[DramTraffic]:
+        """Bytes that each kernel moves between DRAM and the L2 of `device`, by the rule of `l2_cache`."""
+        return stage_traffic(self._program.sequence, self._point, self.steps, device.l2_bytes)
 
     def dram_bytes(self, device: Cached) -> int:
-        """Bytes that all kernels together move to and from DRAM behind the L2 of `device`."""
+        """Bytes that all kernels together move between DRAM and the L2 of `device`."""
         return sum(line.read_bytes + line.write_bytes for line in self.dram(device))
 
     @property
     def weight_bytes(self) -> int:
-        """Parameters that must be resident for the stage, in bytes."""
+        """Bytes of the parameters that must be resident for the stage."""
         return self.weights()
 
     @property
     def kv_cache_bytes(self) -> int:
-        """The KV cache at the stage's end, in bytes; 0 for vision."""
+        """Bytes of the KV cache at the stage's end; 0 for vision."""
         return _dot(self._program.cache, self._values)
 
     @property
     def peak_activation_bytes(self) -> int:
-        """Most bytes allocated at once, beyond weights and inputs, less the KV cache that the stage adds."""
+        """The most bytes allocated at once beyond weights and inputs, less what the stage adds to the KV cache."""
         return self._peak()[0]
 
     @property
     def peak_path(self) -> str:
-        """The kernel during which that is."""
+        """The path of the kernel during which activations peak."""
         return self._peak()[1]
 
     def _peak(self) -> tuple[int, str]:

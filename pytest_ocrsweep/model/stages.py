@@ -1,29 +1,23 @@
-"""The three stages as sequences of kernels over a workload's sizes, and the ledger of each at a workload."""
+"""The three stages as sequences of kernels over a workload's sizes, and all else that differs between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import Enum
 
-from .architecture import Architecture
+from .architecture import Architecture, Decoder
+from .attention import ATTENTION as ATTENTION  # for imports that do not name model.attention yet
 from .geometry import RESOLUTIONS, Workload, queries
 from .kernels import HALF, Kernel, Kernels, released, under
 from .layers import clip, decoder, projector, sam
-from .ledger import Ledger, Program
+from .program import Program
 from .symbolic import N, Size, symbol
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from .bulk import Columns
-
-ATTENTION = ("eager", "flash")
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
 IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
-MANY_PAGES = symbol("many_pages")  # 1 where the batch holds more than one page, else 0: some layouts need a copy then
-MANY_COLUMNS = symbol("many_columns")  # 1 where crops stand side by side, else 0
+MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
+MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
 
 
 def view(model: Architecture, images: Size, side: int, many: Size, attention: str) -> Kernels:
@@ -51,12 +45,12 @@ def joined(model: Architecture, resolution: str, crops: bool) -> list[Size]:
 
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
-    """The kernels without the parameters they own: another view owns them already."""
+    """The kernels without the parameters that they own: another view owns them already."""
     return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
 
 
 def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
-    """The kernels of a whole stage: what the last one writes is the stage's output."""
+    """The kernels of a whole stage: the last one that writes gives the stage's output."""
     sequence = list(kernels)
     last = max(i for i, k in enumerate(sequence) if k.write_bytes != 0)
     output = sequence[last]
@@ -65,7 +59,7 @@ def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
 
 
 def vision(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """Global view, crop views, and every page's tokens with their newlines and separator."""
+    """The global view, the crop views, and each page's image tokens with their newlines and separator."""
     sides, width = RESOLUTIONS[resolution], model.decoder.width
     q = queries(sides.base_side)
     yield from view(model, BATCH, sides.base_side, MANY_PAGES, attention)
@@ -87,7 +81,7 @@ def vision(model: Architecture, resolution: str, crops: bool, attention: str) ->
 
 
 def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """Vision, its tokens set into the prompt, the decoder and the head over every position."""
+    """Vision, its tokens placed into the prompt, then the decoder and the head over every position."""
     tokens = BATCH * CONTEXT
     yield from decoder.embed(model.decoder, tokens)
     yield from vision(model, resolution, crops, attention)
@@ -102,7 +96,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -
 
 
 def decode_step(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """One token a page, attending to `KEYS` keys with its own."""
+    """One token a page, which attends to `KEYS` keys, its own included."""
     yield from decoder.embed(model.decoder, BATCH)
     yield from under(
         "decoder",
@@ -112,84 +106,58 @@ def decode_step(model: Architecture, resolution: str, crops: bool, attention: st
 
 
 def kv_cache_bytes(model: Architecture, keys: Size) -> Size:
-    """Keys and values of every layer."""
+    """Bytes of the keys and values that every layer caches for `keys` tokens of each page."""
     dim = model.decoder.width // model.decoder.heads
     return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * HALF
 
 
+class Latency(Enum):
+    """A time that a user waits for; its value names it in words."""
+
+    TTFT = "time to first token"
+    TPOT = "time per output token"
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How a stage runs, and the KV cache at its start and end."""
+    """What a stage runs, and all else that differs between stages. To add a stage, add an entry to STAGES."""
 
-    kernels: Callable[[Architecture, str, bool, str], Kernels]
-    keys_before: Size
-    keys_after: Size
+    kernels: Callable[[Architecture, str, bool, str], Kernels]  # of a model, a resolution, crops or not, an attention
+    keys_before: Size  # keys of each page in the KV cache before the kernels run
+    keys_after: Size  # and after
+    experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder
+    latency: Latency | None = None  # the time that a target limits; None: no user waits for this stage alone
+    per_token: bool = False  # the kernels are one step for one token; the stage runs `new_tokens` of them
+
+    def steps(self, new_tokens: int) -> int:
+        """How often the kernels run, if `new_tokens` are decoded."""
+        return new_tokens if self.per_token else 1
+
+    def program(self, model: Architecture, resolution: str, crops: bool, attention: str) -> Program:
+        """The stage laid out for every workload of that resolution, with crops or without."""
+        kernels = finished(self.kernels(model, resolution, crops, attention))
+        before, after = (kv_cache_bytes(model, keys) for keys in (self.keys_before, self.keys_after))
+        return Program(kernels, before, after, steps=self.per_token)
 
 
 STAGES = {
-    "vision": Stage(vision, 0, 0),
-    "prefill": Stage(prefill, 0, CONTEXT),
-    "decode": Stage(decode_step, KEYS - 1, KEYS),
+    "vision": Stage(vision, keys_before=0, keys_after=0),
+    "prefill": Stage(
+        prefill,
+        keys_before=0,
+        keys_after=CONTEXT,
+        experts=lambda decoder: decoder.prefill_experts,
+        latency=Latency.TTFT,
+    ),
+    "decode": Stage(
+        decode_step,
+        keys_before=KEYS - 1,
+        keys_after=KEYS,
+        experts=lambda decoder: decoder.decode_experts,
+        latency=Latency.TPOT,
+        per_token=True,
+    ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """An analytic model: one instance prices every workload. Stages are laid out once, at first use."""
-
-    architecture: Architecture
-    _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """The folder of its baselines."""
-        return self.architecture.name
-
-    def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
-        """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, naming the known."""
-        program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
-        at = point(work)
-        return Ledger(stage, work, attention, program, at, program.values(at))
-
-    def sweep(
-        self,
-        stage: str,
-        *,
-        rows: ArrayLike,
-        cols: ArrayLike,
-        attention: str = "flash",
-        resolution: str = "gundam",
-        batch: ArrayLike = 1,
-        prompt_tokens: ArrayLike = 10,
-        new_tokens: ArrayLike = 100,
-    ) -> Columns:
-        """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
-
-        Sizes are whole numbers or arrays of them, broadcast against one another; a point each, the last axis fastest.
-        Raises ValueError like `ledger` and `Workload`, and for sizes that are not whole or not of one shape;
-        OverflowError, naming column and point, rather than hold a number of 2⁶³ or more.
-        """
-        from .bulk import swept
-
-        sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-        return swept(self, stage, attention, resolution, sizes)
-
-    def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
-        """A stage laid out for every workload of that resolution with crops, or without. Raises like `ledger`."""
-        for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
-            if given not in known:
-                raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}")
-        key = (stage, resolution, crops, attention)
-        program = self._programs.get(key)
-        if program is None:
-            program = self._programs[key] = self._program(*key)
-        return program
-
-    def _program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
-        laid = STAGES[stage]
-        kernels = finished(laid.kernels(self.architecture, resolution, crops, attention))
-        cache = [kv_cache_bytes(self.architecture, keys) for keys in (laid.keys_before, laid.keys_after)]
-        return Program(kernels, cache[0], cache[1], steps=stage == "decode")
 
 
 def point(work: Workload) -> dict[str, int]:
@@ -199,7 +167,7 @@ def point(work: Workload) -> dict[str, int]:
 
 
 def symbols(rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, steps: N) -> dict[str, N]:
-    """The value of each symbol, of numbers or of arrays of them; a decode's keys are those of its last step."""
+    """The value of each symbol, from numbers or from arrays; a decode's `keys` are those of its last step."""
     context = image_tokens + prompt_tokens
     return {
         "batch": batch,

@@ -1,7 +1,7 @@
-"""Whole-number polynomials in a workload's sizes, so that a layer written once prices every workload.
+"""Polynomials with integer coefficients in a workload's sizes, so that a layer written once prices every workload.
 
-A formula like `2 * rows * width` runs with ints and gives an int, or with a `Symbol` for `rows` and gives a `Poly`,
-which is then evaluated at thousands of points without running the layer again.
+A formula such as `2 * rows * width` gives an int if `rows` is an int. If `rows` is a symbol it gives a `Poly`, which is
+evaluated at thousands of points without running the layer again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 N = TypeVar("N", bound=Any)  # int, or an array of them
 
-# A monomial multiplies factors: each has a value at a point, and is made once for its label, so it is its own key.
+# A monomial is a product of factors. One object exists for each label, so that a factor is its own key in a dict.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Symbol:
-    """A size that the workload decides: `batch`, `rows`, `tokens`."""
+    """A size that the workload sets: `batch`, `rows`, `image_tokens`."""
 
     label: str
 
@@ -59,7 +59,7 @@ class RoundedUp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistinctExperts:
-    """Experts that `size` tokens reach, each choosing `chosen` of `experts`."""
+    """The expected number of distinct experts that `size` tokens reach, if each chooses `chosen` of `experts`."""
 
     label: str
     size: Poly
@@ -70,7 +70,7 @@ class DistinctExperts:
         return self.of(self.size.at(at))
 
     def of(self, tokens: int) -> int:
-        """Experts that so many tokens reach."""
+        """The distinct experts that `tokens` tokens reach."""
         return reached(tokens, self.experts, self.chosen)
 
     def bound(self, most: Mapping[str, int]) -> int:
@@ -81,10 +81,10 @@ class DistinctExperts:
 
 
 def reached(tokens: int, experts: int, chosen: int) -> int:
-    """Experts that so many tokens reach under uniform routing, to the nearest whole expert.
+    """Expected distinct experts that `tokens` tokens reach under uniform routing, rounded to a whole number.
 
-    Each token picks `chosen` of `experts`, so an expert is missed by all with (1 - chosen/experts)^tokens. Never fewer
-    than one token less reaches.
+    Each token chooses `chosen` of `experts`, so the probability that all miss an expert is (1 - chosen/experts)^tokens.
+    The result never falls as `tokens` grows.
     """
     missed: float = (1 - chosen / experts) ** tokens
     return round(experts * (1 - missed))
@@ -97,15 +97,15 @@ by_label = attrgetter("label")
 
 
 def product(monomial: Monomial, point: Mapping[str, int]) -> int:
-    """A monomial's value where each symbol has the value that `point` gives it."""
+    """The value of a monomial at `point`, which gives each symbol a value."""
     value = 1
-    for each in monomial:  # a generator for `prod` would take three times as long, and this is most of a ledger
+    for each in monomial:  # most of a ledger's time is spent here, and `prod` of a generator takes three times as long
         value *= each.value(point)
     return value
 
 
 class Poly:
-    """A sum of whole-number coefficients times monomials; immutable, and equal when its terms are."""
+    """A sum of integer coefficients times monomials; immutable, and equal if the terms are equal."""
 
     __slots__ = ("terms",)
 
@@ -155,15 +155,15 @@ class Poly:
         return " + ".join(f"{c}·{'·'.join(map(by_label, m))}" if m else str(c) for m, c in self.terms.items()) or "0"
 
     def depends_on(self, symbol: Symbol) -> bool:
-        """Whether its value may change with that symbol's."""
+        """Whether its value may change with the symbol's value."""
         return any(f.depends_on(symbol) for monomial in self.terms for f in monomial)
 
     def at(self, point: Mapping[str, int]) -> int:
-        """Its value where each symbol has the value that `point` gives it."""
+        """Its value at `point`, which gives each symbol a value."""
         return sum([c * product(monomial, point) for monomial, c in self.terms.items()])
 
     def bound(self, most: Mapping[str, int]) -> int:
-        """What neither its value nor that of a size inside it exceeds, where no symbol exceeds what `most` gives it."""
+        """An upper bound of its value, and of every size inside it, if no symbol exceeds its value in `most`."""
         return sum(abs(c) * prod(f.bound(most) for f in m) for m, c in self.terms.items())
 
 
@@ -172,12 +172,12 @@ Size = int | Poly
 
 @cache
 def factor(name: str) -> Symbol:
-    """The one symbol of that name."""
+    """The only symbol with that name."""
     return Symbol(name)
 
 
 def symbol(name: str) -> Poly:
-    """The polynomial that is one symbol."""
+    """The polynomial that consists of one symbol."""
     return Poly({(factor(name),): 1})
 
 
@@ -187,7 +187,7 @@ def poly(size: Size) -> Poly:
 
 
 def round_up(size: Size, unit: int) -> Size:
-    """`size` rounded up to whole multiples of `unit`; a polynomial whose every term is one stays as it is."""
+    """`size` rounded up to a multiple of `unit`; a polynomial does not change if all its terms are multiples."""
     if isinstance(size, int):
         return -(-size // unit) * unit
     if all(c % unit == 0 for c in size.terms.values()):
@@ -201,7 +201,7 @@ def _rounded_up(size: Poly, unit: int) -> Poly:
 
 
 def distinct_experts(tokens: Size, experts: int, chosen: int) -> Size:
-    """Expected experts that `tokens` tokens reach, each choosing `chosen` of `experts`."""
+    """Expected distinct experts that `tokens` tokens reach, if each chooses `chosen` of `experts`."""
     if isinstance(tokens, int):
         return reached(tokens, experts, chosen)
     return _distinct_experts(tokens, experts, chosen)
@@ -213,9 +213,9 @@ def _distinct_experts(tokens: Poly, experts: int, chosen: int) -> Poly:
 
 
 def summed(size: Size, over: str, count: str, total: str) -> Size:
-    """Σ of `size` while the symbol `over` takes `count` values that add up to `total`.
+    """The sum of `size` over `count` values of the symbol `over`, whose sum is `total`.
 
-    Exact for sizes affine in `over`; raises ValueError for others.
+    Exact, since `size` must be affine in `over`. Raises ValueError if it is not.
     """
     step = factor(over)
     terms: dict[Monomial, int] = {}

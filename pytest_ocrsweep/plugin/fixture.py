@@ -11,7 +11,7 @@ from .state import sweep_of
 if TYPE_CHECKING:
     from ..baselines.result import Row
     from ..model.geometry import CropGrid
-    from ..model.stages import Model
+    from ..model.analytic import Model
     from .benchmark import Entry
 
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points

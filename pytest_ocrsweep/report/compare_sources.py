@@ -9,8 +9,9 @@ from typing import Any
 
 from ..baselines import counted, gate, timed
 from ..baselines.metrics import counted_numbers
+from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
-from ..model.stages import ATTENTION, STAGES, Model
+from ..model.stages import ATTENTION, STAGES
 from . import load
 from .comparison import Key, Point, Side, Time
 from .schema import ENVIRONMENT, REMEDY, WORKLOAD, ReportError

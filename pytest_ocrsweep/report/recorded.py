@@ -12,7 +12,8 @@ from ..baselines.counted import Key
 from ..baselines.metrics import values
 from ..baselines.result import Row
 from ..hardware import roofline
-from ..model.stages import STAGES, Model
+from ..model.analytic import Model
+from ..model.stages import STAGES
 from ..sweep.grid_sources import SourceError, entries
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"

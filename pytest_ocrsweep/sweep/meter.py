@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from ..baselines import gate, timed
 from ..baselines.sampling import Samples
 from ..model.geometry import Workload
+from ..vendor_model.versions import unsupported
 
 if TYPE_CHECKING:
     from ..model.architecture import Architecture
-    from ..vendor_model.timing import Timed, Vendor
+    from ..vendor_model.timing import PreparedPoint, Vendor
     from .settings import Settings
 
 
@@ -52,6 +53,8 @@ def why_not(device: str) -> str | None:
     for module in ("torch", "transformers"):
         if find_spec(module) is None:
             return f"{module} is not installed (pip install 'pytest-ocrsweep[vendor]')"
+    if wrong := unsupported():
+        return wrong
     if device == "cpu":
         return None
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
@@ -220,7 +223,7 @@ class Meter:
             return Measured({"host": platform.node(), "gpu": self.gpu, **_found(point, verdict, seen)}, verdict, why)
 
 
-def _found(point: Timed, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
+def _found(point: PreparedPoint, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
     good = [r for r in verdict.rounds if not r.objections] or list(verdict.rounds)
     pooled = Samples(tuple(ns for r in good for ns in r.ns))
     return {

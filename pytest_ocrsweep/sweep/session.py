@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
 from ..baselines.counted import WORKLOAD, BaselineError, Key, Points
+from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
-from ..model.stages import STAGES, Model
+from ..model.stages import STAGES
 
 if TYPE_CHECKING:
     from ..hardware.roofline import Device

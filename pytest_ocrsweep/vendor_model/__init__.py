@@ -1,1 +1,1 @@
-"""The vendor's model, transformers' own: torch and transformers are imported here and nowhere else."""
+"""The reference model: transformers' UnlimitedOcr class. torch and transformers are imported here and nowhere else."""

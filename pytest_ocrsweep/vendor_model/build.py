@@ -1,22 +1,24 @@
-"""transformers' UnlimitedOcr classes with our dimensions: DeepSeek-OCR to the parameter."""
+"""The reference model: transformers' UnlimitedOcr class with our sizes, which is DeepSeek-OCR to the parameter."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
+from transformers import AutoModelForImageTextToText
 from transformers.initialization import no_init_weights
 from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig
-from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..model.architecture import Architecture
+from . import compat
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → the vendor's
+IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → transformers' attn_implementation
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:
-    """The vendor's configuration of `model`: full attention in every layer, which is what DeepSeek-OCR has."""
+    """transformers' configuration of `model`: full attention in every layer, which is what DeepSeek-OCR has."""
     sam, clip, decoder = model.sam, model.clip, model.decoder
     return UnlimitedOcrConfig(
         vision_config={
@@ -63,9 +65,12 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
 
 
 def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> Any:
-    """The vendor's model on `device`, made there in the model's dtype with seeded random weights."""
+    """The reference model on `device`, made there in the dtype of `model` with seeded random weights.
+
+    `attention` is "eager" or "flash", `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
+    """
     with torch.device(device), no_init_weights():
-        built = UnlimitedOcrForConditionalGeneration._from_config(
+        built = AutoModelForImageTextToText.from_config(
             config(model),
             dtype=DTYPES[model.dtype],
             attn_implementation=IMPLEMENTATIONS[attention],
@@ -76,20 +81,20 @@ def build(model: Architecture, attention: str, experts: str, device: str, seed: 
     return ready(built)
 
 
+@cache
+def on_meta(model: Architecture, attention: str, experts: str) -> Any:
+    """The reference model on the meta device, where tensors have shapes and no memory; built once."""
+    return build(model, attention, experts, "meta")
+
+
 def ready(built: Any) -> Any:
-    """For inference, without the check that tokens match features: its message reads a tensor back to the host."""
-
-    def image_places(
-        input_ids: torch.Tensor, inputs_embeds: torch.Tensor, image_features: torch.Tensor
-    ) -> torch.Tensor:
-        return (input_ids == built.config.image_token_id).unsqueeze(-1)
-
-    built.model.get_placeholder_mask = image_places
+    """For inference, and without the check that image tokens match image features."""
+    compat.trust_image_tokens(built)
     return built.eval().requires_grad_(False)
 
 
 def randomise(built: Any, seed: int) -> None:
-    """Norms' weights are 1, all else is normal: the vendor's own start holds zeros, which a GPU runs faster."""
+    """Sets the norms' weights to 1 and all else to normal values; transformers' own zeros would run faster on a GPU."""
     generator = torch.Generator(next(built.parameters()).device).manual_seed(seed)
     for name, parameter in built.named_parameters():
         if "norm" in name and name.endswith("weight"):
@@ -99,7 +104,6 @@ def randomise(built: Any, seed: int) -> None:
 
 
 def use(built: Any, experts: str) -> Any:
-    """The built model with its routed experts run the other way."""
-    if built.config.text_config._experts_implementation != experts:
-        built.set_experts_implementation(experts)
+    """The built model, its routed experts run by `experts` from now on."""
+    built.set_experts_implementation(experts)
     return built

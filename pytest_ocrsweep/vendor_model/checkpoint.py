@@ -20,7 +20,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..files.text import printable
 from ..model.architecture import Architecture
 from . import build
-from .snapshot_files import CheckpointError, Stored, digest, read_json, tensors
+from .snapshot_files import CheckpointError, StoredTensor, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first
@@ -61,27 +61,29 @@ class Snapshot:
     """A folder that holds a model: all tensors by name, and those that the model uses."""
 
     folder: Path
-    stored: dict[str, Stored]
-    used: dict[str, Stored]
+    stored: dict[str, StoredTensor]
+    used: dict[str, StoredTensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A vendor model with a snapshot's weights, their digest, and the tensors that no part of the model uses."""
+class LoadedCheckpoint:
+    """A reference model with a snapshot's weights, their digest, and the tensors that no part of the model uses."""
 
     model: Any
     digest: str
     unused: tuple[str, ...]
 
 
-def load(directory: str | os.PathLike[str], model: Architecture, attention: str, experts: str, device: str) -> Loaded:
-    """The vendor's model on `device`, in the model's dtype, with the weights of the snapshot in `directory`.
+def load(
+    directory: str | os.PathLike[str], model: Architecture, attention: str, experts: str, device: str
+) -> LoadedCheckpoint:
+    """The reference model on `device`, in the dtype of `model`, with the weights of the snapshot in `directory`.
 
     Only safetensors are read: no pickle, no remote code, no network. Raises CheckpointError.
     """
     found = check(directory, model)
     unused = tuple(sorted(found.stored.keys() - found.used.keys()))
-    return Loaded(_build(found, model, attention, experts, device), digest(found.stored), unused)
+    return LoadedCheckpoint(_build(found, model, attention, experts, device), digest(found.stored), unused)
 
 
 def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
@@ -122,12 +124,12 @@ def check_config(path: Path, model: Architecture) -> None:
 @cache
 def expected(model: Architecture) -> Mapping[str, tuple[int, ...]]:
     """Shapes by their names in the original layout: transformers' own conversion table, backwards."""
-    empty = build.build(model, "eager", model.decoder.prefill_experts, "meta")
+    empty = build.on_meta(model, "eager", model.decoder.prefill_experts)
     original = revert_weight_conversion(empty, empty.state_dict())
     return MappingProxyType({name: tuple(tensor.shape) for name, tensor in original.items()})
 
 
-def check_tensors(folder: Path, stored: Mapping[str, Stored], model: Architecture) -> None:
+def check_tensors(folder: Path, stored: Mapping[str, StoredTensor], model: Architecture) -> None:
     """Raises CheckpointError unless `stored` are the tensors of `model`, in floats and in its shapes."""
     shapes = expected(model)
     missing = [

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 
+from . import compat
 from .failure import out_of_memory
-
-Call = Callable[[], Any]
+from .forward import Call
 
 
 class Clock(Protocol):
-    """Times one region; `name` says how, and `kernels` how many the region launches where that is known."""
+    """Times one call; `name` says how, and `kernels` how many the call launches, or None if that is not known."""
 
     name: str
     kernels: int | None
@@ -29,14 +28,12 @@ class GraphClock:
 
     name = "cuda-graph"
 
-    def __init__(self, call: Call, delay: Call | None = None) -> None:
-        """Captures `call`, which must have run before; `delay` is captured behind it."""
+    def __init__(self, call: Call) -> None:
+        """Captures `call`, which must have run before. Raises RuntimeError for a call that no graph captures."""
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph(keep_graph=True)
         with torch.cuda.graph(self._graph):
-            self._kept = call()  # its tensors live in the graph's memory
-            if delay is not None:
-                delay()
+            self._output = call()  # its tensors live in the graph's memory
         self.kernels = _graph_kernels(self._graph)
         self._graph.instantiate()
 
@@ -62,51 +59,47 @@ def _graph_kernels(graph: torch.cuda.CUDAGraph) -> int | None:
     return int(count) if error == runtime.cudaError_t.cudaSuccess else None
 
 
-class ProfilerClock:
-    """The profiler's sum of kernel times, for calls that no graph captures."""
+class _OneByOne:
+    """Runs its call anew for each time."""
 
-    name = "profiler"
+    kernels: int | None = None
 
-    def __init__(self, call: Call, delay: Call | None = None) -> None:
-        self._call, self._delay = call, delay
-        self.kernels: int | None = None
+    def __init__(self, call: Call) -> None:
+        self._call = call
 
     def batch(self, times: int) -> list[int]:
-        """Each call under a profiler of its own."""
+        """Whole ns of each of `times` calls."""
         return [self._once() for _ in range(times)]
+
+    def _once(self) -> int:
+        raise NotImplementedError
+
+
+class ProfilerClock(_OneByOne):
+    """The profiler's sum of kernel times, for calls that no graph captures; each call has a profiler of its own."""
+
+    name = "profiler"
 
     def _once(self) -> int:
         from torch.profiler import ProfilerActivity, profile
 
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
             self._call()
-            if self._delay is not None:
-                self._delay()
             torch.cuda.synchronize()
         kernels = [e for e in profiler.events() if e.device_type.name == "CUDA"]
         self.kernels = len(kernels)
         return round(sum(e.self_device_time_total for e in kernels) * 1e3)
 
 
-class HostClock:
+class HostClock(_OneByOne):
     """The host's clock around the call and a wait for the device: what a caller sees, and a CPU's device time."""
 
     name = "host"
-
-    def __init__(self, call: Call, delay: Call | None = None) -> None:
-        self._call, self._delay = call, delay
-        self.kernels: int | None = None
-
-    def batch(self, times: int) -> list[int]:
-        """Each call by itself."""
-        return [self._once() for _ in range(times)]
 
     def _once(self) -> int:
         _wait()
         begun = time.perf_counter_ns()
         self._call()
-        if self._delay is not None:
-            self._delay()
         _wait()
         return time.perf_counter_ns() - begun
 
@@ -116,33 +109,44 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def device_clock(device: torch.device, call: Call, delay: Call | None = None) -> Clock:
+def device_clock(device: torch.device, call: Call) -> Clock:
     """The best clock that the device has for `call`: a graph, else the profiler; on a CPU the host's."""
     if device.type != "cuda":
-        return HostClock(call, delay)
+        return HostClock(call)
     try:
-        return GraphClock(call, delay)
+        return GraphClock(call)
     except RuntimeError as error:
         if out_of_memory(error):
             raise
         torch.cuda.synchronize()
-        return ProfilerClock(call, delay)
+        return ProfilerClock(call)
 
 
-def delay_of(device: torch.device, ns: int) -> Call:
-    """A call that occupies the device for about `ns`: how the gate's self-test slows a region down."""
+def delayed(call: Call, device: torch.device, ns: int) -> Call:
+    """`call`, after which the device is busy for about `ns`: how the gate's self-test slows a stage down."""
+    delay = _delay(device, ns)
+
+    def slower() -> Any:
+        output = call()
+        delay()
+        return output
+
+    return slower
+
+
+def _delay(device: torch.device, ns: int) -> Call:
     if device.type == "cuda":
         cycles = round(ns * _cycles_per_ns(device))
-        return lambda: torch.cuda._sleep(cycles)
+        return lambda: compat.spin(cycles)
     return lambda: _spin(ns)
 
 
 def _cycles_per_ns(device: torch.device, cycles: int = 20_000_000) -> float:
     def run() -> None:
-        torch.cuda._sleep(cycles)
+        compat.spin(cycles)
 
     run()
-    times: Sequence[int] = GraphClock(run).batch(5)
+    times = GraphClock(run).batch(5)
     return cycles / sorted(times)[2]
 
 

@@ -1,15 +1,22 @@
-"""Each stage as a call of the vendor's model, on inputs of a workload's shape."""
+"""Each stage as a forward call of the reference model, on inputs of a workload's shape.
+
+A call (`Call`) holds its inputs, so that it can run again and again; they lie on the device of the model's weights.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache
 
 from ..model.geometry import Workload
+
+Call = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,7 @@ class Pages:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """As the vendor's model takes them: its own grids are (columns, rows)."""
+        """As the reference model takes them: its own grids are (columns, rows)."""
         grid, batch = self.work.grid, self.work.batch
         arguments: dict[str, Any] = {"pixel_values": self.views}
         if self.crops is not None:
@@ -46,19 +53,56 @@ def pages(work: Workload, like: torch.Tensor, channels: int = 3) -> Pages:
 
 
 def prompt(work: Workload, image_token: int, device: torch.device) -> torch.Tensor:
-    """[batch, context_tokens] ids: every image token, then random ones of the prompt's."""
+    """[batch, context_tokens] ids: the image token at every image position, then random ones for the text prompt."""
     ids = torch.randint(image_token, (work.batch, work.context_tokens), device=device)
     ids[:, : work.image_tokens] = image_token
     return ids
 
 
-def vision(model: Any, page: Pages) -> Any:
+def vision_call(model: Any, page: Pages) -> Call:
     """SAM, CLIP and projector over every view."""
-    return model.model.get_image_features(**page.arguments)
+    return partial(model.model.get_image_features, **page.arguments)
+
+
+def prefill_call(model: Any, page: Pages, attention: str) -> Call:
+    """The whole model over a page's image tokens and a random text prompt."""
+    work, like = page.work, model.lm_head.weight
+    ids = prompt(work, model.config.image_token_id, like.device)
+    return partial(prefill, model, page, ids, *_positions_and_mask(work.context_tokens, like, attention))
+
+
+def language_call(model: Any, work: Workload, attention: str) -> Call:
+    """What prefill does after vision: the decoder and the head over embedded tokens [batch, context, width]."""
+    like = model.lm_head.weight
+    embedded = torch.randn(work.batch, work.context_tokens, like.shape[-1], device=like.device, dtype=like.dtype)
+    return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
+
+
+def decode_call(model: Any, batch: int, keys: int, attention: str, *, repeatable: bool = True) -> Call:
+    """A decode step of one random token a page that attends to `keys` keys, its own included.
+
+    A repeatable call starts from the same cache each time; another owns its cache, so it frees it, and runs once.
+    """
+    like = model.lm_head.weight
+    ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
+    positions = torch.full((1, 1), keys - 1, device=like.device)
+    mask = causal_mask(1, keys, like) if attention == "eager" else None
+    past = [filled_cache(model, batch, keys - 1)]
+
+    def step() -> Any:
+        start = renewed(past[0]) if repeatable else past.pop()
+        return decode_step(model, ids, positions, start, mask)
+
+    return step
+
+
+def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    positions = torch.arange(context, device=like.device)[None]
+    return positions, causal_mask(context, context, like) if attention == "eager" else None
 
 
 def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
-    """The whole model over the prompt; its output holds the logits and the cache."""
+    """The whole model over the prompt `ids` [batch, context]; its output holds the logits and the cache."""
     return model(
         input_ids=ids,
         position_ids=positions,
@@ -70,7 +114,7 @@ def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor,
 
 
 def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
-    """The decoder and the head over embedded tokens: what prefill does after its image tokens are in place."""
+    """The decoder and the head over tokens that are embedded already."""
     return model(
         inputs_embeds=embedded,
         position_ids=positions,
@@ -83,14 +127,14 @@ def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: 
 def decode_step(
     model: Any, ids: torch.Tensor, positions: torch.Tensor, past: DynamicCache, mask: torch.Tensor | None
 ) -> Any:
-    """One token a page after the `past` keys, which grow by one."""
+    """One token a page, `ids` [batch, 1], after the keys of `past`, which grow by one."""
     return model(
         input_ids=ids, position_ids=positions, attention_mask=masks(mask), past_key_values=past, use_cache=True
     )
 
 
 def masks(mask: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
-    """A ready mask for the vendor, whose own mask building reads tensors back to the host."""
+    """A ready mask for each kind of layer: transformers' own mask building reads tensors back to the host."""
     return {"full_attention": mask, "reference_sliding_attention": mask}
 
 
@@ -101,12 +145,12 @@ def causal_mask(q: int, kv: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def cache(model: Any) -> DynamicCache:
-    """An empty cache of the vendor's default kind."""
+    """An empty KV cache of transformers' default kind."""
     return DynamicCache(config=model.config.text_config)
 
 
 def filled_cache(model: Any, batch: int, keys: int) -> DynamicCache:
-    """A cache that holds `keys` random keys and values a page."""
+    """A cache of `keys` random keys and values a page: [batch, kv heads, keys, head dim] twice a layer."""
     text, like = model.config.text_config, model.lm_head.weight
     filled = cache(model)
     shape = (batch, text.num_key_value_heads, keys, text.head_dim)
@@ -120,7 +164,14 @@ def filled_cache(model: Any, batch: int, keys: int) -> DynamicCache:
 
 
 def renewed(past: DynamicCache) -> DynamicCache:
-    """A cache that starts from the same tensors, so that a step can be run from it again."""
+    """A cache that starts from the same tensors, so that a step can run from it again."""
     fresh = copy.copy(past)
     fresh.layers = [copy.copy(layer) for layer in past.layers]
     return fresh
+
+
+def key_bytes(model: Any) -> int:
+    """Bytes that the KV cache grows by for each token of each page."""
+    text = model.config.text_config
+    elements = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+    return int(elements * model.lm_head.weight.element_size())

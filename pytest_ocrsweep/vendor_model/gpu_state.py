@@ -1,4 +1,4 @@
-"""What the GPU says of itself, by NVML; all None where there is no GPU or no NVML."""
+"""The GPU's clocks, power, temperature, throttling and company by NVML; all None without a GPU or without NVML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..baselines.sampling import Machine
-from .graph_speed import Pace
+from .graph_speed import GraphSpeed
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
     0x1: "gpu_idle",
@@ -25,10 +25,10 @@ THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
 }
 
 
-def reader(device: torch.device, pace: Pace | None = None) -> Callable[[], Machine]:
-    """A function that reads the machine's state now, and the driver's pace where it is given."""
-    told = _reader(device)
-    return told if pace is None else lambda: replace(told(), graph_kernel_ns=pace.ns())
+def reader(device: torch.device, speed: GraphSpeed | None = None) -> Callable[[], Machine]:
+    """A function that reads the machine's state now, and with `speed` the driver's speed of CUDA graphs too."""
+    read = _reader(device)
+    return read if speed is None else lambda: replace(read(), graph_kernel_ns=speed.kernel_ns())
 
 
 def _reader(device: torch.device) -> Callable[[], Machine]:
@@ -40,7 +40,7 @@ def _reader(device: torch.device) -> Callable[[], Machine]:
         pynvml.nvmlInit()
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-    except Exception:  # no driver library, or one that does not know this device: nothing is known then
+    except Exception:  # NVML is not installed or does not know this device: nothing is known then
         return Machine
     return lambda: _read(pynvml, handle)
 
@@ -68,7 +68,7 @@ def _read(nvml: Any, handle: Any) -> Machine:
 
 
 def memory(device: torch.device) -> tuple[int, int] | None:
-    """Bytes that the device has, and those of them that nobody holds; None where they cannot be asked."""
+    """Bytes of memory that the device has, and how many of them are free; None if the system does not say."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return total, free

@@ -1,4 +1,4 @@
-"""A page's own pixels, cut into views and crops as the vendor's image processor cuts them.
+"""A page's own pixels, cut into views and crops as the reference model's image processor cuts them.
 
 That processor (transformers, image_processing_unlimited_ocr.py) needs torchvision; this one takes Pillow, as
 DeepSeek's own does.

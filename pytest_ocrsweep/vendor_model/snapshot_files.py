@@ -26,7 +26,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTensor:
     """A tensor as the header of its file declares it; its bytes lie from `start` to `end` in the file."""
 
     file: Path
@@ -39,7 +39,7 @@ class Stored:
         return f"{self.dtype} {list(self.shape)}"
 
 
-def tensors(folder: Path) -> dict[str, Stored]:
+def tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor of a snapshot by name, from the headers of its files alone. Raises CheckpointError."""
     if (folder / WEIGHTS).is_file():
         return _header(folder / WEIGHTS)
@@ -51,7 +51,7 @@ def tensors(folder: Path) -> dict[str, Stored]:
     files = read_json(index).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise CheckpointError(f"{index} has no weight_map from tensors to files: download it again")
-    stored: dict[str, Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     for name in sorted({str(file) for file in files.values()}):
         shard = folder / name
         if shard.parent != folder or not os.path.isfile(shard):
@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def digest(stored: Mapping[str, Stored]) -> str:
+def digest(stored: Mapping[str, StoredTensor]) -> str:
     """sha256 over each tensor's name, dtype, shape and first 4 KiB, in the order of names.
 
     It does not read every byte, so it takes well under a second; how the tensors are spread over files has no part.
@@ -89,10 +89,10 @@ def digest(stored: Mapping[str, Stored]) -> str:
     return total.hexdigest()
 
 
-def _header(path: Path) -> dict[str, Stored]:
+def _header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one file, none of which reaches beyond its end."""
     size, problem = path.stat().st_size, ""
-    stored: dict[str, Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     try:
         stored = _entries(path, size)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -113,7 +113,7 @@ def _header(path: Path) -> dict[str, Stored]:
     return stored
 
 
-def _entries(path: Path, size: int) -> dict[str, Stored]:
+def _entries(path: Path, size: int) -> dict[str, StoredTensor]:
     """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
     with untrusted.open_regular(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -122,6 +122,8 @@ def _entries(path: Path, size: int) -> dict[str, Stored]:
         entries = untrusted.parse_json(stream.read(length))
     entries.pop("__metadata__", None)
     return {
-        name: Stored(path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"]))
+        name: StoredTensor(
+            path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"])
+        )
         for name, entry in entries.items()
     }

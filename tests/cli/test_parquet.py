@@ -11,7 +11,8 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.model import bulk
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 
 parquet = pytest.importorskip("pyarrow.parquet")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.cli import main, progress
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.session import Options, Sweep
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import result
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import Chart, charts, style
 from pytest_ocrsweep.report.columns import points
@@ -60,7 +61,7 @@ def h200() -> dict[str, Any]:
 
 
 def document(
-    *grids: str, attention: tuple[str, ...] = ATTENTION, stages: tuple[str, ...] = tuple(STAGES)
+    *grids: str, attention: tuple[str, ...] = tuple(ATTENTION), stages: tuple[str, ...] = tuple(STAGES)
 ) -> dict[str, Any]:
     """Counted only, without a device."""
     model, rows = load_model("deepseek-ocr"), []
@@ -125,9 +126,9 @@ def test_lines_are_told_apart_by_shape_as_well_as_by_colour(name: str) -> None:
 
 
 def test_no_two_series_look_alike_in_grey() -> None:
-    looks = [(shape, dash) for kind in ATTENTION for shape, dash in zip(style.SHAPES[kind], style.DASHES, strict=True)]
+    looks = [pair for each in ATTENTION.values() for pair in zip(each.markers, style.DASHES, strict=True)]
     assert len(set(looks)) == len(looks)
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS) == len(ATTENTION)
+    assert len({each.colour for each in ATTENTION.values()}) == len(ATTENTION)
 
 
 def test_memory_names_the_device_and_its_share() -> None:

@@ -144,7 +144,7 @@ def points() -> st.SearchStrategy[dict[str, Any]]:
         {
             "stage": st.sampled_from(list(STAGES)),
             "grid": st.tuples(st.integers(1, 30), st.integers(1, 30)).map(lambda sides: f"{sides[0]}x{sides[1]}"),
-            "attention": st.sampled_from(ATTENTION),
+            "attention": st.sampled_from(list(ATTENTION)),
             **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
             "analytic": st.fixed_dictionaries(dict.fromkeys(ANALYTIC, whole), optional={"more": anything}),
             "floor": st.none() | floors(),

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Ledger, Model, Workload, load_model
 from pytest_ocrsweep.model import bulk
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.bulk import INPUTS, NAMES, Columns, chunks
-from pytest_ocrsweep.model.bulk_plan import LIMIT, ColumnOverflow, reached
+from pytest_ocrsweep.model.bulk_plan import LIMIT, ColumnOverflow, distinct_experts
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.model.symbolic import DistinctExperts, Poly, RoundedUp, factor, symbol
 
 MODELS = {name: load_model(name) for name in ("deepseek-ocr", "deepseek-ocr-tiny")}
@@ -60,7 +61,7 @@ def arrays(rows: list[tuple[int, ...]]) -> dict[str, list[int]]:
 @given(
     st.sampled_from(list(MODELS)),
     st.sampled_from(list(STAGES)),
-    st.sampled_from(ATTENTION),
+    st.sampled_from(list(ATTENTION)),
     st.sampled_from(list(RESOLUTIONS)),
     st.lists(cases, min_size=1, max_size=8),
 )
@@ -106,7 +107,7 @@ def test_a_long_sweep_in_blocks_is_its_points_one_by_one(monkeypatch):
 def test_experts_reached_are_the_numbers_of_single_points(sizes, tokens):
     one = DistinctExperts("", symbol("n"), *sizes)
     many = [*range(200), tokens]
-    assert reached(one, np.array(many)).tolist() == [one.of(n) for n in many]
+    assert distinct_experts(one, np.array(many)).tolist() == [one.of(n) for n in many]
 
 
 # Shapes and types

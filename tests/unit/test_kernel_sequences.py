@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel, allocated
 from pytest_ocrsweep.model.layers import attention, clip, decoder, projector, sam
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.model.symbolic import Size, symbol
 
 MODEL = load_model("deepseek-ocr")

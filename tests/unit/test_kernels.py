@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.model import kernels
+from pytest_ocrsweep.model import kernels, operations
 from pytest_ocrsweep.model.kernels import FLOAT, HALF, INDEX, INT, Kernel
 
 # 2 rows of 3 wide, 5 out, and so on: primes, so that no two different products come to the same number.
@@ -25,44 +25,44 @@ def counts(kernel: Kernel) -> tuple[int, ...]:
 
 KERNELS = {
     "linear": (
-        kernels.linear("x", 2, 3, 5),
+        operations.linear("x", 2, 3, 5),
         (2 * 2 * 3 * 5, 2 * 5, (2 * 3 + 3 * 5 + 5) * 2, 2 * 5 * 2, (3 * 5 + 5) * 2),
     ),
     "linear without bias": (
-        kernels.linear("x", 2, 3, 5, bias=False),
+        operations.linear("x", 2, 3, 5, bias=False),
         (2 * 2 * 3 * 5, 0, (2 * 3 + 3 * 5) * 2, 2 * 5 * 2, 3 * 5 * 2),
     ),
     "convolution": (  # 2 images of 3 channels, 7² → 5 channels of 4², a window of 2²
-        kernels.convolution("x", 2, 3, 5, 2, 7, 4),
+        operations.convolution("x", 2, 3, 5, 2, 7, 4),
         (2 * 2 * 16 * 5 * 3 * 4, 0, (2 * 3 * 49 + 5 * 3 * 4) * 2, 2 * 16 * 5 * 2, 5 * 3 * 4 * 2),
     ),
     "convolution with bias": (
-        kernels.convolution("x", 2, 3, 5, 2, 7, 4, bias=True),
+        operations.convolution("x", 2, 3, 5, 2, 7, 4, bias=True),
         (1920 * 2, 2 * 16 * 5, (2 * 3 * 49 + 60 + 5) * 2, 320, (60 + 5) * 2),
     ),
-    "matmul": (kernels.matmul("x", 7, 2, 3, 5), (2 * 7 * 2 * 3 * 5, 0, 7 * (6 + 15) * 2, 7 * 10 * 2, 0)),
+    "matmul": (operations.matmul("x", 7, 2, 3, 5), (2 * 7 * 2 * 3 * 5, 0, 7 * (6 + 15) * 2, 7 * 10 * 2, 0)),
     "matmul in float32": (
-        kernels.matmul("x", 1, 2, 3, 5, itemsize=FLOAT),
+        operations.matmul("x", 1, 2, 3, 5, itemsize=FLOAT),
         (60, 0, (6 + 15) * 4, 10 * 4, 0),
     ),
-    "elementwise with a tensor": (kernels.elementwise("x", "add", 11, also=6), (0, 11, 22 + 6, 22, 0)),
-    "elementwise with parameters": (kernels.elementwise("x", "mul", 11, weights=6), (0, 11, 22 + 6, 22, 6)),
-    "elementwise in float32": (kernels.elementwise("x", "silu", 11, itemsize=FLOAT), (0, 55, 44, 44, 0)),
-    "softmax": (kernels.softmax("x", 11), (0, 55, 44, 44, 0)),
+    "elementwise with a tensor": (operations.elementwise("x", "add", 11, also=6), (0, 11, 22 + 6, 22, 0)),
+    "elementwise with parameters": (operations.elementwise("x", "mul", 11, weights=6), (0, 11, 22 + 6, 22, 6)),
+    "elementwise in float32": (operations.elementwise("x", "silu", 11, itemsize=FLOAT), (0, 55, 44, 44, 0)),
+    "softmax": (operations.softmax("x", 11), (0, 55, 44, 44, 0)),
     "layer norm": (  # also a mean and a deviation a row, in float32
-        kernels.layer_norm("x", 2, 3),
+        operations.layer_norm("x", 2, 3),
         (0, 8 * 6, (6 + 2 * 3) * 2, 6 * 2 + 2 * 2 * 4, 2 * 3 * 2),
     ),
-    "cast": (kernels.cast("x", 11, HALF, FLOAT), (0, 0, 22, 44, 0)),
-    "cast of parameters": (kernels.cast("x", 11, HALF, FLOAT, weights=True), (0, 0, 22, 44, 22)),
-    "copy": (kernels.copy("x", 11), (0, 0, 22, 22, 0)),
-    "copy into a larger tensor": (kernels.copy("x", 11, into=13), (0, 0, 22, 26, 0)),
+    "cast": (operations.cast("x", 11, HALF, FLOAT), (0, 0, 22, 44, 0)),
+    "cast of parameters": (operations.cast("x", 11, HALF, FLOAT, weights=True), (0, 0, 22, 44, 22)),
+    "copy": (operations.copy("x", 11), (0, 0, 22, 22, 0)),
+    "copy into a larger tensor": (operations.copy("x", 11, into=13), (0, 0, 22, 26, 0)),
     "fused attention": (  # 2 pages of 3 heads: 5 queries, 7 keys, 11 wide
-        kernels.fused_attention("x", 2, 3, 5, 7, 11, vector=13, bias=17),
+        operations.fused_attention("x", 2, 3, 5, 7, 11, vector=13, bias=17),
         (2 * 2 * 6 * 5 * 7 * 11, 13, 6 * (5 + 7 + 7) * 11 * 2 + 17, 6 * 5 * 11 * 2, 0),
     ),
     "grouped matmul": (  # 2 rows; 3 of 7 experts are reached, 7 are resident, 7 offsets are read
-        kernels.grouped_matmul("x", 2, 5, 11, 7, 3),
+        operations.grouped_matmul("x", 2, 5, 11, 7, 3),
         (2 * 2 * 5 * 11, 0, 2 * 5 * 2 + 7 * INT + 3 * 110, 2 * 11 * 2, 7 * 110),
     ),
 }
@@ -78,7 +78,7 @@ def test_a_kernel_counts_what_paper_counts(name):
 
 def test_an_unknown_operation_has_no_made_up_cost():
     with pytest.raises(KeyError, match="tanh"):
-        kernels.elementwise("x", "tanh", 3)
+        operations.elementwise("x", "tanh", 3)
 
 
 def test_resident_parameters_need_not_be_those_read():
@@ -87,7 +87,7 @@ def test_resident_parameters_need_not_be_those_read():
 
 
 def test_of_experts_that_are_resident_those_reached_are_used():
-    kernel = kernels.grouped_matmul("x", 2, 5, 11, 7, 3)
+    kernel = operations.grouped_matmul("x", 2, 5, 11, 7, 3)
     assert (kernel.weight_bytes, kernel.used_bytes) == (7 * 110, 3 * 110)
 
 
@@ -97,7 +97,7 @@ def test_what_a_kernel_is_not_said_to_do_it_does_not():
 
 def test_a_cast_may_free_its_source():
     for weights in (False, True):
-        kernel = kernels.cast("x", 11, HALF, FLOAT, weights=weights, frees=22)
+        kernel = operations.cast("x", 11, HALF, FLOAT, weights=weights, frees=22)
         assert (kernel.allocates, kernel.frees, kernel.freed) == (512, 512, (22,))
 
 
@@ -112,10 +112,10 @@ def test_a_kernel_allocates_every_tensor_it_writes_and_frees_what_it_is_told():
 
 
 def test_layer_norm_frees_its_statistics_and_more():
-    plain, more = kernels.layer_norm("x", 2, 3), kernels.layer_norm("x", 2, 3, frees=600)
+    plain, more = operations.layer_norm("x", 2, 3), operations.layer_norm("x", 2, 3, frees=600)
     assert (plain.allocates, plain.frees) == (3 * 512, 2 * 512)
     assert (more.allocates, more.frees) == (3 * 512, 2 * 512 + 1024)
-    assert kernels.layer_norm("x", 2, 3, frees=(600, 1)).frees == more.frees + 512
+    assert operations.layer_norm("x", 2, 3, frees=(600, 1)).frees == more.frees + 512
 
 
 def test_bookkeeping_costs_nothing_but_memory():
@@ -127,7 +127,7 @@ def test_bookkeeping_costs_nothing_but_memory():
 
 
 def test_paths_nest():
-    inner = kernels.under("mlp", [kernels.copy("a", 1), kernels.copy("b", 2)])
+    inner = kernels.under("mlp", [operations.copy("a", 1), operations.copy("b", 2)])
     assert [kernel.path for kernel in kernels.under("block", inner)] == ["block/mlp/a", "block/mlp/b"]
 
 
@@ -157,14 +157,14 @@ def test_a_repeated_sequence_holds_what_its_runs_one_after_another_hold(sequence
 
 
 def test_a_repeated_sequence_lists_each_kernel_once_with_its_runs():
-    held, *listed = kernels.repeated([kernels.copy("a", 1), kernels.copy("b", 2)], 6)
+    held, *listed = kernels.repeated([operations.copy("a", 1), operations.copy("b", 2)], 6)
     assert (held.path, held.allocates, counts(held)) == ("held", 5 * 2 * 512, (0,) * 5)
     assert [(kernel.path, kernel.times) for kernel in listed] == [("a", 6), ("b", 6)]
-    twice = kernels.repeated(kernels.repeated([kernels.copy("a", 1), kernels.copy("b", 2)], 2), 3)
+    twice = kernels.repeated(kernels.repeated([operations.copy("a", 1), operations.copy("b", 2)], 2), 3)
     assert [(kernel.path, kernel.times) for kernel in twice if kernel.read_bytes] == [("a", 6), ("b", 6)]
 
 
 def test_a_sequence_repeated_no_time_costs_nothing():
     assert all(
-        counts(kernel) == (0,) * 5 and not kernel.allocates for kernel in kernels.repeated([kernels.copy("a", 1)], 0)
+        counts(kernel) == (0,) * 5 and not kernel.allocates for kernel in kernels.repeated([operations.copy("a", 1)], 0)
     )

@@ -12,10 +12,11 @@ from pytest_ocrsweep import Cost, CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.baselines import counted
 from pytest_ocrsweep.baselines.metrics import COUNTED
 from pytest_ocrsweep.model import stages
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.kernels import Kernel
 from pytest_ocrsweep.model.layers import clip, decoder, sam
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES, point
+from pytest_ocrsweep.model.stages import STAGES, point
 from pytest_ocrsweep.model.symbolic import Poly
 
 BASELINES = Path(__file__).parents[2] / "baselines"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import Cost, CropGrid, Ledger, Workload
 from pytest_ocrsweep.model.kernels import Kernel
-from pytest_ocrsweep.model.ledger import Program
+from pytest_ocrsweep.model.program import Program
 from pytest_ocrsweep.model.symbolic import Poly, Size, poly, round_up, symbol
 
 WORK = Workload(CropGrid(1, 1))

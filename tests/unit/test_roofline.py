@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model
 from pytest_ocrsweep.baselines import timed
-from pytest_ocrsweep.hardware.roofline import Device, attained, below_floor, estimate, floor, floors, mbu, mfu
+from pytest_ocrsweep.hardware.devices import Device
+from pytest_ocrsweep.hardware.roofline import attained, below_floor, estimate, floor, floors, mbu, mfu
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel
-from pytest_ocrsweep.model.ledger import Program
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.program import Program
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import devices
 
 BASELINES = Path(__file__).parents[2] / "baselines"
@@ -31,7 +33,7 @@ works = st.builds(
     st.integers(1, 300),
     st.integers(1, 40),
 )
-points = st.tuples(st.sampled_from(list(STAGES)), works, st.sampled_from(ATTENTION))
+points = st.tuples(st.sampled_from(list(STAGES)), works, st.sampled_from(list(ATTENTION)))
 
 
 def hand_made(*kernels: Kernel) -> Ledger:

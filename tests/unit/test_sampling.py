@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.sampling import (
+    FirstOf,
     Machine,
     NoiseReached,
     Samples,
     TimeCap,
     collect,
-    first_of,
+    graph_speed_changed,
     objections,
-    pace_changed,
 )
 
 times = st.lists(st.integers(1, 10**10), min_size=1, max_size=60)
@@ -85,7 +85,7 @@ def test_the_time_cap_stops_whatever_the_noise():
 
 
 def test_the_first_rule_to_stop_is_the_one_recorded():
-    rule = first_of(NoiseReached(0.01, at_least=2), TimeCap(1))
+    rule = FirstOf((NoiseReached(0.01, at_least=2), TimeCap(1)))
     assert rule(Samples((1, 100)), 0.5) is None
     assert rule(Samples((1, 100)), 2) == "time cap of 1 s"
     assert rule(Samples((100, 100)), 2) == "relative noise of 1 % reached"
@@ -94,7 +94,7 @@ def test_the_first_rule_to_stop_is_the_one_recorded():
 def test_collecting_keeps_every_sample_and_says_why_it_stopped():
     batches = iter([[100, 300], [100, 100], [100, 100]])
     states = iter([Machine(sm_clock_mhz=1980), Machine(sm_clock_mhz=1755)])
-    rule = first_of(NoiseReached(0.01, at_least=3), TimeCap(60))
+    rule = FirstOf((NoiseReached(0.01, at_least=3), TimeCap(60)))
     samples = collect(batches.__next__, rule, states.__next__, ticking(1))
     assert samples.ns == (100, 300, 100, 100, 100, 100)
     assert samples.stopped == "relative noise of 1 % reached"
@@ -102,7 +102,7 @@ def test_collecting_keeps_every_sample_and_says_why_it_stopped():
 
 
 def test_a_noisy_point_ends_by_the_injected_clock():
-    samples = collect(lambda: [1, 100], first_of(NoiseReached(0.01, 2), TimeCap(3)), clock_s=ticking(1))
+    samples = collect(lambda: [1, 100], FirstOf((NoiseReached(0.01, 2), TimeCap(3))), clock_s=ticking(1))
     assert samples.stopped == "time cap of 3 s"
     assert len(samples.ns) == 6
 
@@ -129,7 +129,7 @@ def test_contention_on_either_side_marks_the_sample(count: int, text: str):
     )
 
 
-def test_a_driver_that_changed_its_pace_of_graphs_is_an_objection():
+def test_a_driver_that_changed_its_speed_of_graphs_is_an_objection():
     def at(ns):
         return Machine(graph_kernel_ns=ns)
 
@@ -143,7 +143,7 @@ def test_the_clock_counts_from_the_start_of_sampling():
     assert collect(lambda: [1], TimeCap(10), clock_s=lambda: next(times)).ns == (1, 1)
 
 
-def test_a_pace_is_another_when_more_than_a_twentieth_apart():
-    assert not pace_changed(100, 105)
-    assert pace_changed(100, 106)
-    assert pace_changed(106, 100)
+def test_a_graph_speed_is_another_when_more_than_a_twentieth_apart():
+    assert not graph_speed_changed(100, 105)
+    assert graph_speed_changed(100, 106)
+    assert graph_speed_changed(106, 100)

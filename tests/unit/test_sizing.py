@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.hardware.roofline import Device, floor
+from pytest_ocrsweep.hardware.devices import Device
+from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.hardware.sizing import (
     Requirement,
     Target,
@@ -23,7 +24,7 @@ from pytest_ocrsweep.hardware.sizing import (
     requirements,
     serves,
 )
-from pytest_ocrsweep.model.stages import ATTENTION
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.sweep.config import devices
 
 MODEL = load_model()
@@ -156,7 +157,7 @@ def test_a_target_requires_work_over_time() -> None:
 
 def test_attentions_need_the_same_rates_and_other_memory() -> None:
     for flash, eager in zip(
-        *(requirements(MODEL, TWO_BY_THREE, TARGET, mode) for mode in ATTENTION[::-1]), strict=True
+        *(requirements(MODEL, TWO_BY_THREE, TARGET, mode) for mode in reversed(ATTENTION)), strict=True
     ):
         assert replace(flash, memory_bytes=eager.memory_bytes) == eager
         assert flash.memory_bytes < eager.memory_bytes

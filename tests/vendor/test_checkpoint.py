@@ -147,7 +147,7 @@ def snapshot(tmp_path, tensors):
     return folder
 
 
-def load(folder, attention="flash", experts="grouped_mm") -> checkpoint.Loaded:
+def load(folder, attention="flash", experts="grouped_mm") -> checkpoint.LoadedCheckpoint:
     return checkpoint.load(folder, TINY, attention, experts, "cpu")
 
 

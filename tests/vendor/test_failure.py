@@ -95,14 +95,11 @@ def test_a_capture_without_memory_is_not_timed_by_another_clock(monkeypatch):
 
 
 @pytest.fixture
-def meter(monkeypatch) -> Iterator[Meter]:
+def meter(monkeypatch) -> Meter:
     monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
     made = Meter(compose(SETTINGS))
     made.vendor.rule = TimeCap(0.01)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # they stand in each other's way on a busy machine
-    yield made
-    torch.set_num_threads(threads)
+    return made
 
 
 def measured(meter: Meter):
@@ -116,7 +113,7 @@ def test_a_point_without_memory_frees_it_and_the_next_is_measured(meter, monkeyp
         "building": (timing.build, "build"),
         "warming": (timing, "HostClock"),
         "capturing": (timing, "device_clock"),
-        "sampling": (timing.Timed, "sample"),
+        "sampling": (timing.PreparedPoint, "sample"),
     }[at]
     held = []
 
@@ -136,13 +133,13 @@ def test_a_point_without_memory_frees_it_and_the_next_is_measured(meter, monkeyp
 
 
 def test_an_error_of_another_kind_stays_what_it_is(meter, monkeypatch):
-    monkeypatch.setattr(timing.Timed, "sample", lambda _: fail_otherwise())
+    monkeypatch.setattr(timing.PreparedPoint, "sample", lambda _: fail_otherwise())
     with pytest.raises(RuntimeError, match="shape mismatch"):
         measured(meter)
 
 
 def test_a_device_that_fails_is_known_to_have(meter, monkeypatch):
-    monkeypatch.setattr(timing.Timed, "sample", lambda _: access_illegally())
+    monkeypatch.setattr(timing.PreparedPoint, "sample", lambda _: access_illegally())
     monkeypatch.setattr(failure, "lost", lambda device: ILLEGAL)
     with pytest.raises(DeviceLost, match=ILLEGAL):
         measured(meter)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -115,17 +115,13 @@ def measured(project, pytester, recording) -> Measured:
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path_factory, monkeypatch) -> Iterator[None]:
+def alone(tmp_path_factory, monkeypatch) -> None:
     """One thread, and locks of its own, for this process and the ones it starts; here, short sampling too."""
     folder = tmp_path_factory.mktemp("locks")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("OMP_NUM_THREADS", ONE_THREAD["OMP_NUM_THREADS"])
     monkeypatch.setattr(timing, "Vendor", partial(timing.Vendor, rule=TimeCap(0.2)))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # What a measured point says

@@ -1,1 +1,1 @@
-"""The vendor's layers, each a generator that yields one named line per kernel, in the order they run."""
+"""The layers of the reference model: each is a generator of named kernels, in the order in which they run."""

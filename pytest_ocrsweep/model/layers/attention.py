@@ -1,20 +1,10 @@
-"""Attention over materialised scores or fused, as CLIP and the decoder share it."""
+"""The attention that CLIP and the decoder share: with scores in memory, or fused."""
 
 from __future__ import annotations
 
-from ..kernels import (
-    FLOAT,
-    HALF,
-    VECTOR_FLOPS,
-    Kernels,
-    cast,
-    copy,
-    elementwise,
-    fused_attention,
-    matmul,
-    released,
-    softmax,
-)
+from ..attention import ATTENTION
+from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, released
+from ..operations import cast, copy, elementwise, fused_attention, matmul, softmax
 from ..symbolic import Size
 
 
@@ -50,6 +40,6 @@ def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool)
 
 
 def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:
-    """Frees what eager attention returned beside its output: the caller's layer holds it to its end."""
-    if attention == "eager":
+    """Frees the probabilities, which eager attention returns beside its output and the layer holds until its end."""
+    if not ATTENTION[attention].fused:
         yield released(batch * heads * q * kv * HALF)

@@ -6,7 +6,9 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrVisionEmbeddin
 from __future__ import annotations
 
 from ..architecture import Clip
-from ..kernels import HALF, INDEX, Kernels, elementwise, kernel, layer_norm, linear, released, repeated, under
+from ..attention import ATTENTION
+from ..kernels import HALF, INDEX, Kernels, kernel, released, repeated, under
+from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
 from .sam import resize
@@ -68,7 +70,7 @@ def self_attention(clip: Clip, images: Size, tokens: int, many: Size, attention:
     x = rows * clip.width * HALF
     for name in ("q_proj", "k_proj", "v_proj"):
         yield linear(name, rows, clip.width, clip.width)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield from attend.eager(images, clip.heads, tokens, tokens, dim, mask=0, q_copy=many, kv_copy=many)
     else:
         yield from attend.fused(images, clip.heads, tokens, tokens, dim, masked=False)

@@ -1,4 +1,4 @@
-"""The language model: `q` new tokens that attend to `kv` keys; prefill is (s, s), a decode step (1, s + i).
+"""The language model: `q` new tokens attend to `kv` keys. A prefill has (s, s), a decode step has (1, s + i).
 
 Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, integrations/moe.py, cache_utils.py.
 """
@@ -8,26 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..architecture import Decoder
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    INT,
-    VECTOR_FLOPS,
-    Kernel,
-    Kernels,
-    cast,
-    elementwise,
-    grouped_matmul,
-    held,
-    kernel,
-    linear,
-    matmul,
-    released,
-    repeated,
-    softmax,
-    under,
-)
+from ..attention import ATTENTION
+from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, held, kernel, released, repeated, under
+from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
 from ..symbolic import Size, distinct_experts
 from . import attention as attend
 
@@ -53,7 +36,7 @@ def head(decoder: Decoder, tokens: Size) -> Kernels:
 def layers(
     decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str, experts: str
 ) -> Kernels:
-    """Rotary tables, every layer, the last norm; `past` of the `kv` keys were cached before."""
+    """Rotary tables, every layer, the last norm. The cache already holds `past` of the `kv` keys."""
     x = batch * q * decoder.width * HALF
     yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
     attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention)))
@@ -82,7 +65,7 @@ def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel])
 
 
 def rms_norm(rows: Size, width: int) -> Kernels:
-    """x / √(mean x² + ε) in float32, then the weight: eight kernels; leaves only the result."""
+    """x / √(mean x² + ε) in float32, times the weight, in eight kernels; only the result stays allocated."""
     x, row = rows * width, rows * FLOAT
     yield cast("to_float", x, HALF, FLOAT)
     yield elementwise("square", "square", x, itemsize=FLOAT)
@@ -109,7 +92,7 @@ def rotary_tables(q: Size, dim: int) -> Kernels:
 
 
 def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
-    """x·cos + rotate_half(x)·sin over [vectors, dim]; leaves its result beside x."""
+    """x·cos + rotate_half(x)·sin over [vectors, dim]; its result and x stay allocated."""
     x, half = vectors * dim * HALF, vectors * (dim // 2) * HALF
     yield elementwise("cos", "mul", vectors * dim, also=table)
     yield elementwise("negate", "neg", vectors * (dim // 2))
@@ -119,7 +102,7 @@ def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
 
 
 def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str) -> Kernels:
-    """Projections, rotary positions, the cache (each step writes keys and values anew, with the token joined on)."""
+    """Projections, rotary positions, attention, and the cache, which each step copies with the new token appended."""
     rows, dim = batch * q, decoder.width // decoder.heads
     queries, keys = rows * decoder.width * HALF, rows * decoder.kv_heads * dim * HALF
     before, after = (batch * n * decoder.kv_heads * dim * HALF for n in (past, kv))
@@ -132,7 +115,7 @@ def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size,
     for name in ("cache_k", "cache_v"):
         yield kernel(name, reads=(before, keys), io=before + keys, writes=after, frees=before)
     yield released(keys, keys)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
         yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
     else:
@@ -152,7 +135,7 @@ def gated_mlp(rows: Size, width: int, hidden: int) -> Kernels:
 
 
 def mixture(decoder: Decoder, tokens: Size, experts: str) -> Kernels:
-    """Router, routed experts by the vendor's implementation `experts`, shared experts as one wide MLP, their sum."""
+    """Router, routed experts by the implementation `experts`, shared experts as one wide MLP, and their sum."""
     x, picks = tokens * decoder.width, tokens * decoder.experts_per_token
     yield from under("router", router(decoder, tokens))
     yield from under("experts", EXPERTS[experts](decoder, tokens))
@@ -163,7 +146,7 @@ def mixture(decoder: Decoder, tokens: Size, experts: str) -> Kernels:
 
 
 def router(decoder: Decoder, tokens: Size) -> Kernels:
-    """Scores in float32, the best experts and their weights; leaves logits, weights and choices."""
+    """Scores in float32, the best experts and their weights; logits, weights and choices stay allocated."""
     x, scores = tokens * decoder.width, tokens * decoder.experts
     picks, table = tokens * decoder.experts_per_token, decoder.experts * decoder.width
     yield cast("to_float", x, HALF, FLOAT)
@@ -230,13 +213,13 @@ def gate(picks: Size, hidden: int) -> Kernels:
 
 
 def weigh(picks: Size, width: int) -> Kernel:
-    """Times the router's float32 weights, which makes the products float32."""
+    """Multiplies by the router's float32 weights, so that the products are float32."""
     x = picks * width
     return kernel("weigh", vector=x, reads=(x * HALF, picks * FLOAT), writes=x * FLOAT)
 
 
 def combine(tokens: Size, picks: Size, width: int) -> Kernels:
-    """Σ over each token's experts in float32, back to half; frees the weighed products."""
+    """Sums over each token's experts in float32 and casts to half; frees the weighed products."""
     x, products = tokens * width, picks * width
     yield kernel("sum", vector=products * VECTOR_FLOPS["sum"], reads=products * FLOAT, writes=x * FLOAT)
     yield cast("to_half", x, FLOAT, HALF, frees=(x * FLOAT, products * FLOAT))

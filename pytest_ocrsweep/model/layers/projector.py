@@ -5,7 +5,8 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, copy, kernel, linear
+from ..kernels import HALF, INDEX, Kernel, Kernels, kernel
+from ..operations import copy, linear
 from ..symbolic import Size
 
 
@@ -15,7 +16,7 @@ def joined_bytes(images: Size, patches: int, clip_width: int, sam_width: int) ->
 
 
 def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:
-    """CLIP's patch tokens (without the class token) beside SAM's features: [images, patches², clip + sam]."""
+    """Concatenates CLIP's patch tokens, without the class token, and SAM's features: [images, patches², clip + sam]."""
     tokens = images * patches * patches
     size = joined_bytes(images, patches, clip_width, sam_width)
     freed = (images * (patches * patches + 1) * clip_width * HALF, tokens * sam_width * HALF)
@@ -24,12 +25,12 @@ def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:
 
 
 def project(images: Size, patches: int, features: int, width: int) -> Kernel:
-    """Patch tokens only: newline and separator tokens are parameters of the decoder's width already."""
+    """[images · patches², features] → width, for patch tokens only: newline and separator tokens have that width."""
     return linear("linear", images * patches * patches, features, width)
 
 
 def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, owner: bool) -> Kernel:
-    """Ends each of `lines` lines of `columns` tokens with the newline token, page by page."""
+    """Appends the newline token to each of `lines` lines of `columns` tokens, page by page."""
     return kernel(
         path,
         reads=batch * lines * columns * width * HALF,
@@ -40,12 +41,12 @@ def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, 
 
 
 def place_crops(elements: Size) -> Kernel:
-    """Crops that stand side by side are copied into rows of tokens that run through all of them."""
+    """Copies crops that stand side by side into rows of tokens that run through all of them."""
     return copy("place_crops", elements)
 
 
 def pages(batch: Size, tokens: Size, width: int) -> Kernel:
-    """Crop lines, global lines and the separator, page by page: [tokens, width] each."""
+    """Concatenates crop lines, global lines and the separator of each page: [tokens, width]."""
     return kernel(
         "pages",
         reads=batch * (tokens - 1) * width * HALF,
@@ -56,14 +57,14 @@ def pages(batch: Size, tokens: Size, width: int) -> Kernel:
 
 
 def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kernels:
-    """Puts the pages' tokens in place of the prompt's image tokens; the mask of these lives until the decoder ends."""
-    found, prompt = batch * context, batch * context * width * HALF
+    """Puts image tokens into the prompt at their places; the mask of these places lives until the decoder ends."""
+    mask, prompt = batch * context, batch * context * width * HALF
     image = batch * image_tokens * width
     yield copy("concatenate", image)
-    yield kernel("find", reads=found * INDEX, writes=found)
+    yield kernel("find", reads=mask * INDEX, writes=mask)
     yield kernel(
         "scatter",
-        reads=(prompt, found, image * HALF),
+        reads=(prompt, mask, image * HALF),
         writes=prompt,
         frees=prompt,
     )

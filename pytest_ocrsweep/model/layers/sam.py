@@ -8,26 +8,9 @@ from __future__ import annotations
 from math import ceil
 
 from ..architecture import Sam
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    VECTOR_FLOPS,
-    Kernels,
-    cast,
-    convolution,
-    copy,
-    elementwise,
-    fused_attention,
-    kernel,
-    layer_norm,
-    linear,
-    matmul,
-    released,
-    repeated,
-    softmax,
-    under,
-)
+from ..attention import ATTENTION
+from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, kernel, released, repeated, under
+from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
@@ -36,7 +19,7 @@ BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its mem
 def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Kernels:
     """[images, channels, side, side] pixels → [images, downsample_widths[-1], side/patch/4, side/patch/4].
 
-    `many` is 1 where there is more than one image and 0 where there is one: some layouts then need a copy.
+    `many` is 1 for several images, whose layouts need some copies, and 0 for one.
     """
     grid = side // sam.patch
     x = images * grid * grid * sam.width
@@ -51,7 +34,7 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
 
 
 def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
-    """Adds the trained position table, resized (bicubic, antialiased) where the view has another size."""
+    """Adds the trained position table, resized (bicubic, antialiased) if the view has another size."""
     trained = sam.image_side // sam.patch
     table, resized = trained * trained * sam.width, grid * grid * sam.width
     if grid == trained:
@@ -62,7 +45,7 @@ def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
 
 
 def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
-    """A trained [trained², width] table, in float32, to [grid², width]; frees all but the result.
+    """Resizes a [trained², width] table to [grid², width] in float32; only the result stays allocated.
 
     A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
     """
@@ -79,7 +62,7 @@ def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
 
 
 def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str) -> Kernels:
-    """[images, grid², width], attention inside each window (padded up to whole ones) or over the whole map."""
+    """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global."""
     x = images * grid * grid * sam.width
     yield layer_norm("norm1", images * grid * grid, sam.width)
     if window:
@@ -99,7 +82,7 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
     yield layer_norm("norm2", images * grid * grid, sam.width)
     yield from under("mlp", mlp(images * grid * grid, sam.width, sam.mlp_width))
     yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF,) * 4)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield released(_scores(sam, images, grid, window) * HALF)
 
 
@@ -116,14 +99,14 @@ def mlp(rows: Size, width: int, hidden: int) -> Kernels:
 
 
 def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, attention: str) -> Kernels:
-    """Attention within each of [maps, side², width]; eager attention leaves its probabilities allocated."""
+    """Attention inside each of [maps, side², width]; if it is not fused, its probabilities stay allocated."""
     dim = sam.width // sam.heads
     tokens = maps * side * side
     out, scores = tokens * sam.width, maps * sam.heads * side**4
     yield linear("qkv", tokens, sam.width, 3 * sam.width)
     yield copy("split_heads", 3 * out * many)
     qkv = (3 * out * HALF, 3 * out * many * HALF)
-    if attention == "eager":
+    if not ATTENTION[attention].fused:
         yield elementwise("scale", "mul", out)
         yield matmul("scores", maps * sam.heads, side * side, dim, side * side, frees=out * HALF)
         yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))
@@ -156,9 +139,9 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
 
 
 def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size) -> Kernels:
-    """rel_h[b,y,x,k] = Σ_c q·R_h[y,k,c], rel_w likewise; their sum is a real [side², side²] bias in both modes.
+    """rel_h[b,y,x,k] = Σ_c q·R_h[y,k,c], and rel_w alike; their sum is a tensor [side², side²] in both attentions.
 
-    The query is copied for each product whose layout needs it: for columns only where it is not contiguous yet.
+    The query is copied for the product with rows; for the product with columns only if it is not contiguous yet.
     """
     dim = sam.width // sam.heads
     query = maps * side * side * sam.width * HALF
@@ -181,7 +164,7 @@ def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size
 
 
 def position_table(side: int, trained: int, dim: int) -> Kernels:
-    """[2·trained − 1, dim] parameters → [side, side, dim], by the distance of query and key; leaves the table."""
+    """[2·trained − 1, dim] parameters → [side, side, dim], by the distance of query and key; the table stays."""
     resized = (2 * side - 1) * dim
     yield kernel(
         "resize",
@@ -202,7 +185,7 @@ def position_table(side: int, trained: int, dim: int) -> Kernels:
 
 
 def neck(sam: Sam, images: Size, grid: int) -> Kernels:
-    """1×1 and 3×3 convolutions, each normalised over its channels."""
+    """A 1×1 and a 3×3 convolution, each followed by a norm over its channels."""
     points = images * grid * grid
     narrow = points * sam.neck_width * HALF
     yield convolution("conv1", images, sam.width, sam.neck_width, 1, grid, grid)
@@ -212,7 +195,7 @@ def neck(sam: Sam, images: Size, grid: int) -> Kernels:
 
 
 def downsample(sam: Sam, images: Size, grid: int) -> Kernels:
-    """Two 3×3 convolutions of stride 2."""
+    """Two 3×3 convolutions with stride 2."""
     first, second = sam.downsample_widths
     half, quarter = ceil(grid / 2), ceil(grid / 4)
     yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)

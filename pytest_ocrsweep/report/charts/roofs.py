@@ -1,41 +1,38 @@
-"""Charts of rates: the roofline with every point, and what a device must do to keep a time."""
+"""Charts of rates: the roofline with every point, and the rates that a device needs to keep a latency."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...model.attention import ATTENTION
+from ...model.stages import STAGES, Latency
 from ..columns import Points
 from . import style
 from .style import valid
 
 if TYPE_CHECKING:
-    from ...hardware.roofline import Device
+    from ...hardware.devices import Device
+    from .style import Drawing
 
-TTFT_MS = (100, 250, 500, 1000)  # to the first token: prefill
-TPOT_MS = (5, 10, 20, 50)  # for each token after: decode
-TARGETS = ("#cc79a7", "#d55e00", "#e69f00", "#009e73")  # the hardest first
-STAGE_SHAPES = {
-    "vision": {"eager": "circle", "flash": "triangle-up"},
-    "prefill": {"eager": "square", "flash": "diamond"},
-    "decode": {"eager": "cross", "flash": "triangle-down"},
-}
+TARGETS_MS = {Latency.TTFT: (100, 250, 500, 1000), Latency.TPOT: (5, 10, 20, 50)}  # the hardest first
+COLOURS = ("#cc79a7", "#d55e00", "#e69f00", "#009e73")  # for the first, second, … target
 
 
-def roofline(points: Points, device: Device) -> Any:
-    """Tensor FLOP/s by tensor FLOPs a compulsory byte: hollow at a point's floor, filled where it was measured."""
+def roofline(points: Points, device: Device) -> Drawing:
+    """Tensor FLOP/s over tensor FLOPs per compulsory byte: hollow marks at floors, filled marks at measured times."""
     import altair as alt
 
     columns = points.columns
-    found = set(zip(columns["stage"], columns["attention"], strict=True))
-    kinds = [(s, a) for s in style.STAGES for a in style.COLOURS if (s, a) in found]
+    drawn = set(zip(columns["stage"], columns["attention"], strict=True))
+    kinds = [(stage, attention) for stage in STAGES for attention in ATTENTION if (stage, attention) in drawn]
     names = [f"{stage}, {attention}" for stage, attention in kinds]
-    shapes = alt.Scale(domain=names, range=[STAGE_SHAPES[stage][attention] for stage, attention in kinds])
-    colours = alt.Scale(domain=names, range=[style.COLOURS[attention] for _, attention in kinds])
+    shapes = alt.Scale(domain=names, range=[marker(stage, attention) for stage, attention in kinds])
+    colours = alt.Scale(domain=names, range=[ATTENTION[attention].colour for _, attention in kinds])
     wide = alt.Scale(type="log", nice=False, padding=14)
     x = alt.X("flop_per_byte:Q", title="tensor FLOP / compulsory byte, logarithmic", scale=wide)
     y = alt.Y("value:Q", title="tensor TFLOP/s, logarithmic", scale=wide, axis=alt.Axis(format=style.NUMBER))
 
-    def at(time: str) -> Any:
+    def at(time: str) -> Drawing:
         return (
             alt.Chart(alt.NamedData("points"))
             .transform_filter(valid("compulsory_bytes", time))
@@ -47,7 +44,7 @@ def roofline(points: Points, device: Device) -> Any:
             .encode(x, y, alt.Shape("series:N", scale=shapes), alt.Color("series:N", scale=colours))
         )
 
-    few = not style.many(points)  # thousands of marks are read to nobody, and double the file
+    few = not style.many(points)  # no screen reader reads thousands of marks, and they double the file
     floors = at("floor_ns").mark_point(filled=False, size=34, strokeWidth=1, opacity=0.7, aria=few)
     measured = (
         [at("device_ns").mark_point(filled=True, size=46, opacity=0.9, aria=few)] if points.has("device_ns") else []
@@ -55,11 +52,17 @@ def roofline(points: Points, device: Device) -> Any:
     return alt.layer(_roof(points, device), floors, *measured).properties(width=3 * style.WIDTH, height=340)
 
 
-def _roof(points: Points, device: Device) -> Any:
-    """The sheet's roof, and the one that was measured."""
+def marker(stage: str, attention: str) -> str:
+    """Vega's name of a shape: the first stage has the attention's first marker, and so on."""
+    markers = ATTENTION[attention].markers
+    return markers[list(STAGES).index(stage) % len(markers)]
+
+
+def _roof(points: Points, device: Device) -> Drawing:
+    """The roof by the data sheet, and the one by measured rates."""
     import altair as alt
 
-    seen = [
+    intensities = [
         flops / moved
         for flops, moved in zip(points.columns["tensor_flops"], points.columns["compulsory_bytes"], strict=True)
         if moved
@@ -74,46 +77,49 @@ def _roof(points: Points, device: Device) -> Any:
             "value": min(roof.tensor_flops_per_s, at * roof.bandwidth_bytes_per_s) / 1e12,
         }
         for name, roof in roofs
-        for at in sorted((min(seen) / 2, roof.ridge, max(*seen, device.ridge) * 2))
+        for at in sorted((min(intensities) / 2, roof.ridge, max(*intensities, device.ridge) * 2))
     ]
     dashes = alt.Scale(domain=[name for name, _ in roofs], range=[[1, 0], [6, 3]])
-    return (
+    lines: Drawing = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_line(color=style.RULE, strokeWidth=1.5)
         .encode(x="flop_per_byte:Q", y="value:Q", strokeDash=alt.StrokeDash("roof:N", scale=dashes))
     )
+    return lines
 
 
-def required(points: Points, number: str, unit: str, scale: float, ceiling: tuple[float, str] | None) -> Any:
-    """`number` by the second that each time to the first token, or for each token after, leaves for it."""
+def required(points: Points, number: str, unit: str, scale: float, ceiling: tuple[float, str] | None) -> Drawing:
+    """The rate of `number` that keeps each target for the latency of a point's stage; `ceiling` is a device's rate."""
     import altair as alt
 
     panels, names = style.panel(points)
-    decode = "datum.stage == 'decode'"
-    times = f"{decode} ? {list(TPOT_MS)} : {list(TTFT_MS)}"
-    tokens = f"({decode} ? datum.new_tokens : 1)"
-    labels = [f"{what} {ms} ms" for what, targets in (("TTFT", TTFT_MS), ("TPOT", TPOT_MS)) for ms in targets]
-    kinds = list(style.COLOURS)
+    latencies = {name: stage.latency for name, stage in STAGES.items() if stage.latency}
+    times = style.by_stage({name: list(TARGETS_MS[latency]) for name, latency in latencies.items()})
+    latency_name = style.by_stage({name: repr(latency.name) for name, latency in latencies.items()})
+    labels = [f"{latency.name} {ms} ms" for latency, targets in TARGETS_MS.items() for ms in targets]
+    kinds = list(ATTENTION)
     base = alt.Chart().encode(
         x=style.x(points),
         y=style.y(unit, log=True),
-        color=alt.Color("target:N", scale=alt.Scale(domain=labels, range=[*TARGETS, *TARGETS])),
+        color=alt.Color("target:N", scale=alt.Scale(domain=labels, range=list(COLOURS) * len(TARGETS_MS))),
     )
     dashes = alt.Scale(domain=kinds, range=[list(dash) for dash in style.DASHES[: len(kinds)]])
-    layers: list[Any] = [base.encode(strokeDash=alt.StrokeDash("attention:N", scale=dashes)).mark_line(strokeWidth=1.6)]
+    layers: list[Drawing] = [
+        base.encode(strokeDash=alt.StrokeDash("attention:N", scale=dashes)).mark_line(strokeWidth=1.6)
+    ]
     if not style.many(points):
-        first = alt.Scale(domain=kinds, range=[style.SHAPES[kind][0] for kind in kinds])
+        first = alt.Scale(domain=kinds, range=[look.markers[0] for look in ATTENTION.values()])
         layers.append(base.encode(shape=alt.Shape("attention:N", scale=first)).mark_point(filled=True, size=28))
     if ceiling:
         layers += style.rule(*ceiling)
     chart = (
         style.in_panels(layers, names, columns=2)
-        .transform_filter(f"datum.stage != 'vision' && {valid(number)}")
+        .transform_filter(f"indexof({list(latencies)}, datum.stage) >= 0 && {valid(number)}")
         .transform_calculate(panel=panels, ms=times)
         .transform_flatten(["ms"])
         .transform_calculate(
-            value=f"datum.{number} / {tokens} / datum.ms * 1e3 / {scale:g}",
-            target=f"({decode} ? 'TPOT ' : 'TTFT ') + datum.ms + ' ms'",
+            value=f"datum.{number} / {style.steps()} / datum.ms * 1e3 / {scale:g}",
+            target=f"{latency_name} + ' ' + datum.ms + ' ms'",
         )
     )
     return style.by_crops(points, chart, "target", "attention")

@@ -1,23 +1,24 @@
-"""Charts of parts stacked by grid, a panel for each stage and attention."""
+"""Charts of stacked parts over grids, with a panel for each stage and attention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..columns import PARTS, Points
 from . import style
 from .style import Quantity, valid
 
 if TYPE_CHECKING:
-    from ...hardware.roofline import Device
+    from ...hardware.devices import Device
+    from .style import Drawing
 
 MEMORY = (
     Quantity("weights", "datum.weight_bytes / 1e9"),
     Quantity("KV cache", "datum.kv_cache_bytes / 1e9"),
     Quantity("peak activations", "datum.peak_activation_bytes / 1e9"),
 )
-NEAR = 0.25  # of the device's memory: where the fullest point takes less, a line at its end would flatten all else
+NEAR = 0.25  # of the device's memory: if the fullest point takes less, a line at the memory's size would flatten it
 
 
 def stacks(
@@ -26,9 +27,9 @@ def stacks(
     title: str,
     *,
     shared: bool = False,
-    beside: Sequence[Any] = (),
-) -> Any:
-    """The first part lies at the bottom; `beside` are more layers."""
+    beside: Sequence[Drawing] = (),
+) -> Drawing:
+    """A chart of parts on top of one another, the first at the bottom; `beside` are further layers."""
     import altair as alt
 
     panels, names = style.panel(points, attention=True)
@@ -44,16 +45,16 @@ def stacks(
     chart = style.folded(style.in_panels([marks, *beside], names, columns=columns, shared=shared), parts, panels)
     chart = chart.transform_filter("datum.value > 0").transform_calculate(at=f"indexof({labels!r}, datum.what)")
     chart = style.by_crops(points, chart, "what", "at")
-    # Stacked here, since Vega-Lite's own stack first fills every gap in an area, which takes as long as all the rest.
+    # Stacked here: Vega-Lite's own stack fills every gap in an area first, which doubles the time.
     where = "crops" if style.many(points) else "grid"
     return chart.transform_stack(
         stack="value", as_=["low", "high"], groupby=["panel", where], sort=[alt.SortField("at", "ascending")]
     )
 
 
-def memory(points: Points, device: Device | None) -> Any:
-    """Weights, KV cache and activations; a mark where the vendor's own peak was measured."""
-    beside: list[Any] = []
+def memory(points: Points, device: Device | None) -> Drawing:
+    """Weights, KV cache and activations, with a mark at each measured peak of the reference model."""
+    beside: list[Drawing] = []
     if points.has("vendor_peak_bytes") and not style.many(points):
         beside.append(_measured(points))
     if device and fullest(points) >= NEAR * device.memory_bytes:
@@ -62,16 +63,16 @@ def memory(points: Points, device: Device | None) -> Any:
 
 
 def fullest(points: Points) -> int:
-    """Bytes that the fullest point takes."""
+    """Bytes that the point with the most memory takes."""
     names = ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")
     lines = zip(*(points.columns[name] for name in names), strict=True)
     return max(map(sum, lines))
 
 
-def _measured(points: Points) -> Any:
+def _measured(points: Points) -> Drawing:
     import altair as alt
 
-    first = f"datum.what == {MEMORY[0].label!r}"  # of the parts of a point: one mark is enough
+    first = f"datum.what == {MEMORY[0].label!r}"  # one part of each point, since it needs one mark
     base = (
         alt.Chart()
         .transform_filter(f"{first} && {valid('vendor_peak_bytes')}")
@@ -81,12 +82,13 @@ def _measured(points: Points) -> Any:
         )
     )
     shape = alt.Shape("measured:N", scale=alt.Scale(range=["diamond"]))
-    return base.encode(x=style.x(points), y=alt.Y("whole:Q", title="GB"), shape=shape).mark_point(
+    marks: Drawing = base.encode(x=style.x(points), y=alt.Y("whole:Q", title="GB"), shape=shape).mark_point(
         filled=True, size=34, opacity=1, color=style.RULE, stroke="white", strokeWidth=0.6
     )
+    return marks
 
 
-def parts(points: Points, what: str, unit: str, scale: float) -> Any:
-    """What each part of a stage costs in `what`, flops or bytes, in `unit`s of `scale`."""
-    found = [part for part in PARTS if points.has(f"{part} {what}")]
-    return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in found], unit)
+def parts(points: Points, what: str, unit: str, scale: float) -> Drawing:
+    """What each part of a stage costs in `what` ("flops" or "bytes"), in `unit`s of `scale`."""
+    present = [part for part in PARTS if points.has(f"{part} {what}")]
+    return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in present], unit)

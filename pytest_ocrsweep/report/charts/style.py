@@ -1,30 +1,24 @@
-"""How every chart looks: axes, panels, and series that are told apart by shape and dash as well as by colour."""
+"""How every chart looks: axes, panels, and series that differ in shape and dash as well as in colour."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...model.attention import ATTENTION
+from ...model.stages import STAGES
 from ..columns import Points
 
 if TYPE_CHECKING:
     import altair as alt
 
+    Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
+
 MANY = 40  # grids: more cannot be labelled one by one, and x becomes the number of crops
 WIDTH, HEIGHT = 300, 220  # of a panel, in pixels; the page sets its own width
-STAGES = ("vision", "prefill", "decode")
-
-# Okabe and Ito's colours, which stay apart for colour-blind eyes; the blue is lightened to be seen on black too.
-COLOURS = {"eager": "#d55e00", "flash": "#2b83d6"}
-SHAPES = {
-    "eager": ("circle", "square", "cross", "triangle-left"),
-    "flash": ("triangle-up", "diamond", "triangle-down", "triangle-right"),
-}
-DASHES = ((1, 0), (7, 3), (2, 2), (9, 2, 2, 2))  # of the first, second, … quantity
+DASHES = ((1, 0), (7, 3), (2, 2), (9, 2, 2, 2))  # for the first, second, … quantity
 PARTS = ("#2b83d6", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#8fd0f5", "#f0e442", "#8a8a8a")
-SIZES = {"eager": 70, "flash": 32}  # of marks; the widths are of lines
-WIDTHS = {"eager": 3.2, "flash": 1.4}
 RULE = "#8a8a8a"
 WITNESS = "#6f7782"
 NUMBER = ",.8~g"  # 1,200 and 0.12
@@ -43,7 +37,7 @@ CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number of each point, by a Vega expression; `label` names it in the legend; a `witness` lies on another."""
+    """A number of each point, by a Vega expression. `label` names it in the legend; a `witness` repeats another."""
 
     label: str
     expression: str
@@ -52,7 +46,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line: its name, and how it looks."""
+    """A line for one attention and one quantity: its name in the legend, and how it looks."""
 
     name: str
     colour: str
@@ -61,29 +55,45 @@ class Series:
 
 
 def valid(*columns: str) -> str:
-    """A Vega expression: whether a point has all these numbers."""
+    """A Vega expression that is true if a point has all these numbers."""
     return " && ".join(f"isValid(datum['{column}'])" for column in columns)
 
 
 def many(points: Points) -> bool:
-    """Whether the grids are too many to label."""
+    """Whether there are too many grids to label each."""
     return len(set(points.columns["grid"])) > MANY
 
 
 def panel(points: Points, *, attention: bool = False, per_token: bool = False) -> tuple[str, list[str]]:
     """A Vega expression that names a point's panel, and all the names: its stage, with or without its attention."""
     tokens = points.columns["new_tokens"][0]
-    decode = "decode, by new token" if per_token else f"decode, all {tokens} new tokens"
-    names = {stage: decode if stage == "decode" else stage for stage in STAGES if stage in points.columns["stage"]}
-    expression = f"{{{', '.join(f'{stage}: {text!r}' for stage, text in names.items())}}}[datum.stage]"
+    steps = "by new token" if per_token else f"all {tokens} new tokens"
+    names = {name: f"{name}, {steps}" if STAGES[name].per_token else name for name in stages(points)}
+    expression = by_stage({name: repr(title) for name, title in names.items()})
     if not attention:
         return expression, list(names.values())
-    kinds = list(COLOURS)
-    return f"{expression} + ', ' + datum.attention", [f"{name}, {kind}" for kind in kinds for name in names.values()]
+    titles = [f"{title}, {kind}" for kind in ATTENTION for title in names.values()]
+    return f"{expression} + ', ' + datum.attention", titles
+
+
+def stages(points: Points) -> list[str]:
+    """The stages that points have, in their own order."""
+    return [stage for stage in STAGES if stage in points.columns["stage"]]
+
+
+def by_stage(values: Mapping[str, object]) -> str:
+    """A Vega expression: the value for a point's stage."""
+    return f"{{{', '.join(f'{stage}: {value}' for stage, value in values.items())}}}[datum.stage]"
+
+
+def steps() -> str:
+    """A Vega expression: how often the kernels of a point's stage run."""
+    stepwise = " || ".join(f"datum.stage == {name!r}" for name, stage in STAGES.items() if stage.per_token)
+    return f"({stepwise} ? datum.new_tokens : 1)"
 
 
 def x(points: Points) -> alt.X:
-    """Grids one by one, by crops and then rows; where there are many, the number of crops."""
+    """Grids one by one, by crops and then rows; if there are many, the number of crops."""
     import altair as alt
 
     if many(points):
@@ -96,7 +106,7 @@ def x(points: Points) -> alt.X:
 
 
 def y(title: str, log: bool) -> alt.Y:
-    """A value from zero on, or on a logarithmic axis."""
+    """A value on an axis that starts at zero, or on a logarithmic axis."""
     import altair as alt
 
     scale = alt.Scale(type="log", nice=True) if log else alt.Scale(zero=True)
@@ -104,15 +114,15 @@ def y(title: str, log: bool) -> alt.Y:
 
 
 def styled(found: Sequence[Series], *, marked: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What encodes the series in lines, and what in marks."""
+    """The encodings of the series in lines, and in marks."""
     import altair as alt
 
-    def scale(of_each: list[Any]) -> alt.Scale:
-        return alt.Scale(domain=[each.name for each in found], range=of_each)
+    def scale(of_each: Sequence[str | list[int]]) -> alt.Scale:
+        return alt.Scale(domain=[each.name for each in found], range=list(of_each))
 
     colour = alt.Color("series:N", scale=scale([each.colour for each in found]))
-    # Where there are marks they alone are in the legend: outlines with dashes would hide their shapes.
-    legend: Any = None if marked else alt.Undefined
+    # If there are marks, only they are in the legend: dashed outlines would hide their shapes.
+    legend = None if marked else alt.Undefined
     dash = alt.StrokeDash(
         "at:N" if marked else "series:N",
         scale=alt.Scale(domain=list(range(len(DASHES))), range=[list(each) for each in DASHES])
@@ -125,14 +135,14 @@ def styled(found: Sequence[Series], *, marked: bool) -> tuple[dict[str, Any], di
 
 
 def series(points: Points, quantities: Sequence[Quantity]) -> list[Series]:
-    """A line for each attention there is and each quantity."""
-    kinds = [kind for kind in COLOURS if kind in points.columns["attention"]]
+    """A line for each quantity and each attention that points have."""
+    kinds = [kind for kind in ATTENTION if kind in points.columns["attention"]]
     named = len(quantities) > 1
     return [
         Series(
             f"{kind}, {quantity.label}" if named else kind,
-            WITNESS if quantity.witness else COLOURS[kind],
-            SHAPES[kind][at],
+            WITNESS if quantity.witness else ATTENTION[kind].colour,
+            ATTENTION[kind].markers[at],
             list(DASHES[at]),
         )
         for at, quantity in enumerate(quantities)
@@ -140,9 +150,9 @@ def series(points: Points, quantities: Sequence[Quantity]) -> list[Series]:
     ]
 
 
-def folded(chart: Any, quantities: Sequence[Quantity], panels: str) -> Any:
-    """`chart` over a row for each point and quantity that it has: `panel`, `what`, `value`."""
-    labels = [quantity.label for quantity in quantities]
+def folded(chart: Drawing, quantities: Sequence[Quantity], panels: str) -> Drawing:
+    """`chart` over one row for each number of each point, with the fields `panel`, `what` and `value`."""
+    labels: list[str | alt.FieldName] = [quantity.label for quantity in quantities]
     return (
         chart.transform_calculate(panel=panels, **{each.label: each.expression for each in quantities})
         .transform_fold(labels, as_=["what", "value"])
@@ -151,37 +161,37 @@ def folded(chart: Any, quantities: Sequence[Quantity], panels: str) -> Any:
 
 
 def averaged(points: Points) -> bool:
-    """Whether x is the number of crops, and several grids have as many."""
+    """Whether x is the number of crops and several grids share one."""
     return many(points) and len(set(points.columns["crops"])) < len(set(points.columns["grid"]))
 
 
-def by_crops(points: Points, chart: Any, *by: str) -> Any:
-    """`chart` over the mean of grids with as many crops, where there are such; `id` stays one of theirs."""
+def by_crops(points: Points, chart: Drawing, *by: str) -> Drawing:
+    """`chart` over the mean of grids with equally many crops, if there are such; `id` is that of one of them."""
     if not averaged(points):
         return chart
     return chart.transform_aggregate(value="mean(value)", id="min(id)", groupby=["panel", *by, "crops"])
 
 
-def rule(value: float, text: str) -> list[Any]:
-    """A named line across a panel, drawn once whatever the points."""
+def rule(value: float, text: str) -> list[Drawing]:
+    """A named line across a panel, drawn once and not once a point."""
     import altair as alt
 
-    # `max` makes one rule a panel of as many rows as there are; x is fixed so that the label keeps to the left.
+    # `max` makes one rule from all rows of a panel; x is fixed so that the label stays at the left.
     base = alt.Chart().transform_calculate(rule=str(value)).encode(y=alt.Y("max(rule):Q"))
     label = base.mark_text(text=text, align="left", dy=-6, dx=4, color=RULE, fontSize=10)
     return [base.mark_rule(color=RULE, strokeDash=[4, 2]), label.encode(x=alt.value(0))]
 
 
-def in_panels(layers: Sequence[Any], names: list[str], columns: int, *, shared: bool = False) -> Any:
-    """One panel a name, each with axes of its own, and of its own range unless `shared`.
+def in_panels(layers: Sequence[Drawing], names: list[str], columns: int, *, shared: bool = False) -> Drawing:
+    """One panel for each name, each with its own axes, whose ranges differ unless `shared`.
 
-    Panels are made before what a layer computes: what names them is computed by the chart that this returns.
+    Vega-Lite splits points into panels before it computes what a layer adds: let the returned chart compute `panel`.
     """
     import altair as alt
 
     sized = alt.layer(*layers, data=alt.NamedData("points")).properties(width=WIDTH, height=HEIGHT)
     facet = alt.Facet("panel:N", sort=names, title=None, header=alt.Header(labelAnchor="start"))
-    facets = sized.facet(facet, columns=columns, bounds="flush", spacing={"row": 96, "column": 74}).resolve_axis(
-        x="independent", y="independent"
-    )
+    facets: Drawing = sized.facet(
+        facet, columns=columns, bounds="flush", spacing={"row": 96, "column": 74}
+    ).resolve_axis(x="independent", y="independent")
     return facets if shared else facets.resolve_scale(y="independent")

@@ -1,0 +1,37 @@
+"""What a device promises by its data sheet, and what was measured on one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU: rates per second, sizes in bytes.
+
+    If sheets disagree, the rates are the highest and the memory is the smallest of them, so that a floor stays a floor.
+    """
+
+    name: str  # as the driver reports it
+    tensor_flops_per_s: float  # dense bf16, accumulated in fp32
+    vector_flops_per_s: float  # fp32, outside the tensor cores
+    bandwidth_bytes_per_s: float
+    memory_bytes: int
+    l2_bytes: int  # the last cache before DRAM
+    source: str  # the sheet
+    measured_tensor_flops_per_s: float | None  # in a large matmul; None: not measured
+    measured_bandwidth_bytes_per_s: float | None  # in a copy, bytes read plus bytes written
+
+    @property
+    def ridge(self) -> float:
+        """Tensor FLOPs per compulsory byte above which the tensor cores, not the memory, bound a stage."""
+        return self.tensor_flops_per_s / self.bandwidth_bytes_per_s
+
+    @property
+    def as_measured(self) -> Device:
+        """This device with its measured rates in place of the sheet's, if there are any: a goal, not a bound."""
+        return replace(
+            self,
+            tensor_flops_per_s=self.measured_tensor_flops_per_s or self.tensor_flops_per_s,
+            bandwidth_bytes_per_s=self.measured_bandwidth_bytes_per_s or self.bandwidth_bytes_per_s,
+        )

@@ -1,0 +1,72 @@
+"""The analytic model: one instance prices every stage at every workload, one by one or by the million."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .architecture import Architecture
+from .attention import ATTENTION
+from .geometry import Workload
+from .ledger import Ledger
+from .program import Program
+from .stages import STAGES, point
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .bulk import Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An analytic model of one architecture. It lays a stage out once, when the stage is first priced."""
+
+    architecture: Architecture
+    _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the architecture, and of the folder with its baselines."""
+        return self.architecture.name
+
+    def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
+        """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, and names the known."""
+        program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
+        at = point(work)
+        return Ledger(stage, work, attention, program, at, program.values(at))
+
+    def sweep(
+        self,
+        stage: str,
+        *,
+        rows: ArrayLike,
+        cols: ArrayLike,
+        attention: str = "flash",
+        resolution: str = "gundam",
+        batch: ArrayLike = 1,
+        prompt_tokens: ArrayLike = 10,
+        new_tokens: ArrayLike = 100,
+    ) -> Columns:
+        """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
+
+        Sizes are whole numbers or arrays of them, and broadcast against one another: [N] columns for N points, the
+        last axis fastest. Raises ValueError as `ledger` and `Workload` do, and for sizes that are not whole or do not
+        broadcast; raises OverflowError, which names column and point, for a number of 2⁶³ or more.
+        """
+        from .bulk import swept
+
+        sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
+        return swept(self, stage, attention, resolution, sizes)
+
+    def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
+        """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""
+        for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
+            if given not in known:
+                raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}")
+        key = (stage, resolution, crops, attention)
+        program = self._programs.get(key)
+        if program is None:
+            program = STAGES[stage].program(self.architecture, resolution, crops, attention)
+            self._programs[key] = program
+        return program

@@ -1,0 +1,147 @@
+"""The operations that layers consist of: each function gives one kernel from its shapes.
+
+Sizes are element counts unless a name says bytes.
+"""
+
+from __future__ import annotations
+
+from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Sizes, kernel
+from .symbolic import Size
+
+
+def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:
+    """[rows, width] @ [width, out] + [out]."""
+    return kernel(
+        path,
+        tensor=2 * rows * width * out,
+        vector=rows * out * VECTOR_FLOPS["add"] if bias else 0,
+        reads=rows * width * HALF,
+        weights=(width * out + (out if bias else 0)) * HALF,
+        writes=rows * out * HALF,
+        frees=frees,
+    )
+
+
+def convolution(
+    path: str,
+    images: Size,
+    channels: int,
+    out: int,
+    window: int,
+    side: int,
+    out_side: int,
+    *,
+    bias: bool = False,
+    io: Size = 0,
+) -> Kernel:
+    """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
+    points = images * out_side * out_side
+    return kernel(
+        path,
+        tensor=2 * points * out * channels * window * window,
+        vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
+        reads=images * channels * side * side * HALF,
+        weights=(out * channels * window * window + (out if bias else 0)) * HALF,
+        io=io,
+        writes=points * out * HALF,
+    )
+
+
+def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
+    """[batch, m, k] @ [batch, k, n]."""
+    return kernel(
+        path,
+        tensor=2 * batch * m * k * n,
+        reads=(batch * m * k * itemsize, batch * k * n * itemsize),
+        writes=batch * m * n * itemsize,
+        frees=frees,
+    )
+
+
+def elementwise(
+    path: str,
+    op: str,
+    elements: Size,
+    *,
+    also: Size = 0,
+    weights: int = 0,
+    itemsize: int = HALF,
+    frees: Sizes = 0,
+) -> Kernel:
+    """`op` over [elements], with a second operand of `also` bytes or of `weights` bytes of parameters."""
+    return kernel(
+        path,
+        vector=elements * VECTOR_FLOPS[op],
+        reads=(elements * itemsize, also),
+        weights=weights,
+        writes=elements * itemsize,
+        frees=frees,
+    )
+
+
+def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
+    """A softmax over the last dimension, in float32."""
+    return elementwise(path, "softmax", elements, itemsize=FLOAT, frees=frees)
+
+
+def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel:
+    """Normalises [rows, width], and writes the mean and deviation of each row in float32."""
+    statistics = rows * FLOAT
+    return kernel(
+        path,
+        vector=rows * width * VECTOR_FLOPS["layer_norm"],
+        reads=rows * width * HALF,
+        weights=2 * width * HALF,
+        writes=(rows * width * HALF, statistics, statistics),
+        frees=(statistics, statistics, *(frees if isinstance(frees, tuple) else (frees,))),
+    )
+
+
+def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
+    """A copy of [elements], `source` bytes each, to `target` bytes each; of activations, or of parameters."""
+    size = elements * source
+    if weights:
+        return kernel(path, weights=size, writes=elements * target, frees=frees)
+    return kernel(path, reads=size, writes=elements * target, frees=frees)
+
+
+def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
+    """A copy of [elements] into a tensor with `into` elements, by default as many."""
+    return kernel(path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees)
+
+
+def fused_attention(
+    path: str,
+    batch: Size,
+    heads: int,
+    q: Size,
+    kv: Size,
+    dim: int,
+    *,
+    vector: Size,
+    bias: Size = 0,
+    frees: Sizes = 0,
+) -> Kernel:
+    """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention."""
+    return kernel(
+        path,
+        tensor=4 * batch * heads * q * kv * dim,
+        vector=vector,
+        reads=(batch * heads * q * dim * HALF, *(batch * heads * kv * dim * HALF,) * 2, bias),
+        writes=batch * heads * q * dim * HALF,
+        frees=frees,
+    )
+
+
+def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size) -> Kernel:
+    """Each of [rows, width] times the [width, out] of its expert; reads the weights of the `reached` experts."""
+    expert = width * out * HALF
+    return kernel(
+        path,
+        tensor=2 * rows * width * out,
+        reads=(rows * width * HALF, experts * INT),
+        weights=reached * expert,
+        resident=experts * expert,
+        used=reached * expert,
+        writes=rows * out * HALF,
+    )

@@ -1,0 +1,91 @@
+"""A stage laid out once for every workload: the numbers of its kernels as coefficients over shared monomials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import zip_longest
+
+from .kernels import Kernel
+from .liveness import highest
+from .symbolic import Monomial, Size, poly, product, summed
+
+COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
+Row = tuple[int, ...]  # coefficients of a program's monomials, in their order; those that are left out at the end are 0
+
+
+class Program:
+    """A stage laid out once: its kernels over a workload's symbols, and their sums.
+
+    Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
+    of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
+    """
+
+    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
+        self.steps = steps
+        self.sequence = sequence = list(kernels)
+        self._monomials: dict[Monomial, int] = {}
+        self.lines = [
+            (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
+        ]
+        self.cache = self._row(cache_after)
+        self.peaks = [(self._row(size), path) for size, path in highest(sequence, cache_after - cache_before)]
+        self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
+        self._totals: dict[str, tuple[Row, ...]] = {}
+
+    def _line(self, k: Kernel, steps: bool) -> tuple[Row, ...]:
+        """A kernel's rows, in the order that `rows` has."""
+        costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
+        summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
+        return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
+
+    def _row(self, size: Size, times: int = 1) -> Row:
+        if size == 0:
+            return ()
+        terms = poly(size).terms
+        for monomial in terms:
+            self._monomials.setdefault(monomial, len(self._monomials))
+        row = [0] * len(self._monomials)
+        for monomial, coefficient in terms.items():
+            row[self._monomials[monomial]] = coefficient * times
+        return tuple(row)
+
+    @property
+    def monomials(self) -> tuple[Monomial, ...]:
+        """The monomials that rows have coefficients for, in the order of a row."""
+        return tuple(self._monomials)
+
+    def values(self, point: Mapping[str, int]) -> list[int]:
+        """The value of each monomial at a workload, in the order of `monomials`."""
+        return [product(monomial, point) for monomial in self._monomials]
+
+    def rows(self, path: str) -> tuple[Row, ...]:
+        """Six rows that sum the kernels at or under `path`; "" sums all kernels.
+
+        In order: tensor FLOPs, vector FLOPs, bytes read, bytes written, compulsory bytes, weight bytes. Raises
+        ValueError, which names the first parts of paths, if no kernel has such a path.
+        """
+        if path not in self._totals:
+            chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
+            if not chosen:
+                raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
+            self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
+        return self._totals[path]
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """Every kernel's path, once, in the order in which kernels run."""
+        return tuple(dict.fromkeys(k.path for k, _ in self.lines))
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """The first part of every path, once, in the order in which kernels run."""
+        return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
+
+
+def _moves(k: Kernel) -> bool:
+    return k.read_bytes != 0 or k.write_bytes != 0
+
+
+def _added(rows: Sequence[Row]) -> Row:
+    return tuple(map(sum, zip_longest(*rows, fillvalue=0)))

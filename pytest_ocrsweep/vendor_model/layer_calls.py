@@ -1,0 +1,148 @@
+"""Every module class of the reference model, run by itself on the meta device, and the generator that stands for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..model.architecture import Architecture
+from ..model.kernels import Kernel
+from ..model.layers import clip, decoder, projector, sam
+from . import build, forward
+from .forward import Call
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCall:
+    """A module of the reference model called by itself, and the kernels that the analytic model lists for it."""
+
+    module: Any
+    what: str
+    call: Call
+    kernels: Iterable[Kernel]
+
+    @property
+    def name(self) -> str:
+        """The module's class, and which use of it."""
+        return f"{type(self.module).__name__} {self.what}".strip()
+
+
+def layer_calls(model: Architecture, attention: str, experts: str) -> Iterator[LayerCall]:
+    """Every module class of the reference model on small inputs: two views of 640², two prompts of 37 tokens."""
+    built = build.on_meta(model, attention, experts)
+    yield from _vision_calls(model, built, attention)
+    yield from _decoder_calls(model, built, attention, experts)
+
+
+def _vision_calls(
+    model: Architecture, built: Any, attention: str, images: int = 2, side: int = 640
+) -> Iterator[LayerCall]:
+    s, c, tower = model.sam, model.clip, built.model.vision_tower
+    encoder, clip_encoder = tower.sam_encoder, tower.vision_encoder
+    grid, patches = side // s.patch, side // s.patch // 4
+    trained = s.image_side // s.patch
+    windowed = next(i for i in range(s.layers) if i not in s.global_layers)
+    pixels = _tensor(images, s.channels, side, side)
+    stream, narrow = _tensor(images, grid, grid, s.width), _tensor(images, s.neck_width, grid, grid)
+    windows = images * (-(-grid // s.window)) ** 2
+    features = _tensor(images, s.downsample_widths[-1], patches, patches)
+    tokens = patches * patches + 1
+    embedded = _tensor(images, tokens, c.width)
+
+    def layer(module: Any, kernels: Iterable[Kernel], *inputs: Any, what: str = "") -> LayerCall:
+        return LayerCall(module, what, lambda: module(*inputs), kernels)
+
+    whole = list(sam.encoder(s, images, side, 1, attention))
+    yield layer(encoder.patch_embed, (k for k in whole if k.path == "patch_embed"), pixels)
+    for what, at, maps, across, table in (
+        ("windowed", windowed, windows, s.window, s.window),
+        ("global", s.global_layers[0], images, grid, trained),
+    ):
+        block = encoder.layers[at]
+        attend = sam.self_attention(s, maps, across, table, 1, attention)
+        yield layer(block.attn, attend, _tensor(maps, across, across, s.width), what=what)
+        yield layer(block, sam.block(s, images, grid, block.window_size, 1, attention), stream, what=what)
+    yield layer(encoder.layers[0].mlp, sam.mlp(images * grid * grid, s.width, s.mlp_width), stream)
+    neck = list(sam.neck(s, images, grid))
+    yield layer(encoder.neck.layer_norm1, (k for k in neck if k.path == "norm1"), narrow)
+    yield layer(encoder.neck, neck, stream)
+    yield layer(encoder.proj, sam.downsample(s, images, grid), narrow)
+    yield layer(encoder, whole, pixels)
+    yield layer(clip_encoder.embeddings, clip.embeddings(c, images, patches), features)
+    block = clip_encoder.encoder.layers[0]
+    yield layer(block.self_attn, clip.self_attention(c, images, tokens, 1, attention), embedded)
+    yield layer(block.mlp, clip.mlp(images * tokens, c.width, c.mlp_width), embedded)
+    yield layer(block, clip.block(c, images, tokens, 1, attention), embedded, None)
+    stack = [k for _ in range(c.layers) for k in clip.block(c, images, tokens, 1, attention)]
+    yield layer(clip_encoder.encoder, stack, embedded)
+    encoded = list(clip.encoder(c, images, patches, 1, attention))
+    yield layer(clip_encoder, encoded, features)
+    join = projector.join(images, patches, c.width, s.downsample_widths[-1])
+    yield layer(tower, [*whole, *encoded, join], pixels)
+    wide = c.width + s.downsample_widths[-1]
+    project = projector.project(images, patches, wide, model.decoder.width)
+    linear = built.model.multi_modal_projector
+    yield layer(linear, [project], _tensor(images, patches * patches, wide), what="projector")
+
+
+def _decoder_calls(
+    model: Architecture, built: Any, attention: str, experts: str, batch: int = 2, q: int = 37
+) -> Iterator[LayerCall]:
+    d, text = model.decoder, built.model.language_model
+    x, rows, dim = _tensor(batch, q, d.width), batch * q, d.width // d.heads
+    tables = (_tensor(1, q, dim), _tensor(1, q, dim))
+    mask = forward.causal_mask(q, q, x) if attention == "eager" else None
+    positions = torch.arange(q, device="meta")[None]
+    dense, sparse = text.layers[0], text.layers[-1]
+    flat = x.view(-1, d.width)
+    picks = torch.zeros(rows, d.experts_per_token, dtype=torch.long, device="meta")
+    weights = torch.zeros(rows, d.experts_per_token, device="meta")
+
+    def layer(module: Any, kernels: Iterable[Kernel], *inputs: Any, what: str = "", **named: Any) -> LayerCall:
+        return LayerCall(module, what, lambda: module(*inputs, **named), kernels)
+
+    def attending(module: Any, kernels: Iterable[Kernel], what: str = "") -> LayerCall:
+        def call() -> Any:
+            cached = forward.cache(built)
+            return module(x, position_embeddings=tables, attention_mask=mask, past_key_values=cached)
+
+        return LayerCall(module, what, call, kernels)
+
+    attn = list(decoder.self_attention(d, batch, q, q, 0, 1, attention))
+    gated = list(decoder.gated_mlp(rows, d.width, d.dense_width))
+    mixture = list(decoder.mixture(d, rows, experts))
+    yield layer(text.rotary_emb, decoder.rotary_tables(q, dim), x, positions)
+    yield layer(dense.input_layernorm, decoder.rms_norm(rows, d.width), x)
+    yield attending(dense.self_attn, attn)
+    yield layer(dense.mlp, gated, x, what="dense")
+    shared = decoder.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
+    yield layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
+    yield layer(sparse.mlp.gate, decoder.router(d, rows), flat)
+    yield layer(sparse.mlp.experts, decoder.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
+    yield layer(sparse.mlp, mixture, x, what=experts)
+    yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
+    yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
+    stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
+    full = forward.masks(mask)
+    yield LayerCall(
+        text,
+        experts,
+        lambda: text(
+            inputs_embeds=x,
+            position_ids=positions,
+            attention_mask=full,
+            past_key_values=forward.cache(built),
+            use_cache=True,
+        ),
+        stack,
+    )
+    ids = torch.zeros(batch, q, dtype=torch.long, device="meta")
+    yield layer(text.embed_tokens, decoder.embed(d, rows), ids)
+    yield layer(built.lm_head, decoder.head(d, rows), x, what="head")
+
+
+def _tensor(*shape: int) -> torch.Tensor:
+    return torch.empty(shape, dtype=torch.bfloat16, device="meta")

@@ -1,0 +1,77 @@
+"""What is read from NVML, and that nothing is known without it."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
+pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
+
+from pytest_ocrsweep.baselines.sampling import Machine  # noqa: E402
+from pytest_ocrsweep.vendor_model import gpu_state  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+class Nvml:
+    """As much of pynvml as is asked, for one GPU that does not tell its temperature."""
+
+    NVMLError = KeyError
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = range(3)
+
+    def __init__(self, reasons: int, processes: int) -> None:
+        self._reasons, self._processes = reasons, processes
+
+    def nvmlInit(self):
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return {"GPU-1f": "handle"}[uuid]
+
+    def nvmlDeviceGetClockInfo(self, handle, kind):
+        return {self.NVML_CLOCK_SM: 1980, self.NVML_CLOCK_MEM: 3201}[kind]
+
+    def nvmlDeviceGetPowerUsage(self, handle):
+        return 650_500
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):
+        return self._reasons
+
+    def nvmlDeviceGetTemperature(self, handle, sensor):
+        raise KeyError("not supported")
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):
+        return [SimpleNamespace(pid=pid) for pid in range(-self._processes, 0)]
+
+
+def read(monkeypatch, nvml: object, uuid: str = "1f") -> Machine:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=uuid))
+    return gpu_state.reader(torch.device("cuda"))()
+
+
+def test_of_a_cpu_nothing_is_known():
+    assert gpu_state.reader(CPU)() == Machine()
+
+
+def test_a_gpu_tells_its_clocks_power_throttling_and_company(monkeypatch):
+    told = read(monkeypatch, Nvml(reasons=0x24, processes=2))
+    assert told == Machine(1980, 3201, 650.5, None, ("sw_power_cap", "sw_thermal_slowdown"), 2)
+
+
+def test_a_gpu_at_ease_has_no_throttle_reason_rather_than_an_unknown_one(monkeypatch):
+    told = read(monkeypatch, Nvml(reasons=0, processes=0))
+    assert (told.throttle_reasons, told.other_processes) == ((), 0)
+
+
+@pytest.mark.parametrize("nvml", [None, Nvml(0, 0)], ids=["no library", "another device"])
+def test_of_a_gpu_that_nvml_does_not_know_nothing_is_known(monkeypatch, nvml):
+    assert read(monkeypatch, nvml, uuid="2e") == Machine()
+
+
+def test_there_is_no_driver_version_without_nvml(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu_state.driver() is None

@@ -1,0 +1,89 @@
+"""A point prepared and sampled on a CPU: what is timed is what is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
+pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
+
+from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
+from pytest_ocrsweep.model.stages import ATTENTION, STAGES  # noqa: E402
+from pytest_ocrsweep.vendor_model import build, clocks, regions, timing  # noqa: E402
+
+CPU = torch.device("cpu")
+MODEL = load_model("deepseek-ocr-tiny")
+TINY = MODEL.architecture
+PAGE = Workload(CropGrid(1, 1), new_tokens=3, resolution="tiny")
+
+
+@pytest.fixture(scope="module")
+def vendor() -> timing.Vendor:
+    return timing.Vendor(TINY, CPU, rule=TimeCap(0.01))
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_calls_that_are_timed_are_the_ones_that_are_counted(vendor, stage, attention):
+    with vendor.timed(stage, PAGE, attention) as point:
+        assert point.tensor_flops() == MODEL.ledger(stage, PAGE, attention).total().tensor_flops
+        assert len(point.clocks) == (2 if stage == "decode" else 1)
+        assert (point.token_ns() is None) == (stage != "decode")
+
+
+def test_sampling_stops_by_the_rule_it_is_given(vendor):
+    with vendor.timed("decode", PAGE, "flash") as point:
+        samples = point.sample()
+    assert samples.stopped == "time cap of 0.01 s"
+    assert len(samples.ns) % timing.BATCH == 0
+    assert (samples.before, samples.after, samples.objections) == (Machine(), Machine(), ())
+
+
+def test_a_model_is_built_once_for_an_attention(vendor):
+    assert vendor.built("flash", "grouped_mm") is vendor.built("flash", "batched_mm")
+    assert vendor.built("flash", "grouped_mm") is not vendor.built("eager", "grouped_mm")
+
+
+def test_a_decodes_time_is_its_steps_at_the_mean_of_first_and_last():
+    class Step:
+        name, kernels = "host", None
+
+        def __init__(self, *ns: int) -> None:
+            self._ns = ns
+
+        def batch(self, times: int) -> list[int]:
+            return [self._ns[i % len(self._ns)] for i in range(times)]
+
+    region = regions.Region((print, print), print, times=100, cache_growth=0, steps=True)
+    point = timing.PreparedPoint(region, [Step(10, 12), Step(20, 22)], Machine, TimeCap(0), None, None, None)
+    assert point.sample().ns == (1500, 1700, 1500, 1700, 1500)
+    assert point.token_ns() == [10, 20]
+
+
+def test_a_slowdown_makes_the_measured_region_slower_by_its_percentage(monkeypatch):
+    """Beside the wall time, which is not slowed."""
+    delays = []
+
+    def delayed(call, device, ns):
+        delays.append(ns)
+        return clocks.delayed(call, device, ns)
+
+    monkeypatch.setattr(timing, "delayed", delayed)
+    slowed = timing.Vendor(TINY, CPU, slowdown_percent=2900, rule=TimeCap(0.01))
+    with slowed.timed("decode", PAGE, "flash") as point:
+        assert len(delays) == len(point.clocks)
+        slower = sum(delays) * PAGE.new_tokens // len(delays)  # 29 times what the stage took a moment before
+        assert point.wall.min < slower <= point.sample().min
+
+
+def test_what_is_loaded_takes_the_place_of_random_weights():
+    asked, model = [], build.build(TINY, "flash", "grouped_mm", "cpu")
+
+    def load(attention: str, experts: str):
+        asked.append((attention, experts))
+        return model
+
+    loaded = timing.Vendor(TINY, CPU, load=load)
+    assert loaded.built("flash", "batched_mm") is model
+    assert asked == [("flash", "batched_mm")]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from .json_layout import JsonObject, names
 from .measurement import Environment
@@ -40,7 +41,7 @@ class SweepEnvironment(Environment):
             weights=shared("weights"),
             dtype=architecture.dtype,
             git_revision=revision,
-            attention_implementation={"eager": "eager", "flash": "sdpa"},
+            attention_implementation={name: way.implementation for name, way in ATTENTION.items()},
             experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
             hosts=measured if len(measured) > 1 else (),
             absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),

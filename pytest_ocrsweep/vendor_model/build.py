@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TypeAlias
 
 import torch
 from transformers import AutoModelForImageTextToText
@@ -13,7 +14,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..model.architecture import Architecture
 from . import compat
 
-ReferenceModel = UnlimitedOcrForConditionalGeneration
+ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → transformers' attn_implementation
 

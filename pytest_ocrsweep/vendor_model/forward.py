@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -19,7 +19,7 @@ from ..model.geometry import Workload
 from .build import ReferenceModel, text_config
 
 Call = Callable[[], object]
-Output = UnlimitedOcrCausalLMOutputWithPast
+Output: TypeAlias = UnlimitedOcrCausalLMOutputWithPast
 
 
 @dataclass(frozen=True, slots=True)

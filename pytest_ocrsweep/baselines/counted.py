@@ -213,7 +213,7 @@ def _order(key: PointKey) -> tuple[object, ...]:
 
 
 def _key(raw: Json) -> PointKey:
-    if raw["attention"] not in ATTENTION:
+    if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
         raise ValueError("grid and resolution must be text")

@@ -18,7 +18,7 @@ from ..model.stages import STAGES
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
-    from ..sweep.grid_sources import GridEntry
+    from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")

@@ -21,7 +21,7 @@ from .flags import Subparsers
 from .progress import say, watched
 
 if TYPE_CHECKING:
-    from ..sweep.grid_sources import GridEntry
+    from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
 EXAMPLES = """\

@@ -17,10 +17,10 @@ from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
+from .grid_entry import GridEntry
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
-    from .grid_sources import GridEntry
     from .meter import Meter
     from .options import Options
     from .settings import Settings
@@ -62,8 +62,6 @@ class Sweep:
     @cached_property
     def points(self) -> dict[CropGrid, GridEntry]:
         """The sweep: its source, and the grids of the pages given, each grid once."""
-        from .grid_sources import GridEntry
-
         merged = dict(self.source)
         for name, grid in self.pages:
             old = merged.get(grid)

@@ -20,7 +20,7 @@ from ..errors import ShapesError as ShapesError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .grid_sources import GridEntry, most_square
+from .grid_entry import GridEntry, most_square
 
 if TYPE_CHECKING:
     from .settings import Settings

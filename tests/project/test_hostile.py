@@ -392,11 +392,6 @@ def test_a_checkpoint_that_nobody_times_is_not_looked_into(recorded) -> None:
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "joblib", "urllib", "requests", "http"}
 CALLS = {"eval", "exec", "compile", "__import__"}
-OF_OURS = {  # between a run's own processes
-    ("remote.py", "exec"),
-    ("remote.py", "compile"),  # of this package's worker, as the controller sends it
-    ("packets.py", "marshal"),  # of what a worker on the same host tells its controller
-}
 
 
 def test_no_module_can_run_what_it_reads() -> None:
@@ -411,4 +406,4 @@ def test_no_module_can_run_what_it_reads() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 called = ast.unparse(node.func)
                 found += [(path.name, called)] * (called in ("torch.load", "yaml.load", "yaml.unsafe_load"))
-    assert set(found) == OF_OURS
+    assert found == []

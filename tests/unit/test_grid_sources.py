@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_ocrsweep.errors import SourceError
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.sweep import grid_sources
-from pytest_ocrsweep.sweep.grid_sources import NAMED, GridEntry, SourceError, entries
+from pytest_ocrsweep.sweep.grid_entry import GridEntry
+from pytest_ocrsweep.sweep.grid_sources import NAMED, entries
 
 
 @pytest.fixture

@@ -7,22 +7,11 @@ import re
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import namespaces
 import pytest
 from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
-
-from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.result import Analytic, PointResult
-from pytest_ocrsweep.baselines.result_json import from_json, to_json
-from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
-from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.report import markdown, summary
-from pytest_ocrsweep.sweep.results import Results
 
 SAME = "give every host the same project, baselines and packages"
 
@@ -168,32 +157,3 @@ def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) 
         assert environment["host"] == name
     assert not timed_by
     assert not list(there.path.rglob("baselines"))
-
-
-ONE = Environment("node1", "NVIDIA H200", "580.1", "2.11.0", "5.23.0", "bf16", "random, seed 0")
-OTHER = replace(ONE, host="node2", torch="2.13.0")
-
-
-def test_what_hosts_do_not_share_is_null_and_each_is_told() -> None:
-    architecture, workload = load_model().architecture, SweepWorkload(10, 100, 1, "gundam")
-    alone = Report.of("m", workload, SweepEnvironment.of(architecture, None, ONE), ())
-    assert "hosts" not in to_json(alone)["environment"]
-    report = Report.of("m", workload, SweepEnvironment.of(architecture, None, ONE, OTHER), ())
-    found = to_json(report)["environment"]
-    assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
-    assert [(each["host"], each["torch"]) for each in found["hosts"]] == [("node1", "2.11.0"), ("node2", "2.13.0")]
-    assert from_json(to_json(report), "it") == report
-    line = "- node2: NVIDIA H200, driver 580.1, torch 2.13.0, transformers 5.23.0"
-    assert line in markdown.page(report).splitlines()
-
-
-def test_the_summary_tells_in_what_hosts_differ() -> None:
-    results = Results(SimpleNamespace())
-    work = Workload(CropGrid(1, 1))
-    analytic = Analytic.of(load_model().ledger("decode", work))
-    point = PointResult.of("decode", work, "flash", analytic, verdict=Verdict.PASS)
-    for environment in (OTHER, ONE):
-        results.take([point], False, environment)
-    told = list(summary._about_hosts(results))
-    assert told[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
-    assert told[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]

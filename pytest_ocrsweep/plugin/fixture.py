@@ -10,8 +10,8 @@ from .state import sweep_of
 
 if TYPE_CHECKING:
     from ..baselines.result import Row
-    from ..model.geometry import CropGrid
     from ..model.analytic import Model
+    from ..model.geometry import CropGrid
     from .benchmark import Entry
 
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points

@@ -71,7 +71,7 @@ def grid(request):
 
 @pytest.mark.parametrize("grid", [(4, 5)], indirect=True, ids=str)
 def test_indirect(ocrsweep, grid, attention):
-    assert ocrsweep.check("vision", grid, attention)["grid"] == "4x5"
+    assert str(ocrsweep.check("vision", grid, attention).grid) == "4x5"
 
 class TestOfAClass:
     @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 from .json_layout import JsonObject, names
 from .measurement import Environment
 from .result import PointResult, order
@@ -42,7 +43,7 @@ class SweepEnvironment(Environment):
             dtype=architecture.dtype,
             git_revision=revision,
             attention_implementation={name: way.implementation for name, way in ATTENTION.items()},
-            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+            experts_implementation={name: s.experts(decoder) for name, s in STAGES.items() if s.experts},
             hosts=measured if len(measured) > 1 else (),
             absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
         )

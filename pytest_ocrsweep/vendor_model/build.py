@@ -17,9 +17,7 @@ from . import compat
 
 ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {
-    name: way.implementation for name, way in ATTENTION.items()
-}  # our attention → transformers' attn_implementation
+IMPLEMENTATIONS = {name: way.implementation for name, way in ATTENTION.items()}  # by our attention
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:

@@ -6,6 +6,4 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "slow: a long case; leave out with -m 'not slow'"
-    )
+    config.addinivalue_line("markers", "slow: a long case; leave out with -m 'not slow'")

@@ -44,7 +44,18 @@ def test_a_plain_line_stays_as_it_is(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["@octocat", "see #12", "GH-7", "https://evil.example/x", "www.evil.example", "<img src=x>", "[a](b)", "$x$", "`c`"],
+    [
+        "@octocat",
+        "see #12",
+        "GH-7",
+        "https://evil.example/x",
+        "www.evil.example",
+        "<img src=x>",
+        "[a](b)",
+        "$x$",
+        "`c`",
+        "a|b",
+    ],
 )
 def test_markdown_has_no_mention_link_or_markup_of_a_value(text):
     shown = markdown(text)

@@ -182,11 +182,12 @@ def report_seeds(folder: Path) -> list[bytes]:
     sys.path.append(str(ROOT / "tests"))
     import documents  # type: ignore[import-not-found]  # in tests/
 
+    from pytest_ocrsweep.baselines import result_json
     from pytest_ocrsweep.report import sqlite
 
     path, whole = folder / "seed.sqlite", documents.document(documents.point(), documents.point("vision", "1x1"))
-    sqlite.write(documents.document(), path)
-    sqlite.write(whole, path)
+    sqlite.write(documents.report(), path)
+    sqlite.write(result_json.from_json(whole, "a seed"), path)
     bare = {**documents.point(), "vendor": None, "floor": None}
     made = [pack(b"json", json.dumps(one).encode()) for one in (whole, documents.document(bare))]
     made += [pack(kind, path.read_bytes()) for kind in (b"sqlite", b"sqlite#1")]
@@ -278,6 +279,7 @@ def _command_line() -> Any:
 
 
 def _read_arguments(options: Any) -> None:
+    from pytest_ocrsweep.cli import flags
     from pytest_ocrsweep.sweep import shapes
 
     if hasattr(options, "overrides"):

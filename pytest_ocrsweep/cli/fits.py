@@ -68,13 +68,13 @@ def run(options: argparse.Namespace) -> int:
         document = {"model": model.name, "grid": str(work.grid), "batch": work.batch, "attention": attention}
         flags.print_json({**document, "stages": stages, "devices": [asdict(each) for each in fits]})
         return 0
-    print(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "", sep="\n")
+    flags.show(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
-    print(*aligned([HEADER, *cells]), "", sep="\n")
-    print(*aligned([DEVICES, *map(_row, fits)]), sep="\n")
+    flags.show(*aligned([HEADER, *cells]), "")
+    flags.show(*aligned([DEVICES, *map(_row, fits)]))
     positions = settings.model.decoder.max_positions
     if any((each.largest_page_context_tokens or 0) > positions for each in fits):
-        print(f"pages of more than {positions:,} tokens are beyond the positions that {model.name} was made for")
+        flags.show(f"pages of more than {positions:,} tokens are beyond the positions that {model.name} was made for")
     return 0
 
 

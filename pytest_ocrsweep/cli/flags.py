@@ -8,10 +8,10 @@ import os
 import re
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..errors import ArgumentError as ArgumentError
-from ..files.text import quoted
+from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
@@ -188,6 +188,11 @@ def points(source: str | None, settings: Settings) -> list[GridEntry]:
         except ValueError as error:
             raise ArgumentError(str(error)) from None
     return named
+
+
+def show(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines, whatever names of files, models and devices hold."""
+    print(*map(terminal_line, lines), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

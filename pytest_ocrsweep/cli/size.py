@@ -75,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json({**document, "batch": works[0].batch, "grids": [asdict(each) for each in sizes]})
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
-    print(f"{model.name}, {options.attention}: {kept}")
-    print(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes), sep="\n")
-    print("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)), sep="\n")
+    flags.show(f"{model.name}, {options.attention}: {kept}")
+    flags.show(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes))
+    flags.show("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)))
     return 0
 
 

@@ -76,12 +76,12 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         say(f"writing the report to {options.report}")
         for line in files.write(report, options.report):
-            print(line, file=sys.stderr if options.json else sys.stdout)
+            flags.show(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        print(*terminal.table(report.points, labels, option="--report"), sep="\n")
+        flags.show(*terminal.table(report.points, labels, option="--report"))
     return 0
 
 

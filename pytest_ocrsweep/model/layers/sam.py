@@ -27,7 +27,7 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True, io=pixels)
     yield from under("positions", absolute_positions(sam, x, grid))
     windowed = sam.layers - len(sam.global_layers)
-    yield from under("window", repeated(block(sam, images, grid, sam.window, 1, attention), windowed))
+    yield from under("window", repeated(block(sam, images, grid, sam.window, many, attention), windowed))
     yield from under("global", repeated(block(sam, images, grid, 0, many, attention), len(sam.global_layers)))
     yield from under("neck", neck(sam, images, grid))
     yield from under("downsample", downsample(sam, images, grid))
@@ -62,18 +62,24 @@ def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
 
 
 def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str) -> Kernels:
-    """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global."""
+    """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global.
+
+    One window for the whole map needs no copy into windows and back, and a map of whole windows none that crops it.
+    """
     x = images * grid * grid * sam.width
     yield layer_norm("norm1", images * grid * grid, sam.width)
     if window:
         across = ceil(grid / window)
         padded = images * across * across * window * window * sam.width
+        apart, cropped = padded * (across > 1), x * (grid % window > 0)
         yield copy("pad", x, into=padded)
-        yield copy("partition", padded, frees=(x * HALF, padded * HALF))
-        yield from under("attn", self_attention(sam, images * across * across, window, window, many, attention))
+        yield copy("partition", apart, frees=apart * HALF)
+        yield released(x * HALF)
+        attn = self_attention(sam, images * across * across, window, window, 1 if across > 1 else many, attention)
+        yield from under("attn", attn)
         yield released(padded * HALF)
-        yield copy("unpartition", padded)
-        yield copy("crop", x, frees=(padded * HALF, padded * HALF))
+        yield copy("unpartition", apart)
+        yield copy("crop", cropped, frees=(apart * HALF, padded * (grid % window > 0) * HALF))
     else:
         trained = sam.image_side // sam.patch
         yield from under("attn", self_attention(sam, images, grid, trained, many, attention))

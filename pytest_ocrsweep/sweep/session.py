@@ -170,7 +170,7 @@ class Sweep:
 
     def of_workload(self, stage: str) -> set[Key]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
-        return {key for key in self.recorded[stage] if key.work == self.settings.workload.on(key.work.grid)}
+        return {key for key in self.recorded[stage] if self.settings.workload.holds(key.work)}
 
     @cached_property
     def known(self) -> dict[str, bool]:

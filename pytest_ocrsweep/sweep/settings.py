@@ -57,6 +57,10 @@ class WorkloadSettings:
         """This workload on one crop grid."""
         return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
 
+    def holds(self, work: Workload) -> bool:
+        """Whether `work` is this workload on some crop grid, which need not be one that it can have."""
+        return self == WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution)
+
 
 @dataclass(frozen=True, slots=True)
 class VendorSettings:

@@ -1,6 +1,8 @@
 # A fresh machine needs python3 (3.11 or later), make and git; everything else goes into $(VENV).
 #   make sweep   set up, count every grid, stage and attention, print the table, write $(REPORT)/
-#   make test    set up, run the tests, the suites, the linter and the type checker
+#   make quick   set up, run the linter, the pure tests, the laws and the three counting suites: under a minute
+#   make test    set up, run all that a change needs: linter, type checker, all tests and suites but the slow ones
+#   make slow    set up, run the slow tests, each property on many random cases, and a small campaign of kills
 #   make bench   set up, print the speed claims
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
 #   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
@@ -15,8 +17,12 @@ REPORT ?= report
 # Any torch from 2.11 on will do; TORCH=torch takes what pip prefers. TORCH may hold pip's options too: where only a
 # CPU is needed, a build for it saves gigabytes of CUDA packages.
 TORCH ?= torch==2.13.0
+COUNTING := suites/test_vision.py suites/test_prefill.py suites/test_decode.py
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
+
+# Of pytest-xdist: more than eight workers wait for each other.
+WORKERS ?= -n auto --maxprocesses 8
 
 # For dev/campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
 MATRIX ?=
@@ -27,16 +33,26 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep test bench gate fuzz kill mutants matrix hosts docs clean
+.PHONY: sweep quick test slow bench gate fuzz kill mutants matrix hosts docs clean
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
+
+quick: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests/unit suites/test_laws.py $(COUNTING) -m "not slow" --ocrsweep-analytic-only $(WORKERS)
 
 test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests suites -n auto --maxprocesses 8
+	$(BIN)/python -m pytest tests suites -m "not slow" $(WORKERS)
+
+# Hypothesis marks the tests of properties: `make test` tries each on a few cases, this on many.
+slow: $(DEV)
+	$(BIN)/python -m pytest tests suites -m "slow or hypothesis" --hypothesis-profile many $(WORKERS)
+	$(BIN)/python dev/campaigns/kill.py --moments 10 --reports 6
 
 bench: $(DEV)
 	$(BIN)/python dev/bench

@@ -20,6 +20,12 @@ MODES = [
     for name, mode in RESOLUTIONS.items()
 ]
 WORKLOADS = {f"{work.resolution}-{work.grid}": work for work in [*map(Workload, GRIDS), *MODES]}
+# One page without crops, one with, a tall one, a huge one, and every mode: the others take minutes.
+FEW = ["gundam-1x1", "gundam-2x3", "gundam-9x1", "gundam-15x26", *(f"{work.resolution}-{work.grid}" for work in MODES)]
+
+
+def slow_unless(kept: bool, *values):
+    return pytest.param(*values, marks=() if kept else pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +61,14 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
 
 
 @pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        slow_unless((batch == 1 and name in FEW) or name == "gundam-2x3", name, batch)
+        for name in WORKLOADS
+        for batch in (1, 4)
+    ],
+)
 def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
     from pytest_ocrsweep.vendor_model.stage_calls import StageCall, decode_flops
 

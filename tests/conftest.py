@@ -11,6 +11,7 @@ from pathlib import Path
 import checkouts
 import pytest
 from checkouts import Checkout
+from hypothesis import settings
 
 SUITE = """
 def test_{stage}(ocrsweep, grid, attention):
@@ -23,6 +24,13 @@ WAYS = {
     "loadgroup": ["-n2", "--dist", "loadgroup"],
     "no-xdist": ["-p", "no:xdist"],
 }
+QUICK_WAYS = ("plain", "n2")  # `make test` has these two, `make slow` the others
+
+# How many random cases a property is tried on: few in `make test`, many in `make slow`. No deadline: machines differ.
+settings.register_profile("few", max_examples=20, deadline=None)
+settings.register_profile("many", max_examples=400, deadline=None)
+if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mutants.py has loaded its own
+    settings.load_profile("few")
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +49,7 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     return pytester
 
 
-@pytest.fixture(params=list(WAYS))
+@pytest.fixture(params=[name if name in QUICK_WAYS else pytest.param(name, marks=pytest.mark.slow) for name in WAYS])
 def way(request: pytest.FixtureRequest) -> list[str]:
     """Arguments that must make no difference."""
     return WAYS[request.param]

@@ -11,8 +11,8 @@ from statistics import median
 from claim import Claim, conclude, in_turns, spread
 
 PAIRS = 25
-# Left out on both sides, or they would hide what is sought: they import Hydra, start processes, take most of the time.
-OTHERS = ("hydra_pytest", "benchmark", "hypothesispytest", "anyio")
+# Left out on both sides, or they would hide what is sought: they import Hydra and NumPy, start processes, take long.
+OTHERS = ("hydra_pytest", "benchmark", "hypothesispytest", "anyio", "randomly")
 WITH = [word for name in OTHERS for word in ("-p", f"no:{name}")]
 WITHOUT = [*WITH, "-p", "no:ocrsweep"]
 HEAVY = ("hydra", "omegaconf", "numpy", "torch", "yaml")

@@ -26,10 +26,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.files.atomic import DRAFT, LOCK
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import JSON, SQLITE, load
-from pytest_ocrsweep.report.schema import ReportError
 
 ROOT = Path(__file__).parents[2]
 SUITES = [ROOT / "suites" / f"test_{stage}.py" for stage in ("vision", "prefill", "decode")]
@@ -37,7 +37,7 @@ BEFORE, AFTER = "--ocrsweep-grids=1x1,1x2,2x1", "--ocrsweep-grids=vendor"
 LOOK_S = 0.0002  # between two looks into the folder
 IN_PLACE = """
 from contextlib import contextmanager
-from pytest_ocrsweep import atomic
+from pytest_ocrsweep.files import atomic
 
 @contextmanager
 def in_place(path):

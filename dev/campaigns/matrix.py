@@ -32,14 +32,14 @@ PYTHONS = ("3.11", "3.12", "3.13")
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
 # Wheels, as users get them, so no compiler is asked for; Hydra's parser never had one.
 WHEELS = ("--only-binary", ":all:", "--no-binary", "antlr4-python3-runtime")
-ORDER = "pytest-random-order>=1.2"  # unlike pytest-randomly it leaves the runs inside tests alone
 ALL = ("tests", "suites")
 QUICK = (
-    *(f"tests/test_{name}.py" for name in ("benchmarks", "columns", "config", "image", "lock", "plugin")),
-    *(f"tests/test_{name}.py" for name in ("plugin_baselines", "report_files", "sweep_sources", "measure")),
-    *(f"suites/test_{stage}.py" for stage in ("vision", "prefill", "decode")),
+    *("tests/plugin/test_benchmark.py", "tests/plugin/test_gpu_lock.py", "tests/plugin/test_plugin.py"),
+    *("tests/plugin/test_baselines.py", "tests/report/test_files.py", "tests/unit/test_bulk.py"),
+    *("tests/unit/test_config.py", "tests/unit/test_image_size.py", "tests/unit/test_grid_sources.py"),
+    *("tests/vendor/test_meter.py", "suites/test_vision.py", "suites/test_prefill.py", "suites/test_decode.py"),
     "--ocrsweep-analytic-only",
-    *("-k", "not n0 and not loadgroup and not no-xdist and (not n2 or update_records or printed_once)"),
+    *("-m", "not slow", "-k", "not n2 or update_records or printed_once"),
 )
 
 
@@ -69,10 +69,10 @@ def _needs() -> list[str]:
 def _passes(python: str, versions: str, options: argparse.Namespace) -> bool:
     """Whether all tests do in a new environment, whose line is printed."""
     wanted = [f"--resolution={RESOLUTIONS[versions]}", "--compile-bytecode", *WHEELS]
-    wanted += [ORDER, "--editable=.[columns,report,dev]"]
+    wanted += ["--editable=.[columns,report,dev]"]
     if python in options.vendor:
         wanted += ["--editable=.[vendor]", options.torch]
-    tests = ["-n", options.workers, "--random-order-bucket", "global", "--random-order-seed", str(options.seed)]
+    tests = ["-n", options.workers, f"--randomly-seed={options.seed}"]
     tests += QUICK if options.quick else ALL
     with TemporaryDirectory() as venv:
         for command in (["venv", "--clear", "--python", python, venv], ["pip", "install", "--python", venv, *wanted]):

@@ -1,10 +1,10 @@
 """Mutation testing of the pure modules: every small change of their code must turn one of their own tests red.
 
-    python dev/campaigns/mutants.py [MODULE ...]      such as geometry layers/sam; all without one
+    python dev/campaigns/mutants.py [MODULE ...]      such as model/geometry baselines/gate; all without one
     python dev/campaigns/mutants.py --sample 40       so many of each module, drawn by chance but the same each time
 
 Mutants are those of mutmut's operators (https://github.com/boxed/mutmut), over whole files: functions, decorated ones
-too, constants, tables and defaults. Left out are annotations, type variables and texts for people (those with a space).
+too, constants, tables and defaults; mutations.py says which are left out.
 Each runs in a fork of its own that imports the changed module and then the tests of that module, up to the first that
 fails; no file is changed. A mutant that runs on and on is killed too: its tests would never be green.
 
@@ -24,125 +24,52 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import islice
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType
-from typing import NamedTuple
 
 import hypothesis
-import libcst as cst
-import libcst.matchers as m
 import pytest
-from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
-from mutmut.mutation.mutators import mutation_operators
+from mutations import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
 
-VALUES = "tests/test_values.py"
-LAYERS = ("tests/test_kernels.py", "tests/test_layers.py")
+VALUES = "tests/unit/test_values.py"
+LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
 TESTS: dict[str, tuple[str, ...]] = {
-    "geometry": ("tests/test_geometry.py", VALUES),
-    "architecture": ("tests/test_architecture.py", VALUES),
-    "algebra": ("tests/test_algebra.py", VALUES),
-    "ops": ("tests/test_ops.py", "tests/test_residency.py", *LAYERS),
-    "layers/attention": LAYERS,
-    "layers/clip": LAYERS,
-    "layers/decoder": LAYERS,
-    "layers/projector": LAYERS,
-    "layers/sam": LAYERS,
-    "peaks": ("tests/test_peaks.py",),
-    "cost": (VALUES, "tests/test_residency.py", "tests/test_cost.py"),
-    "stages": (VALUES, *LAYERS, "tests/test_columns.py"),
-    "residency": ("tests/test_residency.py",),
-    "roofline": ("tests/test_roofline.py", VALUES),
-    "sizing": ("tests/test_sizing.py", VALUES),
-    "metrics": ("tests/test_metrics.py", VALUES),
-    "gate": ("tests/test_gate.py", VALUES),
-    "sampling": ("tests/test_sampling.py", VALUES),
-    "baselines": ("tests/test_baselines.py", VALUES),
-    "timed": ("tests/test_timed.py", VALUES),
+    "model/geometry": ("tests/unit/test_geometry.py", VALUES),
+    "model/architecture": ("tests/unit/test_architecture.py", VALUES),
+    "model/symbolic": ("tests/unit/test_symbolic.py", VALUES),
+    "model/kernels": ("tests/unit/test_kernels.py", "tests/unit/test_l2_cache.py", *LAYERS),
+    "model/operations": ("tests/unit/test_kernels.py", *LAYERS),
+    "model/layers/attention": LAYERS,
+    "model/layers/clip": LAYERS,
+    "model/layers/decoder": LAYERS,
+    "model/layers/projector": LAYERS,
+    "model/layers/sam": LAYERS,
+    "model/liveness": ("tests/unit/test_liveness.py",),
+    "model/ledger": (VALUES, "tests/unit/test_l2_cache.py", "tests/unit/test_ledger.py"),
+    "model/program": (VALUES, "tests/unit/test_ledger.py", "tests/unit/test_l2_cache.py"),
+    "model/attention": (VALUES, "tests/unit/test_stages.py"),
+    "model/stages": (VALUES, "tests/unit/test_stages.py", *LAYERS, "tests/unit/test_bulk.py"),
+    "model/analytic": ("tests/unit/test_ledger.py", "tests/unit/test_bulk.py", *LAYERS),
+    "model/l2_cache": ("tests/unit/test_l2_cache.py",),
+    "hardware/devices": ("tests/unit/test_roofline.py", "tests/unit/test_config.py", VALUES),
+    "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
+    "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
+    "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
+    "baselines/gate": ("tests/unit/test_gate.py", VALUES),
+    "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
+    "baselines/counted": ("tests/unit/test_counted.py", VALUES),
+    "baselines/timed": ("tests/unit/test_timed.py", VALUES),
 }
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester")
-
-
-class Mutant(NamedTuple):
-    """One change of a module's text."""
-
-    line: int
-    old: str
-    new: str
-    source: str
-
-    def __str__(self) -> str:
-        return f"{self.line}: {_short(self.old)}  ->  {_short(self.new)}"
-
-
-def _short(code: str) -> str:
-    return " ".join(code.split())
-
-
-class Finder(cst.CSTVisitor):
-    """Every mutant of a module."""
-
-    METADATA_DEPENDENCIES = (ByteSpanPositionProvider,)
-
-    def __init__(self, module: cst.Module) -> None:
-        self.module, self.text = module, module.bytes
-        self.found: list[Mutant] = []
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        if _not_run(node):
-            return False
-        for kind, operator in mutation_operators:
-            if isinstance(node, kind):
-                for changed in operator(node):
-                    self._add(node, changed)
-                    if isinstance(node, cst.BaseString):
-                        break  # one other text is as good as three
-        return True
-
-    def _add(self, node: cst.CSTNode, changed: cst.CSTNode) -> None:
-        if isinstance(node, cst.Call) and isinstance(changed, cst.Call) and len(changed.args) == len(node.args):
-            pairs = zip(node.args, changed.args, strict=True)
-            if any(_is_none(new.value) and not _is_none(old.value) for old, new in pairs):
-                return  # None for an argument: most only raise, what flatters the score
-        span = self.get_metadata(ByteSpanPositionProvider, node)
-        start, end = span.start, span.start + span.length
-        new = self.module.code_for_node(changed).strip()
-        source = self.text[:start] + new.encode() + self.text[end:]
-        line = self.text.count(b"\n", 0, start) + 1
-        with suppress(SyntaxError):  # a break out of no loop
-            compile(source, "mutant", "exec", dont_inherit=True)
-            self.found.append(Mutant(line, self.text[start:end].decode(), new, source.decode()))
-
-
-def _is_none(node: cst.BaseExpression) -> bool:
-    return isinstance(node, cst.Name) and node.value == "None"
-
-
-def _not_run(node: cst.CSTNode) -> bool:
-    """Texts that only people read, and types."""
-    if isinstance(node, cst.SimpleString):
-        return " " in node.value
-    if isinstance(node, cst.Assign):  # Size = int | Poly, N = TypeVar("N")
-        return m.matches(node.targets[0].target, m.Name(value=m.MatchRegex("[A-Z]([a-z].*)?")))
-    return isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom)
-
-
-def mutants(path: Path) -> list[Mutant]:
-    """The mutants of a file, in its order, each text once."""
-    module = cst.parse_module(path.read_bytes())
-    finder = Finder(module)
-    MetadataWrapper(module, unsafe_skip_copy=True).visit(finder)
-    unique = {mutant.source: mutant for mutant in finder.found if mutant.source != module.code}
-    return sorted(unique.values(), key=lambda mutant: mutant.line)
 
 
 class Changed(importlib.machinery.SourceFileLoader):
@@ -214,7 +141,9 @@ def survivors(module: str, found: Sequence[Mutant], jobs: int) -> list[Mutant]:
 def main() -> int:
     """Runs what the arguments say; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Mutation testing of the pure modules.")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as geometry or layers/sam; all without one")
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="such as model/geometry or baselines/gate; all without one"
+    )
     parser.add_argument("--sample", type=int, help="so many mutants of each module, drawn by chance")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="mutants at a time")
     arguments = parser.parse_args()
@@ -229,7 +158,7 @@ def main() -> int:
 def report(modules: Iterable[str], jobs: int, sample: int | None) -> int:
     """Tests and prints module by module; the exit status."""
     total = killed = 0
-    print(f"{'module':<18}{'mutants':>8}{'killed':>8}{'survived':>10}{'score':>9}{'s':>6}", flush=True)
+    print(f"{'module':<24}{'mutants':>8}{'killed':>8}{'survived':>10}{'score':>9}{'s':>6}", flush=True)
     for module in modules:
         begun = time.monotonic()
         found = mutants(ROOT / PACKAGE / f"{module}.py")
@@ -238,11 +167,11 @@ def report(modules: Iterable[str], jobs: int, sample: int | None) -> int:
         left = survivors(module, found, jobs)
         dead = len(found) - len(left)
         total, killed = total + len(found), killed + dead
-        row = f"{module:<18}{len(found):>8}{dead:>8}{len(left):>10}{dead / len(found):>9.1%}"
+        row = f"{module:<24}{len(found):>8}{dead:>8}{len(left):>10}{dead / len(found):>9.1%}"
         print(f"{row}{time.monotonic() - begun:>6.0f}", flush=True)
         for mutant in left:
             print(f"    {module}.py:{mutant}", flush=True)
-    print(f"{'all':<18}{total:>8}{killed:>8}{total - killed:>10}{killed / total:>9.1%}")
+    print(f"{'all':<24}{total:>8}{killed:>8}{total - killed:>10}{killed / total:>9.1%}")
     return 0 if killed / total >= GOAL else 1
 
 
@@ -253,7 +182,7 @@ def prepare(compiled: str) -> None:
     """
     sys.pycache_prefix, sys.dont_write_bytecode = compiled, False
     os.chdir(ROOT)
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     hypothesis.settings.register_profile(
         "mutants",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import damage
+import damage_binary
 from damage import pack, packed, parts
 
 # Page images: sizes from headers, and pixels
@@ -115,7 +116,7 @@ def checkpoint_seeds(folder: Path) -> list[bytes]:
     return [both, pack(json.dumps(settings).encode(), b"", save(dict(tensors)), b"")]
 
 
-checkpoint_damage = packed(damage.tree, damage.tree, damage.tensors, damage.tensors)
+checkpoint_damage = packed(damage.tree, damage.tree, damage_binary.tensors, damage_binary.tensors)
 
 
 def checkpoint_take(data: bytes, folder: Path) -> None:

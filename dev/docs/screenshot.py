@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -11,10 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from times_table import parser
 
-from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.report import html, recorded
+from pytest_ocrsweep.report.charts import charts
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -27,6 +34,7 @@ FLAGS = (
 )
 SIZE = (1440, 1620)  # pixels: header, a page of the table, the first chart
 WAIT_S = 30
+SHOWS = "shows"  # the picture's text that holds the digest of what it was made from
 
 
 def missing() -> str | None:
@@ -70,12 +78,32 @@ def wait(driver: Chrome, script: str) -> None:
         time.sleep(0.02)
 
 
-def shoot(page: Path, out: Path) -> None:
-    """A picture of a page once its first chart is drawn."""
+def shoot(page: Path, out: Path, digest: str) -> None:
+    """A picture of a page once its first chart is drawn; it holds the digest as text."""
     with browser(*SIZE) as driver:
         driver.get(page.resolve().as_uri())
         wait(driver, "document.querySelector('.chart .drawn')")
         driver.save_screenshot(str(out))
+    text = PngInfo()
+    text.add_text(SHOWS, digest)
+    with Image.open(out) as picture:
+        picture.load()
+    picture.save(out, pnginfo=text, optimize=True)
+
+
+def shows(report: Report) -> str:
+    """The digest of what a page is made from: its points, its charts' words, its templates; no library's version."""
+    words = [[chart.name, chart.title, chart.note] for chart in charts(report)]
+    made_from = hashlib.sha256(json.dumps([to_json(report), words], sort_keys=True).encode())
+    for template in sorted(html.TEMPLATES.iterdir()):
+        made_from.update(template.read_bytes())
+    return made_from.hexdigest()
+
+
+def shown(picture: Path) -> str | None:
+    """The digest that a picture holds; None for one that holds none."""
+    with Image.open(picture) as image:
+        return image.info.get(SHOWS)
 
 
 def main() -> None:
@@ -85,13 +113,13 @@ def main() -> None:
     if why := missing():
         made.exit(0, f"{options.out} is left as it is: {why}\n")
     try:
-        document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
-    except (recorded.TimesError, BaselineError) as error:
+        report = recorded.report(options.baselines, options.model, options.gpu, options.grids)
+    except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"
-        page.write_text(html.page(document), encoding="utf-8")
-        shoot(page, options.out)
+        page.write_text(html.page(report), encoding="utf-8")
+        shoot(page, options.out, shows(report))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from times_table import parser
 
-from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import charts
@@ -22,8 +22,8 @@ def main() -> None:
         if find_spec(module) is None:
             made.exit(2, f"{module} is not installed: pip install 'pytest-ocrsweep[report]'\n")
     try:
-        document = recorded.document(options.baselines, options.model, options.gpu, options.grids)
-    except (recorded.TimesError, BaselineError) as error:
+        document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
+    except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     found = {chart.name: chart for chart in charts(document)}
     if options.name not in found:

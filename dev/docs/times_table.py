@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pytest_ocrsweep.baselines import timed
-from pytest_ocrsweep.baselines.counted import BaselineError
+from pytest_ocrsweep.baselines.measurement import ENVIRONMENT, Environment
 from pytest_ocrsweep.baselines.metrics import METRICS
-from pytest_ocrsweep.report.recorded import RecordedPoint, Source, TimesError, recorded
+from pytest_ocrsweep.errors import OcrsweepError
+from pytest_ocrsweep.report.recorded import RecordedPoint, Source, recorded
 from pytest_ocrsweep.sweep.session import describe
 
 NAMES = ("stage", "grid", "attention")
@@ -71,10 +71,10 @@ def _notes(found: Sequence[RecordedPoint]) -> list[str]:
     return lines
 
 
-def _ran_on(environment: timed.Environment) -> str:
-    told = {**environment, "host": None, "git_revision": None}
-    unnamed = ("gpu", "dtype")
-    return ", ".join(text if name in unnamed else f"{name} {text}" for name, text in told.items() if text)
+def _ran_on(environment: Environment) -> str:
+    unnamed, left_out = ("gpu", "dtype"), ("host", "git_revision")
+    known = {name: getattr(environment, name) for name in ENVIRONMENT if name not in left_out}
+    return ", ".join(text if name in unnamed else f"{name} {text}" for name, text in known.items() if text)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def chosen(made: argparse.ArgumentParser, options: argparse.Namespace) -> list[R
     """The points that the options ask for; what is wrong ends the program in one line."""
     try:
         return recorded(Source(options.baselines, options.model, options.gpu), options.grids)
-    except (TimesError, BaselineError) as error:
+    except OcrsweepError as error:
         made.exit(2, f"{error}\n")
 
 

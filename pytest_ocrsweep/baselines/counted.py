@@ -6,36 +6,34 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..files.untrusted import MOST
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import ATTENTION
+from .json_layout import Json
 from .metrics import COUNTED, METRICS
+from .sweep_report import WORKLOAD
 
 SCHEMA = 1
-WORKLOAD = ("prompt_tokens", "new_tokens", "batch", "resolution")
 
 T = TypeVar("T")
 
 
-class BaselineError(ValueError):
-    """One line: which file, where in it, what is wrong, what to do."""
-
-
-class Key(NamedTuple):
+class PointKey(NamedTuple):
     """What a recorded point is found by, within one model and stage."""
 
     work: Workload
     attention: str
 
 
-Points = dict[Key, dict[str, int]]
+CountedPoints = dict[PointKey, dict[str, int]]
 
 
-class Change(NamedTuple):
+class NumberChange(NamedTuple):
     """A number that is not what was recorded."""
 
     metric: str
@@ -67,17 +65,17 @@ def file_of(folder: Path, model: str, stage: str) -> Path:
     return folder / model / f"{stage}.json"
 
 
-def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
+def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[NumberChange]:
     """Every number that differs at all."""
-    return [Change(name, old[name], new[name]) for name in COUNTED if old[name] != new[name]]
+    return [NumberChange(name, old[name], new[name]) for name in COUNTED if old[name] != new[name]]
 
 
-def read(path: Path, model: str, stage: str) -> Points:
+def read(path: Path, model: str, stage: str) -> CountedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
     return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
 
 
-def record(path: Path, model: str, stage: str, found: Points, unused: Points | None = None) -> Recorded:
+def record(path: Path, model: str, stage: str, found: CountedPoints, unused: CountedPoints | None = None) -> Recorded:
     """Merge `found` into the file; other points stay, but those go that are still as `unused` has them.
 
     Several processes may record at once. Raises BaselineError, OSError.
@@ -93,12 +91,12 @@ def record(path: Path, model: str, stage: str, found: Points, unused: Points | N
     return Recorded(path, added, len(found) - added - same, same, len(gone))
 
 
-def _merged(old: Points, found: Points, unused: Points | None) -> Points:
+def _merged(old: CountedPoints, found: CountedPoints, unused: CountedPoints | None) -> CountedPoints:
     kept = {key: numbers for key, numbers in old.items() if (unused or {}).get(key) != numbers}
     return {**kept, **found}
 
 
-def dump(model: str, stage: str, points: Points) -> str:
+def dump(model: str, stage: str, points: CountedPoints) -> str:
     """The file's text: sorted, one point a line, so that a diff reads as what changed."""
     return render(_about(model, stage), points=rows(points))
 
@@ -107,7 +105,7 @@ def _about(model: str, stage: str) -> dict[str, object]:
     return {"schema": SCHEMA, "model": model, "stage": stage}
 
 
-def _numbers(raw: Mapping[str, Any]) -> dict[str, int]:
+def _numbers(raw: Json) -> dict[str, int]:
     return {name: whole(raw, name) for name in COUNTED}
 
 
@@ -117,7 +115,7 @@ class Document:
 
     path: Path
     text: str
-    lists: dict[str, list[Any]]  # in the order of the text
+    lists: dict[str, list[object]]  # in the order of the text
 
     @classmethod
     def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
@@ -145,7 +143,7 @@ class Document:
                 raise _damaged(path, None, f"its {name} are not a list")
         return cls(path, text, {name: items for name, items in content.items() if name in lists})
 
-    def each(self, name: str, take: Callable[[Any], None]) -> None:
+    def each(self, name: str, take: Callable[[object], None]) -> None:
         """Give the items of a list to `take`; a ValueError of its becomes a BaselineError that says where."""
         earlier = list(self.lists)[: list(self.lists).index(name)]
         before = sum(len(self.lists[other]) for other in earlier)
@@ -156,9 +154,9 @@ class Document:
                 what = f"{name.removesuffix('s')} {index + 1}: {error}"
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
-    def points(self, names: Iterable[str], value: Callable[[Mapping[str, Any]], T]) -> dict[Key, T]:
+    def points(self, names: Iterable[str], value: Callable[[Json], T]) -> dict[PointKey, T]:
         """What `value` makes of each point: a key and, beside it, just `names`."""
-        found: dict[Key, T] = {}
+        found: dict[PointKey, T] = {}
 
         def take(raw: object) -> None:
             fields = exactly(raw, (*WORKLOAD, "grid", "attention", *names))
@@ -171,7 +169,7 @@ class Document:
         return found
 
 
-def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
+def exactly(raw: object, names: tuple[str, ...]) -> Json:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
@@ -179,7 +177,7 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     return raw
 
 
-def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
+def whole(raw: Json, name: str, least: int = 0) -> int:
     """The field as an int of at least `least`. Raises ValueError."""
     value = raw[name]
     if type(value) is not int or not least <= value <= MOST:
@@ -188,8 +186,8 @@ def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
     return value
 
 
-def rows(points: Mapping[Key, Mapping[str, object]]) -> list[dict[str, object]]:
-    """Points as a file holds them: sorted, each with what it is found by first."""
+def rows(points: Mapping[PointKey, Mapping[str, object]]) -> list[dict[str, object]]:
+    """CountedPoints as a file holds them: sorted, each with what it is found by first."""
     return [
         {
             **{name: getattr(key.work, name) for name in WORKLOAD},
@@ -210,16 +208,16 @@ def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
     return "{\n  " + ",\n  ".join(fields) + "\n}\n"
 
 
-def _order(key: Key) -> tuple[Any, ...]:
+def _order(key: PointKey) -> tuple[object, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _key(raw: Mapping[str, Any]) -> Key:
-    if raw["attention"] not in ATTENTION:
+def _key(raw: Json) -> PointKey:
+    if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
         raise ValueError("grid and resolution must be text")
-    return Key(Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD)), raw["attention"])
+    return PointKey(Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD)), raw["attention"])
 
 
 def _line(text: str, index: int) -> int | None:
@@ -230,7 +228,5 @@ def _line(text: str, index: int) -> int | None:
 
 def _damaged(path: Path, line: int | None, what: str) -> BaselineError:
     where = f"{path}:{line}" if line else str(path)
-    return BaselineError(
-        f"damaged baseline {where}: {what}; restore it (git checkout -- {path}), "
-        "or delete it and run again with --ocrsweep-update"
-    )
+    hint = f"restore it (git checkout -- {path}), or delete it and run again with --ocrsweep-update"
+    return BaselineError(f"damaged baseline {where}: {what};", hint)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .attribution import UNSEEN, Observed, attribute
 from .sampling import Samples
 
 FLOOR = 0.01
@@ -35,7 +36,7 @@ BAND = 0.5
 """One round within half a margin of the margin decides nothing: measure again."""
 
 ROUNDS = 3
-"""At most so many rounds; the last one's verdict is final."""
+"""At most so many rounds; the last one's decision is final."""
 
 MIN_SAMPLES = 5
 """With fewer, quartiles are not quartiles."""
@@ -77,22 +78,11 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What was seen along with a time; None where it was not."""
-
-    time_ns: float | None = None
-    tensor_flops: int | None = None
-    kernels: int | None = None
-    peak_bytes: int | None = None
-    sm_clock_mhz: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Baseline:
     """One point's recorded processes, and what was seen along with them."""
 
     processes: tuple[Process, ...]
-    observed: Observed = Observed()
+    observed: Observed = UNSEEN
 
     def __post_init__(self) -> None:
         if not self.processes:
@@ -112,7 +102,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """An outcome in words and numbers; `change` and `margin` are ratios (0.03 is 3 %), None if not known."""
 
     outcome: Outcome
@@ -147,12 +137,12 @@ def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
 def judge(
     baseline: Baseline | None,
     rounds: Sequence[Samples],
-    now: Observed = Observed(),
+    now: Observed = UNSEEN,
     *,
     cap: int = ROUNDS,
     expected: float = EXPECTED_NOISE,
-) -> Verdict:
-    """The verdict on the acceptable rounds, pooled; AMBIGUOUS only while fewer than `cap` were measured.
+) -> Decision:
+    """The decision on the acceptable rounds, pooled; AMBIGUOUS only while fewer than `cap` were measured.
 
     FAIL is slower than the margin with disjoint quartiles: the pooled q1 above every recorded q3. What
     `cap` rounds leave unresolved passes: the baseline only moves when somebody accepts it, so a real slowdown
@@ -164,46 +154,46 @@ def judge(
     good = [r for r in kept if not r.objections]
     pooled = tuple(ns for r in good for ns in r.ns)
     if len(pooled) < MIN_SAMPLES:
-        return Verdict(Outcome.NO_SAMPLE, _no_sample(kept, len(pooled)), kept, again=not last)
+        return Decision(Outcome.NO_SAMPLE, _no_sample(kept, len(pooled)), kept, again=not last)
     if baseline is None:
-        return Verdict(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
+        return Decision(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
     q1, median, q3 = Samples(pooled).quartiles
     change = median / baseline.time_ns - 1
     limit = margin(baseline, expected)
     apart = q1 > max(p.q3_ns for p in baseline.processes)
     text = f"time {change * 100:+.1f} %, margin {limit * 100:.1f} %"
 
-    def verdict(outcome: Outcome, message: str) -> Verdict:
-        return Verdict(outcome, message, kept, change, limit, again=outcome is Outcome.AMBIGUOUS)
+    def decided(outcome: Outcome, message: str) -> Decision:
+        return Decision(outcome, message, kept, change, limit, again=outcome is Outcome.AMBIGUOUS)
 
     sure = limit * (1 if last else 1 + BAND)
     if (change > sure and apart) or (last and change > limit * (1 + BAND)):
         now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
         why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
         room = f"margin {limit * 100:.1f} %, rounds {len(kept)}"
-        return verdict(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
+        return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if change > limit * (1 - BAND) and not last:
-        return verdict(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
+        return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
     if change < -limit and q3 < min(p.q1_ns for p in baseline.processes):
-        return verdict(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
+        return decided(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
     if change > limit:
-        return verdict(Outcome.PASS, f"{text}: quartiles still overlap the baseline's: not proven slower")
-    return verdict(Outcome.PASS, text)
+        return decided(Outcome.PASS, f"{text}: quartiles still overlap the baseline's: not proven slower")
+    return decided(Outcome.PASS, text)
 
 
 def settle(
     baseline: Baseline | None,
     measure: Callable[[], Samples],
-    now: Observed = Observed(),
+    now: Observed = UNSEEN,
     *,
     cap: int = ROUNDS,
     expected: float = EXPECTED_NOISE,
-) -> Verdict:
-    """Measure, and again while a round may settle it, at most `cap` times; the verdict holds all rounds."""
+) -> Decision:
+    """Measure, and again while a round may settle it, at most `cap` times; the decision holds all rounds."""
     rounds = [measure()]
-    while (verdict := judge(baseline, rounds, now, cap=cap, expected=expected)).again:
+    while (decision := judge(baseline, rounds, now, cap=cap, expected=expected)).again:
         rounds.append(measure())
-    return verdict
+    return decision
 
 
 def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
@@ -213,49 +203,3 @@ def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
         f"no acceptable sample: {acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed: {reasons}: "
         "measure again on a free, cool GPU"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Fact:
-    """How one observed field is told; `same` is the relative difference that is none."""
-
-    field: str
-    name: str
-    change: str
-    same: float
-    advice: str
-
-
-# In the order of asking: what was done comes before how fast the machine did it.
-_FACTS = (
-    _Fact("tensor_flops", "FLOPs", "{:,} -> {:,}", 0, "other work: look at the model and the workload"),
-    _Fact("kernels", "kernels", "{} -> {}", 0, "other kernels: look at library versions and backends"),
-    # One boost step, 15 MHz, is 0.8 % of 1980 MHz.
-    _Fact("sm_clock_mhz", "SM clock", "{} -> {} MHz", 0.01, "look at the machine first"),
-    _Fact("peak_bytes", "peak memory", "{:,} -> {:,} bytes", 0.001, "look for a new copy or temporary tensor"),
-)
-
-
-def attribute(then: Observed, now: Observed) -> str:
-    """What changed along with a slowdown and where to look first; what a side does not know is left out."""
-    told = []
-    if then.time_ns is not None and now.time_ns is not None:
-        told.append(f"time {(now.time_ns / then.time_ns - 1) * 100:+.1f} %")
-    pairs = [(fact, getattr(then, fact.field), getattr(now, fact.field)) for fact in _FACTS]
-    known = [(fact, old, new) for fact, old, new in pairs if old is not None and new is not None]
-    same = [fact.name for fact, old, new in known if abs(new - old) <= fact.same * old]
-    changed = [(fact, old, new) for fact, old, new in known if fact.name not in same]
-    if same:
-        told.append(" and ".join(filter(None, [", ".join(same[:-1]), same[-1]])) + " unchanged")
-    told += [f"{fact.name} {fact.change.format(old, new)}" for fact, old, new in changed]
-    # A clock that rose explains no slowdown.
-    advice = [fact.advice for fact, old, new in changed if fact.field != "sm_clock_mhz" or new < old]
-    if not known:
-        look = "nothing else is known of both then and now"
-    elif advice:
-        look = advice[0]
-    else:
-        work = ["same work"] if {"FLOPs", "kernels"} <= set(same) else []
-        clock = ["same clock"] if "SM clock" in same else []
-        look = f"{', '.join([*work, *clock, 'slower'])}: look at drivers, libraries or the code between kernels"
-    return f"{', '.join(told)}: {look}" if told else look

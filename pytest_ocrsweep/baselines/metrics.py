@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .result import Row
+from ..model.geometry import Workload
+from .result import Analytic, PointResult
 
 EXACT = "exact"  # compared with ==
 GATED = "gated"  # compared by the gate's rule
@@ -53,32 +51,38 @@ METRICS = {
 COUNTED = tuple(name for name, metric in METRICS.items() if metric.tolerance == EXACT)
 
 
-def counted_numbers(row: Row) -> dict[str, int]:
-    """The whole numbers that a baseline holds for this point."""
-    numbers: Mapping[str, int] = {
-        "image_tokens": row["image_tokens"],
-        "context_tokens": row["context_tokens"],
-        **row["analytic"],
-    }
-    return {name: numbers[name] for name in COUNTED}
-
-
-def values(row: Row) -> dict[str, float | None]:
-    """Every metric of this point; those per token are of decode only."""
-    numbers = counted_numbers(row)
-    flops = numbers["tensor_flops"] + numbers["vector_flops"]
-    moved = numbers["read_bytes"] + numbers["write_bytes"]
-    tokens = row["new_tokens"] if row["stage"] == "decode" else None
-    vendor, floor = row["vendor"] or {}, row["floor"] or {}
-    device, wall = (vendor.get(name, {}).get("median") for name in ("device_ns", "wall_ns"))
-    launched = device and wall and vendor["clock"] != "host"  # the host's clock sees no difference
+def counted_numbers(point: PointResult | Workload, analytic: Analytic) -> dict[str, int]:
+    """The whole numbers that a baseline holds for a point, or for a point of this workload."""
     return {
-        **numbers,
-        "floor_ns": floor.get("time_ns"),
-        "attained": floor.get("attained"),
+        "image_tokens": point.image_tokens,
+        "context_tokens": point.context_tokens,
+        "tensor_flops": analytic.tensor_flops,
+        "vector_flops": analytic.vector_flops,
+        "read_bytes": analytic.read_bytes,
+        "write_bytes": analytic.write_bytes,
+        "weight_bytes": analytic.weight_bytes,
+        "kv_cache_bytes": analytic.kv_cache_bytes,
+        "peak_activation_bytes": analytic.peak_activation_bytes,
+    }
+
+
+def values(point: PointResult) -> dict[str, float | None]:
+    """Every metric of this point; those per token are of decode only."""
+    costs, floor, vendor = point.analytic, point.floor, point.vendor
+    flops = costs.tensor_flops + costs.vector_flops
+    moved = costs.read_bytes + costs.write_bytes
+    tokens = point.new_tokens if point.stage == "decode" else None
+    device = vendor.device_ns.median if vendor else None
+    wall = vendor.wall_ns.median if vendor and vendor.wall_ns else None
+    by_device = vendor is not None and vendor.clock != "host"  # the host's clock sees no difference
+    overhead = wall - device if device and wall and by_device else None
+    return {
+        **counted_numbers(point, costs),
+        "floor_ns": floor.time_ns if floor else None,
+        "attained": floor.attained if floor else None,
         "device_ns": device,
         "wall_ns": wall,
-        "launch_overhead_ns": wall - device if launched else None,
+        "launch_overhead_ns": overhead,
         "flops": flops,
         "moved_bytes": moved,
         "intensity": flops / moved if moved else None,

@@ -1,97 +1,157 @@
-"""A sweep as data: one row a point, and the document that `sweep.json` holds."""
+"""One point as a value: what is counted of it, its floor, what was measured, and what that came to.
+
+Base units everywhere; None is what is not known or was not measured. The JSON is in `result_json`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypedDict
 
 from ..hardware import roofline
-from ..hardware.roofline import Device
-from ..model.architecture import Architecture
+from ..hardware.devices import Device
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
+from .json_layout import NOTHING, JsonObject, names
+from .measurement import Measurement
+from .verdict import Verdict
 
-SCHEMA = 1
+DETAILED = "decoder"  # the component that results take apart: its paths have two parts
+NAMES = ("stage", "grid", "attention")  # what a point is found by, within one workload
 
 
-DETAILED = "decoder"  # the component that rows take apart: its paths have two parts
+@dataclass(frozen=True, slots=True)
+class Costs(JsonObject):
+    """What a stage or a component costs."""
+
+    tensor_flops: int
+    vector_flops: int
+    read_bytes: int
+    write_bytes: int
 
 
-class Row(TypedDict):
-    """One point as it travels from a worker and into the report: JSON values, base units."""
+@dataclass(frozen=True, slots=True)
+class Analytic(Costs):
+    """What is counted of a point."""
+
+    weight_bytes: int
+    kv_cache_bytes: int
+    peak_activation_bytes: int
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Analytic:
+        cost = ledger.total()
+        return cls(
+            cost.tensor_flops,
+            cost.vector_flops,
+            cost.read_bytes,
+            cost.write_bytes,
+            ledger.weight_bytes,
+            ledger.kv_cache_bytes,
+            ledger.peak_activation_bytes,
+        )
+
+
+COSTS, ANALYTIC = names(Costs), names(Analytic)
+
+
+@dataclass(frozen=True, slots=True)
+class FloorResult(JsonObject):
+    """The least time that physics allows on a device; what stands beside a measured time is None without one."""
+
+    device: str
+    compulsory_bytes: int | None
+    time_ns: int
+    bound: str
+    tensor_ns: int | None
+    vector_ns: int | None
+    bandwidth_ns: int | None
+    dram_bytes: int | None = None
+    estimate_ns: int | None = None
+    attained: float | None = None
+    mfu: float | None = None
+    mbu: float | None = None
+
+    @classmethod
+    def of(cls, ledger: Ledger, device: Device, measured_ns: int | None = None, path: str = "") -> FloorResult:
+        """A stage's floor, beside a measured time if there is one; or that of its part at `path`."""
+        least, compulsory = roofline.floor(ledger, device, path), ledger.compulsory(path)
+        counted = (device.name, compulsory, least.time_ns, least.bound)
+        times = (least.tensor_ns, least.vector_ns, least.bandwidth_ns)
+        if measured_ns is None:
+            return cls(*counted, *times)
+        return cls(
+            *counted,
+            *times,
+            ledger.dram_bytes(device),
+            roofline.estimate(ledger, device),
+            roofline.attained(least, measured_ns),
+            roofline.mfu(ledger, device, measured_ns),
+            roofline.mbu(ledger, device, measured_ns),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PointResult(JsonObject):
+    """One point: what it costs, the floor where the device is known, what was measured, and what that came to."""
 
     stage: str
-    grid: str
+    grid: CropGrid
     attention: str
     image_tokens: int
     context_tokens: int
     new_tokens: int
     batch: int
-    analytic: dict[str, int]
-    floor: dict[str, Any] | None  # None: the device is not in the catalogue
-    vendor: dict[str, Any] | None  # None: not measured
-    verdict: str
+    analytic: Analytic
+    floor: FloorResult | None
+    vendor: Measurement | None
+    verdict: Verdict
+    components: Mapping[str, Costs] = field(
+        default_factory=lambda: NOTHING, hash=False
+    )  # by path, in the order they run
+
+    @classmethod
+    def of(
+        cls,
+        stage: str,
+        work: Workload,
+        attention: str,
+        analytic: Analytic,
+        floor: FloorResult | None = None,
+        vendor: Measurement | None = None,
+        verdict: Verdict = Verdict.COUNTED,
+        components: Mapping[str, Costs] | None = None,
+    ) -> PointResult:
+        """A point of a workload."""
+        tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
+        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or NOTHING)
+
+    @property
+    def key(self) -> tuple[str, CropGrid, str]:
+        """What the point is found by."""
+        return self.stage, self.grid, self.attention
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.grid} {self.attention}"
 
 
-def row(stage: str, work: Workload, attention: str, ledger: Ledger, vendor: dict[str, Any] | None) -> Row:
-    """A point's numbers, before its verdict."""
-    cost = ledger.total()
-    return {
-        "stage": stage,
-        "grid": str(work.grid),
-        "attention": attention,
-        "image_tokens": work.image_tokens,
-        "context_tokens": work.context_tokens,
-        "new_tokens": work.new_tokens,
-        "batch": work.batch,
-        "analytic": {
-            "tensor_flops": cost.tensor_flops,
-            "vector_flops": cost.vector_flops,
-            "read_bytes": cost.read_bytes,
-            "write_bytes": cost.write_bytes,
-            "weight_bytes": ledger.weight_bytes,
-            "kv_cache_bytes": ledger.kv_cache_bytes,
-            "peak_activation_bytes": ledger.peak_activation_bytes,
-        },
-        "floor": None,
-        "vendor": vendor,
-        "verdict": "",
-    }
+_PLACE = {stage: place for place, stage in enumerate(STAGES)}
 
 
-def floor(ledger: Ledger, device: Device, path: str = "") -> dict[str, Any]:
-    """A row's `floor`, or one part's, before a time is known: what stands beside one is None."""
-    least = roofline.floor(ledger, device, path)
-    return {
-        "device": device.name,
-        "compulsory_bytes": ledger.compulsory(path),
-        "time_ns": least.time_ns,
-        "bound": least.bound,
-        "tensor_ns": least.tensor_ns,
-        "vector_ns": least.vector_ns,
-        "bandwidth_ns": least.bandwidth_ns,
-        **dict.fromkeys(("dram_bytes", "estimate_ns", "attained", "mfu", "mbu")),
-    }
+def order(point: PointResult) -> tuple[int, CropGrid, str]:
+    """Points sort by stage, grid and attention, whichever worker was first."""
+    return _PLACE[point.stage], point.grid, point.attention
 
 
-def timed_floor(ledger: Ledger, device: Device, measured_ns: int) -> dict[str, Any]:
-    """A row's `floor` beside a measured time."""
-    least = roofline.floor(ledger, device)
-    return floor(ledger, device) | {
-        "dram_bytes": ledger.dram_bytes(device),
-        "estimate_ns": roofline.estimate(ledger, device),
-        "attained": roofline.attained(least, measured_ns),
-        "mfu": roofline.mfu(ledger, device, measured_ns),
-        "mbu": roofline.mbu(ledger, device, measured_ns),
-    }
-
-
-def components(ledger: Ledger) -> dict[str, dict[str, int]]:
+def components(ledger: Ledger) -> dict[str, Costs]:
     """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
-    return {path: asdict(ledger.total(path)) for path in _parts(ledger.paths)}
+    costs = {path: ledger.total(path) for path in _parts(ledger.paths)}
+    return {
+        path: Costs(cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes)
+        for path, cost in costs.items()
+    }
 
 
 @cache
@@ -99,47 +159,3 @@ def _parts(paths: tuple[str, ...]) -> tuple[str, ...]:
     """The paths' first parts, two of them below DETAILED; few differ between points."""
     split = [path.split("/") for path in paths]
     return tuple(dict.fromkeys("/".join(parts[: 2 if parts[0] == DETAILED else 1]) for parts in split))
-
-
-def order(row: Mapping[str, Any]) -> tuple[int, CropGrid, str]:
-    """Rows sort by stage, grid and attention, whichever worker was first."""
-    return list(STAGES).index(row["stage"]), CropGrid.parse(row["grid"]), row["attention"]
-
-
-def environment(
-    architecture: Architecture, revision: str | None, *measured: Mapping[str, str | None]
-) -> dict[str, Any]:
-    """What the numbers were found on; None where nothing was `measured` and so nothing is known.
-
-    None too where several hosts or GPUs measured and differ: then `hosts` has each.
-    """
-    experts = {"prefill": architecture.decoder.prefill_experts, "decode": architecture.decoder.decode_experts}
-    names = ("host", "gpu", "driver", "torch", "transformers", "weights")
-    values = {name: {each[name] for each in measured} for name in names}
-    return {
-        **{name: found.pop() if len(found) == 1 else None for name, found in values.items()},
-        "dtype": architecture.dtype,
-        "attention_implementation": {"eager": "eager", "flash": "sdpa"},
-        "experts_implementation": experts,
-        "git_revision": revision,
-        **({"hosts": [dict(each) for each in measured]} if len(measured) > 1 else {}),
-    }
-
-
-def host(measured: Mapping[str, str | None]) -> str:
-    """One of `hosts` in words: "node7: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"."""
-    known = [f"{name} {measured[name]}" for name in ("driver", "torch", "transformers") if measured[name]]
-    return f"{measured['host']}: {', '.join([str(measured['gpu']), *known])}"
-
-
-def document(
-    model: str, workload: Mapping[str, Any], environment: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """The whole of `sweep.json`."""
-    return {
-        "schema": SCHEMA,
-        "model": model,
-        "workload": dict(workload),
-        "environment": dict(environment),
-        "points": sorted(rows, key=order),
-    }

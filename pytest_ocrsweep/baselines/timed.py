@@ -4,59 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..files import atomic
 from ..files.text import quoted
-from .counted import Document, Key, Recorded, exactly, render, rows, whole
-from .gate import Baseline, Observed, Process
+from .attribution import Observed
+from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
+from .gate import Baseline, Process
+from .json_layout import Json
+from .measurement import ENVIRONMENT, Environment
+from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
 SCHEMA = 1
-CLOCKS = ("cuda-graph", "profiler", "host")
-ENVIRONMENT = ("host", "gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")
+TIMES = ("median_ns", "q1_ns", "q3_ns")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
-TIMES = ("median_ns", "q1_ns", "q3_ns")
 
-KEPT = 5
-"""Processes that a point's evidence holds at most: the gate's margin gains little from more."""
-
-Environment = dict[str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """What one run found for a point; `environment` has the fields of ENVIRONMENT, None where unknown."""
-
-    clock: str
-    experts: str | None
-    observed: Observed
-    wall_median_ns: int | None
-    process: Process
-    environment: Environment
-    attained: float | None = None  # the fraction of the time that the device's floor explains
-
-    def __post_init__(self) -> None:
-        _clock(self.clock)
-        _ordered(_whole_ns(self.process))
-        _environment(self.environment)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A recorded point: its processes, oldest first, each with its environment; all else is of the latest."""
-
-    baseline: Baseline
-    clock: str
-    experts: str | None
-    wall_median_ns: int | None
-    environments: tuple[Environment, ...]
-    attained: float | None
-
-
-TimedPoints = dict[Key, Stored]
+TimedPoints = dict[PointKey, RecordedTime]
 
 
 def gpu_folder(name: str | None) -> str:
@@ -84,7 +48,9 @@ def read(path: Path, model: str, gpu: str, stage: str) -> TimedPoints:
     return _load(path, model, gpu, stage)[0]
 
 
-def record(path: Path, model: str, gpu: str, stage: str, found: Mapping[Key, tuple[Timed, bool]]) -> Recorded:
+def record(
+    path: Path, model: str, gpu: str, stage: str, found: Mapping[PointKey, tuple[TimedProcess, bool]]
+) -> Recorded:
     """Merge what a run found into the file; other points stay. Raises BaselineError, OSError.
 
     The bool says that the gate did not find the point moved: then the process joins the point's evidence
@@ -93,43 +59,16 @@ def record(path: Path, model: str, gpu: str, stage: str, found: Mapping[Key, tup
     """
     with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
-        joined = {
+        agreeing = {
             key: old[key]
             for key, (timed, agrees) in found.items()
             if agrees and key in old and comparable(old[key], timed)
         }
-        merged = {**old, **{key: _with(joined.get(key), timed) for key, (timed, _) in found.items()}}
+        merged = {**old, **{key: joined(agreeing.get(key), timed) for key, (timed, _) in found.items()}}
         if found:
             atomic.replace(path, dump(model, gpu, stage, merged, known))
     added = len(found.keys() - old.keys())
-    return Recorded(path, added, len(found) - added - len(joined), len(joined), removed=0)
-
-
-def incomparable(stored: Stored, clock: str, experts: str | None, environment: Mapping[str, str | None]) -> list[str]:
-    """Why a time by this clock, of this work, says nothing beside what is recorded, then and now; empty if it does."""
-    then = stored.environments[-1]
-    pairs = [("clock", stored.clock, clock), ("experts", stored.experts, experts)]
-    pairs += [(name, then[name], environment[name]) for name in ("dtype", "weights")]
-    return [f"{name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
-
-
-def comparable(stored: Stored, timed: Timed) -> bool:
-    """Whether both are times of the same work by the same clock."""
-    same_flops = stored.baseline.observed.tensor_flops == timed.observed.tensor_flops
-    return same_flops and not incomparable(stored, timed.clock, timed.experts, timed.environment)
-
-
-def differences(stored: Stored, environment: Environment) -> list[str]:
-    """What no recorded process ran with, then and now.
-
-    Not the revision: a new one is what a run is about. Nor the host: times are those of a GPU's name.
-    """
-    told = []
-    for name in ENVIRONMENT:
-        then = dict.fromkeys(recorded[name] for recorded in stored.environments)
-        if name not in ("git_revision", "host") and environment[name] not in then:
-            told.append(f"{name} {', '.join(map(_shown, then))} -> {_shown(environment[name])}")
-    return told
+    return Recorded(path, added, len(found) - added - len(agreeing), len(agreeing), removed=0)
 
 
 def dump(model: str, gpu: str, stage: str, points: TimedPoints, known: Iterable[Environment] = ()) -> str:
@@ -140,7 +79,8 @@ def dump(model: str, gpu: str, stage: str, points: TimedPoints, known: Iterable[
         if environment in used and environment not in environments:
             environments.append(environment)
     values = {key: _values(stored, environments) for key, stored in points.items()}
-    return render(_about(model, gpu, stage), environments=environments, points=rows(values))
+    listed = [{name: getattr(environment, name) for name in ENVIRONMENT} for environment in environments]
+    return render(_about(model, gpu, stage), environments=listed, points=rows(values))
 
 
 def _about(model: str, gpu: str, stage: str) -> dict[str, object]:
@@ -161,25 +101,7 @@ def _load(path: Path, model: str, gpu: str, stage: str) -> tuple[TimedPoints, li
     return document.points(FIELDS, lambda raw: _stored(raw, environments)), environments
 
 
-def _with(stored: Stored | None, timed: Timed) -> Stored:
-    """The point's evidence with this process as its latest; of this process alone if there was none."""
-    processes = (*(stored.baseline.processes if stored else ()), _whole_ns(timed.process))
-    environments = (*(stored.environments if stored else ()), timed.environment)
-    return Stored(
-        Baseline(processes[-KEPT:], timed.observed),
-        timed.clock,
-        timed.experts,
-        timed.wall_median_ns,
-        environments[-KEPT:],
-        timed.attained,
-    )
-
-
-def _whole_ns(process: Process) -> Process:
-    return replace(process, **{name: round(getattr(process, name)) for name in TIMES})
-
-
-def _values(stored: Stored, environments: list[Environment]) -> dict[str, object]:
+def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, object]:
     """A point as the file holds it, without its key."""
     seen = {name: getattr(stored.baseline.observed, name) for name in SEEN}
     processes = [
@@ -199,14 +121,14 @@ def _values(stored: Stored, environments: list[Environment]) -> dict[str, object
     }
 
 
-def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> Stored:
+def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
     if not isinstance(raw["processes"], list) or not 1 <= len(raw["processes"]) <= KEPT:
         raise ValueError(f"processes must be a list of 1 to {KEPT}")
     processes = [_process(process, len(environments)) for process in raw["processes"]]
     seen = {name: None if raw[name] is None else whole(raw, name) for name in SEEN}
-    return Stored(
+    return RecordedTime(
         Baseline(tuple(process for process, _ in processes), Observed(**seen)),
-        _clock(raw["clock"]),
+        known_clock(raw["clock"]),
         _text(raw, "experts"),
         None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
         tuple(environments[index] for _, index in processes),
@@ -222,37 +144,20 @@ def _attained(value: object) -> float | None:
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:
     fields = exactly(raw, (*TIMES, "samples", "environment"))
-    process = _ordered(Process(*(whole(fields, name, least=1) for name in (*TIMES, "samples"))))
+    process = ordered(Process(*(whole(fields, name, least=1) for name in (*TIMES, "samples"))))
     index = whole(fields, "environment")
     if index >= environments:
         raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")
     return process, index
 
 
-def _ordered(process: Process) -> Process:
-    q1, median, q3 = process.q1_ns, process.median_ns, process.q3_ns
-    if not 1 <= q1 <= median <= q3:
-        raise ValueError(f"median_ns must lie between q1_ns, at least 1, and q3_ns, got {median} of {q1} to {q3}")
-    return process
-
-
 def _environment(raw: object) -> Environment:
     fields = exactly({"host": None, **raw} if isinstance(raw, dict) else raw, ENVIRONMENT)  # once it was not recorded
-    return {name: _text(fields, name) for name in ENVIRONMENT}
+    return Environment(*(_text(fields, name) for name in ENVIRONMENT))
 
 
-def _text(raw: Mapping[str, Any], name: str) -> str | None:
+def _text(raw: Json, name: str) -> str | None:
     value = raw[name]
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be text or null, got {quoted(value)}")
     return value
-
-
-def _clock(name: object) -> str:
-    if not isinstance(name, str) or name not in CLOCKS:
-        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {quoted(name)}")
-    return name
-
-
-def _shown(value: str | None) -> str:
-    return "unknown" if value is None else value

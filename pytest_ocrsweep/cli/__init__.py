@@ -10,6 +10,8 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
+from ..errors import OcrsweepError
+
 COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "devices", "fits", "size")
 
 USAGE = 2
@@ -84,9 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where, what = error.filename or "the output", error.strerror or error
         return _failed(f"{where}: {what}; check the path, its permissions and the space left", USAGE)
-    except ValueError as error:
-        if not type(error).__module__.startswith(f"{__package__.partition('.')[0]}."):
-            raise  # this package does not raise it on purpose: a bug, with its traceback
+    except OcrsweepError as error:  # any other ValueError is a bug, with its traceback
         return _failed(str(error), USAGE)
     return code
 

@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..report.table import aligned, points
 from . import flags
 from .flags import Subparsers
-from .table import aligned
 
 if TYPE_CHECKING:
-    from ..report.comparison import Change, Comparison, Key, Side
+    from ..report.comparison import Change, Comparison, ComparisonKey, Side
 
 MOVED, SAME = 1, 0
 TOP = 40
@@ -87,36 +87,32 @@ def lines(found: Comparison, top: int) -> list[str]:
         text.append(f"{len(moved) - top:,} smaller changes are not listed: --top={len(moved)} or --json has them")
     if not moved:
         return [*text, f"nothing moved: {numbers} were compared"]
-    return [*text, f"{len(moved):,} of {numbers} moved, at {_points(len({change.key for change in moved}))}"]
+    return [*text, f"{len(moved):,} of {numbers} moved, at {points(len({change.key for change in moved}))}"]
 
 
 def _about(name: str, side: Side) -> str:
     of = ", ".join(sorted({key.workload for key in side.points}))
-    return f"{name}: {side.name}, {side.about['model']}, {_points(len(side.points))} of {of}"
+    return f"{name}: {side.name}, {side.about['model']}, {points(len(side.points))} of {of}"
 
 
-def _only(name: str, keys: Sequence[Key]) -> str:
+def _only(name: str, keys: Sequence[ComparisonKey]) -> str:
     more = f" and {len(keys) - FEW:,} more" if len(keys) > FEW else ""
-    return f"only {name} has {_points(len(keys))}: {', '.join(map(str, keys[:FEW]))}{more}"
-
-
-def _points(count: int) -> str:
-    return f"{count:,} point{'' if count == 1 else 's'}"
+    return f"only {name} has {points(len(keys))}: {', '.join(map(str, keys[:FEW]))}{more}"
 
 
 def _summary(found: Comparison) -> list[str]:
     """A line for each metric: how many points moved, and the smallest and the largest change."""
     cells = [["metric", "points", "moved", "least", "most", "margin"]]
-    for metric, points in found.compared.items():
+    for metric, count in found.compared.items():
         changes = [change for change in found.changes if change.metric == metric]
         ratios = [float("inf") if change.ratio is None else change.ratio for change in changes] or [0.0]
-        if len(changes) < points:
+        if len(changes) < count:
             ratios.append(0.0)
         margins = [change.margin for change in changes if change.margin is not None]
         cells.append(
             [
                 metric,
-                f"{points:,}",
+                f"{count:,}",
                 f"{sum(change.moved for change in changes):,}",
                 _percent(min(ratios)),
                 _percent(max(ratios)),

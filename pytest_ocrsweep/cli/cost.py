@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..baselines import result
+from ..baselines.json_layout import Json
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
+from ..baselines.result import Analytic, FloorResult, PointResult
+from ..baselines.result_json import FLOOR, POINT
 from ..hardware import roofline
 from ..model.analytic import Model
 from ..model.stages import STAGES
+from ..report.table import aligned
 from . import flags
 from .flags import ArgumentError, Subparsers
-from .table import aligned
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -28,6 +30,7 @@ SHOWN = {
     "weight_bytes": Metric("bytes", EXACT, "weights MB", 10**6, 1),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
 }
+OF_A_RUN = ("floor", "vendor", "verdict", "components")  # of a point's JSON
 SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 
 EXAMPLES = """\
@@ -165,15 +168,16 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
     ]
 
 
-def _document(ledger: Ledger, device: Device, root: str, depth: int) -> dict[str, object]:
+def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
-    row = result.row(ledger.stage, ledger.work, ledger.attention, ledger, vendor=None)
-    counted = {name: value for name, value in row.items() if name not in ("floor", "vendor", "verdict")}
+    point = PointResult.of(ledger.stage, ledger.work, ledger.attention, Analytic.of(ledger))
+    counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
     estimate_ns = roofline.estimate(ledger, device)
     return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
 
 
-def _part(ledger: Ledger, device: Device, path: str) -> dict[str, object]:
-    floor = {name: value for name, value in result.floor(ledger, device, path).items() if value is not None}
-    return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": floor}
+def _part(ledger: Ledger, device: Device, path: str) -> Json:
+    floor = FLOOR.write(FloorResult.of(ledger, device, path=path))
+    known = {name: value for name, value in floor.items() if value is not None}
+    return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": known}

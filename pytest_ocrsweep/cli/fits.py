@@ -9,9 +9,9 @@ from ..hardware import sizing
 from ..hardware.devices import Device
 from ..model.analytic import Model
 from ..model.geometry import Workload
+from ..report.table import aligned
 from . import flags
 from .flags import Subparsers
-from .table import aligned
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
 HEADER = ("stage", "weights GB", "KV cache GB", "inputs GB", "peak GB", "total GB")

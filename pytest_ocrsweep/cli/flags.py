@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import ArgumentError as ArgumentError
 from ..files.text import quoted
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
@@ -17,7 +18,7 @@ from ..model.stages import STAGES
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
-    from ..sweep.grid_sources import GridEntry
+    from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
@@ -27,10 +28,6 @@ class Subparsers(Protocol):
     """What `add_subparsers` of argparse gives: a module adds its subcommand there."""
 
     def add_parser(self, name: str, *, help: str, description: str, epilog: str) -> argparse.ArgumentParser: ...
-
-
-class ArgumentError(ValueError):
-    """A wrong argument; the message is one line."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

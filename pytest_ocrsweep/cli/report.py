@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import flags
 from .flags import Subparsers
+
+if TYPE_CHECKING:
+    from ..baselines.sweep_report import Report
 
 EXAMPLES = """\
 examples:
@@ -40,17 +43,17 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..report import files
 
-    print(*files.write(_document(options.source), options.folder), sep="\n")
+    print(*files.write(_report(options.source), options.folder), sep="\n")
     return 0
 
 
-def _document(source: str) -> dict[str, Any]:
+def _report(source: str) -> Report:
     path = Path(source)
     if os.path.isdir(path) and path.parent.name == "timed":
         from ..report import recorded
 
         model = path.absolute().parent.parent  # for a relative path such as timed/nvidia-h200 too
-        return recorded.document(model.parent, model.name, path.name)
+        return recorded.report(model.parent, model.name, path.name)
     from ..report import load
 
     return load.load(source)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ..hardware import sizing
 from ..hardware.sizing import Requirement, Target
 from ..model.analytic import Model
+from ..report.table import aligned
 from . import flags
 from .flags import Subparsers
 from .progress import watched
-from .table import aligned
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device

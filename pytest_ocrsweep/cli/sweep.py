@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..baselines import result
+from ..baselines.result import Analytic, FloorResult, PointResult, components
+from ..baselines.result_json import to_json
+from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
+from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
@@ -19,10 +21,8 @@ from .flags import Subparsers
 from .progress import say, watched
 
 if TYPE_CHECKING:
-    from ..sweep.grid_sources import GridEntry
+    from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
-
-COUNTED = "COUNTED"  # the verdict without baselines
 
 EXAMPLES = """\
 examples:
@@ -72,34 +72,31 @@ def run(options: argparse.Namespace) -> int:
         from ..report import files
 
         files.ready(options.report)  # before the work, not after it
-    document = swept(settings, points, stages, attentions)
+    report = swept(settings, points, stages, attentions)
     if options.report:
         say(f"writing the report to {options.report}")
-        for line in files.write(document, options.report):
+        for line in files.write(report, options.report):
             print(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
-        flags.print_json(document)
+        flags.print_json(to_json(report))
     elif not options.report:
-        labels = {str(point.grid): point.label for point in points if point.label}
-        print(*terminal.table(document["points"], labels, option="--report"), sep="\n")
+        labels = {point.grid: point.label for point in points if point.label}
+        print(*terminal.table(report.points, labels, option="--report"), sep="\n")
     return 0
 
 
-def swept(
-    settings: Settings, points: Sequence[GridEntry], stages: Sequence[str], attentions: Sequence[str]
-) -> dict[str, Any]:
-    """The document of `sweep.json` for all these points: pytest's, but for verdicts and the git revision."""
+def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str], attentions: Sequence[str]) -> Report:
+    """The report of all these points: pytest's, but for verdicts and the git revision."""
     model = Model(settings.model)
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def counted() -> Iterator[PointResult]:
         for point, stage, attention in product(points, stages, attentions):
             work = settings.workload.on(point.grid)
             ledger = model.ledger(stage, work, attention)
-            row = result.row(stage, work, attention, ledger, vendor=None)
-            floor, components = result.floor(ledger, settings.device), result.components(ledger)
-            yield {**row, "floor": floor, "verdict": COUNTED, "components": components}
+            floor = FloorResult.of(ledger, settings.device)
+            yield PointResult.of(stage, work, attention, Analytic.of(ledger), floor, components=components(ledger))
 
     count = len(points) * len(stages) * len(attentions)
-    environment = result.environment(settings.model, revision=None)
-    found = watched(rows(), count, unit="points")
-    return result.document(model.name, asdict(settings.workload), environment, found)
+    workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
+    environment = SweepEnvironment.of(settings.model, None)
+    return Report.of(model.name, workload, environment, watched(counted(), count, unit="points"))

@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ..errors import ImageError as ImageError
+
 ORIENTATION = 274  # the EXIF and TIFF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 MAX_EXIF_BYTES = 1 << 24  # a file may declare more, but gets no more memory than this
 
 Header = tuple[object, object, object]  # width, height and orientation as the file declares them, not yet checked
-
-
-class ImageError(ValueError):
-    """A page image whose size cannot be read, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ColumnOverflow as ColumnOverflow
 from .geometry import RESOLUTIONS, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
@@ -22,10 +23,6 @@ from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
 Numbers = int | NDArray[Any]  # an int if all points have the same, else an array [points]: int64, or Python's ints
 Inputs = Mapping[str, Numbers]  # by the name of a size
 LIMIT = 2**63 - 1
-
-
-class ColumnOverflow(OverflowError, ValueError):
-    """A number that 64 bits cannot hold; the message names the column and the point."""
 
 
 class Plan:

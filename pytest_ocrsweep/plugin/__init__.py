@@ -7,13 +7,20 @@ from collections.abc import Collection, Generator, Sequence
 
 import pytest
 
+from ..errors import OcrsweepError
 from . import compat, options, parametrize
 from .compat import uses
 from .controller import Controller
 from .fixture import ITEM, attach, ocrsweep, ocrsweep_model
 from .state import FILTERED, PROBLEM, SWEEP, sweep_of
+from .transport import pytest_report_from_serializable, pytest_report_to_serializable
 
-__all__ = ["ocrsweep", "ocrsweep_model"]  # where pytest looks for fixtures
+__all__ = [  # where pytest looks for fixtures and hooks
+    "ocrsweep",
+    "ocrsweep_model",
+    "pytest_report_from_serializable",
+    "pytest_report_to_serializable",
+]
 
 MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
 
@@ -42,7 +49,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ocrsweep" not in metafunc.fixturenames:
         return
     from ..model.stages import ATTENTION
-    from ..sweep.session import SweepError
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):
@@ -50,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name == "grid":
             try:
                 values[name] = sweep_of(metafunc.config).points
-            except SweepError as error:  # pytest would make a failed collection of it; said when it is over
+            except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
     parametrize.parametrize(metafunc, values)

@@ -9,7 +9,10 @@ from typing import Any, TypedDict, cast
 
 import pytest
 
+from ..baselines.result import NAMES, PointResult
 from . import compat
+
+SEEN = ("host", "gpu", "clock", "experts", "kernels", "stopped", "sm_clock_mhz")  # of a measurement, and shown
 
 
 class Entry(TypedDict):
@@ -35,13 +38,14 @@ def available(config: pytest.Config) -> bool:
     return not (skipped or disabled)
 
 
-def point(item: pytest.Item, row: Mapping[str, Any]) -> Entry:
-    """The timed point that a test found; `row` is as in sweep.json."""
-    vendor, name = row["vendor"], item.name
-    at = {key: row[key] for key in ("stage", "grid", "attention")}
-    seen = {key: vendor[key] for key in ("host", "gpu", "clock", "experts", "kernels", "stopped", "sm_clock_mhz")}
+def point(item: pytest.Item, found: PointResult) -> Entry:
+    """The timed point that a test found."""
+    vendor, name = found.vendor, item.name
+    assert vendor is not None
+    at = {key: str(getattr(found, key)) for key in NAMES}
+    seen = {key: getattr(vendor, key) for key in SEEN}
     nodeid = f"{item.parent.nodeid}::{name}" if item.parent else name
-    return entry(nodeid, name, row["stage"], vendor["device_ns"]["samples"], at, seen, timer=vendor["clock"])
+    return entry(nodeid, name, found.stage, vendor.device_ns.samples, at, seen, timer=str(vendor.clock))
 
 
 def entry(

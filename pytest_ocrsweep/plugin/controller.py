@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,8 @@ from .interrupt import Stopping
 from .state import FILTERED, sweep_of
 
 if TYPE_CHECKING:
-    from ..baselines.result import Row
+    from ..baselines.result import PointResult
+    from ..baselines.sweep_report import Report
     from ..sweep.results import Results
     from .benchmark import Entry
 
@@ -27,17 +30,17 @@ class Controller:
         config.add_cleanup(self._stopping.as_before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        rows: list[Row] | None = getattr(report, "ocrsweep", None)
-        if rows:
+        points: list[PointResult] | None = getattr(report, "ocrsweep", None)
+        if points:
             self._stopping.as_interrupt()  # not before: there was nothing to tell
-            _results(self._config).take(rows, report.failed, getattr(report, "ocrsweep_environment", None))
+            _results(self._config).take(points, report.failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
                 from . import benchmark
 
-                for point in timed:
-                    benchmark.add(self._config, point)
-        elif report.failed or (rows is not None and (report.skipped or report.when == "call")):
+                for entry in timed:
+                    benchmark.add(self._config, entry)
+        elif report.failed or (points is not None and (report.skipped or report.when == "call")):
             self._config.stash[FILTERED] = True  # its point is not known
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -62,20 +65,31 @@ class Controller:
             or bool(session.shouldfail or session.shouldstop)
             or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         )
-        results.finish(config.rootpath)
+        results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
         if results.problems:
             compat.end_with(session, pytest.ExitCode.USAGE_ERROR)
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
 
+    def _write(self, report: Report) -> list[str]:
+        """The report's files; its page is shown below the job too, where GitHub runs one."""
+        from ..report import files  # loads sqlite3
+
+        folder, job = sweep_of(self._config).options.report, os.environ.get("GITHUB_STEP_SUMMARY")
+        assert folder is not None
+        return files.write(report, folder, Path(job) if job else None)
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         results = self._config.stash.get(RESULTS, None)
-        lines = results.summary() if results else []
-        if lines:
+        if results is None:
+            return
+        from ..report import summary
+
+        if lines := summary.lines(results):
             terminalreporter.section("ocrsweep")
             for line in lines:
                 terminalreporter.write_line(line)
-        for problem in results.problems if results else ():
+        for problem in results.problems:
             terminalreporter.write_line(f"ERROR: {problem}", red=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from . import compat
 
 if TYPE_CHECKING:
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
@@ -91,8 +91,8 @@ def check(config: pytest.Config) -> None:
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
+        from ..errors import ReportError
         from ..report.files import ready
-        from ..report.schema import ReportError
 
         try:
             ready(Path(option.ocrsweep_report))
@@ -114,7 +114,7 @@ def about_points(config: pytest.Config) -> bool:
 
 def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
-    from ..sweep.session import Options
+    from ..sweep.options import Options
 
     option, here = config.option, config.invocation_params.dir
     return Options(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SWEEP = pytest.StashKey["Sweep"]()
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
-FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no row
+FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no point
 
 
 def sweep_of(config: pytest.Config) -> Sweep:

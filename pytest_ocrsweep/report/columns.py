@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
+from ..baselines.json_layout import Json
+from ..baselines.measurement import Measurement
 from ..baselines.metrics import values
-from ..baselines.result import Row
-from ..model.geometry import CropGrid
+from ..baselines.result import COSTS, PointResult
+from ..baselines.sweep_report import Report
 
-NAMES = ("stage", "grid", "attention")
-PLAIN = (*NAMES, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")
 FLOOR = ("compulsory_bytes", "dram_bytes", "bound", "estimate_ns", "mfu", "mbu")
-MEASURED: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "vendor_flops": lambda vendor: vendor.get("tensor_flops"),
-    "vendor_peak_bytes": lambda vendor: vendor.get("peak_bytes"),
-    "change": lambda vendor: (vendor.get("gate") or {}).get("change"),
+MEASURED: dict[str, Callable[[Measurement], float | None]] = {
+    "vendor_flops": lambda vendor: vendor.tensor_flops,
+    "vendor_peak_bytes": lambda vendor: vendor.peak_bytes,
+    "change": lambda vendor: vendor.gate.change,
 }
 COMPARED = ("device_ns", "moved_bytes", "flops")
 PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in the last
@@ -54,45 +54,50 @@ class Points:
         return any(value is not None for value in self.columns.get(name, ()))
 
     def distinct(self, name: str) -> list[Any]:
-        """What occurs in a column, in the order it does."""
+        """The different values of a column, in their order."""
         return list(dict.fromkeys(self.columns.get(name, ())))
 
-    def rows(self, names: Iterable[str]) -> list[dict[str, Any]]:
+    def rows(self, names: Iterable[str]) -> list[Json]:
         """The points as objects with these columns only."""
         names = list(names)
         lines = zip(*(self.columns[name] for name in names), strict=True)
         return [dict(zip(names, line, strict=True)) for line in lines]
 
 
-def points(document: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> Points:
-    """A document's points, in its order, each beside the same point of a `baseline` document."""
-    was = {_key(row): row for row in baseline["points"]} if baseline else {}
-    flat = [_flat(row, was.get(_key(row))) for row in document["points"]]
+def points(report: Report, baseline: Report | None = None) -> Points:
+    """A report's points, in its order, each beside the same point of a `baseline` report."""
+    was = {point.key: point for point in baseline.points} if baseline else {}
+    flat = [_flat(point, was.get(point.key)) for point in report.points]
     names = dict.fromkeys(chain.from_iterable(flat))
     columns: dict[str, list[Any]] = {name: [line.get(name) for line in flat] for name in names}
     return Points({"id": list(range(len(flat))), **columns})
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in NAMES)
-
-
-def _flat(row: Mapping[str, Any], was: Mapping[str, Any] | None) -> dict[str, Any]:
-    grid, numbers = CropGrid.parse(row["grid"]), values(cast(Row, row))
-    floor, vendor = row.get("floor"), row.get("vendor")
-    flat = {name: row[name] for name in PLAIN}
-    flat |= {"crops": grid.crops, "rows": grid.rows}
-    flat |= {name: float(f"{number:.6g}") if isinstance(number, float) else number for name, number in numbers.items()}
-    if floor:
-        flat |= {name: floor.get(name) for name in FLOOR}
-    if vendor:
-        flat |= {column: read(vendor) for column, read in MEASURED.items()}
+def _flat(point: PointResult, was: PointResult | None) -> Json:
+    flat: Json = {
+        "stage": point.stage,
+        "grid": str(point.grid),
+        "attention": point.attention,
+        "image_tokens": point.image_tokens,
+        "context_tokens": point.context_tokens,
+        "new_tokens": point.new_tokens,
+        "batch": point.batch,
+        "verdict": point.verdict.value,
+        "crops": point.grid.crops,
+        "rows": point.grid.rows,
+    }
+    for name, number in values(point).items():
+        flat[name] = float(f"{number:.6g}") if isinstance(number, float) else number
+    if point.floor:
+        flat |= {name: getattr(point.floor, name) for name in FLOOR}
+    if point.vendor:
+        flat |= {column: read(point.vendor) for column, read in MEASURED.items()}
     if was:
-        before = values(cast(Row, was))
+        before = values(was)
         flat |= {f"was_{name}": before[name] for name in COMPARED}
-    for path, cost in (row.get("components") or {}).items():
-        flat |= {f"{path}:{field}": number for field, number in cost.items()}
+    for path, costs in point.components.items():
+        flat |= {f"{path}:{name}": getattr(costs, name) for name in COSTS}
         for name, fields in SUMS.items():
             part = f"{PART_OF.get(path, OTHER)} {name}"
-            flat[part] = flat.get(part, 0) + sum(cost[field] for field in fields)
+            flat[part] = flat.get(part, 0) + sum(getattr(costs, field) for field in fields)
     return flat

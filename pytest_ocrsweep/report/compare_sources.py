@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..baselines import counted, gate, timed
+from ..baselines.measurement import ENVIRONMENT, Environment, Measurement
 from ..baselines.metrics import counted_numbers
+from ..baselines.recorded_time import RecordedTime
+from ..baselines.result import Analytic, components
+from ..baselines.result_json import REMEDY
+from ..baselines.sweep_report import Report
+from ..errors import ReportError
 from ..model.analytic import Model
-from ..model.geometry import CropGrid, Workload
+from ..model.geometry import Workload
 from ..model.stages import ATTENTION, STAGES
 from . import load
-from .comparison import Key, Point, Side, Time
-from .schema import ENVIRONMENT, REMEDY, WORKLOAD, ReportError
+from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
 DEVICE = "device:"
-ALIKE = ("dtype", "weights")  # of the environment: a time of other ones is of other work
+SHARED = tuple(name for name in ENVIRONMENT if name != "host")  # of both sides, and compared
 
 Price = Callable[[Iterable[tuple[Workload, str, str]], str], Side]  # points and a model's name -> a side with them
 
@@ -26,14 +31,16 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
     """Both sides, by path or by name; a model or a device is priced at the points of the other side.
 
     Where both are priced it is at `grids`, a sweep source, by default that of the configuration; what is recorded is
-    narrowed to it. Raises ReportError, BaselineError, ConfigError, SourceError: each one line.
+    narrowed to it. Raises OcrsweepError.
     """
     found = [_find(text, overrides) for text in (first, second)]
     recorded = [side for side in found if isinstance(side, Side)]
     if overrides and len(recorded) == 2:
-        raise ReportError(f"--set {overrides[0]} is for a model or a device, and both sides are recorded: leave it out")
+        raise ReportError(
+            f"--set {overrides[0]} is for a model or a device, and both sides are recorded:", "leave it out"
+        )
     if recorded and (given := [text for text in overrides if text.startswith("workload")]):
-        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload: leave it out")
+        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload:", "leave it out")
     if recorded:
         points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
         model = str(recorded[0].about["model"])
@@ -53,40 +60,38 @@ def _find(text: str, overrides: Sequence[str]) -> Side | Price:
         if any((path / f"{stage}.json").is_file() for stage in STAGES) or (path / "timed").is_dir():
             return of_baselines(path, None, text)
     if os.path.exists(path) or os.path.exists(text.rpartition("#")[0] or text):
-        return of_document(load.load(text), text)
+        return of_report(load.load(text), text)
     return _model(text, overrides)
 
 
-def of_document(found: Mapping[str, Any], name: str) -> Side:
-    """A report document."""
-    workload, environment = found["workload"], found["environment"]
+def of_report(report: Report, name: str) -> Side:
+    """A report's points."""
     points = {}
-    for row in found["points"]:
+    for point in report.points:
         try:
-            work = Workload(CropGrid.parse(row["grid"]), *(workload[field] for field in WORKLOAD))
+            work = report.workload.on(point.grid)
         except ValueError as error:
-            raise ReportError(f"{name}: {error}; {REMEDY}") from None
-        numbers, floor = counted_numbers(row), row["floor"]
-        points[Key.of(work, row["stage"], row["attention"])] = Point(
+            raise ReportError(f"{name}: {error};", REMEDY) from None
+        numbers, floor = counted_numbers(point, point.analytic), point.floor
+        points[ComparisonKey.of(work, point.stage, point.attention)] = SidePoint(
             work,
-            {**numbers, "floor_ns": floor["time_ns"]} if floor else numbers,
-            floor["bound"] if floor else None,
-            row["components"],
-            _time(row["vendor"], environment) if row["vendor"] else None,
+            {**numbers, "floor_ns": floor.time_ns} if floor else numbers,
+            floor.bound if floor else None,
+            point.components,
+            _measured(point.vendor, report.environment) if point.vendor else None,
         )
-    floors = {row["floor"]["device"] for row in found["points"] if row["floor"]}
-    about = {"model": found["model"], **{field: environment[field] for field in ENVIRONMENT}}
+    floors = {point.floor.device for point in report.points if point.floor}
+    about = {"model": report.model, **{name: getattr(report.environment, name) for name in SHARED}}
     return Side(name, {**about, "floor_device": ", ".join(sorted(floors)) or None}, points)
 
 
-def _time(vendor: Mapping[str, Any], environment: Mapping[str, str | None]) -> Time:
-    device = vendor["device_ns"]
-    median = device["median"]
-    q1, q3 = (median if device[name] is None else device[name] for name in ("q1", "q3"))
-    process = gate.Process(median, q1, q3, max(1, len(device["samples"])))
-    seen = gate.Observed(time_ns=median, **{name: vendor[name] for name in timed.SEEN})
-    alike = {**{name: vendor[name] for name in ("clock", "experts")}, **{name: environment[name] for name in ALIKE}}
-    return Time(gate.Baseline((process,), seen), alike)
+def _measured(vendor: Measurement, environment: Environment) -> SideTime:
+    seen = replace(vendor.observed, time_ns=vendor.device_ns.median)
+    return SideTime(gate.Baseline((vendor.process,), seen), _alike(vendor.clock, vendor.experts, environment))
+
+
+def _alike(clock: str | None, experts: str | None, environment: Environment) -> dict[str, str | None]:
+    return {"clock": clock, "experts": experts, "dtype": environment.dtype, "weights": environment.weights}
 
 
 def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
@@ -96,33 +101,32 @@ def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     gpus = timed.gpu_folders(root, model)
     if gpu is None and len(gpus) > 1:
         choices = ", ".join(str(folder / "timed" / each) for each in gpus)
-        raise ReportError(f"{name} has times of {len(gpus)} GPUs: choose from {choices}")
+        raise ReportError(f"{name} has times of {len(gpus)} GPUs:", f"choose from {choices}")
     gpu = gpu or next(iter(gpus), None)
-    points: dict[Key, Point] = {}
-    environments: list[timed.Environment] = []
+    points: dict[ComparisonKey, SidePoint] = {}
+    environments: list[Environment] = []
     for stage in STAGES:
         numbers = counted.read(folder / f"{stage}.json", model, stage)
         times = timed.read(timed.file_of(root, model, gpu, stage), model, gpu, stage) if gpu else {}
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for (work, attention), of_point in numbers.items():
-            stored = times.get(counted.Key(work, attention))
+            stored = times.get(counted.PointKey(work, attention))
             environments += stored.environments if stored else ()
             time = _recorded(stored, expected) if stored else None
-            points[Key.of(work, stage, attention)] = Point(work, of_point, time=time)
-    ran_on = {field: {environment[field] for environment in environments} for field in ENVIRONMENT}
-    about = {field: next(iter(values)) if len(values) == 1 else None for field, values in ran_on.items()}
+            points[ComparisonKey.of(work, stage, attention)] = SidePoint(work, of_point, time=time)
+    ran_on = {name: {getattr(each, name) for each in environments} for name in SHARED}
+    about = {name: next(iter(values)) if len(values) == 1 else None for name, values in ran_on.items()}
     return Side(name, {"model": model, **about, "floor_device": None}, points)
 
 
-def _recorded(stored: timed.Stored, expected: float) -> Time:
-    baseline, environment = stored.baseline, stored.environments[-1]
-    alike = {"clock": stored.clock, "experts": stored.experts, **{name: environment[name] for name in ALIKE}}
-    seen = gate.Observed(**{name: getattr(baseline.observed, name) for name in timed.SEEN}, time_ns=baseline.time_ns)
-    return Time(gate.Baseline(baseline.processes, seen), alike, expected)
+def _recorded(stored: RecordedTime, expected: float) -> SideTime:
+    baseline = stored.baseline
+    seen = replace(baseline.observed, time_ns=baseline.time_ns)
+    alike = _alike(stored.clock, stored.experts, stored.environments[-1])
+    return SideTime(gate.Baseline(baseline.processes, seen), alike, expected)
 
 
 def _model(name: str, overrides: Sequence[str]) -> Price:
-    from ..baselines.result import components, row
     from ..sweep.config import CONF, compose, devices
 
     if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
@@ -138,8 +142,8 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             ledger = model.ledger(stage, work, attention)
-            numbers = counted_numbers(row(stage, work, attention, ledger, None))
-            found[Key.of(work, stage, attention)] = Point(work, numbers, components=components(ledger))
+            numbers = counted_numbers(work, Analytic.of(ledger))
+            found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, numbers, components=components(ledger))
         return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
 
     return price
@@ -151,7 +155,7 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 
     name = text.removeprefix(DEVICE)
     if name not in devices():
-        raise ReportError(f"{text}: there is no device {name!r}: choose from {', '.join(devices())}")
+        raise ReportError(f"{text}: there is no device {name!r}:", f"choose from {', '.join(devices())}")
     device = devices()[name]
 
     def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:
@@ -160,7 +164,7 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             least = floor(priced.ledger(stage, work, attention), device)
-            found[Key.of(work, stage, attention)] = Point(work, {"floor_ns": least.time_ns}, least.bound)
+            found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, {"floor_ns": least.time_ns}, least.bound)
         return Side(text, {"model": priced.name, "floor_device": device.name}, found)
 
     return price
@@ -186,5 +190,5 @@ def _narrowed(side: Side, grids: str) -> Side:
     kept = {key: point for key, point in side.points.items() if key.grid in wanted}
     if side.points and not kept:
         has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))
-        raise ReportError(f"{side.name} has none of the grids of --grids {grids}: choose from {has}")
+        raise ReportError(f"{side.name} has none of the grids of --grids {grids}:", f"choose from {has}")
     return Side(side.name, side.about, kept)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..baselines import gate
+from ..baselines.attribution import attribute
+from ..baselines.json_layout import Json
 from ..baselines.metrics import COUNTED
+from ..baselines.result import COSTS, Costs
+from ..errors import ReportError
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.session import describe
-from .schema import COSTS, ReportError
+from .table import points as counted_points
 
 EXACT = (*COUNTED, "floor_ns")
 TIME = "device_ns"
@@ -19,7 +23,7 @@ METRICS = (*EXACT, TIME)
 PARTS = 3  # components that the reason of a change names
 
 
-class Key(NamedTuple):
+class ComparisonKey(NamedTuple):
     """What a point is found by on both sides."""
 
     workload: str  # as the options that give it
@@ -31,12 +35,12 @@ class Key(NamedTuple):
         return f"{self.stage} {self.grid} {self.attention}"
 
     @classmethod
-    def of(cls, work: Workload, stage: str, attention: str) -> Key:
+    def of(cls, work: Workload, stage: str, attention: str) -> ComparisonKey:
         return cls(describe(work), stage, work.grid, attention)
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
+class SideTime:
     """A measured time: its processes, the noise to `expect` between such, and what makes it comparable."""
 
     baseline: gate.Baseline
@@ -45,14 +49,14 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SidePoint:
     """What one side has of a point."""
 
     work: Workload
     numbers: Mapping[str, int]  # of EXACT
     bound: str | None = None  # what sets floor_ns
-    components: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    time: Time | None = None
+    components: Mapping[str, Costs] = field(default_factory=dict)
+    time: SideTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +65,14 @@ class Side:
 
     name: str
     about: Mapping[str, str | None]  # model, gpu, torch, …; None where unknown
-    points: Mapping[Key, Point]
+    points: Mapping[ComparisonKey, SidePoint]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A number on both sides; `ratio` 0.03 is 3 % more, None from zero; `margin` is the gate's, of times only."""
 
-    key: Key
+    key: ComparisonKey
     metric: str
     old: int
     new: int
@@ -92,8 +96,8 @@ class Comparison:
     notes: list[str]  # what else is different, and what could not be compared
     compared: dict[str, int]  # points by metric
     changes: list[Change]
-    only_a: list[Key]
-    only_b: list[Key]
+    only_a: list[ComparisonKey]
+    only_b: list[ComparisonKey]
 
     @property
     def moved(self) -> list[Change]:
@@ -104,7 +108,7 @@ class Comparison:
         """Whether anything moved, or (`regression`) anything rose: more work, more bytes, more time."""
         return on != "never" and any(on == "change" or change.new > change.old for change in self.moved)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """For programs: base units, and every change."""
         sides = {name: {"name": side.name, **side.about} for name, side in (("a", self.a), ("b", self.b))}
         return {
@@ -158,13 +162,13 @@ def compare(a: Side, b: Side) -> Comparison:
     if not any(compared.values()) and not apart:
         raise ReportError(f"{a.name} and {b.name} have nothing in common: {_has(a)}, and {_has(b)}")
     notes += other_workload
-    notes += [f"times cannot be compared at {_points(count)}: {unlike}" for unlike, count in apart.items()]
+    notes += [f"times cannot be compared at {counted_points(count)}: {unlike}" for unlike, count in apart.items()]
     changes.sort(key=lambda change: (-change.size, _order(change.key), METRICS.index(change.metric)))
     only_a, only_b = (sorted(x.points.keys() - y.points.keys(), key=_order) for x, y in ((a, b), (b, a)))
     return Comparison(a, b, notes, {m: n for m, n in compared.items() if n}, changes, only_a, only_b)
 
 
-def _counted(key: Key, metric: str, a: Point, b: Point) -> Change:
+def _counted(key: ComparisonKey, metric: str, a: SidePoint, b: SidePoint) -> Change:
     old, new = a.numbers[metric], b.numbers[metric]
     why = _parts(metric, a.components, b.components)
     if metric == "floor_ns" and a.bound and b.bound:
@@ -172,28 +176,28 @@ def _counted(key: Key, metric: str, a: Point, b: Point) -> Change:
     return Change(key, metric, old, new, new / old - 1 if old else None, why=why)
 
 
-def _parts(metric: str, a: Mapping[str, Mapping[str, int]], b: Mapping[str, Mapping[str, int]]) -> str:
+def _parts(metric: str, a: Mapping[str, Costs], b: Mapping[str, Costs]) -> str:
     """The components that a cost changed in, most first."""
     if metric not in COSTS or not a or not b:
         return ""
-    zero = dict.fromkeys(COSTS, 0)
-    by_part = {part: b.get(part, zero)[metric] - a.get(part, zero)[metric] for part in {**a, **b}}
+    old, new = ({part: getattr(costs, metric) for part, costs in side.items()} for side in (a, b))
+    by_part = {part: new.get(part, 0) - old.get(part, 0) for part in {**old, **new}}
     largest = sorted(filter(by_part.get, by_part), key=lambda part: -abs(by_part[part]))
     return ", ".join(f"{part} {by_part[part]:+,}" for part in largest[:PARTS]) + (", …" if largest[PARTS:] else "")
 
 
-def _timed(key: Key, a: Time, b: Time) -> Change:
+def _timed(key: ComparisonKey, a: SideTime, b: SideTime) -> Change:
     """By the gate's rule, in both directions: `b` as one more process beside those of `a`."""
     old, new, margin = a.baseline.time_ns, b.baseline.time_ns, gate.margin(a.baseline, a.expected)
     ratio = new / old - 1
     low, high = (a, b) if ratio > 0 else (b, a)
     apart = max(p.q3_ns for p in low.baseline.processes) < min(p.q1_ns for p in high.baseline.processes)
     moved = abs(ratio) > margin and (apart or abs(ratio) > margin * (1 + gate.BAND))
-    why = gate.attribute(a.baseline.observed, b.baseline.observed) if moved and ratio > 0 else ""
+    why = attribute(a.baseline.observed, b.baseline.observed) if moved and ratio > 0 else ""
     return Change(key, TIME, round(old), round(new), ratio, margin, moved, why)
 
 
-def _unlike(a: Time, b: Time) -> str:
+def _unlike(a: SideTime, b: SideTime) -> str:
     return ", ".join(
         f"{name} {then or 'unknown'} -> {b.alike[name] or 'unknown'}"
         for name, then in a.alike.items()
@@ -220,17 +224,13 @@ def _has(side: Side) -> str:
     metrics = {metric for point in side.points.values() for metric in point.numbers}
     metrics |= {TIME for point in side.points.values() if point.time}
     named = ", ".join(metric for metric in METRICS if metric in metrics)
-    points = f"{_points(len(side.points))} of {'; '.join(sorted({key.workload for key in side.points}))}"
+    points = f"{counted_points(len(side.points))} of {'; '.join(sorted({key.workload for key in side.points}))}"
     return f"{side.name} has {named} of {points}" if side.points else f"{side.name} has no points"
 
 
-def _points(count: int) -> str:
-    return f"{count:,} point{'' if count == 1 else 's'}"
-
-
-def _named(key: Key) -> dict[str, str]:
+def _named(key: ComparisonKey) -> dict[str, str]:
     return {"workload": key.workload, "stage": key.stage, "grid": str(key.grid), "attention": key.attention}
 
 
-def _order(key: Key) -> tuple[Any, ...]:
+def _order(key: ComparisonKey) -> tuple[str, int, CropGrid, str]:
     return key.workload, list(STAGES).index(key.stage), key.grid, key.attention

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..baselines.counted import render
+from ..baselines.result_json import to_json
+from ..baselines.sweep_report import Report
+from ..errors import ReportError
 from ..files import atomic
 from . import markdown, sqlite
 from .load import JSON, SQLITE
-from .schema import ReportError
 
 if TYPE_CHECKING:
     from .charts import Chart
@@ -31,10 +33,10 @@ def ready(folder: Path) -> None:
             raise PermissionError(errno.EACCES, "it is not writable")
     except OSError as error:
         what = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise ReportError(f"{folder}: no report can be written there ({what}): give another folder") from None
+        raise ReportError(f"{folder}: no report can be written there ({what}):", "give another folder") from None
 
 
-def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) -> list[str]:
+def write(report: Report, folder: Path, job: Path | None = None) -> list[str]:
     """Write all files of a report, the run appended to the database; gives the lines to say.
 
     `job` is a file that the page for pull requests is added to, as GitHub's $GITHUB_STEP_SUMMARY. Each file is written
@@ -42,7 +44,7 @@ def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) ->
     """
     ready(folder)
     atomic.remove_leftovers(folder)
-    steps: list[tuple[Path, Callable[[Mapping[str, Any], Path], str]]] = [
+    steps: list[tuple[Path, Callable[[Report, Path], str]]] = [
         (folder / JSON, _json),
         (folder / SQLITE, _sqlite),
         (folder / PAGE, _page),
@@ -51,14 +53,14 @@ def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) ->
     if missing is None:
         from .charts import charts
 
-        drawn = charts(document)  # the page shows the charts that stand beside it
+        drawn = charts(report)  # the page shows the charts that stand beside it
         steps += [(folder / CHARTS, partial(_charts, drawn)), (folder / HTML, partial(_html, drawn))]
     if job:
         steps.append((job, _append))
     written, problems = [], []
     for path, step in steps:
         try:
-            written.append(step(document, path))
+            written.append(step(report, path))
         except OSError as error:
             problems.append(f"{path} cannot be written ({error.strerror or error}): {atomic.remedy(error)}")
         except ReportError as error:
@@ -74,22 +76,23 @@ def write(document: Mapping[str, Any], folder: Path, job: Path | None = None) ->
     return lines
 
 
-def _json(document: Mapping[str, Any], path: Path) -> str:
-    about = {name: value for name, value in document.items() if name != "points"}
-    atomic.write(path, render(about, points=document["points"]))
+def _json(report: Report, path: Path) -> str:
+    document = to_json(report)
+    points = document.pop("points")
+    atomic.write(path, render(document, points=points))
     return path.name
 
 
-def _sqlite(document: Mapping[str, Any], path: Path) -> str:
-    return f"{path.name} (run {sqlite.write(document, path)})"
+def _sqlite(report: Report, path: Path) -> str:
+    return f"{path.name} (run {sqlite.write(report, path)})"
 
 
-def _page(document: Mapping[str, Any], path: Path) -> str:
-    atomic.write(path, markdown.page(document))
+def _page(report: Report, path: Path) -> str:
+    atomic.write(path, markdown.page(report))
     return path.name
 
 
-def _charts(drawn: Sequence[Chart], _: Mapping[str, Any], folder: Path) -> str:
+def _charts(drawn: Sequence[Chart], _: Report, folder: Path) -> str:
     """The folder holds the charts of this run and no others."""
     atomic.remove_leftovers(folder)
     pictures = {f"{chart.name}.svg": chart.svg() for chart in drawn}
@@ -101,14 +104,14 @@ def _charts(drawn: Sequence[Chart], _: Mapping[str, Any], folder: Path) -> str:
     return f"{len(pictures)} {folder.name}"
 
 
-def _html(drawn: Sequence[Chart], document: Mapping[str, Any], path: Path) -> str:
+def _html(drawn: Sequence[Chart], report: Report, path: Path) -> str:
     from . import html
 
-    atomic.write(path, html.page(document, drawn))
+    atomic.write(path, html.page(report, drawn))
     return path.name
 
 
-def _append(document: Mapping[str, Any], path: Path) -> str:
+def _append(report: Report, path: Path) -> str:
     with path.open("a", encoding="utf-8") as file:
-        file.write(markdown.page(document) + "\n")
+        file.write(markdown.page(report) + "\n")
     return "the job's summary"

@@ -7,41 +7,45 @@ import gzip
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from ..baselines.json_layout import Json
 from ..baselines.metrics import METRICS
-from ..baselines.result import host
+from ..baselines.result import NAMES
+from ..baselines.result_json import to_json
+from ..baselines.sweep_report import Report, SweepEnvironment
+from ..baselines.verdict import FAILED, Verdict
 from . import terminal
 from .charts import Chart, charts
-from .columns import NAMES, Points, points
-from .terminal import FAILED
+from .columns import Points, points
 
 TEMPLATES = Path(__file__).parent / "templates"
 FACTS = (
     *("flops", "moved_bytes", "weight_bytes", "kv_cache_bytes", "peak_activation_bytes", "flops_per_token"),
     *("moved_bytes_per_token", "floor_ns", "device_ns", "attained", "wall_ns"),
 )
-GOOD = ("PASS", "RECORDED")
+GOOD = (Verdict.PASS, Verdict.RECORDED)
 
 
-def page(document: Mapping[str, Any], drawn: Sequence[Chart] | None = None) -> str:
-    """A document as HTML, its data compressed inside, with its charts or others of it: those beside a baseline."""
+def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
+    """A report as HTML, its data compressed inside, with its charts or others of it: those beside a baseline."""
     import jinja2
 
-    drawn = charts(document) if drawn is None else drawn
-    found = drawn[0].points if drawn else points(document)
+    document = to_json(replace(report, points=()))
+    drawn = charts(report) if drawn is None else drawn
+    found = drawn[0].points if drawn else points(report)
     scripts = [_read("page.js"), _vega()]
     strict = jinja2.StrictUndefined
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)
     return environment.from_string(_read("index.html.j2")).render(
-        title=f"{document['model']}, {found.count:,} points",
-        model=document["model"],
+        title=f"{report.model}, {found.count:,} points",
+        model=report.model,
         workload=document["workload"],
-        environment=_told(document["environment"]),
-        device=_devices(document),
+        environment=_known(report.environment, document["environment"]),
+        device=_devices(report),
         verdicts=_verdicts(found),
         failed=FAILED,
         filters={name: found.distinct(name) for name in ("stage", "attention")},
@@ -54,7 +58,7 @@ def page(document: Mapping[str, Any], drawn: Sequence[Chart] | None = None) -> s
     )
 
 
-def _data(found: Points, drawn: Sequence[Chart]) -> dict[str, Any]:
+def _data(found: Points, drawn: Sequence[Chart]) -> Json:
     paths = dict.fromkeys(name.rpartition(":")[0] for name in found.columns if ":" in name)
     return {
         "columns": found.columns,
@@ -66,7 +70,7 @@ def _data(found: Points, drawn: Sequence[Chart]) -> dict[str, Any]:
     }
 
 
-def _table(found: Points) -> list[dict[str, Any]]:
+def _table(found: Points) -> list[Json]:
     """The table's columns: as a run's own table, and verdicts first."""
     names = [name for name in (*terminal.TABLE, "floor_ns", *terminal.MEASURED) if found.has(name)]
     numbers = [
@@ -89,24 +93,24 @@ def _verdicts(found: Points) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (item[0] not in FAILED, item[0] in GOOD, item[0]))
 
 
-def _told(environment: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of it, in words."""
-    told = {}
-    for name, value in environment.items():
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{of}: {text}" for of, text in value.items())
+def _known(environment: SweepEnvironment, document: Json) -> dict[str, str]:
+    """What its document holds, in words."""
+    known = {}
+    for name, value in document.items():
         if name == "hosts":
-            value = "; ".join(host(each) for each in value)
+            value = "; ".join(map(str, environment.hosts))
+        elif isinstance(value, dict):
+            value = ", ".join(f"{of}: {text}" for of, text in value.items())
         if value is not None:
-            told[name.replace("_", " ")] = str(value)
-    return told
+            known[name.replace("_", " ")] = str(value)
+    return known
 
 
-def _devices(document: Mapping[str, Any]) -> str:
-    return ", ".join(sorted({row["floor"]["device"] for row in document["points"] if row.get("floor")}))
+def _devices(report: Report) -> str:
+    return ", ".join(sorted({point.floor.device for point in report.points if point.floor}))
 
 
-def _packed(data: Mapping[str, Any]) -> str:
+def _packed(data: Json) -> str:
     """JSON, compressed, in letters that HTML gives no meaning."""
     text = json.dumps(data, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")

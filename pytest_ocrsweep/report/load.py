@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
+from ..baselines.result_json import REMEDY, from_json
+from ..baselines.sweep_report import Report
+from ..errors import ReportError
 from ..files import untrusted
-from . import schema, sqlite
-from .schema import ReportError
+from . import sqlite
 
 JSON, SQLITE = "sweep.json", "sweep.sqlite"
 SOURCES = "a sweep.json, a sweep.sqlite (of several runs: sweep.sqlite#RUN), or a folder that has one"
 MAGIC = b"SQLite format 3\0"
 
 
-def load(source: str | Path) -> dict[str, Any]:
-    """The document of a JSON file, of a SQLite file (its last run, or `file#RUN`), or of the folder with either.
+def load(source: str | Path) -> Report:
+    """The report of a JSON file, of a SQLite file (its last run, or `file#RUN`), or of the folder with either.
 
     Raises ReportError: one line with the file, what is wrong, and what to do.
     """
@@ -25,19 +26,19 @@ def load(source: str | Path) -> dict[str, Any]:
     if os.path.isdir(path):
         inside = SQLITE if run is not None else next((name for name in (JSON, SQLITE) if (path / name).is_file()), None)
         if inside is None:
-            raise ReportError(f"{path}: the folder has neither {JSON} nor {SQLITE}: give {SOURCES}")
+            raise ReportError(f"{path}: the folder has neither {JSON} nor {SQLITE}:", f"give {SOURCES}")
         path /= inside
     try:
         with untrusted.open_regular(path) as file:
             is_sqlite = file.read(len(MAGIC)) == MAGIC
     except FileNotFoundError:
-        raise ReportError(f"{path}: there is no such file: give {SOURCES}") from None
+        raise ReportError(f"{path}: there is no such file:", f"give {SOURCES}") from None
     except OSError as error:
-        raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
+        raise ReportError(f"{path}: it cannot be read ({error.strerror}):", f"give {SOURCES}") from None
     if is_sqlite or path.suffix in (".sqlite", ".db"):
         return sqlite.read(path, run)
     if run is not None:
-        raise ReportError(f"{path}: #{run} is a run of a SQLite file, and this is none: leave it out")
+        raise ReportError(f"{path}: #{run} is a run of a SQLite file, and this is none:", "leave it out")
     return _json(path)
 
 
@@ -47,15 +48,15 @@ def _chosen(source: str) -> tuple[Path, int | None]:
     if not mark or os.path.exists(source):
         return Path(source), None
     if not (run.isascii() and run.isdigit() and len(run) < 10):
-        raise ReportError(f"{name}: #{run} is no run: write the number of one, such as #1")
+        raise ReportError(f"{name}: #{run} is no run:", "write the number of one, such as #1")
     return Path(name), int(run)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Report:
     try:
-        found = untrusted.parse_json(untrusted.read(path).decode("utf-8"), _no_number)
+        document = untrusted.parse_json(untrusted.read(path).decode("utf-8"), _no_number)
     except OSError as error:
-        raise ReportError(f"{path}: it cannot be read ({error.strerror}): give {SOURCES}") from None
+        raise ReportError(f"{path}: it cannot be read ({error.strerror}):", f"give {SOURCES}") from None
     except UnicodeDecodeError as error:
         raise _damaged(path, f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -64,7 +65,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error).partition(";")[0]) from None
     except RecursionError:
         raise _damaged(path, "it is nested too deeply") from None
-    return schema.check(found, str(path))
+    return from_json(document, str(path))
 
 
 def _no_number(name: str) -> None:
@@ -72,4 +73,4 @@ def _no_number(name: str) -> None:
 
 
 def _damaged(path: Path, what: str) -> ReportError:
-    return ReportError(f"{path}: {what}; {schema.REMEDY}")
+    return ReportError(f"{path}: {what};", REMEDY)

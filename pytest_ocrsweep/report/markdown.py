@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from ..baselines.measurement import ENVIRONMENT, GateResult
 from ..baselines.metrics import METRICS, values
-from ..baselines.result import Row, host
+from ..baselines.result import NAMES, PointResult
+from ..baselines.sweep_report import WORKLOAD, Report
 from ..model.stages import STAGES
-from .schema import ENVIRONMENT, WORKLOAD
-from .terminal import FAILED, HEAVIEST, MANY
+from . import terminal
+from .table import points as counted
+from .terminal import HEAVIEST, MANY
 
 FAILING = 50  # failing points that a page shows
 LONG = 12  # rows of a table that are not folded away
@@ -21,45 +23,46 @@ PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
 MEASURED = ("device_ns", "attained", "wall_ns")
 
 
-def page(document: Mapping[str, Any]) -> str:
+def page(report: Report) -> str:
     """Verdicts, failing points, and a table a stage; the heaviest points alone where there are many."""
-    points: list[Row] = document["points"]
-    failing = [point for point in points if point["verdict"] in FAILED]
-    what = f"{len(failing)} of {len(points)} points failed" if failing else f"{_points(points)}, none failed"
-    parts = [f"## {_text(document['model'])}: {what}", _about(document), _verdicts(points)]
+    points = report.points
+    failing = [point for point in points if point.verdict.failed]
+    what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
+    parts = [f"## {_text(report.model)}: {what}", _about(report), _verdicts(points)]
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
-        parts += ["### Failing points", _table(shown, ("stage", "grid", "attention"), changes=True)]
+        parts += ["### Failing points", _table(shown, NAMES, changes=True)]
         parts += [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
     for stage in STAGES:
-        if of_stage := [point for point in points if point["stage"] == stage]:
+        if of_stage := [point for point in points if point.stage == stage]:
             parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
     return "\n\n".join([*parts, *_notes(points)]) + "\n"
 
 
-def _about(document: Mapping[str, Any]) -> str:
+def _about(report: Report) -> str:
     """The workload, and what is known of where it ran."""
-    workload, environment = document["workload"], document["environment"]
-    told = [f"{name}={workload[name]}" for name in WORKLOAD]
-    told += [f"{name} {_text(environment[name])}" for name in ("host", *ENVIRONMENT) if environment.get(name)]
-    return "\n".join([", ".join(told), *(f"- {_text(host(each))}" for each in environment.get("hosts") or ())])
+    environment = report.environment
+    words = [f"{name}={getattr(report.workload, name)}" for name in WORKLOAD]
+    known = [(name, getattr(environment, name)) for name in ENVIRONMENT]
+    words += [f"{name} {_text(value)}" for name, value in known if value]
+    return "\n".join([", ".join(words), *(f"- {_text(each)}" for each in environment.hosts)])
 
 
-def _verdicts(points: Sequence[Row]) -> str:
+def _verdicts(points: Sequence[PointResult]) -> str:
     """How many points of each stage got which verdict, failures first."""
-    counts = Counter((point["verdict"], point["stage"]) for point in points)
-    stages = [stage for stage in STAGES if any(point["stage"] == stage for point in points)]
-    verdicts = sorted({point["verdict"] for point in points}, key=lambda name: (name not in FAILED, name))
+    counts = Counter((point.verdict, point.stage) for point in points)
+    stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
+    verdicts = sorted({point.verdict for point in points}, key=lambda verdict: (not verdict.failed, verdict))
     rows = [[_text(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
     return _grid(["verdict", *stages], rows, names=1) if rows else "Nothing was swept."
 
 
-def _stage(stage: str, points: Sequence[Row], *, whole: bool) -> str:
+def _stage(stage: str, points: Sequence[PointResult], *, whole: bool) -> str:
     """The points of a stage; folded where they are many, and cut to the heaviest where the sweep is large."""
-    shown, title = list(points), f"{stage}: {_points(points)}"
+    shown, title = list(points), f"{stage}: {counted(len(points))}"
     if not whole:
-        heavy = sorted(points, key=lambda point: values(point)["flops"] or 0, reverse=True)[:HEAVIEST]
-        shown = [point for point in points if point in heavy]
+        heavy = {point.key for point in sorted(points, key=terminal.flops, reverse=True)[:HEAVIEST]}
+        shown = [point for point in points if point.key in heavy]
         title = f"{stage}: the heaviest {len(shown)} of {len(points):,} points; `sweep.json` has all"
     table = _table(shown, ("grid", "attention"))
     if len(shown) <= LONG:
@@ -67,24 +70,24 @@ def _stage(stage: str, points: Sequence[Row], *, whole: bool) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
-def _table(points: Sequence[Row], names: Sequence[str], *, changes: bool = False) -> str:
+def _table(points: Sequence[PointResult], names: Sequence[str], *, changes: bool = False) -> str:
     """A row a point; columns that no point has a number for are left out."""
     numbers = [values(point) for point in points]
-    decodes = any(point["stage"] == "decode" for point in points)
+    decodes = any(point.stage == "decode" for point in points)
     wanted = (*COUNTED, *(PER_TOKEN if decodes else ()), "floor_ns", *MEASURED)
     metrics = [name for name in wanted if any(number[name] is not None for number in numbers)]
-    gated = changes and any(point["vendor"] for point in points)
+    gated = changes and any(point.vendor for point in points)
     header = [*names, "verdict", *(METRICS[name].heading for name in metrics), *(["change %", "margin %"] * gated)]
-    bounds = any(point["floor"] for point in points)
+    bounds = any(point.floor for point in points)
     rows = []
     for point, number in zip(points, numbers, strict=True):
-        cells = [str(point[name]) for name in names]  # type: ignore[literal-required]
-        cells += [_text(point["verdict"]) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
+        cells = [str(getattr(point, name)) for name in names]
+        cells += [_text(point.verdict) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
         if gated:
-            gate = (point["vendor"] or {}).get("gate", {})
-            cells += [_percent(gate.get("change"), "+.2f"), _percent(gate.get("margin"), ".2f")]
+            gate = point.vendor.gate if point.vendor else GateResult()
+            cells += [_percent(gate.change, "+.2f"), _percent(gate.margin, ".2f")]
         if bounds:
-            cells.append(_text(point["floor"]["bound"]) if point["floor"] else "-")
+            cells.append(_text(point.floor.bound) if point.floor else "-")
         rows.append(cells)
     return _grid([*header, *(["bound"] * bounds)], rows, names=len(names) + 1)
 
@@ -95,19 +98,15 @@ def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> s
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ruler, *rows))
 
 
-def _notes(points: Sequence[Row]) -> list[str]:
-    told = []
-    if tokens := sorted({point["new_tokens"] for point in points if point["stage"] == "decode"}):
-        told.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
-    if devices := sorted({_text(point["floor"]["device"]) for point in points if point["floor"]}):
-        told.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
-    if points and not any(point["vendor"] for point in points):
-        told.append("Nothing was measured.")
-    return [" ".join(told)] if told else []
-
-
-def _points(points: Sequence[Row]) -> str:
-    return f"{len(points):,} point{'' if len(points) == 1 else 's'}"
+def _notes(points: Sequence[PointResult]) -> list[str]:
+    notes = []
+    if tokens := sorted({point.new_tokens for point in points if point.stage == "decode"}):
+        notes.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
+    if devices := sorted({_text(point.floor.device) for point in points if point.floor}):
+        notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
+    if points and not any(point.vendor for point in points):
+        notes.append("Nothing was measured.")
+    return [" ".join(notes)] if notes else []
 
 
 def _percent(ratio: float | None, form: str) -> str:

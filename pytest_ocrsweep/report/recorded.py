@@ -1,26 +1,25 @@
-"""Committed baselines, counted and timed, as a report document: the reports of a GPU without the GPU."""
+"""Committed baselines, counted and timed, as a report: that of a GPU without the GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..baselines import counted, gate, result, timed
-from ..baselines.counted import Key
+from ..baselines import counted, gate, timed
+from ..baselines.counted import PointKey
 from ..baselines.metrics import values
-from ..baselines.result import Row
-from ..hardware import roofline
+from ..baselines.recorded_time import RecordedTime
+from ..baselines.result import ANALYTIC, Analytic, FloorResult, PointResult, components
+from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
+from ..baselines.verdict import Verdict
+from ..errors import ReportError, SourceError
+from ..hardware.devices import Device
 from ..model.analytic import Model
 from ..model.stages import STAGES
-from ..sweep.grid_sources import SourceError, entries
+from ..sweep.grid_sources import entries
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
-
-
-class TimesError(ValueError):
-    """Times that cannot be shown, in one line that says what to do."""
 
 
 class Source(NamedTuple):
@@ -36,8 +35,8 @@ class RecordedPoint:
     """A recorded time and the counted costs of the same point; `margin` is the gate's, a ratio."""
 
     stage: str
-    key: Key
-    stored: timed.Stored
+    key: PointKey
+    stored: RecordedTime
     counted: dict[str, int]
     margin: float
 
@@ -66,30 +65,20 @@ class RecordedPoint:
     @property
     def values(self) -> dict[str, float | None]:
         """Every metric of the point, as a run that found it would show it; decode's are of all its new tokens."""
-        work, stored = self.key.work, self.stored
-        measured = {"device_ns": stored.baseline.time_ns, "wall_ns": stored.wall_median_ns}
-        row: Row = {
-            "stage": self.stage,
-            "grid": str(work.grid),
-            "attention": self.key.attention,
-            "image_tokens": work.image_tokens,
-            "context_tokens": work.context_tokens,
-            "new_tokens": work.new_tokens,
-            "batch": work.batch,
-            "analytic": self.counted,
-            "floor": None,
-            "vendor": {"clock": stored.clock, **{name: {"median": ns} for name, ns in measured.items()}},
-            "verdict": "",
-        }
-        return values(row)
+        analytic = Analytic(*(self.counted[name] for name in ANALYTIC))
+        return values(
+            PointResult.of(
+                self.stage, self.key.work, self.key.attention, analytic, None, self.stored.measurement, Verdict.RECORDED
+            )
+        )
 
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
-    """The points of a sweep source, or all, by stage, grid and attention. Raises TimesError, BaselineError."""
+    """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
     try:
         wanted = {entry.grid for entry in entries(grids)} if grids else None
     except SourceError as error:
-        raise TimesError(f"--grids: {error}") from None
+        raise error.at("--grids") from None
     folder, model, gpu = source
     found = []
     for stage in STAGES:
@@ -100,64 +89,36 @@ def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
             if wanted is not None and key.work.grid not in wanted:
                 continue
             if key not in numbers:
-                raise TimesError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs: {REMEDY}")
+                raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)
             found.append(RecordedPoint(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
     if not found:
         what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
-        raise TimesError(f"no times {what} are recorded in {folder}: {REMEDY}")
+        raise ReportError(f"no times {what} are recorded in {folder}:", REMEDY)
     return found
 
 
-def document(baselines: Path, model: str, gpu: str, grids: str | None = None) -> dict[str, Any]:
+def report(baselines: Path, model: str, gpu: str, grids: str | None = None) -> Report:
     """The points of `model` recorded on `gpu`, a folder's name, of a sweep source or all of them.
 
-    Components and floors are of the analytic model as it is now. Raises TimesError, BaselineError, ConfigError.
+    Components and floors are of the analytic model as it is now. Raises OcrsweepError.
     """
     from ..sweep.config import compose, device_of
 
     found = recorded(Source(baselines, model, gpu), grids)
-    works = dict.fromkeys(_workload(point) for point in found)
-    if len(works) > 1:
-        raise TimesError(f"{len(works)} workloads are recorded of {model} on {gpu}: a report is of one")
+    workloads = list(dict.fromkeys(SweepWorkload.of(each.key.work) for each in found))
+    if len(workloads) > 1:
+        raise ReportError(f"{len(workloads)} workloads are recorded of {model} on {gpu}: a report is of one")
     architecture = compose([f"model={model}"]).model
-    analytic = Model(architecture)
-    environment = dict(found[-1].stored.environments[-1])
-    device = device_of(environment["gpu"])
-    rows = [_row(analytic, point, device) for point in found]
-    measured = {name: text for name, text in environment.items() if name != "git_revision"}
-    about = result.environment(architecture, environment["git_revision"], measured)
-    return result.document(model, dict(next(iter(works))), about, rows)
+    latest = found[-1].stored.environments[-1]
+    analytic, device = Model(architecture), device_of(latest.gpu)
+    environment = SweepEnvironment.of(architecture, latest.git_revision, latest)
+    return Report.of(model, workloads[0], environment, [_point(analytic, each, device) for each in found])
 
 
-def _workload(point: RecordedPoint) -> tuple[tuple[str, Any], ...]:
-    """A point's workload without its grid, as a document holds it."""
-    return tuple((name, value) for name, value in asdict(point.key.work).items() if name != "grid")
-
-
-def _row(analytic: Model, point: RecordedPoint, device: roofline.Device | None) -> Mapping[str, Any]:
-    work, stored = point.key.work, point.stored
-    ledger = analytic.ledger(point.stage, work, point.key.attention)
-    row = result.row(point.stage, work, point.key.attention, ledger, _vendor(point))
-    if device:
-        row["floor"] = result.timed_floor(ledger, device, round(stored.baseline.time_ns))
-    row["verdict"] = "RECORDED"
-    return {**row, "components": result.components(ledger)}
-
-
-def _vendor(point: RecordedPoint) -> dict[str, Any]:
-    """What was measured, over all recorded processes; samples are not kept."""
-    stored = point.stored
-    processes, seen = stored.baseline.processes, stored.baseline.observed
-    quartiles = [min(each.q1_ns for each in processes), max(each.q3_ns for each in processes)]
-    wall = stored.wall_median_ns
-    return {
-        **{name: stored.environments[-1][name] for name in ("host", "gpu")},
-        "tensor_flops": seen.tensor_flops,
-        "device_ns": {"median": round(stored.baseline.time_ns), "q1": round(quartiles[0]), "q3": round(quartiles[1])},
-        "wall_ns": None if wall is None else {"median": wall},
-        "peak_bytes": seen.peak_bytes,
-        "clock": stored.clock,
-        "experts": stored.experts,
-        "kernels": seen.kernels,
-        "sm_clock_mhz": seen.sm_clock_mhz,
-    }
+def _point(analytic: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
+    stage, work, attention = recorded.stage, recorded.key.work, recorded.key.attention
+    ledger, vendor = analytic.ledger(stage, work, attention), recorded.stored.measurement
+    floor = FloorResult.of(ledger, device, vendor.device_ns.median) if device else None
+    return PointResult.of(
+        stage, work, attention, Analytic.of(ledger), floor, vendor, Verdict.RECORDED, components(ledger)
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .schema import ANALYTIC, CLOCKED, ENVIRONMENT, WORKLOAD
+from ..baselines.measurement import ENVIRONMENT
+from ..baselines.result import ANALYTIC, NAMES
+from ..baselines.sweep_report import WORKLOAD
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
 VERSION = 1  # of these tables
@@ -123,16 +125,16 @@ CREATE TABLE samples (
 """
 
 Path = tuple[str, ...]
-KEY = ("stage", "grid", "attention")
+CLOCKED = ("device_ns", "wall_ns")  # each: min, median, q1, q3 and samples
 
 RUN: dict[str, Path] = {
     "schema": ("schema",),
     "model": ("model",),
     **{name: ("workload", name) for name in WORKLOAD},
-    **{name: ("environment", name) for name in ENVIRONMENT},
+    **{name: ("environment", name) for name in ENVIRONMENT if name != "host"},
 }
 POINT: dict[str, Path] = {
-    **{name: (name,) for name in (*KEY, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")},
+    **{name: (name,) for name in (*NAMES, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")},
     **{name: ("analytic", name) for name in ANALYTIC},
     "floor_device": ("floor", "device"),
     "floor_ns": ("floor", "time_ns"),

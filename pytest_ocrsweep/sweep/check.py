@@ -1,24 +1,23 @@
-"""One point, without pytest: counted, timed where it can be, and judged against what is recorded."""
+"""One point, without pytest, as a pipeline of values: price, measure, compare, decide."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate, result
-from ..baselines.counted import Key
+from ..baselines import counted, gate
+from ..baselines.counted import PointKey
+from ..baselines.measurement import Environment, GateResult
 from ..baselines.metrics import counted_numbers
-from ..baselines.result import Row
-from ..hardware import roofline
-from ..hardware.roofline import Device
+from ..baselines.recorded_time import RecordedTime
+from ..baselines.result import Analytic, FloorResult, PointResult
+from ..baselines.verdict import Verdict, worst
+from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from .meter import DeviceLost, OutOfMemory
+from .meter import Measured
 from .session import Sweep, describe
-
-# Of several verdicts on a point, the first here is the one it gets.
-WORST = ("FAIL", "NO SAMPLE", "NO BASELINE", "IMPROVED", "RECORDED", "PASS")
-
 
 # What to do about a point that a device does not hold.
 SMALLER = "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
@@ -27,158 +26,218 @@ SMALLER = "make it smaller, free the device of others, run it by itself, or coun
 class Part(NamedTuple):
     """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass."""
 
-    verdict: str
+    verdict: Verdict
     failure: str | None = None
     skip: str | None = None
 
 
-class Judgement(NamedTuple):
-    """A point's row, what was known of the machine, and why it did not pass."""
+PASSED = Part(Verdict.PASS)
 
-    row: Row
-    environment: dict[str, str | None] | None
+
+class Judgement(NamedTuple):
+    """A point's result, what it was timed on, and why it did not pass."""
+
+    point: PointResult
+    environment: Environment | None
     failure: str | None
     skip: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A point and what it costs."""
+
+    stage: str
+    work: Workload
+    attention: str
+    ledger: Ledger
+    analytic: Analytic
+
+    @property
+    def key(self) -> PointKey:
+        """What its baselines are found by, within a stage."""
+        return PointKey(self.work, self.attention)
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.work.grid} {self.attention}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A point's time beside the one that is recorded, or why there is none although it was asked for."""
+
+    measured: Measured | None = None
+    recorded: RecordedTime | None = None
+    missing: Part | None = None
+    environment: Environment | None = None
+
+
 def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) -> Judgement:
     """Count one point, time it, compare both with their baselines; `file` holds the test, for the remedy."""
+    priced = price(sweep, stage, grid, attention)
+    timing = measure(sweep, priced)
+    floor = floor_beside(sweep, priced, timing)
+    return decide(priced, timing, floor, compare(sweep, priced, timing, floor, file))
+
+
+def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
+    """What the point costs, counted."""
     work = sweep.settings.workload.on(grid)
     ledger = sweep.model.ledger(stage, work, attention)
-    found = result.row(stage, work, attention, ledger, vendor=None)
-    parts = [_count(sweep, found, work, file)]
-    environment = None
-    if sweep.times(grid):
-        if sweep.measures and sweep.meter.lost:
-            parts.append(_not_timed(sweep, f"not timed: {sweep.meter.lost}"))
-        elif sweep.measures:
-            parts.append(_time(sweep, found, work, file))
-            environment = sweep.meter.environment()  # only now a checkpoint is loaded
-        elif sweep.options.require_vendor:
-            parts.append(Part("FAIL", f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"))
-    device = sweep.measured_device if found["vendor"] else sweep.settings.device
-    if device is not None:
-        parts.append(_floor(sweep, found, ledger, device))
-    found["verdict"] = min((part.verdict for part in parts), key=WORST.index)
+    return Priced(stage, work, attention, ledger, Analytic.of(ledger))
+
+
+def measure(sweep: Sweep, priced: Priced) -> Timing:
+    """The point on the vendor's model, if it is to be timed."""
+    if not sweep.times(priced.work.grid):
+        return Timing()
+    if not sweep.measures:
+        why = f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"
+        return Timing(missing=Part(Verdict.FAIL, why) if sweep.options.require_vendor else None)
+    if sweep.meter.lost:
+        why = f"not timed: {sweep.meter.lost}"
+        required = sweep.options.require_vendor
+        return Timing(missing=Part(Verdict.NO_SAMPLE, why) if required else Part(Verdict.NO_SAMPLE, skip=why))
+    times = sweep.timed_of(priced.stage, gpu := sweep.meter.gpu)
+    measured = missing = None
+    try:
+        measured = sweep.meter.measure(
+            priced.stage,
+            priced.work,
+            priced.attention,
+            times.get(priced.key),
+            gate.expected_noise(each.baseline for each in times.values()),
+            count=sweep.options.update,
+            page=next((Path(name) for name, grid in sweep.pages if grid == priced.work.grid), None),
+        )
+    except OutOfMemory as error:
+        needed = _needed(priced.analytic)
+        missing = Part(Verdict.FAIL, f"{priced}: {error}, and the point needs {needed}: {SMALLER}")
+    except DeviceLost as error:
+        missing = Part(Verdict.FAIL, f"{priced} on {gpu}: {error}")
+    # Only now a checkpoint is loaded, and the environment knows of it.
+    return Timing(measured, times.get(priced.key), missing, sweep.meter.environment())
+
+
+def floor_beside(sweep: Sweep, priced: Priced, timing: Timing) -> FloorResult | None:
+    """The floor on the device that was measured, or on that of the settings; None where the catalogue lacks it."""
+    if timing.measured is None:
+        return FloorResult.of(priced.ledger, sweep.settings.device)
+    device, time = sweep.measured_device, timing.measured.measurement.device_ns
+    return FloorResult.of(priced.ledger, device, time.median) if device else None
+
+
+def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | None, file: Path) -> list[Part]:
+    """A verdict on each thing that there is to compare."""
+    parts = [_counted(sweep, priced, file)]
+    if timing.missing:
+        parts.append(timing.missing)
+    if timing.measured:
+        parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
+        if floor:
+            parts.append(_floor(sweep, priced, timing.measured, timing.recorded, floor))
+    return parts
+
+
+def decide(priced: Priced, timing: Timing, floor: FloorResult | None, parts: list[Part]) -> Judgement:
+    """The point with the worst of its verdicts, and why it has it."""
+    vendor = timing.measured.measurement if timing.measured else None
+    verdict = worst(*(part.verdict for part in parts))
+    point = PointResult.of(priced.stage, priced.work, priced.attention, priced.analytic, floor, vendor, verdict)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
-    return Judgement(found, environment, "\n".join(failures) or None, None if failures else "; ".join(skips) or None)
+    return Judgement(
+        point, timing.environment, "\n".join(failures) or None, None if failures else "; ".join(skips) or None
+    )
 
 
-def _count(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
+def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """The counted numbers, compared exactly."""
-    options, stage, attention = sweep.options, found["stage"], found["attention"]
-    old = sweep.recorded[stage].get(Key(work, attention))
-    changes = counted.compare(old, counted_numbers(found)) if old else []
+    options, stage = sweep.options, priced.stage
+    old = sweep.recorded[stage].get(priced.key)
+    changes = counted.compare(old, counted_numbers(priced.work, priced.analytic)) if old else []
     if options.update:
-        return Part("PASS" if old and not changes else "RECORDED")
+        return PASSED if old and not changes else Part(Verdict.RECORDED)
     if old is None:
-        return _missing(sweep, found, work, file)
+        return _missing(sweep, priced, file)
     if not changes:
-        return Part("PASS")
-    lines = [f"{stage} {work.grid} {attention} is not what {options.shown(sweep.file_of(stage))} records:"]
+        return PASSED
+    lines = [f"{priced} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
-    return Part("FAIL", "\n".join([*lines, options.accepting(file)]))
+    return Part(Verdict.FAIL, "\n".join([*lines, options.accepting(file)]))
 
 
-def _floor(sweep: Sweep, found: Row, ledger: Ledger, device: Device) -> Part:
-    """The floor beside the time; a time below it is wrong, whatever the baseline says. Fills the row's `floor`."""
-    if found["vendor"] is None:
-        found["floor"] = result.floor(ledger, device)
-        return Part("PASS")
-    least = roofline.floor(ledger, device)
-    median, fastest = (found["vendor"]["device_ns"][name] for name in ("median", "min"))
-    found["floor"] = result.timed_floor(ledger, device, median)
-    point = f"{found['stage']} {found['grid']} {found['attention']}"
-    if not roofline.below_floor(least, fastest):
-        return _attained(sweep, found, Key(ledger.work, ledger.attention), point)
-    limit = f"the floor of {device.name}, {least.time_ns:,} ns ({least.bound})"
-    wrong = "the clock, the count or the device's figures are wrong"
-    return Part("FAIL", f"{point}: {fastest:,} ns is below {limit}: {wrong}")
-
-
-def _attained(sweep: Sweep, found: Row, key: Key, point: str) -> Part:
-    """The attained fraction against the recorded one, by the margin of the time, which it is over again.
-
-    It is told of a time that failed, and fails by itself where the floor fell and the time did not follow.
-    """
-    vendor, floor = found["vendor"], found["floor"]
-    assert vendor is not None
-    assert floor is not None
-    stored, judged = sweep.timed_of(found["stage"], vendor["gpu"]).get(key), vendor["gate"]
-    if stored is None or stored.attained is None or judged["margin"] is None or sweep.options.update:
-        return Part("PASS")
-    then, now = stored.attained, floor["attained"]
-    slower = judged["outcome"] == gate.Outcome.FAIL
-    lower_floor = now * (1 + judged["change"]) < then * (1 - judged["margin"])
-    if now >= then * (1 - judged["margin"]) or not (slower or lower_floor):
-        return Part("PASS")
-    why = "the time grew" if slower else "the floor fell, and the time did not follow"
-    return Part("FAIL", f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
-
-
-def _missing(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
+def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
-    options, stage = sweep.options, found["stage"]
+    options, stage, work = sweep.options, priced.stage, priced.work
     in_default = sweep.options.grids is None and work.grid in sweep.source
     if options.missing_fails or (in_default and (sweep.known[stage] or not options.overrides)):
         lines = [
-            f"no baseline recorded for {stage} {work.grid} {found['attention']} of workload "
+            f"no baseline recorded for {priced} of workload "
             f"{describe(work)} in {options.shown(sweep.file_of(stage))}; to record it:",
             options.accepting(file),
         ]
-        return Part("FAIL", "\n".join(lines))
+        return Part(Verdict.FAIL, "\n".join(lines))
     what = f"grid {work.grid}" if sweep.known[stage] else f"workload {describe(work)}"
-    return Part("NO BASELINE", skip=f"no baseline for {what}")
+    return Part(Verdict.NO_BASELINE, skip=f"no baseline for {what}")
 
 
-def _time(sweep: Sweep, found: Row, work: Workload, file: Path) -> Part:
-    """The vendor's time, by the gate's rule; fills the row's `vendor`."""
-    options, stage, gpu = sweep.options, found["stage"], sweep.meter.gpu
-    recorded = sweep.timed_of(stage, gpu)
-    stored = recorded.get(Key(work, found["attention"]))
-    point = f"{stage} {work.grid} {found['attention']}"
-    try:
-        measured = sweep.meter.measure(
-            stage,
-            work,
-            found["attention"],
-            stored,
-            gate.expected_noise(s.baseline for s in recorded.values()),
-            count=options.update,
-            page=next((Path(name) for name, grid in sweep.pages if grid == work.grid), None),
-        )
-    except OutOfMemory as error:
-        return Part("FAIL", f"{point}: {error}, and the point needs {_needed(found)}: {SMALLER}")
-    except DeviceLost as error:
-        return Part("FAIL", f"{point} on {gpu}: {error}")
-    found["vendor"] = measured.found
-    verdict = measured.verdict
+def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, file: Path) -> Part:
+    """The vendor's time, by the gate's rule."""
+    options, gpu, decision = sweep.options, measured.measurement.gpu, measured.decision
     Outcome = gate.Outcome
-    if verdict.outcome is Outcome.NO_SAMPLE:
-        return Part("NO SAMPLE", f"{point}: {verdict.message}")
+    if decision.outcome is Outcome.NO_SAMPLE:
+        return Part(Verdict.NO_SAMPLE, f"{priced}: {decision.message}")
     if options.update:
-        same = stored is not None and verdict.outcome is Outcome.PASS
-        return Part("PASS" if same else "RECORDED")
-    if verdict.outcome is Outcome.FAIL:
-        lines = [f"{point} on {gpu}: {verdict.message}:", options.accepting(file)]
-        return Part("FAIL", "\n".join(lines))
-    if verdict.outcome is Outcome.NO_BASELINE:
+        same = recorded is not None and decision.outcome is Outcome.PASS
+        return PASSED if same else Part(Verdict.RECORDED)
+    if decision.outcome is Outcome.FAIL:
+        lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file)]
+        return Part(Verdict.FAIL, "\n".join(lines))
+    if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
-        missing = f"no time{old} is recorded on {gpu} for {point}; to record it"
+        missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
         if options.missing_fails:
-            return Part("FAIL", f"{missing}:\n{options.accepting(file)}")
-        return Part("NO BASELINE", skip=f"{missing}: {options.accepting(file)}")
-    return Part("IMPROVED" if verdict.outcome is Outcome.IMPROVED else "PASS")
+            return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}")
+        return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
+    return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
 
 
-def _not_timed(sweep: Sweep, why: str) -> Part:
-    return Part("NO SAMPLE", why) if sweep.options.require_vendor else Part("NO SAMPLE", skip=why)
+def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:
+    """A time below the floor is wrong, whatever the baseline says."""
+    found = measured.measurement
+    fastest = found.device_ns.min
+    if fastest is not None and fastest < floor.time_ns:
+        limit = f"the floor of {floor.device}, {floor.time_ns:,} ns ({floor.bound})"
+        wrong = "the clock, the count or the device's figures are wrong"
+        return Part(Verdict.FAIL, f"{priced}: {fastest:,} ns is below {limit}: {wrong}")
+    if sweep.options.update or recorded is None:
+        return PASSED
+    return attained_part(str(priced), recorded.attained, floor.attained, found.gate)
 
 
-def _needed(found: Row) -> str:
+def attained_part(point: str, then: float | None, now: float | None, judged: GateResult) -> Part:
+    """The attained fraction against the recorded one, by the margin of the time, of which it is the reciprocal.
+
+    It is named beside a time that failed, and fails by itself where the floor fell and the time did not follow.
+    """
+    if then is None or now is None or judged.margin is None or judged.change is None:
+        return PASSED
+    slower = judged.outcome == gate.Outcome.FAIL
+    lower_floor = now * (1 + judged.change) < then * (1 - judged.margin)
+    if now >= then * (1 - judged.margin) or not (slower or lower_floor):
+        return PASSED
+    why = "the time grew" if slower else "the floor fell, and the time did not follow"
+    return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
+
+
+def _needed(analytic: Analytic) -> str:
     """What of the point must be in the device's memory at once, as it is counted."""
-    names = {"weights": "weight_bytes", "KV cache": "kv_cache_bytes", "activations": "peak_activation_bytes"}
-    sizes = {name: found["analytic"][field] / 1e9 for name, field in names.items()}
-    told = ", ".join(f"{name} {size:,.3f}" for name, size in sizes.items())
-    return f"at least {sum(sizes.values()):,.3f} GB ({told})"
+    counted_bytes = {
+        "weights": analytic.weight_bytes,
+        "KV cache": analytic.kv_cache_bytes,
+        "activations": analytic.peak_activation_bytes,
+    }
+    sizes = {name: size / 1e9 for name, size in counted_bytes.items()}
+    each = ", ".join(f"{name} {size:,.3f}" for name, size in sizes.items())
+    return f"at least {sum(sizes.values()):,.3f} GB ({each})"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..files.text import printable, quoted
-from ..hardware.roofline import Device
+from ..hardware.devices import Device
 from .settings import ConfigError, Settings, check_choice, option_keys, read, unknown_option, validate
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import SourceError
 from ..files import untrusted
 from ..files.text import quoted
 from ..model.geometry import CropGrid
-from .grid_sources import GridEntry, SourceError
+from .grid_entry import GridEntry
 
 KEYS = ("grid", "image", "label", "analytic_only")
 MOST_BYTES = 1 << 20  # about 100,000 grids; a shapes database holds more

@@ -21,24 +21,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import isqrt
 
+from ..errors import SourceError
 from ..files.text import quoted
 from ..model.geometry import CropGrid
-
-
-class SourceError(ValueError):
-    """A sweep source that cannot be understood, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class GridEntry:
-    """A grid to sweep; it is not measured if it is `analytic_only`."""
-
-    grid: CropGrid
-    label: str | None = None
-    analytic_only: bool = False
+from .grid_entry import GridEntry, most_square
 
 
 def entries(source: str) -> list[GridEntry]:
@@ -92,12 +80,6 @@ def _pairs() -> list[CropGrid]:
         for rows in range(1, isqrt(crops) + 1)
         if crops % rows == 0
     ]
-
-
-def most_square(product: int) -> CropGrid:
-    """The factor pair rows ≤ columns of `product` whose sides are closest; 1x1 is the page without crops."""
-    rows = next(r for r in range(isqrt(product), 0, -1) if product % r == 0)
-    return CropGrid(rows, product // rows)
 
 
 def _dense() -> list[CropGrid]:

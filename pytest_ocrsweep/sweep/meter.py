@@ -13,8 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..baselines import gate, timed
+from ..baselines import gate
+from ..baselines.attribution import Observed
+from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
+from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
+from ..errors import CheckpointError, DeviceLost, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
 
@@ -24,27 +28,12 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-class MeasureError(ValueError):
-    """What keeps a point from being measured, in one line."""
-
-
-class OutOfMemory(MeasureError):
-    """The device's memory did not hold the point, and holds nothing of it any more."""
-
-
-class DeviceLost(MeasureError):
-    """The device answers this process no more."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one point took: `found` as `sweep.json` has it, and the gate's word on it.
+    """What one point took, what the gate decided, and why what is recorded was no baseline for it."""
 
-    `incomparable` says why what is recorded was no baseline for it.
-    """
-
-    found: dict[str, Any]
-    verdict: gate.Verdict
+    measurement: Measurement
+    decision: gate.Decision
     incomparable: list[str]
 
 
@@ -61,9 +50,9 @@ def why_not(device: str) -> str | None:
         return "no GPU: CUDA_VISIBLE_DEVICES is empty"
     if not _has_driver():
         return "no GPU: this machine has no NVIDIA driver"
-    import torch
+    from ..vendor_model import gpu_state
 
-    return None if torch.cuda.is_available() else "no GPU: torch finds none that it can use"
+    return None if gpu_state.usable() else "no GPU: torch finds none that it can use"
 
 
 def _has_driver() -> bool:
@@ -77,7 +66,7 @@ def _has_driver() -> bool:
 
 
 def check(folder: Path, model: Architecture) -> None:
-    """Raises MeasureError for a folder that is no checkpoint of `model`; no tensor is read. Loads torch."""
+    """Raises CheckpointError for a folder that is no checkpoint of `model`; no tensor is read. Loads torch."""
     from ..vendor_model import checkpoint
 
     with _refused():
@@ -86,12 +75,10 @@ def check(folder: Path, model: Architecture) -> None:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    from ..vendor_model.snapshot_files import CheckpointError
-
     try:
         yield
     except CheckpointError as error:
-        raise MeasureError(f"--ocrsweep-checkpoint: {error}") from None
+        raise error.at("--ocrsweep-checkpoint") from None
 
 
 @dataclass
@@ -116,13 +103,12 @@ class Meter:
 
     @cached_property
     def vendor(self) -> Vendor:
-        """Raises MeasureError for a checkpoint that does not fit."""
-        import torch
-
+        """Raises CheckpointError for a checkpoint that does not fit."""
+        from ..vendor_model import gpu_state
         from ..vendor_model.timing import Vendor
 
         self._held.enter_context(self.lock())
-        device = torch.device(self.settings.vendor.device)
+        device = gpu_state.device(self.settings.vendor.device)
         load = self._load if self.checkpoint else None
         return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
 
@@ -140,34 +126,31 @@ class Meter:
     @cached_property
     def gpu(self) -> str:
         """The name of the device that is measured."""
-        import torch
-
-        device = self.vendor.device
-        return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-    def environment(self) -> dict[str, str | None]:
-        """What the times were taken on; None where unknown."""
-        import torch
-        import transformers
-
         from ..vendor_model import gpu_state
 
-        return {
-            "host": platform.node(),
-            "gpu": self.gpu,
-            "driver": gpu_state.driver(),
-            "torch": str(torch.__version__),  # a class of its own, which no worker can send
-            "transformers": transformers.__version__,
-            "dtype": self.settings.model.dtype,
-            "weights": f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
-        }
+        return gpu_state.name(self.vendor.device)
+
+    def environment(self) -> Environment:
+        """What the times were taken on; None where unknown."""
+        from ..vendor_model import gpu_state, versions
+
+        torch, transformers = versions.loaded()
+        return Environment(
+            host=platform.node(),
+            gpu=self.gpu,
+            driver=gpu_state.driver(),
+            torch=torch,
+            transformers=transformers,
+            dtype=self.settings.model.dtype,
+            weights=f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
+        )
 
     def measure(
         self,
         stage: str,
         work: Workload,
         attention: str,
-        stored: timed.Stored | None,
+        stored: RecordedTime | None,
         expected: float,
         *,
         count: bool,
@@ -204,7 +187,7 @@ class Meter:
         stage: str,
         work: Workload,
         attention: str,
-        stored: timed.Stored | None,
+        stored: RecordedTime | None,
         expected: float,
         *,
         count: bool,
@@ -212,38 +195,37 @@ class Meter:
     ) -> Measured:
         pixels = page if self.checkpoint else None
         with self.vendor.timed(stage, work, attention, pixels) as point:
-            why = timed.incomparable(stored, point.clock, point.experts, self.environment()) if stored else []
+            here = self.environment()
+            why = incomparable(stored, point.clock, point.experts, here) if stored else []
             baseline = stored.baseline if stored and not why else None
             flops = point.tensor_flops() if count else None
-            seen = gate.Observed(None, flops, point.kernels, point.peak_bytes)
-            verdict = gate.settle(baseline, point.sample, seen, expected=expected)
-            if verdict.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
+            seen = Observed(None, flops, point.kernels, point.peak_bytes)
+            decision = gate.settle(baseline, point.sample, seen, expected=expected)
+            if decision.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
                 seen = replace(seen, tensor_flops=point.tensor_flops())
-                verdict = gate.judge(baseline, verdict.rounds, seen, expected=expected)
-            return Measured({"host": platform.node(), "gpu": self.gpu, **_found(point, verdict, seen)}, verdict, why)
+                decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
+            return Measured(_measurement(point, decision, seen, here), decision, why)
 
 
-def _found(point: PreparedPoint, verdict: gate.Verdict, seen: gate.Observed) -> dict[str, Any]:
-    good = [r for r in verdict.rounds if not r.objections] or list(verdict.rounds)
-    pooled = Samples(tuple(ns for r in good for ns in r.ns))
-    return {
-        "tensor_flops": seen.tensor_flops,
-        "device_ns": _summary(pooled),
-        "wall_ns": _summary(point.wall),
-        "peak_bytes": point.peak_bytes,
-        "clock": point.clock,
-        "experts": point.experts,
-        "kernels": point.kernels,
-        "token_ns": point.token_ns(),
-        "stopped": good[-1].stopped,
-        "rounds": len(verdict.rounds),
-        "objections": sorted({o for r in verdict.rounds for o in r.objections}),
-        "sm_clock_mhz": good[-1].after.sm_clock_mhz,
-        "power_w": good[-1].after.power_w,
-        "gate": {"outcome": str(verdict.outcome), "change": verdict.change, "margin": verdict.margin},
-    }
-
-
-def _summary(samples: Samples) -> dict[str, Any]:
-    q1, median, q3 = (round(x) for x in samples.quartiles)
-    return {"min": samples.min, "median": median, "q1": q1, "q3": q3, "samples": list(samples.ns)}
+def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, here: Environment) -> Measurement:
+    """What was measured, of the acceptable rounds alone if there are any."""
+    good = [r for r in decision.rounds if not r.objections] or list(decision.rounds)
+    tokens = point.token_ns()
+    return Measurement(
+        device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
+        wall_ns=TimeSummary.of(point.wall),
+        tensor_flops=seen.tensor_flops,
+        peak_bytes=point.peak_bytes,
+        host=here.host,
+        gpu=here.gpu,
+        clock=point.clock,
+        experts=point.experts,
+        kernels=point.kernels,
+        sm_clock_mhz=good[-1].after.sm_clock_mhz,
+        token_ns=None if tokens is None else tuple(tokens),
+        stopped=good[-1].stopped,
+        rounds=len(decision.rounds),
+        objections=tuple(sorted({o for r in decision.rounds for o in r.objections})),
+        power_w=good[-1].after.power_w,
+        gate=GateResult(decision.outcome.value, decision.change, decision.margin),
+    )

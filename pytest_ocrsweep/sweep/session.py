@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,56 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
-from ..baselines.counted import WORKLOAD, BaselineError, Key, Points
+from ..baselines.counted import CountedPoints, PointKey
+from ..baselines.sweep_report import WORKLOAD
+from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
+from .grid_entry import GridEntry
 
 if TYPE_CHECKING:
-    from ..hardware.roofline import Device
-    from .grid_sources import GridEntry
+    from ..hardware.devices import Device
     from .meter import Meter
+    from .options import Options
     from .settings import Settings
-
-
-class SweepError(ValueError):
-    """A setting that does not fit, in one line that says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line and the ini file, as plain values."""
-
-    grids: str | None
-    images: tuple[str, ...]
-    overrides: tuple[str, ...]
-    analytic_only: bool
-    require_vendor: bool
-    update: bool
-    checkpoint: Path | None
-    slowdown_percent: float
-    report: Path | None
-    default_grids: str  # of the ini file; "" for the vendor's grids
-    baselines: Path
-    missing_fails: bool
-    here: Path  # where pytest was started: paths are shown from there
-    command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
-
-    def shown(self, path: Path) -> str:
-        """`path` as it can be typed there."""
-        return os.path.relpath(path, self.here)
-
-    def accepting(self, file: Path) -> str:
-        """The command that records what the tests in `file` find in a run like this one."""
-        words = ["pytest", self.shown(file), *(f"--ocrsweep-set={text}" for text in self.overrides)]
-        words += [f"--ocrsweep-grids={self.grids}"] if self.grids else []
-        words += [f"--ocrsweep-image={name}" for name in self.images]
-        return shlex.join([*words, "--ocrsweep-update"])
-
-    @property
-    def accepting_all(self) -> str:
-        """The same for every test of this run."""
-        return shlex.join(["pytest", *self.command, "--ocrsweep-update"])
 
 
 @dataclass
@@ -76,12 +37,11 @@ class Sweep:
     def settings(self) -> Settings:
         """The composed configuration."""
         from .config import compose
-        from .settings import ConfigError
 
         try:
             return compose(self.options.overrides)
         except ConfigError as error:
-            raise SweepError(f"--ocrsweep-set: {error}") from None
+            raise error.at("--ocrsweep-set") from None
 
     @cached_property
     def model(self) -> Model:
@@ -90,20 +50,18 @@ class Sweep:
 
     @cached_property
     def source(self) -> dict[CropGrid, GridEntry]:
-        from .grid_sources import DEFAULT, SourceError, entries
+        from .grid_sources import DEFAULT, entries
 
         try:
             found = entries(self.options.grids or self.options.default_grids or DEFAULT)
         except SourceError as error:
             where = "--ocrsweep-grids" if self.options.grids else "the default sweep (ocrsweep_grids)"
-            raise SweepError(f"{where}: {error}") from None
+            raise error.at(where) from None
         return {entry.grid: entry for entry in found}
 
     @cached_property
     def points(self) -> dict[CropGrid, GridEntry]:
         """The sweep: its source, and the grids of the pages given, each grid once."""
-        from .grid_sources import GridEntry
-
         merged = dict(self.source)
         for name, grid in self.pages:
             old = merged.get(grid)
@@ -113,7 +71,7 @@ class Sweep:
             try:
                 self.settings.workload.on(grid)
             except ValueError as error:
-                raise SweepError(f"{error} (--ocrsweep-grids chooses the grids)") from None
+                raise SourceError(f"{error} (--ocrsweep-grids chooses the grids)") from None
         return merged
 
     @cached_property
@@ -121,7 +79,7 @@ class Sweep:
         """The pages given, and the grid that the vendor would choose for each."""
         if not self.options.images:
             return []
-        from ..files.image_size import ImageError, page_size
+        from ..files.image_size import page_size
 
         crop_side = RESOLUTIONS[self.settings.workload.resolution].crop_side
         found = []
@@ -129,46 +87,39 @@ class Sweep:
             try:
                 size = page_size(Path(name))
             except ImageError as error:
-                raise SweepError(f"--ocrsweep-image: {error}") from None
+                raise error.at("--ocrsweep-image") from None
             crops = crop_side and CropGrid.for_image(size.width, size.height, crop_side)
             found.append((name, crops or CropGrid(1, 1)))
         return found
 
     @cached_property
-    def recorded(self) -> dict[str, Points]:
-        """The baselines of this model by stage. Raises SweepError for one that cannot be trusted."""
-        name = self.model.name
-        try:
-            return {stage: counted.read(self.file_of(stage), name, stage) for stage in STAGES}
-        except BaselineError as error:
-            raise SweepError(str(error)) from None
+    def recorded(self) -> dict[str, CountedPoints]:
+        """The baselines of this model by stage. Raises BaselineError for one that cannot be trusted."""
+        return {stage: counted.read(self.file_of(stage), self.model.name, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
-        """What is wrong with the settings, or with the baselines too, in one line."""
+        """What is wrong with the settings, or with the baselines too, in one line; None if nothing is."""
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
-        except SweepError as error:
+        except OcrsweepError as error:
             return str(error)
         return None
 
     def _check(self, checkpoint: Path) -> None:
-        """Raises SweepError for weights that are no model of this run, where they would be timed."""
+        """Raises CheckpointError for weights that are no model of this run, where they would be timed."""
         if self.measures:
-            from .meter import MeasureError, check
+            from .meter import check
 
-            try:
-                check(checkpoint, self.settings.model)
-            except MeasureError as error:
-                raise SweepError(str(error)) from None
+            check(checkpoint, self.settings.model)
 
     def file_of(self, stage: str) -> Path:
         """Where this model's points at `stage` are recorded."""
         return counted.file_of(self.options.baselines, self.model.name, stage)
 
-    def of_workload(self, stage: str) -> set[Key]:
+    def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
         return {key for key in self.recorded[stage] if self.settings.workload.holds(key.work)}
 
@@ -253,15 +204,12 @@ class Sweep:
 
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:
-        """All times of this model, by GPU's folder and stage. Raises SweepError for a file that cannot be trusted."""
+        """All times of this model, by GPU's folder and stage. Raises BaselineError for a damaged file."""
         name, found = self.model.name, {}
-        try:
-            for folder in timed.gpu_folders(self.options.baselines, name):
-                for stage in STAGES:
-                    path = timed.file_of(self.options.baselines, name, folder, stage)
-                    found[folder, stage] = timed.read(path, name, folder, stage)
-        except BaselineError as error:
-            raise SweepError(str(error)) from None
+        for folder in timed.gpu_folders(self.options.baselines, name):
+            for stage in STAGES:
+                path = timed.file_of(self.options.baselines, name, folder, stage)
+                found[folder, stage] = timed.read(path, name, folder, stage)
         return found
 
 

@@ -11,8 +11,9 @@ from math import inf
 from operator import attrgetter
 from typing import TypeVar, cast, get_type_hints
 
+from ..errors import ConfigError as ConfigError
 from ..files.text import quoted
-from ..hardware.roofline import Device
+from ..hardware.devices import Device
 from ..model.architecture import DTYPES, Architecture
 from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
 from ..model.layers.decoder import EXPERTS
@@ -38,10 +39,6 @@ AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
     ("model.decoder.dense_layers", "model.decoder.layers"),
 )
-
-
-class ConfigError(ValueError):
-    """One line: which option, which value it was given, which values it takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ShapesError as ShapesError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .grid_sources import GridEntry, SourceError, most_square
+from .grid_entry import GridEntry, most_square
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -53,10 +54,6 @@ CREATE TABLE made_for (
   max_aspect REAL NOT NULL
 ) STRICT;
 """
-
-
-class ShapesError(SourceError):
-    """A shapes database that cannot be read or written, or a choice that it does not hold, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

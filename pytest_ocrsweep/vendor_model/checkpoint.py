@@ -20,6 +20,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..files.text import printable
 from ..model.architecture import Architecture
 from . import build
+from .build import ReferenceModel
 from .snapshot_files import CheckpointError, StoredTensor, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
@@ -69,7 +70,7 @@ class Snapshot:
 class LoadedCheckpoint:
     """A reference model with a snapshot's weights, their digest, and the tensors that no part of the model uses."""
 
-    model: Any
+    model: ReferenceModel
     digest: str
     unused: tuple[str, ...]
 
@@ -152,7 +153,7 @@ def check_tensors(folder: Path, stored: Mapping[str, StoredTensor], model: Archi
         raise CheckpointError("\n".join(lines))
 
 
-def _build(found: Snapshot, model: Architecture, attention: str, experts: str, device: str) -> Any:
+def _build(found: Snapshot, model: Architecture, attention: str, experts: str, device: str) -> ReferenceModel:
     """transformers' own loading, given the tensors and no path.
 
     Without a path there is nothing that it could look up, be it on the network or in the snapshot's own code.

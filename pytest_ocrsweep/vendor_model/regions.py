@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..model.geometry import Workload
 from . import forward
+from .build import ReferenceModel
 from .forward import Call
 
 
@@ -29,7 +29,9 @@ class Region:
     steps: bool = False  # the calls are a decode's steps
 
 
-def stage_region(built: Any, stage: str, work: Workload, attention: str, page: Path | None, channels: int) -> Region:
+def stage_region(
+    built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None, channels: int
+) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
     context, key_bytes = work.context_tokens, work.batch * forward.key_bytes(built)
     if stage == "decode":

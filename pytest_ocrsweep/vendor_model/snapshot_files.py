@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from ..errors import CheckpointError as CheckpointError
 from ..files import untrusted
 from ..files.text import printable
 
@@ -19,10 +20,6 @@ INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 MOST_HEADER_BYTES = 100_000_000  # the library's own limit
 SAMPLE = 4096  # bytes of each tensor that the digest reads
-
-
-class CheckpointError(ValueError):
-    """A snapshot that is damaged or holds another model: one line a problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from ..baselines.sampling import FirstOf, Machine, NoiseReached, Samples, StopRu
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from . import build, dispatch_count, gpu_state
+from .build import ReferenceModel
 from .clocks import Clock, HostClock, delayed, device_clock
 from .forward import Call
 from .graph_speed import GraphSpeed
@@ -78,11 +78,13 @@ class Vendor:
     seed: int = 0
     slowdown_percent: float = 0.0
     rule: StopRule = RULE
-    load: Callable[[str, str], Any] | None = None  # (attention, experts) → real weights, in place of random ones
-    _built: dict[str, Any] = field(default_factory=dict, repr=False)
+    load: Callable[[str, str], ReferenceModel] | None = (
+        None  # (attention, experts) → real weights, in place of random ones
+    )
+    _built: dict[str, ReferenceModel] = field(default_factory=dict, repr=False)
     _graph_speed: GraphSpeed | None = field(default=None, repr=False)
 
-    def built(self, attention: str, experts: str) -> Any:
+    def built(self, attention: str, experts: str) -> ReferenceModel:
         """The model for `attention`, its routed experts run by `experts`."""
         if attention not in self._built:
             if self.load is not None:
@@ -106,7 +108,7 @@ class Vendor:
                 self._tidy()
 
     @contextmanager
-    def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[Any, Call]]:
+    def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:
         """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
         experts = self.model.decoder.experts_at(stage)
         with torch.device(self.device), torch.no_grad():
@@ -127,7 +129,7 @@ class Vendor:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _region(self, built: Any, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
+    def _region(self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
         torch.manual_seed(self.seed)
         return stage_region(built, stage, work, attention, page, self.model.sam.channels)
 

@@ -14,7 +14,8 @@ from pytest_ocrsweep.cli import main, progress
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.session import Options, Sweep
+from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.session import Sweep
 
 
 @pytest.fixture

@@ -166,8 +166,8 @@ def test_a_failed_test_is_not_recorded(project):
         "suites/test_decode.py",
         """
 def test_decode(ocrsweep, grid, attention):
-    row = ocrsweep.check("decode", grid, attention)
-    assert row["grid"] != "1x2"
+    point = ocrsweep.check("decode", grid, attention)
+    assert str(point.grid) != "1x2"
 """,
     )
     result = project.run("--ocrsweep-update", "suites/test_decode.py")

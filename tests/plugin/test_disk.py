@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from documents import document
+from documents import report
 
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
 
 NO_CHARTS = """
 from pytest_ocrsweep.report import files
@@ -74,7 +74,7 @@ def test_baselines_in_a_read_only_folder_are_one_line_and_all_else_is_done(recor
         "(Read-only file system): make the folder writable and update again"
     ]
     assert recorded.baseline().read_bytes() == before
-    assert len(load(recorded.path / "out")["points"]) == 12
+    assert len(load(recorded.path / "out").points) == 12
     assert "12 passed" in result.stdout
 
 
@@ -119,21 +119,21 @@ def test_of_a_report_on_a_full_disk_all_is_whole_that_is_there(recorded, mounted
     after = recorded.path / "after"
     assert all(path.stat().st_size for path in after.rglob("*") if path.is_file())
     assert all(list(path.iterdir()) for path in after.rglob("*") if path.is_dir())
-    assert len(load(after / "sweep.json")["points"]) == 12
+    assert len(load(after / "sweep.json").points) == 12
 
 
 def test_a_database_that_finds_no_room_is_not_there(tmp_path, small_files):
     with pytest.raises(
         ReportError, match=r"sweep\.sqlite: .*nothing was changed; free some space there, or give another"
     ):
-        sqlite.write(document(), tmp_path / "sweep.sqlite")
+        sqlite.write(report(), tmp_path / "sweep.sqlite")
     assert names(tmp_path) == set()
 
 
 def test_what_fits_is_written_and_said_beside_what_does_not(tmp_path, small_files, monkeypatch):
     monkeypatch.setattr(files, "find_spec", lambda module: None)
     with pytest.raises(ReportError, match=r"sweep\.sqlite: .*; beside it written: sweep\.json, report\.md$"):
-        files.write(document(), tmp_path)
+        files.write(report(), tmp_path)
     assert names(tmp_path) == {"sweep.json", "report.md"}
 
 

@@ -16,7 +16,7 @@ from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 HOLD = """
 import sys
-from pytest_ocrsweep.lock import gpu_lock
+from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 with gpu_lock(sys.argv[1], waiting=lambda text: print(text, flush=True)):
     print("held", flush=True)

@@ -14,11 +14,11 @@ import documents
 import namespaces
 import pytest
 from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
+from pytest_ocrsweep.report.schema import check
 
 from pytest_ocrsweep import load_model
 from pytest_ocrsweep.baselines import result
 from pytest_ocrsweep.report import markdown
-from pytest_ocrsweep.report.schema import check
 from pytest_ocrsweep.sweep.results import Results
 
 SAME = "give every host the same project, baselines and packages"

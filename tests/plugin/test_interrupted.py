@@ -60,18 +60,22 @@ with atomic.locked(Path(sys.argv[1])):
 RECORDER = """
 import sys
 from pathlib import Path
-from pytest_ocrsweep import CropGrid, Workload, baselines, timed
-from pytest_ocrsweep.baselines import COUNTED, Key
-from pytest_ocrsweep.gate import Observed, Process
+from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.measurement import Environment
+from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.recorded_time import TimedProcess
 
 folder, columns, points = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-environment = dict.fromkeys(timed.ENVIRONMENT)
-time = timed.Timed("host", None, Observed(tensor_flops=1), None, Process(9, 8, 10, 5), environment)
+time = TimedProcess("host", None, Observed(tensor_flops=1), None, Process(9, 8, 10, 5), Environment())
 print("ready", flush=True)
 sys.stdin.readline()
 for rows in range(1, points + 1):
-    key = Key(Workload(CropGrid(rows, columns)), "flash")
-    baselines.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(COUNTED, 7)})
+    key = PointKey(Workload(CropGrid(rows, columns)), "flash")
+    counted.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(COUNTED, 7)})
     timed.record(folder / "timed.json", "m", "cpu", "decode", {key: (time, True)})
 """
 KILL_AFTER_THE_FIRST_FILE = """

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.baselines.measurement import GateResult
+from pytest_ocrsweep.baselines.result import Analytic, PointResult, components
+from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
@@ -55,32 +57,40 @@ UNITS = {
 
 
 @cache
-def h200() -> dict[str, Any]:
+def h200() -> Report:
     """Six grids, given in no order."""
-    return recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200", "3x3,1x1,2x1,1x2,1x9,2x3")
+    return recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200", "3x3,1x1,2x1,1x2,1x9,2x3")
 
 
 def document(
     *grids: str, attention: tuple[str, ...] = tuple(ATTENTION), stages: tuple[str, ...] = tuple(STAGES)
-) -> dict[str, Any]:
+) -> Report:
     """Counted only, without a device."""
-    model, rows = load_model("deepseek-ocr"), []
+    model, found = load_model("deepseek-ocr"), []
     for grid in grids:
         work = Workload(CropGrid.parse(grid))
         for stage in stages:
             for kind in attention:
                 ledger = model.ledger(stage, work, kind)
-                row = result.row(stage, work, kind, ledger, vendor=None)
-                rows.append({**row, "verdict": "PASS", "components": result.components(ledger)})
-    return result.document("deepseek-ocr", {"new_tokens": 100}, {}, rows)
+                parts = components(ledger)
+                found.append(PointResult.of(stage, work, kind, Analytic.of(ledger), components=parts))
+    workload = SweepWorkload.of(Workload(CropGrid(1, 1)))
+    return Report.of("deepseek-ocr", workload, SweepEnvironment(), found)
+
+
+def each_point(report: Report, change: Callable[[PointResult], PointResult]) -> Report:
+    return replace(report, points=tuple(map(change, report.points)))
+
+
+def slower(point: PointResult) -> PointResult:
+    time = point.vendor.device_ns
+    return replace(point, vendor=replace(point.vendor, device_ns=replace(time, median=2 * time.median)))
 
 
 @cache
 def all_charts() -> dict[str, Chart]:
     """Every chart there is: measured, and beside a baseline."""
-    now = copy.deepcopy(h200())
-    for row in now["points"]:
-        row["vendor"]["device_ns"]["median"] *= 2
+    now = each_point(h200(), slower)
     return {chart.name: chart for chart in charts(now, baseline=h200())}
 
 
@@ -143,9 +153,7 @@ def test_the_ridge_and_the_peaks_are_named() -> None:
 
 
 def test_a_device_that_nobody_knows_has_floors_and_no_roof() -> None:
-    unknown = copy.deepcopy(h200())
-    for row in unknown["points"]:
-        row["floor"]["device"] = "Somebody's GPU"
+    unknown = each_point(h200(), lambda point: replace(point, floor=replace(point.floor, device="Somebody's GPU")))
     names = {chart.name for chart in charts(unknown)}
     assert "roofline" not in names
     assert {"time", "intensity", "memory"} <= names
@@ -168,9 +176,8 @@ def test_change_is_against_the_baseline_that_is_given() -> None:
 
 
 def test_the_gates_own_word_is_drawn_where_no_baseline_is_given() -> None:
-    judged = copy.deepcopy(h200())
-    for row in judged["points"]:
-        row["vendor"]["gate"] = {"outcome": "PASS", "change": 0.004, "margin": 0.0126}
+    gate = GateResult("PASS", 0.004, 0.0126)
+    judged = each_point(h200(), lambda point: replace(point, vendor=replace(point.vendor, gate=gate)))
     assert "change" in {chart.name for chart in charts(judged)}
     assert "change" not in {chart.name for chart in charts(h200())}
 

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from documents import document, point, vendor
+from documents import point, report, vendor
 
 from pytest_ocrsweep import cli
+from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
+from pytest_ocrsweep.errors import ReportError
 
 DATA = {"sweep.json", "sweep.sqlite", "report.md"}
 
@@ -27,10 +28,10 @@ def names(folder):
 
 
 def test_all_files_are_written_and_said(tmp_path):
-    found = document(point(), point("decode"), point("vision", vendor=None))
+    found = report(point(), point("decode"), point("vision", vendor=None))
     (line,) = files.write(found, tmp_path)
     assert names(tmp_path) == DATA | {"charts", "index.html"}
-    assert json.loads((tmp_path / "sweep.json").read_text()) == found
+    assert json.loads((tmp_path / "sweep.json").read_text()) == to_json(found)
     assert sqlite.read(tmp_path / "sweep.sqlite") == found
     assert "deepseek-ocr" in (tmp_path / "index.html").read_text()
     charts = list((tmp_path / "charts").glob("*.svg"))
@@ -44,31 +45,31 @@ def test_the_charts_are_of_the_last_run_only(tmp_path):
     (tmp_path / "charts").mkdir()
     (tmp_path / "charts" / "of-yesterday.svg").write_text("<svg/>")
     (tmp_path / "charts" / "mine.txt").write_text("kept")
-    files.write(document(), tmp_path)
+    files.write(report(), tmp_path)
     assert "of-yesterday.svg" not in names(tmp_path / "charts")
     assert "mine.txt" in names(tmp_path / "charts")
 
 
 def test_without_the_extra_the_data_is_there_and_a_line_says_what_to_install(tmp_path, without_extra):
-    lines = files.write(document(), tmp_path)
+    lines = files.write(report(), tmp_path)
     assert names(tmp_path) == DATA
     assert lines[1] == "no charts and no index.html: altair is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
 def test_without_the_extra_a_page_of_an_earlier_run_is_pointed_at(tmp_path, without_extra):
     (tmp_path / "index.html").write_text("old")
-    assert "index.html (what is there is of an earlier run)" in files.write(document(), tmp_path)[1]
+    assert "index.html (what is there is of an earlier run)" in files.write(report(), tmp_path)[1]
 
 
 def test_each_run_is_added_to_the_database(tmp_path, without_extra):
     for n in (1, 2, 3):
-        files.write(document(point(tensor_flops=n)), tmp_path)
+        files.write(report(point(tensor_flops=n)), tmp_path)
     assert [run.run for run in sqlite.runs(tmp_path / "sweep.sqlite")] == [1, 2, 3]
-    assert load(tmp_path)["points"][0]["analytic"]["tensor_flops"] == 3
+    assert load(tmp_path).points[0].analytic.tensor_flops == 3
 
 
 def test_a_point_of_sweep_json_is_a_line(tmp_path, without_extra):
-    files.write(document(point("decode"), point("prefill")), tmp_path)
+    files.write(report(point("decode"), point("prefill")), tmp_path)
     lines = (tmp_path / "sweep.json").read_text().splitlines()
     assert len([line for line in lines if '"stage"' in line]) == 2
 
@@ -78,7 +79,7 @@ def test_what_cannot_be_written_keeps_nothing_else_from_it(tmp_path, without_ext
     (tmp_path / in_the_way).mkdir()
     (tmp_path / in_the_way / "inside").touch()
     with pytest.raises(ReportError) as error:
-        files.write(document(), tmp_path)
+        files.write(report(), tmp_path)
     assert str(error.value).startswith(f"{tmp_path / in_the_way}")
     assert "\n" not in str(error.value)
     others = DATA - {in_the_way}
@@ -100,7 +101,7 @@ def test_a_file_in_the_folders_place_is_said_once_and_before_the_work(tmp_path, 
 def test_a_folder_that_is_read_only_is_said_once(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write to any folder that the mode bars
     with pytest.raises(ReportError, match=r"no report can be written there \(it is not writable\): give another"):
-        files.write(document(), tmp_path)
+        files.write(report(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +113,7 @@ def test_the_times_of_a_gpu_are_found_from_beside_them(tmp_path, monkeypatch, wi
 def test_a_foreign_database_in_the_folder_is_left_alone(tmp_path, without_extra):
     (tmp_path / "sweep.sqlite").write_bytes(b"my notes, kept here for years" * 50)
     with pytest.raises(ReportError, match="file is not a database"):
-        files.write(document(), tmp_path)
+        files.write(report(), tmp_path)
     assert (tmp_path / "sweep.sqlite").read_bytes().startswith(b"my notes")
     assert (tmp_path / "sweep.json").is_file()
 
@@ -120,7 +121,7 @@ def test_a_foreign_database_in_the_folder_is_left_alone(tmp_path, without_extra)
 def test_the_page_is_added_below_what_the_job_says_already(tmp_path, without_extra):
     job = tmp_path / "summary.md"
     job.write_text("# Build\n")
-    (line,) = files.write(document(), tmp_path / "out", job)[:1]
+    (line,) = files.write(report(), tmp_path / "out", job)[:1]
     assert job.read_text() == "# Build\n" + (tmp_path / "out" / "report.md").read_text() + "\n"
     assert line.endswith("the job's summary")
 
@@ -143,7 +144,7 @@ def test_a_report_that_cannot_be_written_loses_no_baseline(project):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["*ERROR: *sweep.sqlite: *file is not a database*: nothing was changed*"])
     assert len(project.points()) == 6
-    assert len(load(project.path / "out" / "sweep.json")["points"]) == 6
+    assert len(load(project.path / "out" / "sweep.json").points) == 6
 
 
 def test_a_run_without_a_report_writes_none_and_tells_no_job(recorded, monkeypatch, tmp_path):
@@ -155,7 +156,7 @@ def test_a_run_without_a_report_writes_none_and_tells_no_job(recorded, monkeypat
 @pytest.mark.parametrize("source", ["sweep.json", "sweep.sqlite", "sweep.sqlite#1", ""])
 def test_the_command_line_writes_all_files_again(tmp_path, without_extra, capsys, source):
     first, again = tmp_path / "first", tmp_path / "again"
-    files.write(document(point(), point("decode")), first)
+    files.write(report(point(), point("decode")), first)
     assert cli.main(["report", f"{first}/{source}", str(again)]) == 0
     assert capsys.readouterr().out.startswith(f"report in {again}: sweep.json, sweep.sqlite (run 1), report.md\n")
     assert load(again) == load(again / "sweep.sqlite") == load(first)
@@ -169,12 +170,12 @@ def test_the_recorded_times_of_a_gpu_are_a_report(tmp_path, without_extra):
     assert cli.main(["report", str(recorded), str(tmp_path)]) == 0
     found = load(tmp_path)
     assert found == load(tmp_path / "sweep.sqlite")
-    assert (found["environment"]["gpu"], len(found["points"])) == ("NVIDIA H200", 138)
-    assert all(row["vendor"]["device_ns"]["median"] > row["floor"]["time_ns"] for row in found["points"])
+    assert (found.environment.gpu, len(found.points)) == ("NVIDIA H200", 138)
+    assert all(point.vendor.device_ns.median > point.floor.time_ns for point in found.points)
 
 
 def test_a_folder_written_again_in_place_stays_as_it_is(tmp_path, without_extra):
-    files.write(document(point(vendor=vendor(objections=["throttled"]))), tmp_path)
+    files.write(report(point(vendor=vendor(objections=["throttled"]))), tmp_path)
     assert cli.main(["report", str(tmp_path), str(tmp_path)]) == 0
     before = {name: (tmp_path / name).read_bytes() for name in DATA}
     assert cli.main(["report", str(tmp_path), str(tmp_path)]) == 0

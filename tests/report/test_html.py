@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
-import copy
 import gzip
 import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_ocrsweep import Workload, load_model
-from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult, components
+from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
+from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
@@ -32,26 +35,27 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&"
 
 
 @pytest.fixture(scope="module")
-def h200() -> dict[str, Any]:
-    return recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+def h200() -> Report:
+    return recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
 
 
 @pytest.fixture(scope="module")
-def page(h200: dict[str, Any]) -> str:
+def page(h200: Report) -> str:
     return html.page(h200)
 
 
-def dense() -> dict[str, Any]:
+def dense() -> Report:
     """1,000 grids, 3 stages, 2 attentions, with floors, components and a verdict."""
-    model, device, rows = load_model("deepseek-ocr"), devices()["h200"], []
+    model, device, found = load_model("deepseek-ocr"), devices()["h200"], []
     for point in entries("dense"):
         for stage in STAGES:
             for attention in ATTENTION:
                 ledger = model.ledger(stage, work := Workload(point.grid), attention)
-                row = result.row(stage, work, attention, ledger, vendor=None)
-                row |= {"floor": result.floor(ledger, device), "verdict": "NO BASELINE"}
-                rows.append({**row, "components": result.components(ledger)})
-    return result.document("deepseek-ocr", {"new_tokens": 100}, {"gpu": None}, rows)
+                floor, parts = FloorResult.of(ledger, device), components(ledger)
+                verdict = Verdict.NO_BASELINE
+                of_point = (stage, work, attention, Analytic.of(ledger), floor, None, verdict, parts)
+                found.append(PointResult.of(*of_point))
+    return Report.of("deepseek-ocr", SweepWorkload.of(Workload(CropGrid(1, 1))), SweepEnvironment(), found)
 
 
 class Tags(HTMLParser):
@@ -100,25 +104,28 @@ def test_the_policy_allows_its_own_scripts_and_no_request(page: str) -> None:
     assert len(scripts) == 2
 
 
-def test_nothing_in_a_document_becomes_a_part_of_the_page(h200: dict[str, Any]) -> None:
-    hostile = copy.deepcopy(h200)
-    hostile["model"] = hostile["environment"]["weights"] = hostile["workload"]["resolution"] = HOSTILE
-    for row in hostile["points"]:
-        row["verdict"] = HOSTILE
+def test_nothing_in_a_document_becomes_a_part_of_the_page(h200: Report) -> None:
+    hostile = replace(
+        h200,
+        model=HOSTILE,
+        environment=replace(h200.environment, weights=HOSTILE),
+        workload=replace(h200.workload, resolution=HOSTILE),
+        points=tuple(replace(point, verdict=Verdict(HOSTILE)) for point in h200.points),
+    )
     before, after = Tags(html.page(h200)).found, Tags(made := html.page(hostile)).found
     assert [tag for tag, _ in after] == [tag for tag, _ in before]
     assert HOSTILE not in made
     assert data(made)["columns"]["verdict"][0] == HOSTILE
 
 
-def test_the_page_holds_every_point_with_its_components(page: str, h200: dict[str, Any]) -> None:
+def test_the_page_holds_every_point_with_its_components(page: str, h200: Report) -> None:
     columns = data(page)["columns"]
-    assert columns["grid"] == [row["grid"] for row in h200["points"]]
-    assert columns["device_ns"] == [row["vendor"]["device_ns"]["median"] for row in h200["points"]]
-    assert columns["sam:read_bytes"][0] == h200["points"][0]["components"]["sam"]["read_bytes"]
+    assert columns["grid"] == [str(point.grid) for point in h200.points]
+    assert columns["device_ns"] == [point.vendor.device_ns.median for point in h200.points]
+    assert columns["sam:read_bytes"][0] == h200.points[0].components["sam"].read_bytes
 
 
-def test_the_page_has_the_charts_that_are_files_too(page: str, h200: dict[str, Any]) -> None:
+def test_the_page_has_the_charts_that_are_files_too(page: str, h200: Report) -> None:
     found = charts(h200)
     assert [tag["id"] for tag in Tags(page).of("figure")] == [chart.name for chart in found]
     assert [chart["spec"] for chart in data(page)["charts"]] == [chart.spec() for chart in found]
@@ -130,20 +137,20 @@ def test_the_header_says_of_what_the_numbers_are(page: str) -> None:
         assert words in text
 
 
-def test_verdicts_that_fail_come_first(h200: dict[str, Any]) -> None:
-    judged = copy.deepcopy(h200)
-    for row, verdict in zip(judged["points"], ["PASS", "NO BASELINE", "FAIL", "NO SAMPLE"], strict=False):
-        row["verdict"] = verdict
+def test_verdicts_that_fail_come_first(h200: Report) -> None:
+    verdicts = chain((Verdict.PASS, Verdict.NO_BASELINE, Verdict.FAIL, Verdict.NO_SAMPLE), repeat(Verdict.RECORDED))
+    points = tuple(replace(point, verdict=verdict) for point, verdict in zip(h200.points, verdicts, strict=False))
+    judged = replace(h200, points=points)
     shown = [tag["data-verdict"] for tag in Tags(html.page(judged)).of("button") if "data-verdict" in tag]
     assert shown == ["FAIL", "NO SAMPLE", "NO BASELINE", "PASS", "RECORDED"]
 
 
-def test_a_page_of_no_points_is_a_page() -> None:
-    empty = html.page(result.document("deepseek-ocr", {}, {}, []))
+def test_a_page_of_no_points_is_a_page(h200: Report) -> None:
+    empty = html.page(replace(h200, points=()))
     assert data(empty)["columns"] == {"id": []}
 
 
 def test_a_thousand_grids_are_written_in_few_bytes() -> None:
-    document = dense()
-    assert len(document["points"]) == 6000
-    assert len(html.page(document, charts(document)).encode()) <= MOST_BYTES
+    report = dense()
+    assert len(report.points) == 6000
+    assert len(html.page(report, charts(report)).encode()) <= MOST_BYTES

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import screenshot
 
+from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.report import html, recorded
 
@@ -24,18 +26,17 @@ from selenium.webdriver.remote.webelement import WebElement
 
 ROOT = Path(__file__).parents[2]
 READY_MS = 1000
-FAILING = ("prefill", "2x3", "flash")
+FAILING = "prefill 2x3 flash"
 READY = "document.documentElement.dataset.ready"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    document = recorded.document(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
-    for row in document["points"]:
-        if (row["stage"], row["grid"], row["attention"]) == FAILING:
-            row["verdict"] = "FAIL"
+    found = recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+    points = (replace(point, verdict=Verdict.FAIL) if str(point) == FAILING else point for point in found.points)
+    report = replace(found, points=tuple(points))
     file = tmp_path_factory.mktemp("page") / "index.html"
-    file.write_text(html.page(document), encoding="utf-8")
+    file.write_text(html.page(report), encoding="utf-8")
     return file.as_uri()
 
 
@@ -104,7 +105,7 @@ def test_six_thousand_points_can_be_used_within_a_second_and_filter_at_once(driv
         {**row, "grid": f"{grid.rows}x{grid.columns + 9 * times}"} for times in range(44) for row, grid in kinds
     ]
     file = tmp_path / "index.html"
-    file.write_text(html.page(document), encoding="utf-8")
+    file.write_text(html.page(report), encoding="utf-8")
     driver.get(file.as_uri())
     screenshot.wait(driver, READY)
     ms = int(driver.execute_script(f"return {READY}"))

@@ -11,9 +11,10 @@ import pytest
 from documents import document, documents, point, vendor
 from hypothesis import HealthCheck, given, settings
 
+from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.report.schema import ReportError
+from pytest_ocrsweep.errors import ReportError
 
 
 @pytest.fixture
@@ -39,36 +40,36 @@ def trouble(source: Path) -> str:
     return ""
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents())
 def test_any_document_comes_back_from_json(path, whole):
     path.write_text(json.dumps(whole))
-    assert load(path) == whole
+    assert to_json(load(path)) == whole
 
 
 def test_a_run_is_found_in_each_form(tmp_path, path):
     runs = [document(point(tensor_flops=n)) for n in (1, 2)]
     database = tmp_path / "runs.db"
     for run in runs:
-        sqlite.write(run, database)
+        sqlite.write(from_json(run, "a run"), database)
     path.write_text(json.dumps(runs[0]))
-    assert load(path) == load(tmp_path) == load(str(path)) == runs[0]
-    assert load(database) == load(f"{database}#2") == runs[1]
-    assert load(f"{database}#1") == runs[0]
+    assert load(path) == load(tmp_path) == load(str(path)) == load(f"{database}#1")
+    assert load(database) == load(f"{database}#2")
+    assert [to_json(load(source)) for source in (path, f"{database}#1", database)] == [runs[0], *runs]
 
 
 def test_a_folder_of_a_database_alone_gives_its_runs(tmp_path):
     runs = [document(point(tensor_flops=n)) for n in (1, 2)]
     for run in runs:
-        sqlite.write(run, tmp_path / "sweep.sqlite")
-    assert load(tmp_path) == runs[1]
-    assert load(f"{tmp_path}#1") == runs[0]
+        sqlite.write(from_json(run, "a run"), tmp_path / "sweep.sqlite")
+    assert to_json(load(tmp_path)) == runs[1]
+    assert to_json(load(f"{tmp_path}#1")) == runs[0]
 
 
 def test_a_file_whose_own_name_has_the_mark_is_itself(tmp_path):
     path = tmp_path / "night#2"
     path.write_text(json.dumps(document()))
-    assert load(path) == document()
+    assert to_json(load(path)) == document()
 
 
 def test_what_earlier_reports_lack_is_null_and_points_are_put_in_order(path):
@@ -78,15 +79,19 @@ def test_what_earlier_reports_lack_is_null_and_points_are_put_in_order(path):
         del each["components"], each["floor"]
     path.write_text(json.dumps(early))
     found = load(path)
-    assert [each["stage"] for each in found["points"]] == ["vision", "decode"]
-    assert {each["floor"] for each in found["points"]} == {None}
-    assert [each["components"] for each in found["points"]] == [{}, {}]
+    assert [each.stage for each in found.points] == ["vision", "decode"]
+    assert {each.floor for each in found.points} == {None}
+    assert [each.components for each in found.points] == [{}, {}]
+    assert to_json(found)["points"] == early["points"][::-1]  # as it was
+    assert {each["floor"] for each in to_json(found, fill=True)["points"]} == {None}
 
 
 def test_what_later_reports_have_beside_it_stays(path):
     later = document(point(mood="good", vendor=vendor(l2_hits=3))) | {"suite": ["a"]}
     path.write_text(json.dumps(later))
-    assert load(path) == later
+    assert to_json(load(path)) == later
+    sqlite.write(load(path), path.with_name("later.db"))
+    assert to_json(load(path.with_name("later.db"))) == later
 
 
 BYTES = {
@@ -203,6 +208,6 @@ def test_no_scrambled_value_is_a_traceback(path):
 )
 def test_a_source_that_is_not_there_says_what_is(tmp_path, source, what):
     if source:
-        sqlite.write(document(), tmp_path / "runs.db")
+        sqlite.write(from_json(document(), "a run"), tmp_path / "runs.db")
         (tmp_path / "sweep.json").write_text(json.dumps(document()))
     assert what in refused(f"{tmp_path}/{source}")

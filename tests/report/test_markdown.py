@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from documents import document, point, vendor
+from documents import point, report, vendor
 
+from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report.markdown import FAILING, page
 
 LIMIT = 1 << 20  # bytes of GitHub's step summary
 
 
-def large(**changed: object) -> dict[str, object]:
+def large(**changed: object) -> Report:
     """1,000 grids, three stages, two attentions."""
     grids = [f"{rows}x{columns}" for rows in range(1, 26) for columns in range(1, 41)]
-    return document(*(point(stage, grid, how, **changed) for stage in STAGES for grid in grids for how in ATTENTION))
+    return report(*(point(stage, grid, how, **changed) for stage in STAGES for grid in grids for how in ATTENTION))
 
 
 def tables(text: str) -> list[list[list[str]]]:
@@ -25,7 +27,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 
 def test_verdicts_come_first_and_then_what_failed():
-    text = page(document(point(), point("decode", verdict="FAIL"), point("decode", "1x1")))
+    text = page(report(point(), point("decode", verdict="FAIL"), point("decode", "1x1")))
     assert text.startswith("## deepseek-ocr: 1 of 3 points failed\n")
     verdicts, failing = tables(text)[:2]
     assert verdicts == [["verdict", "prefill", "decode"], ["FAIL", "0", "1"], ["PASS", "1", "1"]]
@@ -34,7 +36,7 @@ def test_verdicts_come_first_and_then_what_failed():
 
 
 def test_a_number_stands_under_its_heading():
-    head, row = tables(page(document(point(gate=None, tensor_flops=2 * 10**12))))[1]
+    head, row = tables(page(report(point(tensor_flops=2 * 10**12))))[1]
     shown = dict(zip(head, row, strict=True))
     assert shown == {
         "grid": "2x3",
@@ -56,25 +58,25 @@ def test_a_number_stands_under_its_heading():
 
 def test_every_row_has_as_many_cells_as_its_header():
     mixed = [point(), point("decode", vendor=None, floor=None), point("vision", verdict="FAIL", vendor=None)]
-    for table in tables(page(document(*mixed))):
+    for table in tables(page(report(*mixed))):
         assert {len(row) for row in table} == {len(table[0])}
 
 
 def test_a_failing_time_shows_its_change_and_margin():
     slow = vendor(gate={"outcome": "fail", "change": 0.0312, "margin": 0.0127})
-    head, row = tables(page(document(point(verdict="FAIL", vendor=slow))))[1]
+    head, row = tables(page(report(point(verdict="FAIL", vendor=slow))))[1]
     assert dict(zip(head, row, strict=True))["change %"] == "+3.12"
     assert dict(zip(head, row, strict=True))["margin %"] == "1.27"
 
 
 def test_what_nobody_measured_has_no_columns_and_is_said():
-    text = page(document(point(vendor=None)))
+    text = page(report(point(vendor=None)))
     assert "device ms" not in text
     assert "Nothing was measured." in text
 
 
 def test_a_long_table_is_folded_and_a_short_one_is_not():
-    text = page(document(*(point("prefill", f"1x{n}") for n in range(1, 14)), point("decode")))
+    text = page(report(*(point("prefill", f"1x{n}") for n in range(1, 14)), point("decode")))
     assert "<summary>prefill: 13 points</summary>" in text
     assert "### decode: 1 point\n" in text
     assert text.count("<details>") == text.count("</details>") == 1
@@ -95,10 +97,10 @@ def test_a_thousand_failing_grids_stay_short_too():
 
 
 def test_names_are_text_and_no_markup():
-    text = page(document(point(verdict="A|B"), gpu="<img src=x>\n# H200 `x`"))
+    text = page(report(point(verdict="A|B"), gpu="<img src=x>\n# H200 `x`"))
     assert r"\<img src=x\> \# H200 \`x\`" in text
     assert r"A\|B" in text
 
 
 def test_a_sweep_of_nothing_is_a_page():
-    assert "Nothing was swept." in page(document() | {"points": []})
+    assert "Nothing was swept." in page(replace(report(), points=()))

@@ -5,69 +5,69 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
+import time_chart as command
 
 from pytest_ocrsweep import load_model
 from pytest_ocrsweep.baselines import counted, timed
-from pytest_ocrsweep.baselines.counted import Key
-from pytest_ocrsweep.baselines.gate import Observed, Process
+from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.recorded_time import TimedProcess
+from pytest_ocrsweep.baselines.result_json import from_json, to_json
+from pytest_ocrsweep.baselines.sweep_report import Report, SweepWorkload
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
-from pytest_ocrsweep.report import recorded, schema
-from pytest_ocrsweep.report.charts import __main__ as command
-from pytest_ocrsweep.report.recorded import TimesError
+from pytest_ocrsweep.report import recorded
 
 ROOT = Path(__file__).parents[2]
 H200 = (ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
 
 
 @pytest.fixture(scope="module")
-def h200() -> dict[str, Any]:
-    return recorded.document(*H200)
+def h200() -> Report:
+    return recorded.report(*H200)
 
 
-def test_each_recorded_time_is_a_point_with_its_floor_and_components(h200: dict[str, Any]) -> None:
-    assert Counter(row["stage"] for row in h200["points"]) == {"vision": 46, "prefill": 46, "decode": 46}
-    for row in h200["points"]:
-        assert 0 < row["floor"]["attained"] == row["floor"]["time_ns"] / row["vendor"]["device_ns"]["median"] < 1
-        assert sum(part["tensor_flops"] for part in row["components"].values()) == row["analytic"]["tensor_flops"]
-    assert h200["environment"]["gpu"] == "NVIDIA H200"
-    assert h200["workload"] == {"prompt_tokens": 10, "new_tokens": 100, "batch": 1, "resolution": "gundam"}
+def test_each_recorded_time_is_a_point_with_its_floor_and_components(h200: Report) -> None:
+    assert Counter(point.stage for point in h200.points) == {"vision": 46, "prefill": 46, "decode": 46}
+    for point in h200.points:
+        assert 0 < point.floor.attained == point.floor.time_ns / point.vendor.device_ns.median < 1
+        assert sum(part.tensor_flops for part in point.components.values()) == point.analytic.tensor_flops
+    assert h200.environment.gpu == "NVIDIA H200"
+    assert h200.workload == SweepWorkload(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam")
 
 
-def test_it_is_a_document_like_any_other(h200: dict[str, Any]) -> None:
-    read = schema.check(h200, "recorded")["points"]
-    assert [row["vendor"]["device_ns"]["median"] for row in read] == [
-        row["vendor"]["device_ns"]["median"] for row in h200["points"]
-    ]
+def test_it_is_a_document_like_any_other(h200: Report) -> None:
+    assert from_json(to_json(h200), "recorded") == h200
+    assert from_json(to_json(h200, fill=True), "recorded") == h200
 
 
-def test_the_numbers_are_the_models(h200: dict[str, Any]) -> None:
-    row = next(
-        row for row in h200["points"] if (row["stage"], row["grid"], row["attention"]) == ("decode", "2x3", "flash")
-    )
+def test_the_numbers_are_the_models(h200: Report) -> None:
+    point = next(point for point in h200.points if point.key == ("decode", CropGrid(2, 3), "flash"))
     ledger = load_model("deepseek-ocr").ledger("decode", Workload(CropGrid(2, 3)), "flash")
-    assert row["analytic"]["read_bytes"] == ledger.total().read_bytes
-    assert row["floor"]["compulsory_bytes"] == ledger.compulsory_bytes
+    assert point.analytic.read_bytes == ledger.total().read_bytes
+    assert point.floor.compulsory_bytes == ledger.compulsory_bytes
 
 
 def test_grids_choose_among_what_is_recorded() -> None:
-    assert {row["grid"] for row in recorded.document(*H200, grids="2x3,1x1")["points"]} == {"1x1", "2x3"}
+    assert {str(point.grid) for point in recorded.report(*H200, grids="2x3,1x1").points} == {"1x1", "2x3"}
 
 
 def test_a_report_of_two_workloads_is_refused(tmp_path: Path) -> None:
-    environment = dict.fromkeys(timed.ENVIRONMENT)
+    environment = Environment()
     for tokens in (10, 20):
-        key = Key(Workload(CropGrid(1, 1), prompt_tokens=tokens), "flash")
+        key = PointKey(Workload(CropGrid(1, 1), prompt_tokens=tokens), "flash")
         file = counted.file_of(tmp_path, "deepseek-ocr", "vision")
         counted.record(file, "deepseek-ocr", "vision", {key: dict.fromkeys(COUNTED, 1)})
-        seen = timed.Timed("host", None, Observed(), None, Process(5, 5, 5, 10), environment)
+        seen = TimedProcess("host", None, Observed(), None, Process(5, 5, 5, 10), environment)
         file = timed.file_of(tmp_path, "deepseek-ocr", "cpu", "vision")
         timed.record(file, "deepseek-ocr", "cpu", "vision", {key: (seen, True)})
-    with pytest.raises(TimesError, match="2 workloads are recorded of deepseek-ocr on cpu: a report is of one"):
-        recorded.document(tmp_path, "deepseek-ocr", "cpu")
+    with pytest.raises(ReportError, match="2 workloads are recorded of deepseek-ocr on cpu: a report is of one"):
+        recorded.report(tmp_path, "deepseek-ocr", "cpu")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import astuple, replace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted_numbers, values
-from pytest_ocrsweep.baselines.result import Row
+from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
+from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
+from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.report.terminal import MANY, table
 
 
-def row(stage: str = "decode", grid: str = "2x3", verdict: str = "PASS", **analytic: int) -> Row:
+ANALYTIC = Analytic(2 * 10**12, 10**12, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6)
+FLOOR = FloorResult("NVIDIA H200", 10**9, 25 * 10**6, "bandwidth", 1, 2, 25 * 10**6)
+UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
+
+
+def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **analytic: int) -> PointResult:
     work = Workload(CropGrid.parse(grid))
-    numbers = {
-        "tensor_flops": 2 * 10**12,
-        "vector_flops": 10**12,
-        "read_bytes": 5 * 10**9,
-        "write_bytes": 10**9,
-        "weight_bytes": 6 * 10**9,
-        "kv_cache_bytes": 55_500_000,
-        "peak_activation_bytes": 837 * 10**6,
-    }
-    return {
-        "stage": stage,
-        "grid": grid,
-        "attention": "flash",
-        "image_tokens": work.image_tokens,
-        "context_tokens": work.context_tokens,
-        "new_tokens": work.new_tokens,
-        "batch": work.batch,
-        "analytic": numbers | analytic,
-        "floor": {"device": "NVIDIA H200", "time_ns": 25 * 10**6, "bound": "bandwidth", "attained": None},
-        "vendor": None,
-        "verdict": verdict,
-    }
+    return PointResult.of(stage, work, "flash", replace(ANALYTIC, **analytic), FLOOR, verdict=verdict)
 
 
-def measured(row: Row, clock: str = "cuda-graph") -> Row:
+def measured(row: PointResult, clock: str = "cuda-graph") -> PointResult:
     """The row with 200 ms on the device, 900 ms for the caller."""
-    times = {"device_ns": {"median": 200 * 10**6}, "wall_ns": {"median": 900 * 10**6}}
-    return {**row, "floor": {**row["floor"], "attained": 0.125}, "vendor": {"clock": clock, **times}}
+    device, wall = TimeSummary(200 * 10**6), TimeSummary(900 * 10**6)
+    vendor = Measurement(device_ns=device, wall_ns=wall, clock=clock, **UNKNOWN)
+    return replace(row, floor=replace(row.floor, attained=0.125), vendor=vendor)
 
 
 def test_numbers_are_scaled_in_print_only():
@@ -70,7 +59,7 @@ def test_numbers_are_scaled_in_print_only():
 
 
 def test_columns_are_aligned_under_their_units():
-    header, *lines, _, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {"3x3": "poster"})
+    header, *lines, _, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {CropGrid(3, 3): "poster"})
     for heading in ("tokens", "TFLOP", "GB moved", "peak GB", "KV MB"):
         end = header.index(heading) + len(heading)
         assert all(line[end - 1].isdigit() and line[end] == " " for line in lines)
@@ -86,7 +75,7 @@ def test_only_decode_has_numbers_per_token():
 
 def test_many_points_are_cut_to_the_failing_and_the_heaviest():
     rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 200)]
-    rows[2]["verdict"] = "FAIL"
+    rows[2] = replace(rows[2], verdict=Verdict.FAIL)
     lines = table(rows, {})
     assert [line.split()[1] for line in lines[1:-3]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
     assert lines[-3].startswith("5 of 199 points, 1 failed: ")
@@ -95,7 +84,7 @@ def test_many_points_are_cut_to_the_failing_and_the_heaviest():
 
 
 def test_a_table_of_failures_ends():
-    assert len(table([row(grid=f"1x{n}", verdict="FAIL") for n in range(1, 500)], {})) < MANY
+    assert len(table([row(grid=f"1x{n}", verdict=Verdict.FAIL) for n in range(1, 500)], {})) < MANY
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -116,24 +105,26 @@ def test_a_table_of_measured_points_has_their_times():
 
 
 def test_what_a_baseline_holds_is_whole_numbers():
-    assert list(counted_numbers(row())) == list(COUNTED)
-    assert {type(value) for value in counted_numbers(row()).values()} == {int}
+    numbers = counted_numbers(row(), row().analytic)
+    assert list(numbers) == list(COUNTED)
+    assert {type(value) for value in numbers.values()} == {int}
 
 
-def test_a_row_is_the_ledgers_numbers():
+def test_what_is_counted_are_the_ledgers_numbers():
     model, work = load_model("deepseek-ocr-tiny"), Workload(CropGrid(2, 3))
     ledger = model.ledger("decode", work, "flash")
-    found = result.row("decode", work, "flash", ledger, vendor=None)
-    assert found["analytic"]["tensor_flops"] == ledger.total().tensor_flops
-    assert found["analytic"]["peak_activation_bytes"] == ledger.peak_activation_bytes
-    assert found.keys() == row().keys()
-    assert found["analytic"].keys() == row()["analytic"].keys()
+    found = Analytic.of(ledger)
+    costs = found.tensor_flops, found.vector_flops, found.read_bytes, found.write_bytes
+    assert costs == astuple(ledger.total())
+    held = found.weight_bytes, found.kv_cache_bytes, found.peak_activation_bytes
+    assert held == (ledger.weight_bytes, ledger.kv_cache_bytes, ledger.peak_activation_bytes)
 
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     rows = [row(), row("vision"), row("vision", grid="10x1"), row("vision", grid="2x1")]
-    environment = result.environment(load_model().architecture, revision=None)
-    document = json.loads(json.dumps(result.document("m", {"batch": 1}, environment, rows)))
+    environment = SweepEnvironment.of(load_model().architecture, None)
+    workload = SweepWorkload.of(Workload(CropGrid(1, 1)))
+    document = json.loads(json.dumps(to_json(Report.of("m", workload, environment, rows))))
     assert [(point["stage"], point["grid"]) for point in document["points"]] == [
         ("vision", "2x1"),
         ("vision", "2x3"),

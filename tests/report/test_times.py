@@ -10,29 +10,24 @@ import times_table as times
 from times_table import markdown
 
 from pytest_ocrsweep.baselines import counted, gate, timed
-from pytest_ocrsweep.baselines.counted import Key
-from pytest_ocrsweep.baselines.gate import Observed, Process
+from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.recorded_time import TimedProcess
+from pytest_ocrsweep.errors import OcrsweepError, ReportError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.report.recorded import Source, TimesError, recorded
+from pytest_ocrsweep.report.recorded import Source, recorded
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    "host": "runner-1",
-    "gpu": "NVIDIA Test",
-    "driver": "1.2",
-    "torch": "2.13.0",
-    "transformers": "5.23.0",
-    "dtype": "bf16",
-    "weights": "random, seed 0",
-    "git_revision": None,
-}
+ENVIRONMENT = Environment("runner-1", "NVIDIA Test", "1.2", "2.13.0", "5.23.0", "bf16", "random, seed 0")
 
 
-def seen(median_ns: int) -> timed.Timed:
+def seen(median_ns: int) -> TimedProcess:
     observed = Observed(kernels=771, peak_bytes=3_498_000_000)
-    return timed.Timed(
+    return TimedProcess(
         "cuda-graph", None, observed, 75_000_000, Process(median_ns, median_ns, median_ns, 10), ENVIRONMENT
     )
 
@@ -45,9 +40,9 @@ def source(tmp_path: Path) -> Source:
 def record(source: Source, stage: str, *medians_ns: int, grid: str = "2x3", attention: str = "flash") -> None:
     """A point's counted costs, and its time in as many processes as there are medians."""
     folder, model, gpu = source
-    key = Key(Workload(CropGrid.parse(grid)), attention)
-    counted = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
-    counted.record(counted.file_of(folder, model, stage), model, stage, {key: counted})
+    key = PointKey(Workload(CropGrid.parse(grid)), attention)
+    numbers = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
+    counted.record(counted.file_of(folder, model, stage), model, stage, {key: numbers})
     for median_ns in medians_ns:
         timed.record(timed.file_of(folder, model, gpu, stage), model, gpu, stage, {key: (seen(median_ns), True)})
 
@@ -118,7 +113,7 @@ def test_grids_choose_and_stages_stay_in_order(source: Source) -> None:
     ],
 )
 def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None, message: str) -> None:
-    with pytest.raises(TimesError, match=message) as error:
+    with pytest.raises(OcrsweepError, match=message) as error:
         recorded(source, grids)
     assert "\n" not in str(error.value)
 
@@ -126,7 +121,7 @@ def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None
 def test_a_time_without_counted_costs_is_an_error(source: Source) -> None:
     record(source, "decode", 10**6)
     counted.file_of(source.folder, source.model, "decode").unlink()
-    with pytest.raises(TimesError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
+    with pytest.raises(ReportError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
         recorded(source)
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.baselines.result import order
+from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
+from pytest_ocrsweep.baselines.result import ANALYTIC, COSTS
+from pytest_ocrsweep.baselines.result_json import from_json
+from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.report.schema import ANALYTIC, COSTS, ENVIRONMENT
 
+KNOWN = tuple(name for name in ENVIRONMENT if name != "host")
 PARTS = {
     "vision": ("sam", "clip", "projector"),
     "prefill": ("decoder/attn", "head"),
@@ -81,6 +85,16 @@ def point(stage: str = "prefill", grid: str = "2x3", attention: str = "flash", *
     return found | changed
 
 
+def order(found: dict[str, Any]) -> tuple[int, CropGrid, str]:
+    """How a document's points are sorted."""
+    return list(STAGES).index(found["stage"]), CropGrid.parse(found["grid"]), found["attention"]
+
+
+def report(*points: dict[str, Any], **environment: str | None) -> Report:
+    """The same as `document`, read."""
+    return from_json(document(*points, **environment), "a test")
+
+
 def document(*points: dict[str, Any], **environment: str | None) -> dict[str, Any]:
     """A report of these points, of one by default."""
     known = {"gpu": "NVIDIA H200", "driver": "580.1", "torch": "2.11.0", "dtype": "bf16", "weights": "random, seed 0"}
@@ -89,7 +103,7 @@ def document(*points: dict[str, Any], **environment: str | None) -> dict[str, An
         "model": "deepseek-ocr",
         "workload": {"prompt_tokens": 10, "new_tokens": 100, "batch": 1, "resolution": "gundam"},
         "environment": {
-            **dict.fromkeys(ENVIRONMENT),
+            **dict.fromkeys(KNOWN),
             **known,
             "attention_implementation": {"eager": "eager", "flash": "sdpa"},
             **environment,
@@ -165,9 +179,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             "schema": st.just(1),
             "model": name,
             "workload": st.fixed_dictionaries(workload),
-            "environment": st.fixed_dictionaries(
-                dict.fromkeys(ENVIRONMENT, st.none() | name), optional={"x": anything}
-            ),
+            "environment": st.fixed_dictionaries(dict.fromkeys(KNOWN, st.none() | name), optional={"x": anything}),
             "points": some.map(lambda found: sorted(found, key=order)),
         },
         optional={"a field of tomorrow": anything},

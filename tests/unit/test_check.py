@@ -1,34 +1,25 @@
 """The attained fraction as the gate judges it: told of a slower time, and a failure where the floor fell alone."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
-from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines.counted import Key
 from pytest_ocrsweep.baselines.gate import Outcome
-from pytest_ocrsweep.sweep.check import Part, _attained
-
-KEY = Key(Workload(CropGrid(2, 3)), "flash")
+from pytest_ocrsweep.baselines.measurement import GateResult
+from pytest_ocrsweep.baselines.verdict import Verdict
+from pytest_ocrsweep.sweep.check import PASSED, Part, attained_part
 
 
 def judged(now: float, change: float, outcome: Outcome = Outcome.PASS, *, then: float | None = 0.41) -> Part:
-    stored = {} if then is None else {KEY: SimpleNamespace(attained=then)}
-    sweep: Any = SimpleNamespace(timed_of=lambda stage, gpu: stored, options=SimpleNamespace(update=False))
-    gate = {"outcome": outcome, "change": change, "margin": 0.013}
-    found: Any = {"stage": "vision", "vendor": {"gpu": "G", "gate": gate}, "floor": {"attained": now}}
-    return _attained(sweep, found, KEY, "vision 2x3 flash")
+    return attained_part("vision 2x3 flash", then, now, GateResult(outcome, change, 0.013))
 
 
 def test_a_slower_time_is_told_as_the_fraction_that_it_lost():
     part = judged(0.36, 0.41 / 0.36 - 1, Outcome.FAIL)
-    assert part == Part("FAIL", "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the time grew")
+    assert part == Part(Verdict.FAIL, "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the time grew")
 
 
 def test_a_floor_that_fell_while_the_time_stayed_is_a_failure():
     part = judged(0.36, 0.0)
-    assert part.verdict == "FAIL"
+    assert part.verdict is Verdict.FAIL
     assert part.failure == (
         "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the floor fell, and the time did not follow"
     )
@@ -44,8 +35,8 @@ def test_a_floor_that_fell_while_the_time_stayed_is_a_failure():
     ],
 )
 def test_what_the_gate_lets_pass_passes_here(now, change):
-    assert judged(now, change) == Part("PASS")
+    assert judged(now, change) == PASSED
 
 
 def test_a_time_recorded_without_its_fraction_is_not_judged_by_it():
-    assert judged(0.1, 0.0, then=None) == Part("PASS")
+    assert judged(0.1, 0.0, then=None) == PASSED

@@ -9,9 +9,8 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.counted import (
     MOST,
-    BaselineError,
-    Change,
-    Key,
+    NumberChange,
+    PointKey,
     compare,
     dump,
     exactly,
@@ -21,11 +20,12 @@ from pytest_ocrsweep.baselines.counted import (
     whole,
 )
 from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.errors import BaselineError
 from pytest_ocrsweep.files import atomic
 
 
-def key(grid: str, attention: str = "flash", **workload: int) -> Key:
-    return Key(Workload(CropGrid.parse(grid), **workload), attention)
+def key(grid: str, attention: str = "flash", **workload: int) -> PointKey:
+    return PointKey(Workload(CropGrid.parse(grid), **workload), attention)
 
 
 def numbers(value: int = 7) -> dict[str, int]:
@@ -84,14 +84,14 @@ def test_a_record_that_changes_nothing_writes_nothing(file):
 
 def test_one_flop_in_many_is_a_change():
     [change] = compare(numbers(10**15), numbers(10**15) | {"tensor_flops": 10**15 + 1})
-    assert change == Change("tensor_flops", 10**15, 10**15 + 1)
+    assert change == NumberChange("tensor_flops", 10**15, 10**15 + 1)
     assert str(change).startswith("tensor_flops: old 1,000,000,000,000,000, new 1,000,000,000,000,001 FLOP, ")
     assert "difference +1 (" in str(change)
 
 
 def test_a_change_is_told_in_numbers_and_percent():
     told = "read_bytes: old 20,000, new 19,990 bytes, difference -10 (-0.05 %)"
-    assert str(Change("read_bytes", 20_000, 19_990)) == told
+    assert str(NumberChange("read_bytes", 20_000, 19_990)) == told
 
 
 def test_a_file_is_found_by_model_and_stage_and_reads_as_a_point_a_line(tmp_path):
@@ -105,7 +105,7 @@ def test_a_file_is_found_by_model_and_stage_and_reads_as_a_point_a_line(tmp_path
 
 
 def test_a_change_from_nothing_has_no_percentage():
-    assert str(Change("kv_cache_bytes", 0, 5)).endswith("difference +5 (from 0)")
+    assert str(NumberChange("kv_cache_bytes", 0, 5)).endswith("difference +5 (from 0)")
 
 
 @pytest.mark.parametrize(

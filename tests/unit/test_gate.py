@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_ocrsweep.baselines.attribution import Observed, attribute
 from pytest_ocrsweep.baselines.gate import (
     EXPECTED_NOISE,
     FLOOR,
     ROUNDS,
     T_QUANTILES,
     Baseline,
-    Observed,
     Outcome,
     Process,
-    attribute,
     expected_noise,
     judge,
     margin,

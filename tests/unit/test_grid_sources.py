@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_ocrsweep.errors import SourceError
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.sweep import grid_sources
-from pytest_ocrsweep.sweep.grid_sources import NAMED, GridEntry, SourceError, entries
+from pytest_ocrsweep.sweep.grid_entry import GridEntry
+from pytest_ocrsweep.sweep.grid_sources import NAMED, entries
 
 
 @pytest.fixture
@@ -157,7 +156,7 @@ def test_a_wrong_file_says_where_and_what_to_do(written, content, message):
     assert repr(source) in refused
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=80),
@@ -183,9 +182,3 @@ def test_no_words_whatever_they_are_end_in_anything_but_entries_or_a_line(source
 def test_every_named_set_names_each_grid_once():
     for name in NAMED:
         assert len(set(grids(name))) == len(entries(name))
-
-
-def test_yaml_and_sqlite_are_loaded_only_for_a_file():
-    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import entries; entries('1x2'); "
-    code += "sys.exit(bool({'yaml', 'sqlite3'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -205,7 +205,7 @@ def test_a_header_cut_off_is_called_damaged(page, kind):
 
 
 @pytest.mark.filterwarnings("error")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0+", b"RIFF0000WEBPVP8X"]),
     st.binary(),
@@ -218,7 +218,7 @@ SAMPLES = [oriented(kind, 6, **({"lossless": True} if kind == "WebP" else {})) f
 
 
 @pytest.mark.filterwarnings("error")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(SAMPLES),
     st.lists(st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=8)), max_size=4),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass, fields
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import Cost, CropGrid, Ledger, Workload
@@ -87,7 +87,6 @@ def spent(kernels: Iterable[Kernel], point: Point) -> Cost:
 
 
 @given(st.lists(kernels, min_size=1, max_size=5), points, st.sampled_from(["", "sam", "sam/attn", "sam/attn/q"]))
-@settings(max_examples=60)
 def test_every_number_of_a_part_is_the_sum_of_its_lines(kernels, point, path):
     kernels.append(Kernel("sam/attn/q", tensor_flops=1))
     found = ledger(kernels, point.symbols)
@@ -107,7 +106,6 @@ def test_every_number_of_a_part_is_the_sum_of_its_lines(kernels, point, path):
 @given(
     st.lists(st.tuples(sizes, sizes, st.integers(0, 99)), min_size=1, max_size=4), points, st.lists(numbers, min_size=1)
 )
-@settings(max_examples=60)
 def test_a_sum_over_steps_is_the_sum_of_ledgers_of_a_step(drawn, point, steps):
     """Sizes may grow with the keys; the weights and the peak are those of the last step."""
     kernels = [
@@ -123,7 +121,6 @@ def test_a_sum_over_steps_is_the_sum_of_ledgers_of_a_step(drawn, point, steps):
 
 
 @given(st.lists(kernels, min_size=1, max_size=8), points, st.integers(0, 5000))
-@settings(max_examples=100)
 def test_the_peak_is_the_most_allocated_at_any_kernel_less_the_caches_growth(kernels, point, growth):
     live, peaks = -point.at(growth * ROWS), {}
     for i, k in enumerate(kernels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.model.kernels import Kernel
@@ -86,7 +86,6 @@ def sizes(draw: st.DrawFn) -> Size:
     sizes(),
     st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 5)), min_size=1),
 )
-@settings(max_examples=200)
 def test_the_largest_of_those_that_stay_is_the_largest_of_all(drawn, growth, points):
     kernels = [Kernel(str(i), allocates=size, frees=size if freed else 0) for i, (size, freed) in enumerate(drawn)]
     kept = highest(kernels, growth)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, replace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines import result
+from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted_numbers, values
+from pytest_ocrsweep.baselines.result import ANALYTIC, Analytic, FloorResult, PointResult
 
 VALUE = 1_234_567_890_123
 # In the order of the report's columns: unit stored, heading, and how VALUE reads under it.
@@ -33,12 +34,18 @@ READS = {
     "flops_per_token": ("FLOP", "GFLOP/token", "1,234.568"),
     "moved_bytes_per_token": ("bytes", "GB/token", "1,234.568"),
 }
-TIMES = {"device_ns": {"median": 3_000}, "wall_ns": {"median": 5_000}, "clock": "cuda-graph"}
+UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
+TIMES = Measurement(device_ns=TimeSummary(3_000), wall_ns=TimeSummary(5_000), clock="cuda-graph", **UNKNOWN)
+FLOOR = FloorResult("H200", 10, 1_500, "tensor", 1_500, 2, 3, attained=0.5)
 
 
-def row(stage: str = "decode", vendor: dict[str, Any] | None = None, **workload: int) -> result.Row:
+def row(stage: str = "decode", vendor: Measurement | None = None, **workload: int) -> PointResult:
     work = Workload(CropGrid(2, 3), **workload)
-    return result.row(stage, work, "flash", load_model().ledger(stage, work), vendor)
+    return PointResult.of(stage, work, "flash", Analytic.of(load_model().ledger(stage, work)), vendor=vendor)
+
+
+def held(point: PointResult) -> dict[str, int]:
+    return counted_numbers(point, point.analytic)
 
 
 def test_every_metric_is_stored_in_a_base_unit_and_reads_in_its_headings():
@@ -60,8 +67,10 @@ def test_what_is_counted_is_exact_what_is_measured_is_gated_and_the_rest_follows
 
 def test_a_baseline_holds_the_tokens_and_what_was_counted():
     point = row()
-    assert counted_numbers(point) == {"image_tokens": 893, "context_tokens": 903, **point["analytic"]}
-    assert tuple(counted_numbers(point)) == COUNTED
+    counted = {name: value for name, value in asdict(point.analytic).items() if name in ANALYTIC}
+    assert held(point) == {"image_tokens": 893, "context_tokens": 903, **counted}
+    assert tuple(held(point)) == COUNTED
+    assert held(point) == counted_numbers(Workload(CropGrid(2, 3)), point.analytic)
 
 
 def test_an_analytic_point_has_no_times():
@@ -74,7 +83,7 @@ def test_an_analytic_point_has_no_times():
 
 def test_sums_and_quotients_follow_from_the_counted():
     point = row(new_tokens=7)
-    numbers, found = point["analytic"], values(point)
+    numbers, found = held(point), values(point)
     assert found["flops"] == numbers["tensor_flops"] + numbers["vector_flops"]
     assert found["moved_bytes"] == numbers["read_bytes"] + numbers["write_bytes"]
     assert found["intensity"] == found["flops"] / found["moved_bytes"]
@@ -90,18 +99,16 @@ def test_only_a_decode_has_numbers_per_token(stage):
 
 def test_a_point_that_moves_nothing_has_no_intensity():
     point = row()
-    point["analytic"] |= {"read_bytes": 0, "write_bytes": 0}
+    point = replace(point, analytic=replace(point.analytic, read_bytes=0, write_bytes=0))
     assert values(point)["intensity"] is None
 
 
 def test_times_and_floors_are_taken_from_the_row():
-    point = row(vendor=TIMES)
-    point["floor"] = {"time_ns": 1_500, "attained": 0.5}
-    found = values(point)
+    found = values(replace(row(vendor=TIMES), floor=FLOOR))
     assert (found["device_ns"], found["wall_ns"], found["launch_overhead_ns"]) == (3_000, 5_000, 2_000)
     assert (found["floor_ns"], found["attained"]) == (1_500, 0.5)
 
 
-@pytest.mark.parametrize("change", [{"clock": "host"}, {"wall_ns": {"median": None}}, {"device_ns": {}}])
+@pytest.mark.parametrize("change", [{"clock": "host"}, {"wall_ns": None}])
 def test_what_launching_costs_is_unknown_without_both_clocks(change):
-    assert values(row(vendor=TIMES | change))["launch_overhead_ns"] is None
+    assert values(row(vendor=replace(TIMES, **change)))["launch_overhead_ns"] is None

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_ocrsweep.errors import SourceError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.sweep import shapes
 from pytest_ocrsweep.sweep.config import compose
-from pytest_ocrsweep.sweep.grid_sources import GridEntry, SourceError, entries
+from pytest_ocrsweep.sweep.grid_entry import GridEntry
+from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.shapes import ShapesError, counts
 
 
@@ -285,7 +287,7 @@ def test_a_file_that_may_not_be_read_says_so(written, monkeypatch):
     assert "it cannot be read (Permission denied): check its permissions" in refusal(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(100, 12_000), st.binary(min_size=1, max_size=64))
 def test_no_damage_ends_in_anything_but_entries_or_a_line(written, at, junk):
     path = written()

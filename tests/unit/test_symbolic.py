@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.model.symbolic import (
@@ -71,7 +71,6 @@ SYMBOLS = {name: symbol(name) for name in NAMES}
 
 
 @given(expressions, points)
-@settings(max_examples=300)
 def test_a_formula_over_symbols_equals_the_formula_over_numbers(expression, point):
     assert poly(expression.run(SYMBOLS)).at(point) == expression.run(point)
 

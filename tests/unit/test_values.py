@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-PURE = ("geometry", "architecture", "algebra", "cost", "stages", "roofline", "sizing", "metrics", "gate", "sampling")
-FILES = ("baselines", "timed")
+MODULES = (
+    *(f"model.{name}" for name in ("geometry", "architecture", "symbolic", "program", "ledger", "attention", "stages")),
+    *(f"hardware.{name}" for name in ("devices", "roofline", "sizing")),
+    *(f"baselines.{name}" for name in ("metrics", "gate", "sampling", "counted", "timed")),
+)
 
 
 def values() -> Iterator[Any]:
-    for name in (*PURE, *FILES):
+    for name in MODULES:
         module = importlib.import_module(f"pytest_ocrsweep.{name}")
         for found in vars(module).values():
             if is_dataclass(found) and isinstance(found, type) and found.__module__ == module.__name__:

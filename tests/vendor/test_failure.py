@@ -15,8 +15,9 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 
 from pytest_ocrsweep import CropGrid  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Samples, TimeCap  # noqa: E402
+from pytest_ocrsweep.errors import DeviceLost, OutOfMemory  # noqa: E402
 from pytest_ocrsweep.sweep.config import compose  # noqa: E402
-from pytest_ocrsweep.sweep.meter import DeviceLost, Meter, OutOfMemory  # noqa: E402
+from pytest_ocrsweep.sweep.meter import Meter  # noqa: E402
 from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")
@@ -129,7 +130,7 @@ def test_a_point_without_memory_frees_it_and_the_next_is_measured(meter, monkeyp
             measured(meter)
     assert len(held) == (1 if at == "building" else 2)
     assert [reference() for reference in held] == [None] * len(held)
-    assert measured(meter).found["device_ns"]["median"] > 0
+    assert measured(meter).measurement.device_ns.median > 0
 
 
 def test_an_error_of_another_kind_stays_what_it_is(meter, monkeypatch):

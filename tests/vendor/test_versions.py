@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tomllib
@@ -13,11 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-import pytest_ocrsweep
 from pytest_ocrsweep.sweep import meter
 from pytest_ocrsweep.vendor_model import versions
 
-PACKAGE = Path(pytest_ocrsweep.__file__).parent
 INSTALLED = {"torch": "2.13.0+cu130", "transformers": "5.23.0"}
 
 
@@ -93,34 +90,3 @@ print(sorted({"torch", "transformers"} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-# Private names
-
-
-def private_names(path: Path) -> set[str]:
-    """Names of others that begin with an underscore: attributes but those of `self` and `cls`, and imported modules."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.Attribute(value=ast.Name(id="self" | "cls")):
-                pass
-            case ast.Attribute(attr=name) if is_private(name):
-                found.add(name)
-            case ast.ImportFrom(module=str(module), level=0) if any(map(is_private, module.split("."))):
-                found.add(module)
-            case ast.ImportFrom(names=names):
-                found |= {alias.name for alias in names if is_private(alias.name)}
-    return found
-
-
-def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
-
-
-def test_private_names_of_others_stand_in_one_module():
-    modules = sorted((PACKAGE / "vendor_model").glob("*.py"))
-    assert len(modules) > 10
-    private = {path.name: private_names(path) for path in modules}
-    assert "_grouped_mm" in private.pop("compat.py")
-    assert {name: found for name, found in private.items() if found} == {}

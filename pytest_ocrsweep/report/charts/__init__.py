@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...baselines.sweep_report import Report
 from ...hardware.devices import Device
 from ...model.stages import STAGES
 from ..columns import Points, points
@@ -50,19 +51,19 @@ class Chart:
         return svg
 
 
-def charts(document: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> list[Chart]:
-    """The charts that a report document has data for, one of them with the changes since a `baseline` document."""
-    if not document["points"]:
+def charts(report: Report, baseline: Report | None = None) -> list[Chart]:
+    """The charts that a report has data for, one of them with the changes since a `baseline`."""
+    if not report.points:
         return []
-    table = points(document, baseline)
-    return [Chart(name, title, note, draw(), table) for name, title, note, draw in _all(table, device(document))]
+    table = points(report, baseline)
+    return [Chart(name, title, note, draw(), table) for name, title, note, draw in _all(table, device(report))]
 
 
-def device(document: Mapping[str, Any]) -> Device | None:
+def device(report: Report) -> Device | None:
     """The device that the floors are for, from the catalogue; None if they are for several or for an unknown one."""
     from ...sweep.config import devices
 
-    names = {row["floor"]["device"] for row in document["points"] if row.get("floor")}
+    names = {point.floor.device for point in report.points if point.floor}
     known = [each for each in devices().values() if each.name in names]
     return known[0] if len(known) == len(names) == 1 else None
 

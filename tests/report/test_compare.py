@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import clocked, document, point, vendor
+from documents import clocked, document, point, report, vendor
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.baselines import gate
+from pytest_ocrsweep.baselines.result_json import from_json
 from pytest_ocrsweep.cli.compare import lines as lines_of
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.report import sqlite
-from pytest_ocrsweep.report.compare_sources import of_document, sides
+from pytest_ocrsweep.report.compare_sources import of_report, sides
 from pytest_ocrsweep.report.comparison import Comparison, compare
-from pytest_ocrsweep.report.schema import ReportError, check
 
 ROOT = Path(__file__).parents[2]
 RECORDED = str(ROOT / "baselines" / "deepseek-ocr")
 
 
 def compared(a: dict[str, Any], b: dict[str, Any]) -> Comparison:
-    return compare(*(of_document(check(each, name), name) for each, name in ((a, "A"), (b, "B"))))
+    return compare(*(of_report(from_json(each, name), name) for each, name in ((a, "A"), (b, "B"))))
 
 
 def timed(median: int, **changed: Any) -> dict[str, Any]:
@@ -207,9 +208,9 @@ def test_the_times_of_a_gpu_are_found_by_their_folder():
 def runs(tmp_path: Path) -> Path:
     """A database of two runs: the second reads more and takes longer at one point."""
     path = tmp_path / "runs.sqlite"
-    sqlite.write(document(point(), point("decode")), path)
+    sqlite.write(report(point(), point("decode")), path)
     slow = point("decode", read_bytes=6 * 10**9, vendor=vendor(device_ns=clocked(25_000_000)))
-    sqlite.write(document(point(), slow), path)
+    sqlite.write(report(point(), slow), path)
     return path
 
 

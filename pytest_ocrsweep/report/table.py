@@ -1,4 +1,4 @@
-"""Tables of text with aligned columns."""
+"""Tables of text with aligned columns, and counts in words."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def aligned(cells: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[
         ).rstrip()
         for row in cells
     ]
+
+
+def points(count: int) -> str:
+    """ "1 point", "1,200 points"."""
+    return f"{count:,} point{'' if count == 1 else 's'}"

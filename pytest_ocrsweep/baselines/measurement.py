@@ -1,0 +1,92 @@
+"""What was measured at a point, and what on; None is what is not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .attribution import Observed
+from .gate import Process
+from .json_layout import JsonObject, names
+from .sampling import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSummary(JsonObject):
+    """Samples of a time in ns, in the order taken, and their quartiles; of a recorded time, quartiles alone."""
+
+    median: int
+    min: int | None = None
+    q1: int | None = None
+    q3: int | None = None
+    samples: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, samples: Samples) -> TimeSummary:
+        q1, median, q3 = (round(ns) for ns in samples.quartiles)
+        return cls(median, samples.min, q1, q3, samples.ns)
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult(JsonObject):
+    """What the gate found of a time; `change` and `margin` are ratios."""
+
+    outcome: str | None = None
+    change: float | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement(JsonObject):
+    """What the vendor's model took at a point; `kernels` are of one call, a decode's one step."""
+
+    device_ns: TimeSummary
+    wall_ns: TimeSummary | None
+    tensor_flops: int | None
+    peak_bytes: int | None
+    host: str | None
+    gpu: str | None
+    clock: str | None
+    experts: str | None
+    kernels: int | None
+    sm_clock_mhz: int | None
+    token_ns: tuple[int, ...] | None = None  # a decode's first and last step
+    stopped: str | None = None
+    rounds: int | None = None
+    objections: tuple[str, ...] = ()
+    power_w: float | None = None
+    gate: GateResult = GateResult()
+
+    @property
+    def process(self) -> Process:
+        """The device time as the gate compares it."""
+        time = self.device_ns
+        q1, q3 = (time.median if ns is None else ns for ns in (time.q1, time.q3))
+        return Process(time.median, q1, q3, max(1, len(time.samples)))
+
+    @property
+    def observed(self) -> Observed:
+        """What was seen along with the time."""
+        return Observed(None, self.tensor_flops, self.kernels, self.peak_bytes, self.sm_clock_mhz)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment(JsonObject):
+    """What times were taken on."""
+
+    host: str | None = None
+    gpu: str | None = None
+    driver: str | None = None
+    torch: str | None = None
+    transformers: str | None = None
+    dtype: str | None = None
+    weights: str | None = None
+    git_revision: str | None = None
+
+    def __str__(self) -> str:
+        """In words: "node7: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"."""
+        versions = {"driver": self.driver, "torch": self.torch, "transformers": self.transformers}
+        known = [f"{name} {version}" for name, version in versions.items() if version]
+        return f"{self.host}: {', '.join([str(self.gpu), *known])}"
+
+
+ENVIRONMENT = names(Environment)

@@ -1,0 +1,142 @@
+"""A recorded time: the processes that it was measured in, what they ran on, and what may be compared with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..files.text import quoted
+from .attribution import Observed
+from .gate import Baseline, Process
+from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
+
+CLOCKS = ("cuda-graph", "profiler", "host")
+
+# What is not recorded, and so absent from a report of what is.
+QUARTILES = frozenset({"min", "q1", "q3", "samples"})
+OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "gate"})
+
+KEPT = 5
+"""Processes that a point's evidence holds at most: the gate's margin gains little from more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedProcess:
+    """What one run found for a point."""
+
+    clock: str
+    experts: str | None
+    observed: Observed
+    wall_median_ns: int | None
+    process: Process
+    environment: Environment
+    attained: float | None = None  # the fraction of the time that the device's floor explains
+
+    def __post_init__(self) -> None:
+        known_clock(self.clock)
+        ordered(_whole_ns(self.process))
+
+    @classmethod
+    def of(cls, found: Measurement, environment: Environment, attained: float | None) -> TimedProcess:
+        """A measurement as baselines hold it."""
+        wall = found.wall_ns.median if found.wall_ns else None
+        clock, rounded = known_clock(found.clock), None if attained is None else round(attained, 6)
+        return cls(clock, found.experts, found.observed, wall, found.process, environment, rounded)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTime:
+    """A recorded point: its processes, oldest first, each with its environment; all else is of the latest."""
+
+    baseline: Baseline
+    clock: str
+    experts: str | None
+    wall_median_ns: int | None
+    environments: tuple[Environment, ...]
+    attained: float | None
+
+    @property
+    def measurement(self) -> Measurement:
+        """What was measured, over all recorded processes; samples are not kept."""
+        processes, seen, latest = self.baseline.processes, self.baseline.observed, self.environments[-1]
+        q1, q3 = min(each.q1_ns for each in processes), max(each.q3_ns for each in processes)
+        median = round(self.baseline.time_ns)
+        device = TimeSummary(median, None, round(q1), round(q3), absent=frozenset({"min", "samples"}))
+        wall = None if self.wall_median_ns is None else TimeSummary(self.wall_median_ns, absent=QUARTILES)
+        return Measurement(
+            device_ns=device,
+            wall_ns=wall,
+            tensor_flops=seen.tensor_flops,
+            peak_bytes=seen.peak_bytes,
+            host=latest.host,
+            gpu=latest.gpu,
+            clock=self.clock,
+            experts=self.experts,
+            kernels=seen.kernels,
+            sm_clock_mhz=seen.sm_clock_mhz,
+            absent=OF_A_RUN,
+        )
+
+
+def joined(stored: RecordedTime | None, timed: TimedProcess) -> RecordedTime:
+    """The point's evidence with this process as its latest; of this process alone if there was none."""
+    processes = (*(stored.baseline.processes if stored else ()), _whole_ns(timed.process))
+    environments = (*(stored.environments if stored else ()), timed.environment)
+    return RecordedTime(
+        Baseline(processes[-KEPT:], timed.observed),
+        timed.clock,
+        timed.experts,
+        timed.wall_median_ns,
+        environments[-KEPT:],
+        timed.attained,
+    )
+
+
+def _whole_ns(process: Process) -> Process:
+    return Process(round(process.median_ns), round(process.q1_ns), round(process.q3_ns), process.samples)
+
+
+def incomparable(stored: RecordedTime, clock: str, experts: str | None, environment: Environment) -> list[str]:
+    """Why a time by this clock, of this work, says nothing beside what is recorded, then and now; empty if it does."""
+    then = stored.environments[-1]
+    pairs = [("clock", stored.clock, clock), ("experts", stored.experts, experts)]
+    pairs += [(name, getattr(then, name), getattr(environment, name)) for name in ("dtype", "weights")]
+    return [f"{name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
+
+
+def comparable(stored: RecordedTime, timed: TimedProcess) -> bool:
+    """Whether both are times of the same work by the same clock."""
+    same_flops = stored.baseline.observed.tensor_flops == timed.observed.tensor_flops
+    return same_flops and not incomparable(stored, timed.clock, timed.experts, timed.environment)
+
+
+def differences(stored: RecordedTime, environment: Environment) -> list[str]:
+    """What no recorded process ran with, then and now.
+
+    Not the revision: a new one is what a run is about. Nor the host: times are those of a GPU's name.
+    """
+    found = []
+    for name in ENVIRONMENT:
+        then = dict.fromkeys(getattr(recorded, name) for recorded in stored.environments)
+        now = getattr(environment, name)
+        if name not in ("git_revision", "host") and now not in then:
+            found.append(f"{name} {', '.join(map(_shown, then))} -> {_shown(now)}")
+    return found
+
+
+def ordered(process: Process) -> Process:
+    """The process, if its quartiles are in order. Raises ValueError."""
+    q1, median, q3 = process.q1_ns, process.median_ns, process.q3_ns
+    if not 1 <= q1 <= median <= q3:
+        raise ValueError(f"median_ns must lie between q1_ns, at least 1, and q3_ns, got {median} of {q1} to {q3}")
+    return process
+
+
+def known_clock(name: object) -> str:
+    """The name, if it is one of CLOCKS. Raises ValueError."""
+    if not isinstance(name, str) or name not in CLOCKS:
+        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {quoted(name)}")
+    return name
+
+
+def _shown(value: str | None) -> str:
+    return "unknown" if value is None else value

@@ -1,0 +1,175 @@
+"""The JSON of a sweep, both ways: what xdist's workers send, `sweep.json`, SQLite, and what is read back from them.
+
+Fields stand in the order in which they are written. What an earlier version did not write is read as its default,
+what a later one has beside them stays.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ReportError
+from ..files.text import printable
+from ..model.geometry import CropGrid
+from ..model.stages import ATTENTION, STAGES
+from .json_layout import (
+    Field,
+    Json,
+    Layout,
+    Plain,
+    Wrong,
+    each,
+    known,
+    later,
+    many,
+    number,
+    one_of,
+    positive,
+    text,
+    unknown,
+    whole,
+)
+from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
+from .result import ANALYTIC, COSTS, Analytic, Costs, FloorResult, PointResult, order
+from .sweep_report import SCHEMA, WORKLOAD, Report, SweepEnvironment, SweepWorkload
+from .verdict import Verdict
+
+REMEDY = "make it again with --ocrsweep-report=DIR"
+
+
+def _grid(value: Any) -> CropGrid:
+    try:
+        grid = CropGrid.parse(value)
+    except (TypeError, ValueError):
+        grid = None
+    if grid is None or str(grid) != value:
+        raise Wrong(f"must be ROWSxCOLUMNS, such as 2x3, got {reprlib.repr(value)}")
+    return grid
+
+
+def _summary(value: object) -> TimeSummary:
+    """Quartiles in order; those of a recorded baseline have no samples, and of its wall time only the median."""
+    made = _SUMMARY.read(value)
+    given = [ns for ns in (made.min, made.q1, made.median, made.q3) if ns is not None]
+    if given != sorted(given):
+        raise Wrong("must have min, q1, median and q3 in ascending order")
+    return made
+
+
+def _verdict(value: object) -> Verdict:
+    verdict: str = text.read(value)
+    return Verdict(verdict)
+
+
+_SUMMARY = Layout(
+    TimeSummary,
+    {
+        "min": unknown(whole),
+        "median": positive,
+        "q1": unknown(whole),
+        "q3": unknown(whole),
+        "samples": Field(many(whole), ()),
+    },
+)
+SUMMARY = Plain(_summary, _SUMMARY.write)
+GATE = Layout(GateResult, {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number)})
+MEASUREMENT = Layout(
+    Measurement,
+    {
+        "host": later(text),
+        "gpu": unknown(text),
+        "tensor_flops": known(whole),
+        "device_ns": SUMMARY,
+        "wall_ns": known(SUMMARY),
+        "peak_bytes": known(whole),
+        "clock": unknown(text),
+        "experts": unknown(text),
+        "kernels": unknown(whole),
+        "token_ns": later(many(whole)),
+        "stopped": unknown(text),
+        "rounds": unknown(whole),
+        "objections": later(many(text), ()),
+        "sm_clock_mhz": unknown(whole),
+        "power_w": unknown(number),
+        "gate": Field(GATE, GateResult()),
+    },
+)
+FLOOR = Layout(
+    FloorResult,
+    {
+        "device": text,
+        "compulsory_bytes": unknown(whole),
+        "time_ns": whole,
+        "bound": text,
+        **dict.fromkeys(("tensor_ns", "vector_ns", "bandwidth_ns", "dram_bytes", "estimate_ns"), unknown(whole)),
+        **dict.fromkeys(("attained", "mfu", "mbu"), unknown(number)),
+    },
+)
+POINT = Layout(
+    PointResult,
+    {
+        "stage": one_of(STAGES),
+        "grid": Plain(_grid, lambda grid, _: str(grid)),
+        "attention": one_of(ATTENTION),
+        **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
+        "analytic": Layout(Analytic, dict.fromkeys(ANALYTIC, whole)),
+        "floor": unknown(FLOOR),
+        "vendor": known(MEASUREMENT),
+        "verdict": Plain(_verdict, lambda verdict, _: verdict.value),
+        "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
+    },
+)
+HOST = Layout(Environment, dict.fromkeys(ENVIRONMENT[:-1], known(text)))  # a revision is the project's, not a host's
+REPORT = Layout(
+    Report,
+    {
+        "schema": positive,
+        "model": text,
+        "workload": Layout(SweepWorkload, {**dict.fromkeys(WORKLOAD[:-1], whole), "resolution": text}),
+        "environment": Layout(
+            SweepEnvironment,
+            {
+                "host": later(text),
+                **dict.fromkeys(("gpu", "driver", "torch", "transformers", "weights", "dtype"), unknown(text)),
+                "attention_implementation": later(each(text)),
+                "experts_implementation": later(each(text)),
+                "git_revision": unknown(text),
+                "hosts": later(many(HOST), ()),
+            },
+        ),
+        "points": many(POINT),
+    },
+)
+
+
+def to_json(report: Report, *, fill: bool = False) -> Json:
+    """The report as JSON; `fill` adds null for what earlier versions did not write."""
+    return REPORT.write(report, fill)
+
+
+def from_json(document: object, where: str) -> Report:
+    """The report that a document holds, its points in order.
+
+    Raises ReportError, in one line that begins with `where`, for what is not such a document.
+    """
+    try:
+        return _report(document)
+    except Wrong as wrong:
+        at = printable(".".join(wrong.at).replace(".[", "["))
+        raise ReportError(f"{where}: {f'{at} ' if at else 'it '}{wrong.what};", REMEDY) from None
+
+
+def _report(value: object) -> Report:
+    if not isinstance(value, dict) or not {"schema", "points"} <= value.keys():
+        raise Wrong("is not the report of a sweep: that is an object with schema, model, workload and points")
+    if type(value["schema"]) is not int or value["schema"] != SCHEMA:
+        raise Wrong(f"is {reprlib.repr(value['schema'])}, but this version reads {SCHEMA}", "schema")
+    report = REPORT.read(value)
+    seen = set()
+    for index, point in enumerate(report.points):
+        if point.key in seen:
+            raise Wrong(f"is {point} a second time", "points", f"[{index}]")
+        seen.add(point.key)
+    return replace(report, points=tuple(sorted(report.points, key=order)))

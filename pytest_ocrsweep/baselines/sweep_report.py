@@ -1,0 +1,86 @@
+"""A whole sweep as a value: what `sweep.json` and SQLite hold, and every page is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..model.architecture import Architecture
+from ..model.geometry import CropGrid, Workload
+from .json_layout import JsonObject, names
+from .measurement import Environment
+from .result import PointResult, order
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SweepEnvironment(Environment):
+    """What a sweep ran on; with several hosts or GPUs, what they do not share is None, and `hosts` has each."""
+
+    attention_implementation: Mapping[str, str] | None = field(default=None, hash=False)
+    experts_implementation: Mapping[str, str] | None = field(default=None, hash=False)
+    hosts: tuple[Environment, ...] = ()
+
+    @classmethod
+    def of(cls, architecture: Architecture, revision: str | None, *measured: Environment) -> SweepEnvironment:
+        """None where nothing was `measured`, and so nothing is known."""
+
+        def shared(name: str) -> str | None:
+            values = {getattr(each, name) for each in measured}
+            return values.pop() if len(values) == 1 else None
+
+        decoder = architecture.decoder
+        return cls(
+            host=shared("host"),
+            gpu=shared("gpu"),
+            driver=shared("driver"),
+            torch=shared("torch"),
+            transformers=shared("transformers"),
+            weights=shared("weights"),
+            dtype=architecture.dtype,
+            git_revision=revision,
+            attention_implementation={"eager": "eager", "flash": "sdpa"},
+            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+            hosts=measured if len(measured) > 1 else (),
+            absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepWorkload(JsonObject):
+    """The workload of a sweep, on every grid."""
+
+    prompt_tokens: int
+    new_tokens: int
+    batch: int
+    resolution: str
+
+    @classmethod
+    def of(cls, work: Workload) -> SweepWorkload:
+        return cls(work.prompt_tokens, work.new_tokens, work.batch, work.resolution)
+
+    def on(self, grid: CropGrid) -> Workload:
+        """Raises ValueError where it cannot be."""
+        return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
+
+
+WORKLOAD = names(SweepWorkload)
+
+
+@dataclass(frozen=True, slots=True)
+class Report(JsonObject):
+    """The whole of `sweep.json`."""
+
+    model: str
+    workload: SweepWorkload
+    environment: SweepEnvironment
+    points: tuple[PointResult, ...]
+    schema: int = SCHEMA
+
+    @classmethod
+    def of(
+        cls, model: str, workload: SweepWorkload, environment: SweepEnvironment, points: Iterable[PointResult]
+    ) -> Report:
+        """The points come in any order."""
+        return cls(model, workload, environment, tuple(sorted(points, key=order)))

@@ -1,0 +1,113 @@
+"""What a run says at its end: the table of its points, and each thing to know said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..baselines.recorded_time import differences
+from ..baselines.result import PointResult
+from ..baselines.verdict import Verdict
+from ..model.geometry import CropGrid
+from ..model.stages import STAGES
+from ..sweep.results import Results
+from ..sweep.session import describe
+from . import terminal
+
+FEW = 8  # grids that a sentence names
+
+
+def lines(results: Results) -> list[str]:
+    """Nothing without points."""
+    if not results.points:
+        return []
+    sweep = results.sweep
+    labels = {grid: point.label for grid, point in sweep.points.items() if point.label}
+    work = describe(sweep.settings.workload.on(CropGrid(1, 1)))
+    return [
+        f"{sweep.model.name}, {work}",
+        *terminal.table(list(results.points.values()), labels),
+        *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
+        *_about_hosts(results),
+        *_about_updates(results),
+        *_about_points(results, work),
+        *_about_environments(results),
+        *_about_unused(results),
+        *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured else []),
+        *results.reported,
+    ]
+
+
+def _about_hosts(results: Results) -> Iterator[str]:
+    """Where the times are from, if not all from one place, and what the hosts do not share."""
+    measured = results.measured
+    if len(measured) < 2:
+        return
+    yield from (f"measured on {environment}" for environment in measured)
+    for name in ("driver", "torch", "transformers", "weights"):
+        values = [getattr(environment, name) for environment in measured]
+        if len(set(values)) > 1:
+            each = ", ".join(f"{value} on {on.host}" for value, on in zip(values, measured, strict=True))
+            yield f"hosts differ in {name}: {each}"
+
+
+def _about_updates(results: Results) -> Iterator[str]:
+    for done in results.recorded:
+        yield (
+            f"{results.sweep.options.shown(done.path)}: {done.added} points added, {done.changed} changed, "
+            f"{done.same} as before, {done.removed} unused removed"
+        )
+
+
+def _about_points(results: Results, work: str) -> Iterator[str]:
+    """Points without a baseline, points that a failed device left, and points that got faster."""
+    sweep, accept = results.sweep, results.sweep.options.accepting_all
+    by_verdict = {verdict: [p for p in results.points.values() if p.verdict is verdict] for verdict in Verdict}
+    missing: list[PointResult] = []
+    untimed: list[PointResult] = []
+    for point in by_verdict[Verdict.NO_BASELINE]:
+        (untimed if results.key(point) in sweep.recorded[point.stage] else missing).append(point)
+    if missing:
+        known = any(sweep.known[point.stage] for point in missing)
+        grids = f"{_grids(missing)} of " if known else ""
+        yield (
+            f"no baseline is recorded for {grids}workload {work}: "
+            f"{len(missing)} points were counted, not judged; to record them: {accept}"
+        )
+    if untimed:
+        yield (
+            f"no time to compare with is recorded for {_grids(untimed)}: "
+            f"{len(untimed)} points were timed, not judged; to record them: {accept}"
+        )
+    if left := [point for point in by_verdict[Verdict.NO_SAMPLE] if point.vendor is None]:
+        yield f"a device failed: {len(left)} points after that were counted, not timed; run them again"
+    if faster := by_verdict[Verdict.IMPROVED]:
+        yield f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}"
+
+
+def _about_environments(results: Results) -> Iterator[str]:
+    """What the recorded times ran with, and this run did not."""
+    for environment in results.measured:
+        gpu = str(environment.gpu)
+        then = [recorded for stage in STAGES for recorded in results.sweep.timed_of(stage, gpu).values()]
+        if different := dict.fromkeys(line for recorded in then for line in differences(recorded, environment)):
+            on = f"{gpu} of {environment.host}" if len(results.measured) > 1 else gpu
+            yield f"the times on {on} were recorded with another environment: {', '.join(different)}"
+
+
+def _about_unused(results: Results) -> Iterator[str]:
+    options = results.sweep.options
+    for stage, keys in results.unused.items():
+        yield (
+            f"unused: {options.shown(results.sweep.file_of(stage))} records {len(keys)} points that no test used "
+            f"({_some({key.work.grid for key in keys})}); to remove them: {options.accepting_all}"
+        )
+
+
+def _grids(points: Iterable[PointResult]) -> str:
+    return _some({point.grid for point in points})
+
+
+def _some(grids: set[CropGrid]) -> str:
+    names = [str(grid) for grid in sorted(grids)]
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{'grid' if len(names) == 1 else 'grids'} {', '.join(names[:FEW])}{more}"

@@ -1,0 +1,113 @@
+"""The end of a run: what one test found replaces what an earlier one did, and no step takes another with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.baselines import counted
+from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
+from pytest_ocrsweep.baselines.result import Analytic, PointResult
+from pytest_ocrsweep.baselines.result_json import HOST, POINT
+from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.baselines.verdict import Verdict
+from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.results import Results
+from pytest_ocrsweep.sweep.session import Sweep
+
+HERE = Environment("node1", "cpu", None, "2.11", "5.23", "bf16", "random, seed 0")
+TAKEN = Measurement(
+    device_ns=TimeSummary(1000, 990, 995, 1005, (1000, 990, 1010)),
+    wall_ns=TimeSummary(2000),
+    tensor_flops=7,
+    peak_bytes=None,
+    host="node1",
+    gpu="cpu",
+    clock="host",
+    experts=None,
+    kernels=None,
+    sm_clock_mhz=None,
+    gate=GateResult("pass", 0.01, 0.02),
+)
+
+
+def point(verdict: Verdict = Verdict.RECORDED, vendor: Measurement | None = None) -> PointResult:
+    work = Workload(CropGrid(1, 1))
+    analytic = Analytic.of(load_model().ledger("decode", work))
+    return PointResult.of("decode", work, "flash", analytic, None, vendor, verdict)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """Of an update."""
+    chosen: dict[str, Any] = {
+        **dict.fromkeys(("grids", "checkpoint", "report")),
+        **dict.fromkeys(("require_vendor", "missing_fails"), False),
+        **dict.fromkeys(("images", "overrides", "command"), ()),
+    }
+    paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
+    given = Options(**chosen, **paths, analytic_only=True, update=True, slowdown_percent=0, default_grids="1x1")
+    return Results(Sweep(given))
+
+
+def recorded(results: Results) -> counted.CountedPoints:
+    return counted.read(results.sweep.file_of("decode"), "deepseek-ocr", "decode")
+
+
+def test_a_test_that_failed_fails_its_last_point(results: Results) -> None:
+    results.take([point(Verdict.PASS)], failed=True)
+    assert [each.verdict for each in results.points.values()] == [Verdict.FAIL]
+    results.take([point(Verdict.NO_SAMPLE)], failed=True)
+    assert [each.verdict for each in results.points.values()] == [Verdict.NO_SAMPLE]
+
+
+def test_a_point_is_recorded_with_its_time_and_reported(results: Results, tmp_path: Path) -> None:
+    written: list[Report] = []
+    results.take([point(vendor=TAKEN)], failed=False, environment=HERE)
+    results.finish(tmp_path, lambda report: written.append(report) or ["it is written"])
+    assert results.problems == []
+    assert [done.path.parent.name for done in results.recorded] == ["deepseek-ocr", "cpu"]
+    assert results.reported == ["it is written"]
+    (reported,) = written[0].points
+    assert sum(part.read_bytes for part in reported.components.values()) == reported.analytic.read_bytes
+
+
+def test_a_time_that_cannot_be_recorded_costs_neither_the_counted_numbers_nor_the_report(
+    results: Results, tmp_path: Path
+) -> None:
+    """Where it was measured is not known: a bug, if it ever happens."""
+    results.take([point(vendor=TAKEN)], failed=False)
+    results.finish(tmp_path, lambda report: ["it is written"])
+    (problem,) = results.problems
+    assert problem.startswith("recording times failed: KeyError: ")
+    assert len(recorded(results)) == 1
+    assert results.reported == ["it is written"]
+
+
+def test_a_report_that_cannot_be_written_is_a_line_and_the_baselines_are_there(
+    results: Results, tmp_path: Path
+) -> None:
+    def full(_: Report) -> list[str]:
+        raise ReportError("out: no space left:", "give another folder")
+
+    results.take([point()], failed=False)
+    results.finish(tmp_path, full)
+    assert results.problems == ["out: no space left: give another folder"]
+    assert len(recorded(results)) == 1
+
+
+def test_a_worker_sends_plain_values_and_the_controller_has_the_point_again() -> None:
+    plain = {type(None), bool, int, float, str, list, dict}
+
+    def kinds(value: object) -> set[type]:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return {type(value)}.union(*map(kinds, inner))
+
+    measured = point(Verdict.NO_SAMPLE, TAKEN)
+    assert kinds(POINT.write(measured)) | kinds(HOST.write(HERE)) <= plain
+    assert POINT.read(POINT.write(measured)) == measured
+    assert HOST.read(HOST.write(HERE)) == HERE

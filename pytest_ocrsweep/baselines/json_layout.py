@@ -10,7 +10,6 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
-from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..files.untrusted import MOST
@@ -28,7 +27,7 @@ class Wrong(ValueError):
         self.what, self.at = what, at
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: a sweep has thousands of objects
+NOTHING: Mapping[str, Any] = {}  # shared by thousands of objects, and never written to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

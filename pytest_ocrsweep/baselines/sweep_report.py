@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 from .json_layout import JsonObject, names
 from .measurement import Environment
 from .result import PointResult, order
@@ -40,8 +42,8 @@ class SweepEnvironment(Environment):
             weights=shared("weights"),
             dtype=architecture.dtype,
             git_revision=revision,
-            attention_implementation={"eager": "eager", "flash": "sdpa"},
-            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+            attention_implementation={name: way.implementation for name, way in ATTENTION.items()},
+            experts_implementation={name: s.experts(decoder) for name, s in STAGES.items() if s.experts},
             hosts=measured if len(measured) > 1 else (),
             absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
         )

@@ -90,11 +90,11 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
-    print(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    flags.show(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
     for ledger in ledgers:
-        print("", *_tree(ledger, device, path, depth), *_notes(ledger, device), sep="\n")
+        flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
     for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):
-        print("", line, sep="\n")
+        flags.show("", line)
     return 0
 
 

@@ -71,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
         document |= flags.positions(settings, work)
         flags.print_json({**document, "stages": stages, "devices": [asdict(each) for each in fits]})
         return 0
-    print(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "", sep="\n")
+    flags.show(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
-    print(*aligned([HEADER, *cells]), "", sep="\n")
-    print(*aligned([DEVICES, *map(_row, fits)]), sep="\n")
+    flags.show(*aligned([HEADER, *cells]), "")
+    flags.show(*aligned([DEVICES, *map(_row, fits)]))
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
-        print("", f"{work.grid} fits nowhere: {line}", sep="\n")
+        flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0
 
 

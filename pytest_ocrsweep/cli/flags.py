@@ -8,10 +8,10 @@ import os
 import re
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..errors import ArgumentError as ArgumentError
-from ..files.text import quoted
+from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.positions import page
@@ -206,6 +206,11 @@ def points(source: str | None, settings: Settings) -> list[GridEntry]:
 def positions(settings: Settings, work: Workload) -> dict[str, int]:
     """For a JSON document: the positions that each page needs, and those that the decoder was made for."""
     return {"positions": page(work), "max_positions": settings.model.decoder.max_positions}
+
+
+def show(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines, whatever names of files, models and devices hold."""
+    print(*map(terminal_line, lines), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     parts = (part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK))
     write(options.parquet, model.name, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
     size = options.parquet.stat().st_size
-    print(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
+    flags.show(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
     return 0
 
 

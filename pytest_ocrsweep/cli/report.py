@@ -43,7 +43,7 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..report import files
 
-    print(*files.write(_report(options.source), options.folder), sep="\n")
+    flags.show(*files.write(_report(options.source), options.folder))
     return 0
 
 

@@ -86,11 +86,11 @@ def run(options: argparse.Namespace) -> int:
         )
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
-    print(f"{model.name}, {options.attention}: {kept}")
-    print(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes), sep="\n")
-    print("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)), sep="\n")
+    flags.show(f"{model.name}, {options.attention}: {kept}")
+    flags.show(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes))
+    flags.show("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)))
     for line in beyond(settings.model, ((stage, work) for work in works for stage in STAGES)):
-        print("", line, sep="\n")
+        flags.show("", line)
     return 0
 
 

@@ -77,16 +77,15 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         say(f"writing the report to {options.report}")
         for line in files.write(report, options.report):
-            print(line, file=sys.stderr if options.json else sys.stdout)
+            flags.show(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        print(*terminal.table(report.points, labels, option="--report"), sep="\n")
-    for line in beyond(
-        settings.model, ((stage, settings.workload.on(each.grid)) for each in points for stage in stages)
-    ):
-        print(line, file=sys.stderr if options.json else sys.stdout)
+        flags.show(*terminal.table(report.points, labels, option="--report"))
+    runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
+    for line in beyond(settings.model, runs):
+        flags.show(line, file=sys.stderr if options.json else sys.stdout)
     return 0
 
 

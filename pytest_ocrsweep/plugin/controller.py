@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..files.text import terminal_line
 from . import compat
 from .interrupt import Stopping
 from .state import FILTERED, sweep_of
@@ -88,9 +89,9 @@ class Controller:
         if lines := summary.lines(results):
             terminalreporter.section("ocrsweep")
             for line in lines:
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(terminal_line(line))
         for problem in results.problems:
-            terminalreporter.write_line(f"ERROR: {problem}", red=True)
+            terminalreporter.write_line(terminal_line(f"ERROR: {problem}"), red=True)
 
 
 def _results(config: pytest.Config) -> Results:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..errors import OcrsweepError
+from ..files.text import terminal_lines
 from .state import sweep_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Checker:
         try:
             judgement = self._judge(self._sweep, stage, self._grid(grid), attention, item.path)
         except OcrsweepError as error:
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(terminal_lines(str(error)), pytrace=False)
         item.stash.setdefault(POINTS, []).append(judgement.point)
         item.stash[ENVIRONMENT] = judgement.environment
         if judgement.point.vendor is not None:
@@ -60,9 +61,9 @@ class Checker:
             if benchmark.available(self._config):
                 item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.point))
         if judgement.failure is not None:
-            pytest.fail(judgement.failure)
+            pytest.fail(terminal_lines(judgement.failure))
         if judgement.skip is not None:
-            pytest.skip(judgement.skip)
+            pytest.skip(terminal_lines(judgement.skip))
         return judgement.point
 
 

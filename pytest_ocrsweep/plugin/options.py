@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..files.text import printable, terminal_line
 from . import compat
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def check(config: pytest.Config) -> None:
     if option.ocrsweep_analytic_only and option.ocrsweep_require_vendor:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
-        raise pytest.UsageError(f"--ocrsweep-checkpoint: {option.ocrsweep_checkpoint} is not a folder")
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
     if not 0 <= option.ocrsweep_slowdown <= 1000:
         raise pytest.UsageError(f"--ocrsweep-slowdown: 0 to 1000 percent, got {option.ocrsweep_slowdown:g}")
     if option.ocrsweep_slowdown and option.ocrsweep_update:
@@ -97,7 +98,7 @@ def check(config: pytest.Config) -> None:
         try:
             ready(Path(option.ocrsweep_report))
         except ReportError as error:
-            raise pytest.UsageError(f"--ocrsweep-report: {error}") from None
+            raise pytest.UsageError(terminal_line(f"--ocrsweep-report: {error}")) from None
 
 
 def about_points(config: pytest.Config) -> bool:

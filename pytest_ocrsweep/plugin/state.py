@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..files.text import terminal_lines
 from . import compat, options
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def say(config: pytest.Config, text: str) -> None:
 
     A worker of pytest-xdist writes to nowhere but has its controller's stderr.
     """
-    terminal = compat.terminal(config)
+    terminal, text = compat.terminal(config), terminal_lines(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:
             print(text, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +9,7 @@ from ..baselines.measurement import ENVIRONMENT, GateResult
 from ..baselines.metrics import METRICS, values
 from ..baselines.result import NAMES, PointResult
 from ..baselines.sweep_report import WORKLOAD, Report
+from ..files.text import markdown
 from ..model.stages import STAGES
 from . import terminal
 from .table import points as counted
@@ -28,7 +28,7 @@ def page(report: Report) -> str:
     points = report.points
     failing = [point for point in points if point.verdict.failed]
     what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
-    parts = [f"## {_text(report.model)}: {what}", _about(report), _verdicts(points)]
+    parts = [f"## {markdown(report.model)}: {what}", _about(report), _verdicts(points)]
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
         parts += ["### Failing points", _table(shown, NAMES, changes=True)]
@@ -44,8 +44,8 @@ def _about(report: Report) -> str:
     environment = report.environment
     words = [f"{name}={getattr(report.workload, name)}" for name in WORKLOAD]
     known = [(name, getattr(environment, name)) for name in ENVIRONMENT]
-    words += [f"{name} {_text(value)}" for name, value in known if value]
-    return "\n".join([", ".join(words), *(f"- {_text(each)}" for each in environment.hosts)])
+    words += [f"{name} {markdown(value)}" for name, value in known if value]
+    return "\n".join([", ".join(words), *(f"- {markdown(each)}" for each in environment.hosts)])
 
 
 def _verdicts(points: Sequence[PointResult]) -> str:
@@ -53,7 +53,7 @@ def _verdicts(points: Sequence[PointResult]) -> str:
     counts = Counter((point.verdict, point.stage) for point in points)
     stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
     verdicts = sorted({point.verdict for point in points}, key=lambda verdict: (not verdict.failed, verdict))
-    rows = [[_text(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
+    rows = [[markdown(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
     return _grid(["verdict", *stages], rows, names=1) if rows else "Nothing was swept."
 
 
@@ -82,12 +82,12 @@ def _table(points: Sequence[PointResult], names: Sequence[str], *, changes: bool
     rows = []
     for point, number in zip(points, numbers, strict=True):
         cells = [str(getattr(point, name)) for name in names]
-        cells += [_text(point.verdict) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
+        cells += [markdown(point.verdict) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
         if gated:
             gate = point.vendor.gate if point.vendor else GateResult()
             cells += [_percent(gate.change, "+.2f"), _percent(gate.margin, ".2f")]
         if bounds:
-            cells.append(_text(point.floor.bound) if point.floor else "-")
+            cells.append(markdown(point.floor.bound) if point.floor else "-")
         rows.append(cells)
     return _grid([*header, *(["bound"] * bounds)], rows, names=len(names) + 1)
 
@@ -102,7 +102,7 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
     notes = []
     if tokens := sorted({point.new_tokens for point in points if point.stage == "decode"}):
         notes.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
-    if devices := sorted({_text(point.floor.device) for point in points if point.floor}):
+    if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
         notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")
@@ -111,8 +111,3 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
 
 def _percent(ratio: float | None, form: str) -> str:
     return "-" if ratio is None else f"{100 * ratio:{form}}"
-
-
-def _text(value: object) -> str:
-    """Text of a report as text of the page: no markup of its own, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|&#~])", r"\\\1", " ".join(str(value).split()))

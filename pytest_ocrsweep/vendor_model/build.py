@@ -12,11 +12,12 @@ from transformers.models.unlimited_ocr.configuration_unlimited_ocr import Unlimi
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from . import compat
 
 ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → transformers' attn_implementation
+IMPLEMENTATIONS = {name: way.implementation for name, way in ATTENTION.items()}  # by our attention
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:

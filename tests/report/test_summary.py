@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import astuple, replace
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
+from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted_numbers, values
 from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
-from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
+from pytest_ocrsweep.report import markdown, summary
 from pytest_ocrsweep.report.terminal import MANY, table
+from pytest_ocrsweep.sweep.results import Results
 
 
 ANALYTIC = Analytic(2 * 10**12, 10**12, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6)
@@ -134,3 +137,32 @@ def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     assert document["environment"]["gpu"] is None
     assert document["environment"]["dtype"] == "bf16"
     assert document["points"][0]["vendor"] is None
+
+
+NODE1 = Environment("node1", "NVIDIA H200", "580.1", "2.11.0", "5.23.0", "bf16", "random, seed 0")
+NODE2 = replace(NODE1, host="node2", torch="2.13.0")
+
+
+def test_what_hosts_do_not_share_is_null_and_each_is_named() -> None:
+    architecture, workload = load_model().architecture, SweepWorkload.of(Workload(CropGrid(1, 1)))
+    alone, both = (
+        Report.of("m", workload, SweepEnvironment.of(architecture, None, *measured), [row()])
+        for measured in ((NODE1,), (NODE1, NODE2))
+    )
+    assert "hosts" not in to_json(alone)["environment"]
+    found = to_json(both)["environment"]
+    assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
+    assert [(each["host"], each["torch"]) for each in found["hosts"]] == [("node1", "2.11.0"), ("node2", "2.13.0")]
+    assert "git_revision" not in found["hosts"][0]
+    assert from_json(to_json(both), "it") == both
+    line = "- node2: NVIDIA H200, driver 580.1, torch 2.13.0, transformers 5.23.0"
+    assert line in markdown.page(both).splitlines()
+
+
+def test_the_summary_says_in_what_hosts_differ() -> None:
+    results = Results(SimpleNamespace())
+    for environment in (NODE2, NODE1):
+        results.take([row()], False, environment)
+    lines = list(summary._about_hosts(results))
+    assert lines[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
+    assert lines[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]

@@ -14,6 +14,7 @@ from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
 from ..hardware import roofline
 from ..model.analytic import Model
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
@@ -85,12 +86,15 @@ def run(options: argparse.Namespace) -> int:
     ledgers = _holding(ledgers, path)
     if options.json:
         stages = [_document(ledger, device, path, depth) for ledger in ledgers]
-        flags.print_json({"model": model.name, "device": device.name, "stages": stages})
+        about = {"model": model.name, "device": device.name, **flags.positions(settings, work)}
+        flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
     flags.show(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
+    for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):
+        flags.show("", line)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from itertools import product
@@ -120,7 +121,9 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Col
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         return [*({name: side} for name, side in sides.items()), *others]
-    grids = [point.grid for point in flags.points(options.grids, settings)]
+    for prompt in others[1]["prompt_tokens"][[0, -1]]:  # a database of shapes is made for one prompt
+        prompted = replace(workload, prompt_tokens=int(prompt))
+        grids = [point.grid for point in flags.points(options.grids, replace(settings, workload=prompted))]
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
 
 

@@ -79,5 +79,6 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{supported:,} that the vendor runs; the others are counted and never measured")
     flags.show(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
     flags.show(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
-    flags.show(f"to sweep it: ocrsweep sweep --grids {shlex.quote(str(options.db))}")
+    sets = (word for text in options.overrides for word in ("--set", text))
+    flags.show(f"to sweep it: {shlex.join(['ocrsweep', 'sweep', '--grids', str(options.db), *sets])}")
     return 0

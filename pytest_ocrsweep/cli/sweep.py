@@ -14,6 +14,7 @@ from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
@@ -82,6 +83,9 @@ def run(options: argparse.Namespace) -> int:
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
         flags.show(*terminal.table(report.points, labels, option="--report"))
+    runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
+    for line in beyond(settings.model, runs):
+        flags.show(line, file=sys.stderr if options.json else sys.stdout)
     return 0
 
 

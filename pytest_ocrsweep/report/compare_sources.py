@@ -174,20 +174,21 @@ def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Work
     """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
     from ..sweep.config import compose
     from ..sweep.grid_sources import DEFAULT, entries
+    from ..sweep.made_for import SweptFor
 
     settings = compose(overrides)
     try:
-        works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT)]
+        works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT, SweptFor.of(settings))]
     except ValueError as error:
         raise ReportError(f"{error} (--grids chooses the grids)") from None
     return [(work, stage, how) for stage in STAGES for work in works for how in ATTENTION], settings.model.name
 
 
 def _narrowed(side: Side, grids: str) -> Side:
-    from ..sweep.grid_sources import entries
+    from ..sweep.grid_sources import choice
 
-    wanted = {entry.grid for entry in entries(grids)}
-    kept = {key: point for key, point in side.points.items() if key.grid in wanted}
+    wanted = choice(grids, str(side.about["model"]))
+    kept = {key: point for key, point in side.points.items() if wanted(point.work)}
     if side.points and not kept:
         has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))
         raise ReportError(f"{side.name} has none of the grids of --grids {grids}:", f"choose from {has}")

@@ -13,11 +13,11 @@ from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import ANALYTIC, Analytic, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
-from ..errors import ReportError, SourceError
+from ..errors import ReportError
 from ..hardware.devices import Device
 from ..model.analytic import Model
 from ..model.stages import STAGES
-from ..sweep.grid_sources import entries
+from ..sweep.grid_sources import choice
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
 
@@ -75,18 +75,15 @@ class RecordedPoint:
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
     """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
-    try:
-        wanted = {entry.grid for entry in entries(grids)} if grids else None
-    except SourceError as error:
-        raise error.at("--grids") from None
     folder, model, gpu = source
+    wanted = choice(grids, model) if grids else None
     found = []
     for stage in STAGES:
         numbers = counted.read(counted.file_of(folder, model, stage), model, stage)
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for key, stored in times.items():
-            if wanted is not None and key.work.grid not in wanted:
+            if wanted is not None and not wanted(key.work):
                 continue
             if key not in numbers:
                 raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)

@@ -8,6 +8,7 @@ from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..sweep.results import Results
 from ..sweep.session import describe
@@ -32,6 +33,7 @@ def lines(results: Results) -> list[str]:
         *_about_points(results, work),
         *_about_environments(results),
         *_about_unused(results),
+        *beyond(sweep.settings.model, ((p.stage, sweep.settings.workload.on(p.grid)) for p in results.points.values())),
         *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured else []),
         *results.notes,
         *results.reported,

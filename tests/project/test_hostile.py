@@ -32,6 +32,7 @@ from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import load, sqlite
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
+from pytest_ocrsweep.sweep.made_for import SweptFor
 
 PACKAGE = Path(__file__).parents[2] / "pytest_ocrsweep"
 CASES = [60, pytest.param(600, marks=pytest.mark.slow)]
@@ -96,7 +97,7 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
 
 
 def read_yaml(path: Path) -> object:
-    return grid_sources.entries(str(path))
+    return grid_sources.entries(str(path), SweptFor.of(config.compose()))
 
 
 def read_baseline(path: Path) -> object:
@@ -158,7 +159,7 @@ def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     path.write_text("- 1x1\n" * 200_000)
     with pytest.raises(grid_sources.SourceError, match="it has more than 1,048,576 bytes"):
-        grid_sources.entries(str(path))
+        grid_sources.entries(str(path), SweptFor.of(config.compose()))
 
 
 # Things said twice, and halves of characters

@@ -24,7 +24,7 @@ from pytest_ocrsweep.model.stages import ATTENTION, STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep.config import devices
-from pytest_ocrsweep.sweep.grid_sources import entries
+from pytest_ocrsweep.sweep.grid_sources import NAMED
 
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
@@ -47,10 +47,10 @@ def page(h200: Report) -> str:
 def dense() -> Report:
     """1,000 grids, 3 stages, 2 attentions, with floors, components and a verdict."""
     model, device, found = load_model("deepseek-ocr"), devices()["h200"], []
-    for point in entries("dense"):
+    for grid in NAMED["dense"]():
         for stage in STAGES:
             for attention in ATTENTION:
-                ledger = model.ledger(stage, work := Workload(point.grid), attention)
+                ledger = model.ledger(stage, work := Workload(grid), attention)
                 floor, parts = FloorResult.of(ledger, device), components(ledger)
                 verdict = Verdict.NO_BASELINE
                 of_point = (stage, work, attention, Analytic.of(ledger), floor, None, verdict, parts)

@@ -23,7 +23,7 @@ DEEPSEEK_OCR = Architecture(
     sam=Sam(768, 12, 12, 3072, 14, (2, 5, 8, 11), 16, 3, 1024, 256, (512, 1024)),
     clip=Clip(1024, 24, 16, 4096, 14, 224, 3),
     decoder=Decoder(
-        1280, 12, 1, 10, 10, 6848, 64, 6, 2, 896, 129280, 32768, prefill_experts="grouped_mm",
+        1280, 12, 1, 10, 10, 6848, 64, 6, 2, 896, 129280, 8192, prefill_experts="grouped_mm",
         decode_experts="batched_mm",
     ),
 )  # fmt: skip

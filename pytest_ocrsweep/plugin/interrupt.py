@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
+from types import FrameType
 
+Handler = Callable[[int, FrameType | None], object] | int
 STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -30,6 +33,6 @@ class Stopping:
         self._set(signal.SIG_DFL)
         self._ours = []
 
-    def _set(self, handler: signal._HANDLER) -> None:
+    def _set(self, handler: Handler) -> None:
         for stop in self._ours:
             signal.signal(stop, handler)

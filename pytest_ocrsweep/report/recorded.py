@@ -16,6 +16,7 @@ from ..baselines.verdict import Verdict
 from ..errors import ReportError
 from ..hardware.devices import Device
 from ..model.analytic import Model
+from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.grid_sources import choice
 
@@ -89,6 +90,8 @@ def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
                 raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)
             found.append(RecordedPoint(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
     if not found:
+        if wanted is not None:
+            wanted(Workload(CropGrid(1, 1)))  # a source that is wrong is what to say
         what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
         raise ReportError(f"no times {what} are recorded in {folder}:", REMEDY)
     return found

@@ -11,7 +11,8 @@ import torch
 from claim import Claim, conclude
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
 
 WORK = Workload(CropGrid(2, 3))

@@ -12,8 +12,8 @@ from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..files.untrusted import MOST
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
-from ..model.stages import ATTENTION
 from .json_layout import Json
 from .metrics import COUNTED, METRICS
 from .sweep_report import WORKLOAD

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..errors import ReportError
 from ..files.text import printable
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 from .json_layout import (
     Field,
     Json,

@@ -12,12 +12,13 @@ from ..baselines.json_layout import Json
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
+from ..errors import ArgumentError
 from ..hardware import roofline
 from ..model.analytic import Model
 from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
-from .flags import ArgumentError, Subparsers
+from .flags import Subparsers
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .architecture import Architecture, Decoder
-from .attention import ATTENTION as ATTENTION  # for imports that do not name model.attention yet
 from .geometry import RESOLUTIONS, Workload, queries
 from .kernels import HALF, Kernel, Kernels, released, under
 from .layers import clip, decoder, projector, sam

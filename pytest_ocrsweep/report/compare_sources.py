@@ -16,8 +16,9 @@ from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..model.analytic import Model
+from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 from . import load
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 

@@ -17,11 +17,12 @@ from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
+from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
 from . import build
 from .build import ReferenceModel
-from .snapshot_files import CheckpointError, StoredTensor, digest, read_json, tensors
+from .snapshot_files import StoredTensor, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first

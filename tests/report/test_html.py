@@ -20,7 +20,8 @@ from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep.config import devices

@@ -10,8 +10,9 @@ from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
 from pytest_ocrsweep.baselines.result import ANALYTIC, COSTS
 from pytest_ocrsweep.baselines.result_json import from_json
 from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 
 KNOWN = tuple(name for name in ENVIRONMENT if name != "host")
 PARTS = {

@@ -128,6 +128,11 @@ class Stage:
     latency: Latency | None = None  # the time that a target limits; None: no user waits for this stage alone
     per_token: bool = False  # the kernels are one step for one token; the stage runs `new_tokens` of them
 
+    @property
+    def keys_added(self) -> Size:
+        """Keys of each page that the kernels add to the KV cache."""
+        return self.keys_after - self.keys_before
+
     def steps(self, new_tokens: int) -> int:
         """How often the kernels run, if `new_tokens` are decoded."""
         return new_tokens if self.per_token else 1

@@ -136,8 +136,8 @@ def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
     schema = table(model, first).schema
     names = [name for name in schema.names if name not in first or name in AXES]  # columns whose values repeat
     with (
-        atomic.draft(path) as draft,
-        parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=names) as writer,
+        atomic.draft(path) as file,
+        parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=names) as writer,
     ):
         writer.write_table(table(model, first))
         del first

@@ -1,4 +1,4 @@
-"""Reads files that others wrote: only regular files of a plausible size, JSON without repeated keys, known tables."""
+"""Reads files that others wrote: only regular files of a plausible size, and JSON without repeated keys."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-if TYPE_CHECKING:
-    import sqlite3
+from typing import Any, BinaryIO
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # JSON may write a character as two surrogates, or one alone
 MOST = 10**100  # no hardware has a larger number, and products of larger ones overflow a float
@@ -52,26 +48,6 @@ def parse_json(text: str | bytes, constant: Callable[[str], object] | None = Non
         except UnicodeEncodeError:
             raise ValueError("half a character, which no file can hold, is in its text") from None
     return value
-
-
-def has_schema(database: sqlite3.Connection, script: str) -> bool:
-    """Whether a database has what `script` creates, word for word, and no triggers; it may have more tables.
-
-    SQLite runs the SQL of the file that it reads: a view that never ends can have a table's name, and a generated
-    column a column's.
-    """
-    from sqlite3 import connect  # loads SQLite, which few commands need
-
-    with closing(connect(":memory:")) as fresh:
-        fresh.executescript(script)
-        wanted, actual = _schema(fresh), _schema(database)
-    return wanted.items() <= actual.items() and not any(kind == "trigger" for kind, _ in actual)
-
-
-def _schema(database: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """The SQL of each object, by type and name, without comments."""
-    objects = database.execute("SELECT type, name, sql FROM sqlite_master")
-    return {(kind, name): " ".join(re.sub("--.*", "", sql or "").split()) for kind, name, sql in objects}
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

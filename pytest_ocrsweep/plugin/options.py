@@ -44,7 +44,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "real weights for the vendor model, from a local snapshot",
     },
-    "--ocrsweep-update": {"action": "store_true", "help": "record what this run finds as the new baseline"},
+    "--ocrsweep-update": {
+        "action": "store_true",
+        "help": "record what this run finds: adds and changes points, never removes one",
+    },
+    "--ocrsweep-prune": {
+        "action": "store_true",
+        "help": "remove recorded points that no test uses; refuses unless all tests that could use one ran",
+    },
     "--ocrsweep-slowdown": {
         "metavar": "PERCENT",
         "type": float,
@@ -125,6 +132,7 @@ def read(config: pytest.Config) -> Options:
         analytic_only=option.ocrsweep_analytic_only,
         require_vendor=option.ocrsweep_require_vendor,
         update=option.ocrsweep_update,
+        prune=option.ocrsweep_prune,
         checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,
         slowdown_percent=option.ocrsweep_slowdown,
         report=here / option.ocrsweep_report if option.ocrsweep_report else None,

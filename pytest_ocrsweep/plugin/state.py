@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ..sweep.session import Sweep
 
 SWEEP = pytest.StashKey["Sweep"]()
+COLLECTED = pytest.StashKey[int]()  # tests that check points
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
-FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no point
+FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused
 
 
 def sweep_of(config: pytest.Config) -> Sweep:
@@ -25,6 +26,11 @@ def sweep_of(config: pytest.Config) -> Sweep:
 
         config.stash[SWEEP] = Sweep(options.read(config), say=lambda text: say(config, text))
     return config.stash[SWEEP]
+
+
+def leave_out(config: pytest.Config, why: str) -> None:
+    """Note that some test was left out, or came to no point; the first reason stays."""
+    config.stash.setdefault(FILTERED, why)
 
 
 def say(config: pytest.Config, text: str) -> None:

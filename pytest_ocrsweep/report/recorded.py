@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +14,10 @@ from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import ANALYTIC, Analytic, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
-from ..errors import ReportError
+from ..errors import ReportError, SourceError
 from ..hardware.devices import Device
 from ..model.analytic import Model
+from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.grid_sources import choice
 
@@ -75,8 +77,21 @@ class RecordedPoint:
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
     """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
+    wanted = choice(grids, source.model) if grids else None
+    try:
+        found = _recorded(source, wanted)
+        if not found and wanted is not None:
+            wanted(Workload(CropGrid(1, 1)))  # a source that is wrong is what to say
+    except SourceError as error:
+        raise error.at("--grids") from None
+    if not found:
+        what = f"of {source.model} on {source.gpu}{f' at {grids}' if grids else ''}"
+        raise ReportError(f"no times {what} are recorded in {source.folder}:", REMEDY)
+    return found
+
+
+def _recorded(source: Source, wanted: Callable[[Workload], bool] | None) -> list[RecordedPoint]:
     folder, model, gpu = source
-    wanted = choice(grids, model) if grids else None
     found = []
     for stage in STAGES:
         numbers = counted.read(counted.file_of(folder, model, stage), model, stage)
@@ -88,9 +103,6 @@ def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
             if key not in numbers:
                 raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)
             found.append(RecordedPoint(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
-    if not found:
-        what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
-        raise ReportError(f"no times {what} are recorded in {folder}:", REMEDY)
     return found
 
 

@@ -121,10 +121,10 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
 
 def floor_beside(sweep: Sweep, priced: Priced, timing: Timing) -> FloorResult | None:
     """The floor on the device that was measured, or on that of the settings; None where the catalogue lacks it."""
-    if timing.measured is None:
-        return FloorResult.of(priced.ledger, sweep.settings.device)
-    device, time = sweep.measured_device, timing.measured.measurement.device_ns
-    return FloorResult.of(priced.ledger, device, time.median) if device else None
+    on_device = timing.environment is not None  # also where it failed, or had no memory for the point
+    device = sweep.measured_device if on_device else sweep.settings.device
+    median = timing.measured.measurement.device_ns.median if timing.measured else None
+    return FloorResult.of(priced.ledger, device, median) if device else None
 
 
 def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | None, file: Path) -> list[Part]:
@@ -170,16 +170,18 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
     options, stage, work = sweep.options, priced.stage, priced.work
-    in_default = sweep.options.grids is None and work.grid in sweep.source
-    if options.missing_fails or (in_default and (sweep.known[stage] or not options.overrides)):
+    in_default = options.grids is None and work.grid in sweep.source
+    if in_default and any(sweep.known.values()):  # a file of this workload is lost, or a point in one
         lines = [
             f"no baseline recorded for {priced} of workload "
             f"{describe(work)} in {options.shown(sweep.file_of(stage))}; to record it:",
             options.accepting(file),
         ]
         return Part(Verdict.FAIL, "\n".join(lines))
-    what = f"grid {work.grid}" if sweep.known[stage] else f"workload {describe(work)}"
-    return Part(Verdict.NO_BASELINE, skip=f"no baseline for {what}")
+    what = f"no baseline for {f'grid {work.grid}' if sweep.known[stage] else f'workload {describe(work)}'}"
+    if options.missing_fails:  # the summary says once how to record them all
+        return Part(Verdict.FAIL, f"{what}, and ocrsweep_missing=fail")
+    return Part(Verdict.NO_BASELINE, skip=what)
 
 
 def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, file: Path) -> Part:

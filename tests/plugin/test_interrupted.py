@@ -43,10 +43,12 @@ moments = {
 if sys.argv[1] in moments:
     setattr(os, *moments[sys.argv[1]])
 with atomic.draft(Path(sys.argv[2])) as file:
-    file.write_text("half")
+    file.write(b"half")
     if sys.argv[1] == "half written":
+        file.flush()
         die()
-    file.write_text("all of it")
+    file.seek(0)
+    file.write(b"all of it")
 """
 WRITER = """
 import sys
@@ -146,9 +148,9 @@ def test_what_somebody_writes_now_is_left_to_them_and_who_waits_too_long_is_told
     file = tmp_path / "file.json"
     writer = start(WRITER, file)
     assert writer.stdout.readline() == "writes\n"
-    (tmp_path / ".file.json.ocrsweep-draft").touch()
+    (tmp_path / ".file.json.0a1b2c3d.ocrsweep-draft").touch()
     atomic.remove_leftovers(tmp_path)
-    assert (tmp_path / ".file.json.ocrsweep-draft").exists()
+    assert (tmp_path / ".file.json.0a1b2c3d.ocrsweep-draft").exists()
     told = pytest.raises(OSError, match=r"another process has been writing it for 0.1 s.*file\.json")
     with told, atomic.locked(file, wait_s=0.1):
         pass

@@ -17,6 +17,7 @@ from pytest_ocrsweep.baselines.counted import (
     file_of,
     read,
     record,
+    remove,
     whole,
 )
 from pytest_ocrsweep.baselines.metrics import COUNTED
@@ -60,10 +61,10 @@ def test_a_record_keeps_what_it_does_not_replace(file):
         "m",
         "decode",
         {key("2x3"): numbers(8), key("2x1"): numbers(), key("2x3", batch=4): numbers()},
-        unused={key("10x1"): numbers(2**70)},
     )
-    assert (done.added, done.changed, done.same, done.removed) == (1, 1, 1, 1)
+    assert (done.added, done.changed, done.same, done.removed) == (1, 1, 1, 0)
     assert read(file, "m", "decode") == {
+        key("10x1"): numbers(2**70),
         key("2x1"): numbers(),
         key("2x3"): numbers(8),
         key("2x3", batch=4): numbers(),
@@ -71,9 +72,10 @@ def test_a_record_keeps_what_it_does_not_replace(file):
 
 
 def test_a_point_that_another_process_recorded_anew_is_not_unused_any_more(file):
-    seen = {key("10x1"): numbers(3)}
-    assert record(file, "m", "decode", {key("2x3"): numbers(8)}, seen).removed == 0
+    assert remove(file, "m", "decode", {key("10x1"): numbers(3)}).removed == 0
     assert read(file, "m", "decode")[key("10x1")] == numbers(2**70)
+    assert remove(file, "m", "decode", {key("10x1"): numbers(2**70)}).removed == 1
+    assert key("10x1") not in read(file, "m", "decode")
 
 
 def test_a_record_that_changes_nothing_writes_nothing(file):

@@ -50,7 +50,9 @@ def results(tmp_path: Path) -> Results:
         **dict.fromkeys(("images", "overrides", "command"), ()),
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
-    given = Options(**chosen, **paths, analytic_only=True, update=True, slowdown_percent=0, default_grids="1x1")
+    given = Options(
+        **chosen, **paths, analytic_only=True, update=True, prune=False, slowdown_percent=0, default_grids="1x1"
+    )
     return Results(Sweep(given))
 
 

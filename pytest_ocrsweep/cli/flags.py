@@ -102,8 +102,8 @@ def seconds(text: str, usual: float) -> float:
     number, unit = match.groups()
     try:
         value = positive(number) * UNITS[unit or "s"]
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"must be a time such as 500ms or 0.5s, got {quoted(text)}") from None
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write a time as 500ms or 0.5s") from None
     if not 1e-9 <= value <= 1e9:
         raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {quoted(text)}")
     if unit is None and value > usual:

@@ -121,7 +121,8 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Col
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         return [*({name: side} for name, side in sides.items()), *others]
-    for prompt in others[1]["prompt_tokens"][[0, -1]]:  # a database of shapes is made for one prompt
+    prompts = others[1]["prompt_tokens"]
+    for prompt in (prompts.min(), prompts.max()):  # a database of shapes is made for one
         prompted = replace(workload, prompt_tokens=int(prompt))
         grids = [point.grid for point in flags.points(options.grids, replace(settings, workload=prompted))]
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]

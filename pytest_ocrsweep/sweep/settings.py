@@ -54,7 +54,7 @@ class WorkloadSettings:
     batch: int
     resolution: str
 
-    def on(self, grid: CropGrid) -> Workload:
+    def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
         return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
 

@@ -243,3 +243,25 @@ def test_no_text_at_all_makes_more_than_one_line(start: str, rest: str) -> None:
     except ConfigError as error:
         said = str(error)
     assert len(said.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["model.decoder.expert_width=100"], "model.decoder.expert_width must be a multiple of 8"),
+        (["model.decoder.width=1300"], "model.decoder.width must be a multiple of 8"),
+        (["model.dtype=fp16"], "model.dtype fp16: torch's grouped_mm takes bf16 only"),
+        (["model.sam.window=1"], "model.sam.window must be a whole number of at least 2, got 1"),
+        (["model.decoder.vocabulary=1"], "model.decoder.vocabulary must be a whole number of at least 2, got 1"),
+        (["model.sam.width=12"], "model.sam.width 12 must be more than model.sam.heads 12"),
+    ],
+)
+def test_what_the_reference_model_cannot_run_is_refused(overrides, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        compose(overrides)
+
+
+def test_without_grouped_products_their_limits_do_not_hold():
+    odd = ["model.dtype=fp16", "model.decoder.expert_width=100", "model.decoder.width=1300"]
+    compose([*odd, "model.decoder.prefill_experts=batched_mm"])
+    compose([*odd, "model.decoder.dense_layers=12"])

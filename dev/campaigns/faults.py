@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -239,7 +240,7 @@ def main() -> int:
     from faulty_commands import commands
 
     if options.careless:
-        os.fsync = lambda descriptor: None
+        mock.patch("os.fsync", lambda descriptor: None).start()
     with tempfile.TemporaryDirectory() as folder:
         chosen = [each for each in commands(Path(folder)) if not options.only or each.name in options.only]
         return not campaign(chosen, options.every, options.power)

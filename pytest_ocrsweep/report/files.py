@@ -112,7 +112,7 @@ class Writing:
         return sqlite.write(self.report, path)
 
     def draw(self) -> None:
-        """The page with all charts, and a picture of each: these last, because a renderer that fails keeps files open."""
+        """The page with all charts, then a picture of each: a renderer that fails keeps files open."""
         from . import charts, html
 
         drawn: list[Chart] = []
@@ -124,12 +124,12 @@ class Writing:
                 atomic.remove_leftovers(self.folder / CHARTS)
             self.put(f"{len(pictures)} {CHARTS}", pictures, all_of=f"{CHARTS}/", at=before)
 
-        self._drawn(CHARTS, lambda: drawn.extend(charts.charts(self.report)))
+        defined = self._drawn(CHARTS, lambda: drawn.extend(charts.charts(self.report)))
         before = len(self.written)
         if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, drawn)})):
             self.step(lambda: self.put(HTML, pages))
         svg = {f"{CHARTS}/{chart.name}.svg": chart.svg for chart in drawn}
-        if self._drawn(CHARTS, lambda: pictures.update({name: draw() for name, draw in svg.items()})):
+        if defined and self._drawn(CHARTS, lambda: pictures.update({name: draw() for name, draw in svg.items()})):
             self.step(put)
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:

@@ -102,8 +102,7 @@ class Command:
 
     def finish(self, where: str) -> None:
         """An undisturbed run makes all new, and leaves nothing else."""
-        done = self.start()
-        if done.code:
+        if (done := self.start()).code:
             self.wrong.append(f"{where}: the next run: {done.output[-300:]!r}")
         self.wrong += [f"{where}: after the next run {problem}" for problem in self.look(must_be_new=True)]
         if left := [str(path) for path in self.folder.rglob(".*.ocrsweep-*")]:
@@ -240,7 +239,7 @@ def main() -> int:
     from faulty_commands import commands
 
     if options.careless:
-        mock.patch("os.fsync", lambda descriptor: None).start()
+        mock.patch("os.fsync", return_value=None).start()
     with tempfile.TemporaryDirectory() as folder:
         chosen = [each for each in commands(Path(folder)) if not options.only or each.name in options.only]
         return not campaign(chosen, options.every, options.power)

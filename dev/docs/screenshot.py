@@ -7,16 +7,18 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from times_table import parser
 
+from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
@@ -89,10 +91,10 @@ def shoot(page: Path, out: Path, digest: str) -> None:
     picture.save(out, pnginfo=text, optimize=True)
 
 
-def shows(document: Mapping[str, Any]) -> str:
+def shows(report: Report) -> str:
     """The digest of what a page is made from: its points, its charts' words, its templates; no library's version."""
-    words = [[chart.name, chart.title, chart.note] for chart in charts(document)]
-    made_from = hashlib.sha256(json.dumps([document, words], sort_keys=True).encode())
+    words = [[chart.name, chart.title, chart.note] for chart in charts(report)]
+    made_from = hashlib.sha256(json.dumps([to_json(report), words], sort_keys=True).encode())
     for template in sorted(html.TEMPLATES.iterdir()):
         made_from.update(template.read_bytes())
     return made_from.hexdigest()
@@ -111,13 +113,13 @@ def main() -> None:
     if why := missing():
         made.exit(0, f"{options.out} is left as it is: {why}\n")
     try:
-        document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
+        report = recorded.report(options.baselines, options.model, options.gpu, options.grids)
     except OcrsweepError as error:
         made.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"
-        page.write_text(html.page(document), encoding="utf-8")
-        shoot(page, options.out, shows(document))
+        page.write_text(html.page(report), encoding="utf-8")
+        shoot(page, options.out, shows(report))
 
 
 if __name__ == "__main__":

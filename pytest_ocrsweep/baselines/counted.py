@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..files.untrusted import MOST
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
-from ..model.stages import ATTENTION
-from .metrics import COUNTED, METRICS
+from .json_layout import Json
+from .metrics import METRICS, exact_names
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1
@@ -66,33 +67,36 @@ def file_of(folder: Path, model: str, stage: str) -> Path:
 
 def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[NumberChange]:
     """Every number that differs at all."""
-    return [NumberChange(name, old[name], new[name]) for name in COUNTED if old[name] != new[name]]
+    return [NumberChange(name, old[name], new[name]) for name in exact_names() if old[name] != new[name]]
 
 
 def read(path: Path, model: str, stage: str) -> CountedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
-    return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
+    return Document.load(path, _about(model, stage), "points").points(exact_names(), _numbers)
 
 
-def record(path: Path, model: str, stage: str, found: CountedPoints, unused: CountedPoints | None = None) -> Recorded:
-    """Merge `found` into the file; other points stay, but those go that are still as `unused` has them.
+def record(path: Path, model: str, stage: str, found: CountedPoints) -> Recorded:
+    """Merge `found` into the file; other points stay.
 
     Several processes may record at once. Raises BaselineError, OSError.
     """
     old = read(path, model, stage)
-    if _merged(old, found, unused) != old:  # else nothing is written, and a folder may be read-only
+    if {**old, **found} != old:  # else nothing is written, and a folder may be read-only
         with atomic.locked(path):
             old = read(path, model, stage)  # another process may have recorded meanwhile
-            atomic.replace(path, dump(model, stage, _merged(old, found, unused)))
+            atomic.replace(path, dump(model, stage, {**old, **found}))
     same = sum(old.get(key) == numbers for key, numbers in found.items())
     added = len(found.keys() - old.keys())
-    gone = old.keys() - _merged(old, found, unused).keys()
-    return Recorded(path, added, len(found) - added - same, same, len(gone))
+    return Recorded(path, added, len(found) - added - same, same, removed=0)
 
 
-def _merged(old: CountedPoints, found: CountedPoints, unused: CountedPoints | None) -> CountedPoints:
-    kept = {key: numbers for key, numbers in old.items() if (unused or {}).get(key) != numbers}
-    return {**kept, **found}
+def remove(path: Path, model: str, stage: str, unused: CountedPoints) -> Recorded:
+    """Take out the points that are still as `unused` has them. Raises BaselineError, OSError."""
+    with atomic.locked(path):
+        old = read(path, model, stage)
+        left = {key: numbers for key, numbers in old.items() if unused.get(key) != numbers}
+        atomic.replace(path, dump(model, stage, left))
+    return Recorded(path, 0, 0, len(left), len(old) - len(left))
 
 
 def dump(model: str, stage: str, points: CountedPoints) -> str:
@@ -104,8 +108,8 @@ def _about(model: str, stage: str) -> dict[str, object]:
     return {"schema": SCHEMA, "model": model, "stage": stage}
 
 
-def _numbers(raw: Mapping[str, Any]) -> dict[str, int]:
-    return {name: whole(raw, name) for name in COUNTED}
+def _numbers(raw: Json) -> dict[str, int]:
+    return {name: whole(raw, name) for name in exact_names()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Document:
 
     path: Path
     text: str
-    lists: dict[str, list[Any]]  # in the order of the text
+    lists: dict[str, list[object]]  # in the order of the text
 
     @classmethod
     def load(cls, path: Path, about: Mapping[str, object], *lists: str) -> Document:
@@ -142,7 +146,7 @@ class Document:
                 raise _damaged(path, None, f"its {name} are not a list")
         return cls(path, text, {name: items for name, items in content.items() if name in lists})
 
-    def each(self, name: str, take: Callable[[Any], None]) -> None:
+    def each(self, name: str, take: Callable[[object], None]) -> None:
         """Give the items of a list to `take`; a ValueError of its becomes a BaselineError that says where."""
         earlier = list(self.lists)[: list(self.lists).index(name)]
         before = sum(len(self.lists[other]) for other in earlier)
@@ -153,7 +157,7 @@ class Document:
                 what = f"{name.removesuffix('s')} {index + 1}: {error}"
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
-    def points(self, names: Iterable[str], value: Callable[[Mapping[str, Any]], T]) -> dict[PointKey, T]:
+    def points(self, names: Iterable[str], value: Callable[[Json], T]) -> dict[PointKey, T]:
         """What `value` makes of each point: a key and, beside it, just `names`."""
         found: dict[PointKey, T] = {}
 
@@ -168,7 +172,7 @@ class Document:
         return found
 
 
-def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
+def exactly(raw: object, names: tuple[str, ...]) -> Json:
     """`raw` as an object of these fields. Raises ValueError."""
     if not isinstance(raw, dict) or raw.keys() != set(names):
         odd = sorted(raw.keys() ^ set(names)) if isinstance(raw, dict) else [type(raw).__name__]
@@ -176,7 +180,7 @@ def exactly(raw: object, names: tuple[str, ...]) -> dict[str, Any]:
     return raw
 
 
-def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
+def whole(raw: Json, name: str, least: int = 0) -> int:
     """The field as an int of at least `least`. Raises ValueError."""
     value = raw[name]
     if type(value) is not int or not least <= value <= MOST:
@@ -207,12 +211,12 @@ def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
     return "{\n  " + ",\n  ".join(fields) + "\n}\n"
 
 
-def _order(key: PointKey) -> tuple[Any, ...]:
+def _order(key: PointKey) -> tuple[object, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _key(raw: Mapping[str, Any]) -> PointKey:
-    if raw["attention"] not in ATTENTION:
+def _key(raw: Json) -> PointKey:
+    if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
         raise ValueError("grid and resolution must be text")

@@ -27,11 +27,14 @@ class Wrong(ValueError):
         self.what, self.at = what, at
 
 
+NOTHING: Mapping[str, Any] = {}  # shared by thousands of objects, and never written to
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonObject:
     """An object of a document: `extra` are fields of a later version, `absent` those that an earlier one lacks."""
 
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, object] = field(default_factory=lambda: NOTHING, hash=False)
     absent: frozenset[str] = field(default=frozenset(), compare=False)
 
 
@@ -68,27 +71,39 @@ class Field(NamedTuple):
 class Layout(Generic[R]):
     """A dataclass as an object with these fields, which are written in this order, and any others after them."""
 
-    def __init__(self, make: Callable[..., R], fields: Mapping[str, Field | Kind]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        make: Callable[..., R],
+        fields: Mapping[str, Field | Kind],
+        get: Callable[[R, str], object] = getattr,
+    ) -> None:
+        self._make, self._get = make, get
         self._fields = {name: each if isinstance(each, Field) else Field(each) for name, each in fields.items()}
+        self._reads = [(name, each.kind.read, each.default) for name, each in self._fields.items()]
         self._writes = [(name, each.kind.write, each.fills) for name, each in self._fields.items()]
 
     def read(self, value: object) -> R:
         """The object that the JSON holds. Raises Wrong."""
         if not isinstance(value, dict):
             raise Wrong(f"must be an object, got {reprlib.repr(value)}")
-        values: dict[str, object] = {}
-        absent = []
-        for name, each in self._fields.items():
-            if name in value:
-                values[name] = _at(name, each.kind.read, value[name])
-            elif each.default is ...:
-                raise Wrong("is missing", name)
-            else:
-                values[name] = each.default
-                absent.append(name)
-        extra = {name: _at(name, _any, other) for name, other in value.items() if name not in self._fields}
-        return self._make(**values, extra=extra, absent=frozenset(absent))
+        made: Json = {}
+        absent, name = [], ""
+        try:
+            for name, read, default in self._reads:
+                if name in value:
+                    made[name] = read(value[name])
+                elif default is ...:
+                    raise Wrong("is missing")
+                else:
+                    made[name] = default
+                    absent.append(name)
+        except Wrong as wrong:
+            raise Wrong(wrong.what, name, *wrong.at) from None
+        if absent:
+            made["absent"] = frozenset(absent)
+        if len(value) > len(self._fields) - len(absent):
+            made["extra"] = {name: _at(name, _any, other) for name, other in value.items() if name not in self._fields}
+        return self._make(**made)
 
     def write(self, found: R, fill: bool = False) -> Json:
         """The object as JSON; `fill` adds what earlier versions did not write."""
@@ -96,7 +111,7 @@ class Layout(Generic[R]):
         for name, write, fills in self._writes:
             if name in found.absent and not (fill and fills):
                 continue
-            value = getattr(found, name)
+            value = self._get(found, name)
             made[name] = value if write is None or value is None else write(value, fill)
         made.update(found.extra)
         return made

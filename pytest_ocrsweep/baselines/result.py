@@ -14,7 +14,7 @@ from ..hardware.devices import Device
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
-from .json_layout import JsonObject, names
+from .json_layout import NOTHING, JsonObject, names
 from .measurement import Measurement
 from .verdict import Verdict
 
@@ -32,29 +32,17 @@ class Costs(JsonObject):
     write_bytes: int
 
 
+COSTS = names(Costs)
+
+
 @dataclass(frozen=True, slots=True)
-class Analytic(Costs):
-    """What is counted of a point."""
+class Analytic(JsonObject):
+    """What is counted of a point: the numbers of the metrics that are counted from a ledger."""
 
-    weight_bytes: int
-    kv_cache_bytes: int
-    peak_activation_bytes: int
+    numbers: Mapping[str, int] = field(hash=False)
 
-    @classmethod
-    def of(cls, ledger: Ledger) -> Analytic:
-        cost = ledger.total()
-        return cls(
-            cost.tensor_flops,
-            cost.vector_flops,
-            cost.read_bytes,
-            cost.write_bytes,
-            ledger.weight_bytes,
-            ledger.kv_cache_bytes,
-            ledger.peak_activation_bytes,
-        )
-
-
-COSTS, ANALYTIC = names(Costs), names(Analytic)
+    def __getitem__(self, name: str) -> int:
+        return self.numbers[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +96,9 @@ class PointResult(JsonObject):
     floor: FloorResult | None
     vendor: Measurement | None
     verdict: Verdict
-    components: Mapping[str, Costs] = field(default_factory=dict, hash=False)  # by path, in the order they run
+    components: Mapping[str, Costs] = field(
+        default_factory=lambda: NOTHING, hash=False
+    )  # by path, in the order they run
 
     @classmethod
     def of(
@@ -124,7 +114,7 @@ class PointResult(JsonObject):
     ) -> PointResult:
         """A point of a workload."""
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
-        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or {})
+        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or NOTHING)
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:
@@ -135,21 +125,15 @@ class PointResult(JsonObject):
         return f"{self.stage} {self.grid} {self.attention}"
 
 
-_PLACE = {stage: place for place, stage in enumerate(STAGES)}
-
-
 def order(point: PointResult) -> tuple[int, CropGrid, str]:
     """Points sort by stage, grid and attention, whichever worker was first."""
-    return _PLACE[point.stage], point.grid, point.attention
+    return list(STAGES).index(point.stage), point.grid, point.attention
 
 
 def components(ledger: Ledger) -> dict[str, Costs]:
     """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
-    costs = {path: ledger.total(path) for path in _parts(ledger.paths)}
-    return {
-        path: Costs(cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes)
-        for path, cost in costs.items()
-    }
+    totals = {path: ledger.total(path) for path in _parts(ledger.paths)}
+    return {path: Costs(*(getattr(cost, name) for name in COSTS)) for path, cost in totals.items()}
 
 
 @cache

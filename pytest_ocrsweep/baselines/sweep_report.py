@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 from .json_layout import JsonObject, names
 from .measurement import Environment
 from .result import PointResult, order
@@ -30,7 +32,7 @@ class SweepEnvironment(Environment):
             values = {getattr(each, name) for each in measured}
             return values.pop() if len(values) == 1 else None
 
-        decoder = architecture.decoder
+        experts = {name: stage.experts(architecture.decoder) for name, stage in STAGES.items() if stage.experts}
         return cls(
             host=shared("host"),
             gpu=shared("gpu"),
@@ -40,8 +42,8 @@ class SweepEnvironment(Environment):
             weights=shared("weights"),
             dtype=architecture.dtype,
             git_revision=revision,
-            attention_implementation={"eager": "eager", "flash": "sdpa"},
-            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+            attention_implementation={name: each.implementation for name, each in ATTENTION.items()},
+            experts_implementation=experts,
             hosts=measured if len(measured) > 1 else (),
             absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
 from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Process
+from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
@@ -71,6 +71,15 @@ def record(
     return Recorded(path, added, len(found) - added - len(agreeing), len(agreeing), removed=0)
 
 
+def remove(path: Path, model: str, gpu: str, stage: str, keys: Collection[PointKey]) -> Recorded:
+    """Take the points of these keys out of the file. Raises BaselineError, OSError."""
+    with atomic.locked(path):
+        old, known = _load(path, model, gpu, stage)
+        left = {key: time for key, time in old.items() if key not in keys}
+        atomic.replace(path, dump(model, gpu, stage, left, known))
+    return Recorded(path, 0, 0, len(left), len(old) - len(left))
+
+
 def dump(model: str, gpu: str, stage: str, points: TimedPoints, known: Iterable[Environment] = ()) -> str:
     """The file's text; environments keep the order of `known`, so that a line changes only with its point."""
     used = [environment for stored in points.values() for environment in stored.environments]
@@ -121,7 +130,7 @@ def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, 
     }
 
 
-def _stored(raw: Mapping[str, Any], environments: list[Environment]) -> RecordedTime:
+def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
     if not isinstance(raw["processes"], list) or not 1 <= len(raw["processes"]) <= KEPT:
         raise ValueError(f"processes must be a list of 1 to {KEPT}")
     processes = [_process(process, len(environments)) for process in raw["processes"]]
@@ -156,7 +165,7 @@ def _environment(raw: object) -> Environment:
     return Environment(*(_text(fields, name) for name in ENVIRONMENT))
 
 
-def _text(raw: Mapping[str, Any], name: str) -> str | None:
+def _text(raw: Json, name: str) -> str | None:
     value = raw[name]
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be text or null, got {quoted(value)}")

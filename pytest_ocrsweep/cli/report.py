@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     report = _report(options.source)
     files.ready(options.folder)
-    print(*files.write(report, options.folder), sep="\n")
+    flags.show(*files.write(report, options.folder))
     return 0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from ..baselines.json_layout import Json
+
 
 @pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable(report: object) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+def pytest_report_to_serializable(report: object) -> Generator[None, Json | None, Json | None]:
     """A worker sends plain values."""
     data = yield
     if data and getattr(report, "ocrsweep", None):

@@ -50,9 +50,9 @@ def why_not(device: str) -> str | None:
         return "no GPU: CUDA_VISIBLE_DEVICES is empty"
     if not _has_driver():
         return "no GPU: this machine has no NVIDIA driver"
-    import torch
+    from ..vendor_model import gpu_state
 
-    return None if torch.cuda.is_available() else "no GPU: torch finds none that it can use"
+    return None if gpu_state.usable() else "no GPU: torch finds none that it can use"
 
 
 def _has_driver() -> bool:
@@ -104,12 +104,11 @@ class Meter:
     @cached_property
     def vendor(self) -> Vendor:
         """Raises CheckpointError for a checkpoint that does not fit."""
-        import torch
-
+        from ..vendor_model import gpu_state
         from ..vendor_model.timing import Vendor
 
         self._held.enter_context(self.lock())
-        device = torch.device(self.settings.vendor.device)
+        device = gpu_state.device(self.settings.vendor.device)
         load = self._load if self.checkpoint else None
         return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
 
@@ -127,24 +126,21 @@ class Meter:
     @cached_property
     def gpu(self) -> str:
         """The name of the device that is measured."""
-        import torch
+        from ..vendor_model import gpu_state
 
-        device = self.vendor.device
-        return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        return gpu_state.name(self.vendor.device)
 
     def environment(self) -> Environment:
         """What the times were taken on; None where unknown."""
-        import torch
-        import transformers
+        from ..vendor_model import gpu_state, versions
 
-        from ..vendor_model import gpu_state
-
+        torch, transformers = versions.loaded()
         return Environment(
             host=platform.node(),
             gpu=self.gpu,
             driver=gpu_state.driver(),
-            torch=str(torch.__version__),  # a class of its own, which no worker can send
-            transformers=transformers.__version__,
+            torch=torch,
+            transformers=transformers,
             dtype=self.settings.model.dtype,
             weights=f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,48 +17,14 @@ from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
+from .grid_entry import GridEntry
+from .made_for import SweptFor
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
-    from .grid_sources import GridEntry
     from .meter import Meter
+    from .options import Options
     from .settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line and the ini file, as plain values."""
-
-    grids: str | None
-    images: tuple[str, ...]
-    overrides: tuple[str, ...]
-    analytic_only: bool
-    require_vendor: bool
-    update: bool
-    checkpoint: Path | None
-    slowdown_percent: float
-    report: Path | None
-    default_grids: str  # of the ini file; "" for the vendor's grids
-    baselines: Path
-    missing_fails: bool
-    here: Path  # where pytest was started: paths are shown from there
-    command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
-
-    def shown(self, path: Path) -> str:
-        """`path` as it can be typed there."""
-        return os.path.relpath(path, self.here)
-
-    def accepting(self, file: Path) -> str:
-        """The command that records what the tests in `file` find in a run like this one."""
-        words = ["pytest", self.shown(file), *(f"--ocrsweep-set={text}" for text in self.overrides)]
-        words += [f"--ocrsweep-grids={self.grids}"] if self.grids else []
-        words += [f"--ocrsweep-image={name}" for name in self.images]
-        return shlex.join([*words, "--ocrsweep-update"])
-
-    @property
-    def accepting_all(self) -> str:
-        """The same for every test of this run."""
-        return shlex.join(["pytest", *self.command, "--ocrsweep-update"])
 
 
 @dataclass
@@ -90,7 +54,8 @@ class Sweep:
         from .grid_sources import DEFAULT, entries
 
         try:
-            found = entries(self.options.grids or self.options.default_grids or DEFAULT)
+            source = self.options.grids or self.options.default_grids or DEFAULT
+            found = entries(source, SweptFor.of(self.settings))
         except SourceError as error:
             where = "--ocrsweep-grids" if self.options.grids else "the default sweep (ocrsweep_grids)"
             raise error.at(where) from None
@@ -99,8 +64,6 @@ class Sweep:
     @cached_property
     def points(self) -> dict[CropGrid, GridEntry]:
         """The sweep: its source, and the grids of the pages given, each grid once."""
-        from .grid_sources import GridEntry
-
         merged = dict(self.source)
         for name, grid in self.pages:
             old = merged.get(grid)
@@ -120,15 +83,14 @@ class Sweep:
             return []
         from ..files.image_size import page_size
 
-        crop_side = RESOLUTIONS[self.settings.workload.resolution].crop_side
+        sides = RESOLUTIONS[self.settings.workload.resolution]
         found = []
         for name in self.options.images:
             try:
                 size = page_size(Path(name))
             except ImageError as error:
                 raise error.at("--ocrsweep-image") from None
-            crops = crop_side and CropGrid.for_image(size.width, size.height, crop_side)
-            found.append((name, crops or CropGrid(1, 1)))
+            found.append((name, sides.grid_of(size.width, size.height)))
         return found
 
     @cached_property
@@ -160,7 +122,7 @@ class Sweep:
 
     def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
-        return {key for key in self.recorded[stage] if key.work == self.settings.workload.on(key.work.grid)}
+        return {key for key in self.recorded[stage] if self.settings.workload.holds(key.work)}
 
     @cached_property
     def known(self) -> dict[str, bool]:

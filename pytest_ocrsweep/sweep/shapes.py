@@ -16,11 +16,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ShapesError as ShapesError
+from ..errors import ShapesError
 from ..files import atomic, database
 from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
-from .grid_sources import GridEntry, most_square
+from .grid_entry import GridEntry, most_square
+from .made_for import MadeFor, SweptFor
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -68,17 +69,6 @@ class Shape:
     vendor_support: str
     is_strip: bool  # columns / rows is above `max_aspect`
     is_beyond_positions: bool  # the context alone, without new tokens, is longer than the decoder's `max_positions`
-
-
-@dataclass(frozen=True, slots=True)
-class MadeFor:
-    """The row of the table `made_for`: the settings that the shapes were computed for."""
-
-    model: str
-    resolution: str
-    prompt_tokens: int
-    max_positions: int
-    max_aspect: float
 
 
 def counts(text: str) -> range:
@@ -152,21 +142,24 @@ def _insert(db: sqlite3.Connection, table: str, records: Iterable[MadeFor | Shap
     db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
-def read(path: str, selection: str | None = None) -> list[GridEntry]:
+def read(path: str, selection: str | None, swept_for: SweptFor) -> list[GridEntry]:
     """The entries of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
 
-    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError.
+    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError, also for a database that was made
+    for other settings than those that it is swept for.
     """
     try:
         wanted = None if selection is None else counts(selection)
-        chosen = _selected(_rows(path), wanted)
+        made_for, rows = _contents(path)
+        made_for.require(swept_for)
+        chosen = _selected(rows, wanted)
     except ShapesError as error:
         raise ShapesError(f"cannot sweep {quoted(path)}: {error}") from None
     return [_entry(shape) for shape in chosen]
 
 
-def _rows(path: str) -> list[Shape]:
-    """All shapes, by crops."""
+def _contents(path: str) -> tuple[MadeFor, list[Shape]]:
+    """What it was made for, and all shapes by crops."""
     remedy = "write it anew: ocrsweep shapes --db FILE"
     if not os.path.exists(path):
         raise ShapesError("there is no such file; to make one: ocrsweep shapes --db FILE")
@@ -184,19 +177,22 @@ def _rows(path: str) -> list[Shape]:
                 raise ShapesError(f"it is damaged ({printable(' '.join(verdict.split()))}); {remedy}")
             columns = ", ".join(Shape.__slots__)
             rows = db.execute(f"SELECT {columns} FROM shapes ORDER BY crops LIMIT {MOST + 1}").fetchall()
+            made_for = db.execute(f"SELECT {', '.join(MadeFor.__slots__)} FROM made_for LIMIT 2").fetchall()
     except OSError as error:
         raise ShapesError(f"it cannot be read ({error.strerror}): check its permissions") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: SQLite's message quotes the damage
         raise ShapesError(f"it is damaged ({printable(' '.join(str(error).split()))}); {remedy}") from None
     if not rows or len(rows) > MOST:
         raise ShapesError(f"it holds {f'more than {MOST:,}' if rows else 'no'} shapes; {remedy}")
+    if len(made_for) != 1:
+        raise ShapesError(f"it is damaged (it does not say what it was made for); {remedy}")
     shapes = [Shape(*row) for row in rows]
     for shape in shapes:  # integrity_check skips CHECK in a database that is opened read-only
         if not 1 <= shape.rows <= shape.columns or shape.rows * shape.columns != shape.crops:
             raise ShapesError(f"it is damaged ({shape.rows}x{shape.columns} is not of {shape.crops} crops); {remedy}")
         if shape.vendor_support not in SUPPORT:
             raise ShapesError(f"it is damaged (vendor_support of {shape.crops} crops); {remedy}")
-    return shapes
+    return MadeFor(*made_for[0]), shapes
 
 
 def _selected(stored: list[Shape], wanted: range | None) -> list[Shape]:

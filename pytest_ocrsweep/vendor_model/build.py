@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from transformers import AutoModelForImageTextToText
 from transformers.initialization import no_init_weights
-from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig
+from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig, UnlimitedOcrTextConfig
+from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from . import compat
 
+ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → transformers' attn_implementation
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:
@@ -64,16 +66,16 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
     )
 
 
-def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> Any:
+def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> ReferenceModel:
     """The reference model on `device`, made there in the dtype of `model` with seeded random weights.
 
-    `attention` is "eager" or "flash", `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
+    `attention` is one of ATTENTION, `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
     """
     with torch.device(device), no_init_weights():
         built = AutoModelForImageTextToText.from_config(
             config(model),
             dtype=DTYPES[model.dtype],
-            attn_implementation=IMPLEMENTATIONS[attention],
+            attn_implementation=ATTENTION[attention].implementation,
             experts_implementation=experts,
         )
     if device != "meta":
@@ -81,19 +83,26 @@ def build(model: Architecture, attention: str, experts: str, device: str, seed: 
     return ready(built)
 
 
+def text_config(built: ReferenceModel) -> UnlimitedOcrTextConfig:
+    """The configuration of the decoder."""
+    text = built.config.text_config
+    assert isinstance(text, UnlimitedOcrTextConfig)
+    return text
+
+
 @cache
-def on_meta(model: Architecture, attention: str, experts: str) -> Any:
+def on_meta(model: Architecture, attention: str, experts: str) -> ReferenceModel:
     """The reference model on the meta device, where tensors have shapes and no memory; built once."""
     return build(model, attention, experts, "meta")
 
 
-def ready(built: Any) -> Any:
+def ready(built: ReferenceModel) -> ReferenceModel:
     """For inference, and without the check that image tokens match image features."""
     compat.trust_image_tokens(built)
     return built.eval().requires_grad_(False)
 
 
-def randomise(built: Any, seed: int) -> None:
+def randomise(built: ReferenceModel, seed: int) -> None:
     """Sets the norms' weights to 1 and all else to normal values; transformers' own zeros would run faster on a GPU."""
     generator = torch.Generator(next(built.parameters()).device).manual_seed(seed)
     for name, parameter in built.named_parameters():
@@ -103,7 +112,7 @@ def randomise(built: Any, seed: int) -> None:
             torch.nn.init.normal_(parameter, std=0.02, generator=generator)
 
 
-def use(built: Any, experts: str) -> Any:
+def use(built: ReferenceModel, experts: str) -> ReferenceModel:
     """The built model, its routed experts run by `experts` from now on."""
     built.set_experts_implementation(experts)
     return built

@@ -17,10 +17,13 @@ from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
+from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from . import build
-from .snapshot_files import CheckpointError, StoredTensor, digest, read_json, tensors
+from .build import ReferenceModel
+from .snapshot_files import StoredTensor, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first
@@ -69,7 +72,7 @@ class Snapshot:
 class LoadedCheckpoint:
     """A reference model with a snapshot's weights, their digest, and the tensors that no part of the model uses."""
 
-    model: Any
+    model: ReferenceModel
     digest: str
     unused: tuple[str, ...]
 
@@ -152,7 +155,7 @@ def check_tensors(folder: Path, stored: Mapping[str, StoredTensor], model: Archi
         raise CheckpointError("\n".join(lines))
 
 
-def _build(found: Snapshot, model: Architecture, attention: str, experts: str, device: str) -> Any:
+def _build(found: Snapshot, model: Architecture, attention: str, experts: str, device: str) -> ReferenceModel:
     """transformers' own loading, given the tensors and no path.
 
     Without a path there is nothing that it could look up, be it on the network or in the snapshot's own code.
@@ -165,7 +168,7 @@ def _build(found: Snapshot, model: Architecture, attention: str, experts: str, d
             config=build.config(model),
             state_dict={name: files[tensor.file].get_slice(name) for name, tensor in found.used.items()},
             dtype=build.DTYPES[model.dtype],
-            attn_implementation=build.IMPLEMENTATIONS[attention],
+            attn_implementation=ATTENTION[attention].implementation,
             experts_implementation=experts,
             local_files_only=True,
             use_safetensors=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -126,7 +126,7 @@ def delayed(call: Call, device: torch.device, ns: int) -> Call:
     """`call`, after which the device is busy for about `ns`: how the gate's self-test slows a stage down."""
     delay = _delay(device, ns)
 
-    def slower() -> Any:
+    def slower() -> object:
         output = call()
         delay()
         return output

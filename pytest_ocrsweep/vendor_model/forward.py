@@ -9,14 +9,18 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
+from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrCausalLMOutputWithPast
 
+from ..model.attention import ATTENTION
 from ..model.geometry import Workload
+from .build import ReferenceModel, text_config
 
-Call = Callable[[], Any]
+Call = Callable[[], object]
+Output: TypeAlias = UnlimitedOcrCausalLMOutputWithPast
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +63,26 @@ def prompt(work: Workload, image_token: int, device: torch.device) -> torch.Tens
     return ids
 
 
-def vision_call(model: Any, page: Pages) -> Call:
+def vision_call(model: ReferenceModel, page: Pages) -> Call:
     """SAM, CLIP and projector over every view."""
     return partial(model.model.get_image_features, **page.arguments)
 
 
-def prefill_call(model: Any, page: Pages, attention: str) -> Call:
+def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
     """The whole model over a page's image tokens and a random text prompt."""
     work, like = page.work, model.lm_head.weight
     ids = prompt(work, model.config.image_token_id, like.device)
     return partial(prefill, model, page, ids, *_positions_and_mask(work.context_tokens, like, attention))
 
 
-def language_call(model: Any, work: Workload, attention: str) -> Call:
+def language_call(model: ReferenceModel, work: Workload, attention: str) -> Call:
     """What prefill does after vision: the decoder and the head over embedded tokens [batch, context, width]."""
     like = model.lm_head.weight
     embedded = torch.randn(work.batch, work.context_tokens, like.shape[-1], device=like.device, dtype=like.dtype)
     return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
 
 
-def decode_call(model: Any, batch: int, keys: int, attention: str, *, repeatable: bool = True) -> Call:
+def decode_call(model: ReferenceModel, batch: int, keys: int, attention: str, *, repeatable: bool = True) -> Call:
     """A decode step of one random token a page that attends to `keys` keys, its own included.
 
     A repeatable call starts from the same cache each time; another owns its cache, so it frees it, and runs once.
@@ -86,10 +90,10 @@ def decode_call(model: Any, batch: int, keys: int, attention: str, *, repeatable
     like = model.lm_head.weight
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
     positions = torch.full((1, 1), keys - 1, device=like.device)
-    mask = causal_mask(1, keys, like) if attention == "eager" else None
+    mask = causal_mask(1, keys, like) if not ATTENTION[attention].fused else None
     past = [filled_cache(model, batch, keys - 1)]
 
-    def step() -> Any:
+    def step() -> Output:
         start = renewed(past[0]) if repeatable else past.pop()
         return decode_step(model, ids, positions, start, mask)
 
@@ -98,10 +102,12 @@ def decode_call(model: Any, batch: int, keys: int, attention: str, *, repeatable
 
 def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:
     positions = torch.arange(context, device=like.device)[None]
-    return positions, causal_mask(context, context, like) if attention == "eager" else None
+    return positions, causal_mask(context, context, like) if not ATTENTION[attention].fused else None
 
 
-def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
+def prefill(
+    model: ReferenceModel, page: Pages, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
+) -> Output:
     """The whole model over the prompt `ids` [batch, context]; its output holds the logits and the cache."""
     return model(
         input_ids=ids,
@@ -113,7 +119,9 @@ def prefill(model: Any, page: Pages, ids: torch.Tensor, positions: torch.Tensor,
     )
 
 
-def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> Any:
+def language(
+    model: ReferenceModel, embedded: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
+) -> Output:
     """The decoder and the head over tokens that are embedded already."""
     return model(
         inputs_embeds=embedded,
@@ -125,8 +133,8 @@ def language(model: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: 
 
 
 def decode_step(
-    model: Any, ids: torch.Tensor, positions: torch.Tensor, past: DynamicCache, mask: torch.Tensor | None
-) -> Any:
+    model: ReferenceModel, ids: torch.Tensor, positions: torch.Tensor, past: DynamicCache, mask: torch.Tensor | None
+) -> Output:
     """One token a page, `ids` [batch, 1], after the keys of `past`, which grow by one."""
     return model(
         input_ids=ids, position_ids=positions, attention_mask=masks(mask), past_key_values=past, use_cache=True
@@ -144,17 +152,17 @@ def causal_mask(q: int, kv: int, like: torch.Tensor) -> torch.Tensor:
     return torch.triu(full, diagonal=kv - q + 1)[None, None]
 
 
-def cache(model: Any) -> DynamicCache:
+def cache(model: ReferenceModel) -> DynamicCache:
     """An empty KV cache of transformers' default kind."""
-    return DynamicCache(config=model.config.text_config)
+    return DynamicCache(config=text_config(model))
 
 
-def filled_cache(model: Any, batch: int, keys: int) -> DynamicCache:
+def filled_cache(model: ReferenceModel, batch: int, keys: int) -> DynamicCache:
     """A cache of `keys` random keys and values a page: [batch, kv heads, keys, head dim] twice a layer."""
-    text, like = model.config.text_config, model.lm_head.weight
-    filled = cache(model)
-    shape = (batch, text.num_key_value_heads, keys, text.head_dim)
-    for layer in range(text.num_hidden_layers):
+    layers, heads, dim = _cache_sizes(model)
+    like, filled = model.lm_head.weight, cache(model)
+    shape = (batch, heads, keys, dim)
+    for layer in range(layers):
         filled.update(
             torch.randn(shape, device=like.device, dtype=like.dtype),
             torch.randn(shape, device=like.device, dtype=like.dtype),
@@ -170,8 +178,15 @@ def renewed(past: DynamicCache) -> DynamicCache:
     return fresh
 
 
-def key_bytes(model: Any) -> int:
+def key_bytes(model: ReferenceModel) -> int:
     """Bytes that the KV cache grows by for each token of each page."""
-    text = model.config.text_config
-    elements = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
-    return int(elements * model.lm_head.weight.element_size())
+    layers, heads, dim = _cache_sizes(model)
+    return 2 * layers * heads * dim * model.lm_head.weight.element_size()
+
+
+def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:
+    """Layers, heads and elements a head of a token's keys, and of its values."""
+    text = text_config(model)
+    assert text.num_key_value_heads is not None  # `build.config` gives the one, and the other follows from it
+    assert text.head_dim is not None
+    return text.num_hidden_layers, text.num_key_value_heads, text.head_dim

@@ -25,6 +25,21 @@ THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
 }
 
 
+def usable() -> bool:
+    """Whether torch finds a GPU that it can use."""
+    return torch.cuda.is_available()
+
+
+def device(text: str) -> torch.device:
+    """A device of torch by its name: "cuda", "cuda:1", "cpu"."""
+    return torch.device(text)
+
+
+def name(device: torch.device) -> str:
+    """The name of the device that is measured."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def reader(device: torch.device, speed: GraphSpeed | None = None) -> Callable[[], Machine]:
     """A function that reads the machine's state now, and with `speed` the driver's speed of CUDA graphs too."""
     read = _reader(device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, projector, sam
 from . import build, forward
+from .build import ReferenceModel
 from .forward import Call
 
 
@@ -19,7 +20,7 @@ from .forward import Call
 class LayerCall:
     """A module of the reference model called by itself, and the kernels that the analytic model lists for it."""
 
-    module: Any
+    module: torch.nn.Module
     what: str
     call: Call
     kernels: Iterable[Kernel]
@@ -38,7 +39,7 @@ def layer_calls(model: Architecture, attention: str, experts: str) -> Iterator[L
 
 
 def _vision_calls(
-    model: Architecture, built: Any, attention: str, images: int = 2, side: int = 640
+    model: Architecture, built: ReferenceModel, attention: str, images: int = 2, side: int = 640
 ) -> Iterator[LayerCall]:
     s, c, tower = model.sam, model.clip, built.model.vision_tower
     encoder, clip_encoder = tower.sam_encoder, tower.vision_encoder
@@ -52,7 +53,9 @@ def _vision_calls(
     tokens = patches * patches + 1
     embedded = _tensor(images, tokens, c.width)
 
-    def layer(module: Any, kernels: Iterable[Kernel], *inputs: Any, what: str = "") -> LayerCall:
+    def layer(
+        module: torch.nn.Module, kernels: Iterable[Kernel], *inputs: torch.Tensor | None, what: str = ""
+    ) -> LayerCall:
         return LayerCall(module, what, lambda: module(*inputs), kernels)
 
     whole = list(sam.encoder(s, images, side, 1, attention))
@@ -89,23 +92,29 @@ def _vision_calls(
 
 
 def _decoder_calls(
-    model: Architecture, built: Any, attention: str, experts: str, batch: int = 2, q: int = 37
+    model: Architecture, built: ReferenceModel, attention: str, experts: str, batch: int = 2, q: int = 37
 ) -> Iterator[LayerCall]:
     d, text = model.decoder, built.model.language_model
     x, rows, dim = _tensor(batch, q, d.width), batch * q, d.width // d.heads
     tables = (_tensor(1, q, dim), _tensor(1, q, dim))
-    mask = forward.causal_mask(q, q, x) if attention == "eager" else None
+    mask = forward.causal_mask(q, q, x) if not ATTENTION[attention].fused else None
     positions = torch.arange(q, device="meta")[None]
     dense, sparse = text.layers[0], text.layers[-1]
     flat = x.view(-1, d.width)
     picks = torch.zeros(rows, d.experts_per_token, dtype=torch.long, device="meta")
     weights = torch.zeros(rows, d.experts_per_token, device="meta")
 
-    def layer(module: Any, kernels: Iterable[Kernel], *inputs: Any, what: str = "", **named: Any) -> LayerCall:
+    def layer(
+        module: torch.nn.Module,
+        kernels: Iterable[Kernel],
+        *inputs: torch.Tensor | None,
+        what: str = "",
+        **named: torch.Tensor,
+    ) -> LayerCall:
         return LayerCall(module, what, lambda: module(*inputs, **named), kernels)
 
-    def attending(module: Any, kernels: Iterable[Kernel], what: str = "") -> LayerCall:
-        def call() -> Any:
+    def attending(module: torch.nn.Module, kernels: Iterable[Kernel], what: str = "") -> LayerCall:
+        def call() -> object:
             cached = forward.cache(built)
             return module(x, position_embeddings=tables, attention_mask=mask, past_key_values=cached)
 

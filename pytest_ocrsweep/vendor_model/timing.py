@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..baselines.sampling import FirstOf, Machine, NoiseReached, Samples, StopRule, TimeCap, collect
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
+from ..model.stages import STAGES
 from . import build, dispatch_count, gpu_state
+from .build import ReferenceModel
 from .clocks import Clock, HostClock, delayed, device_clock
 from .forward import Call
 from .graph_speed import GraphSpeed
 from .peak_memory import peak_bytes
-from .regions import Region, stage_region
+from .regions import Region, experts_of, stage_region
 
 RULE = FirstOf((NoiseReached(0.004, 10), TimeCap(1.0)))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -78,11 +79,13 @@ class Vendor:
     seed: int = 0
     slowdown_percent: float = 0.0
     rule: StopRule = RULE
-    load: Callable[[str, str], Any] | None = None  # (attention, experts) → real weights, in place of random ones
-    _built: dict[str, Any] = field(default_factory=dict, repr=False)
+    load: Callable[[str, str], ReferenceModel] | None = (
+        None  # (attention, experts) → real weights, in place of random ones
+    )
+    _built: dict[str, ReferenceModel] = field(default_factory=dict, repr=False)
     _graph_speed: GraphSpeed | None = field(default=None, repr=False)
 
-    def built(self, attention: str, experts: str) -> Any:
+    def built(self, attention: str, experts: str) -> ReferenceModel:
         """The model for `attention`, its routed experts run by `experts`."""
         if attention not in self._built:
             if self.load is not None:
@@ -106,9 +109,9 @@ class Vendor:
                 self._tidy()
 
     @contextmanager
-    def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[Any, Call]]:
+    def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:
         """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
-        experts = self.model.decoder.experts_at(stage)
+        experts = experts_of(self.model.decoder, stage)
         with torch.device(self.device), torch.no_grad():
             built = self.built(attention, experts)
             try:
@@ -127,12 +130,12 @@ class Vendor:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _region(self, built: Any, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
+    def _region(self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
         torch.manual_seed(self.seed)
         return stage_region(built, stage, work, attention, page, self.model.sam.channels)
 
     def _prepared(self, stage: str, work: Workload, attention: str, page: Path | None) -> PreparedPoint:
-        experts = self.model.decoder.experts_at(stage)
+        experts = experts_of(self.model.decoder, stage)
         region = self._region(self.built(attention, experts), stage, work, attention, page)
         for call in region.calls:
             call()
@@ -150,7 +153,7 @@ class Vendor:
             self.rule,
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
-            None if stage == "vision" else experts,
+            experts if STAGES[stage].experts else None,
         )
 
     def _slower(self, clock: Clock, call: Call) -> Clock:

@@ -1,4 +1,4 @@
-"""Which releases of torch and transformers this package works with; importing this loads neither."""
+"""Which releases of torch and transformers this package works with; only `loaded` loads them."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ def unsupported() -> str | None:
                 "(pip install 'pytest-ocrsweep[vendor]')"
             )
     return None
+
+
+def loaded() -> tuple[str, str]:
+    """The versions of torch and of transformers as they say themselves, torch's with its build. Loads both."""
+    import torch
+    import transformers
+
+    return str(torch.__version__), transformers.__version__  # torch's is a class of its own, which no worker can send

@@ -14,7 +14,8 @@ from pytest_ocrsweep.cli import main, progress
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.session import Options, Sweep
+from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.session import Sweep
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_shapes_says_what_it_wrote_and_whether_it_replaced(tmp_path, capsys):
             f"{path} {verb}: 13 shapes of 1 to 13 crops, rows <= columns",
             "9 that the vendor runs; the others are counted and never measured",
             "3 strips, of more than 5 columns to a row",
-            "0 with more than the 32,768 positions of deepseek-ocr",
+            "0 with more than the 8,192 positions of deepseek-ocr",
             f"to sweep it: ocrsweep sweep --grids '{path}'",
         ]
 

@@ -166,10 +166,10 @@ def test_what_does_not_fit_is_one_line_before_any_test(project, argument, error,
 @pytest.mark.parametrize("capture", ["fd", "sys", "no"])
 def test_what_a_test_says_to_who_waits_is_seen_whatever_is_captured(pytester, workers, capture):
     pytester.makepyfile("""
-        from pytest_ocrsweep.plugin import _say
+        from pytest_ocrsweep.plugin.state import say
 
         def test_waits(request):
-            _say(request.config, "waiting for a GPU")
+            say(request.config, "waiting for a GPU")
     """)
     result = pytester.runpytest_subprocess(workers, f"--capture={capture}")
     assert (result.stdout.str() + result.stderr.str()).count("waiting for a GPU") == 1

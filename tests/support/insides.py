@@ -15,6 +15,7 @@ PUBLIC_MODULES = ("xdist.scheduler",)  # documented: a scheduler implements its 
 TORCH = ("torch", "transformers")
 OPERATORS = "aten."  # an ATen operator's own name begins as it likes
 OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
+OF_ENUMS = {"_name_", "_value_"}  # documented: what `_missing_` sets on a new member
 OF_STANDARD_LIBRARY = {"os._exit", "sys._getframe", "sys._current_frames"}
 
 
@@ -52,7 +53,7 @@ def _is_private(name: str) -> bool:
 
 def _attributes(module: Module) -> Iterator[Touch]:
     tree = ast.parse(module.file.read_text(encoding="utf-8"))
-    own = {*_defined(tree), *OF_NAMED_TUPLES}
+    own = {*_defined(tree), *OF_NAMED_TUPLES, *OF_ENUMS}
     for line, name in _dotted(tree):
         foreign = name.rpartition(".")[2] not in own or name.startswith("super().")
         if foreign and name not in OF_STANDARD_LIBRARY and not name.startswith(OPERATORS):

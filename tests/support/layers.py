@@ -30,7 +30,7 @@ def layer(number: int, at_once: str = "", late: str = "") -> Layer:
 
 
 LAYERS = {
-    "errors": layer(0),
+    "errors": layer(0),  # everybody may raise them, files too
     "files": layer(0, late="PIL"),
     "model": layer(1),
     "model/bulk": layer(1, at_once="numpy", late="pandas pyarrow"),
@@ -134,12 +134,13 @@ def _names(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[str]:
 
 
 def upward(found: Sequence[Import]) -> list[str]:
-    """Imports that neither stay in their package nor go to a smaller number; those for types count too."""
+    """Imports that neither stay in their package nor go to a smaller number or to errors; also for types."""
     return [
         f"{each}: {each.module.package} is layer {_number(each.module)} and {each.target.package} is "
         f"{_number(each.target)}, but an import goes to a smaller number or stays in its package"
         for each in found
-        if each.target and each.target.package != each.module.package and _number(each.target) >= _number(each.module)
+        if each.target and each.target.package not in (each.module.package, "errors")
+        if _number(each.target) >= _number(each.module)
     ]
 
 

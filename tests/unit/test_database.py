@@ -16,6 +16,7 @@ from pytest_ocrsweep.files import database
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.sweep import shapes
 from pytest_ocrsweep.sweep.config import compose
+from pytest_ocrsweep.sweep.made_for import SweptFor
 
 LONG = "length(hex(zeroblob(30)))"  # with 300,000,000 it takes 1.4 GB
 PLANTED = {
@@ -64,7 +65,7 @@ def test_runs_are_neither_read_from_nor_added_to_a_database_with_more_or_less_th
 def test_shapes_are_not_read_from_a_database_with_more_or_less_than_our_schema(of_shapes, sql):
     change(of_shapes, sql.format(table="shapes", column="rows", other="made_for"))
     with pytest.raises(ShapesError, match=PLANTED[sql].format(other="made_for")) as error:
-        shapes.read(str(of_shapes))
+        shapes.read(str(of_shapes), None, SweptFor("deepseek-ocr", "gundam", 10))
     assert "\n" not in str(error.value)
 
 
@@ -74,7 +75,7 @@ def test_two_objects_that_are_alike_are_not_one(of_shapes):
         db.execute("INSERT INTO sqlite_master SELECT * FROM sqlite_master WHERE name = 'made_for'")
         db.commit()
     with pytest.raises(ShapesError):
-        shapes.read(str(of_shapes))
+        shapes.read(str(of_shapes), None, SweptFor("deepseek-ocr", "gundam", 10))
 
 
 def test_a_schema_without_end_is_given_up(tmp_path):

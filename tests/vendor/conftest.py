@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from measured import ON_CPU, ONE_THREAD, SUITE, Measured
+
+from pytest_ocrsweep.baselines.sampling import TimeCap
+from pytest_ocrsweep.model.stages import STAGES
+
+if TYPE_CHECKING:
+    import torch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -15,3 +30,81 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+# Measured points
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory) -> Path:
+    """A folder in which a process has recorded and reported every stage."""
+    folder = tmp_path_factory.mktemp("recording")
+    for stage in STAGES:
+        (folder / f"test_{stage}.py").write_text(SUITE.format(stage=stage))
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark", *ON_CPU]
+    command += ["-k", "flash", "--ocrsweep-update", "--ocrsweep-report=out"]
+    environment = {**os.environ, **ONE_THREAD, "TMPDIR": str(folder)}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def report(recording) -> dict[str, object]:
+    """What it wrote into `sweep.json`."""
+    return json.loads((recording / "out" / "sweep.json").read_text())
+
+
+@pytest.fixture
+def alone(tmp_path_factory, monkeypatch) -> None:
+    """One thread, and locks of its own, for this process and the ones it starts; here, short sampling too."""
+    from pytest_ocrsweep.vendor_model import timing
+
+    folder = tmp_path_factory.mktemp("locks")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("OMP_NUM_THREADS", ONE_THREAD["OMP_NUM_THREADS"])
+    monkeypatch.setattr(timing, "Vendor", partial(timing.Vendor, rule=TimeCap(0.2)))
+
+
+@pytest.fixture
+def measured(project, pytester, recording, alone) -> Measured:
+    return Measured(project, pytester, recording)
+
+
+# Snapshots
+
+
+@pytest.fixture(scope="session")
+def writer():
+    """A model whose every weight is random, so that no two tensors can be taken for one another."""
+    import torch
+    from snapshots import TINY
+
+    from pytest_ocrsweep.vendor_model import build
+
+    built = build.build(TINY, "flash", "grouped_mm", "cpu")
+    generator = torch.Generator().manual_seed(7)
+    for parameter in built.parameters():
+        torch.nn.init.normal_(parameter, mean=0.1, std=0.1, generator=generator)
+    return built
+
+
+@pytest.fixture(scope="session")
+def tensors(writer) -> dict[str, torch.Tensor]:
+    import torch
+    from snapshots import TINY, UNUSED, original
+
+    patch = torch.zeros(TINY.clip.width, TINY.clip.channels, TINY.clip.patch, TINY.clip.patch, dtype=torch.bfloat16)
+    return {**original(writer.state_dict()), UNUSED: patch}
+
+
+@pytest.fixture
+def snapshot(tmp_path, tensors):
+    """Its folder."""
+    from snapshots import write
+
+    folder = tmp_path / "DeepSeek-OCR"
+    folder.mkdir()
+    write(folder, tensors)
+    return folder

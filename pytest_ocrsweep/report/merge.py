@@ -55,7 +55,6 @@ def _environment(parts: Sequence[SweepEnvironment]) -> SweepEnvironment:
     return replace(parts[0], **shared, hosts=several, absent=frozenset())
 
 
-
 def record(folders: Sequence[Path], into: Path) -> Iterator[Recorded]:
     """What each folder of baselines records, added to those `into` another, file by file.
 

@@ -10,7 +10,8 @@ from statistics import median
 from claim import Claim, conclude, spread
 
 from pytest_ocrsweep import Workload, load_model
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.grid_sources import NAMED
 
 PAIRS = NAMED["pairs"]

@@ -1,4 +1,4 @@
-"""Fails system calls, and cuts the power, while files are written: old or new content, never both or a traceback.
+"""Lets system calls fail, and cuts the power, while files are written: old or new content, and never a traceback.
 
 An update, a report, a database of shapes and a Parquet file are each written with the n-th system call on their folder
 failing: `open`, `read`, `write`, `fsync`, `close`, `rename`, `unlink`, `mkdir`, locks, and what else changes a file.
@@ -9,6 +9,8 @@ one line say so, and an undisturbed run finishes the work and cleans up.
 The power is cut after every call that changes a file, see power.py.
 
     python dev/campaigns/faults.py --every 1
+
+`--careless` has files renamed that are not yet on the disk: the campaign must then fail.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -99,8 +102,7 @@ class Command:
 
     def finish(self, where: str) -> None:
         """An undisturbed run makes all new, and leaves nothing else."""
-        done = self.start()
-        if done.code:
+        if (done := self.start()).code:
             self.wrong.append(f"{where}: the next run: {done.output[-300:]!r}")
         self.wrong += [f"{where}: after the next run {problem}" for problem in self.look(must_be_new=True)]
         if left := [str(path) for path in self.folder.rglob(".*.ocrsweep-*")]:
@@ -118,26 +120,41 @@ class Done:
 
 
 def contents(folder: Path) -> Contents:
-    """All files but what writers keep beside them; of a database the number of its runs."""
+    """All files but what writers keep beside them."""
+    from pytest_ocrsweep.files.atomic import LEFTOVER
+    from pytest_ocrsweep.report.owned import MANIFEST
+
+    read = {"sweep.sqlite": runs, MANIFEST: unknown}
+    files = [path for path in folder.rglob("*") if path.is_file() and not LEFTOVER.fullmatch(path.name)]
+    files = [path for path in files if not path.name.startswith("sweep.sqlite-")]
+    found = {str(path.relative_to(folder)): read.get(path.name, Path.read_bytes)(path) for path in files}
+    return {name: content for name, content in found.items() if content != NOTHING}
+
+
+NOTHING = b"holds nothing"  # is as good as none
+
+
+def runs(database: Path) -> bytes:
+    """How many runs it has; each is read."""
     from pytest_ocrsweep.errors import ReportError
     from pytest_ocrsweep.report import sqlite
 
-    found = {}
-    for path in folder.rglob("*"):
-        if path.name == "sweep.sqlite" and path.stat().st_size:
-            try:
-                runs = [sqlite.read(path, run.run) for run in sqlite.runs(path)]
-                found[str(path.relative_to(folder))] = b"%d whole runs" % len(runs)
-            except ReportError as error:
-                if "it holds no run" not in str(error):
-                    found[str(path.relative_to(folder))] = str(error).encode()
-        elif (
-            path.is_file()
-            and not path.name.startswith(("sweep.sqlite", ".sweep.sqlite"))
-            and ".ocrsweep-" not in path.name[1:]
-        ):
-            found[str(path.relative_to(folder))] = path.read_bytes()
-    return found
+    try:
+        return b"%d whole runs" % len([sqlite.read(database, run.run) for run in sqlite.runs(database)])
+    except ReportError as error:
+        return NOTHING if "it holds no run" in str(error) else str(error).encode()
+
+
+def unknown(manifest: Path) -> bytes:
+    """The files beside a manifest that it does not know; it is written before and after them."""
+    from pytest_ocrsweep.errors import ReportError
+    from pytest_ocrsweep.report.owned import NAMES, Owned
+
+    try:
+        owned = Owned.read(manifest.parent)
+    except ReportError as error:
+        return str(error).encode()
+    return "; ".join(why for name in NAMES if (why := owned.refusal(name))).encode() or NOTHING
 
 
 def complaints(done: Done) -> Iterator[str]:
@@ -211,6 +228,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=7, help=f"of the calls after the first {FIRST}, every so manieth")
     parser.add_argument("--only", action="append", help="only this command; repeatable")
     parser.add_argument("--no-power", dest="power", action="store_false", help="do not cut the power")
+    parser.add_argument("--careless", action="store_true", help="without fsync: must fail")
     options = parser.parse_args()
     if SHIM not in os.environ:
         with tempfile.TemporaryDirectory() as folder:
@@ -220,6 +238,8 @@ def main() -> int:
             return subprocess.run([sys.executable, *sys.argv], env=preloaded).returncode
     from faulty_commands import commands
 
+    if options.careless:
+        mock.patch("os.fsync", return_value=None).start()
     with tempfile.TemporaryDirectory() as folder:
         chosen = [each for each in commands(Path(folder)) if not options.only or each.name in options.only]
         return not campaign(chosen, options.every, options.power)

@@ -6,14 +6,16 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet  # noqa: F401  imported once here, and not in every child
 import pytest
 from faults import Command
 
 from pytest_ocrsweep import cli
+from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model import bulk  # noqa: F401
-from pytest_ocrsweep.report import charts, html
+from pytest_ocrsweep.report import charts, html  # noqa: F401
 from pytest_ocrsweep.sweep import check, config, results  # noqa: F401
 
 SUITE = 'def test_{stage}(ocrsweep, grid, attention):\n    ocrsweep.check("{stage}", grid, attention)\n'
@@ -32,11 +34,15 @@ class Drawn:
         return SVG
 
 
+def drawn(report: Report) -> list[Drawn]:
+    return [Drawn("bytes"), *([Drawn("flops")] if len(report.points) == 2 else [])]
+
+
 def commands(project: Path) -> list[Command]:
     """Each in a folder of its own; what takes seconds and writes nothing is left out."""
     config.compose(["workload.batch=2"])  # Hydra loads once
-    charts.charts = lambda report: [Drawn("bytes"), *([Drawn("flops")] if len(report.points) == 2 else [])]  # type: ignore
-    html.page = lambda report, drawn: f"{PAGE}{len(report.points)}\n"
+    mock.patch("pytest_ocrsweep.report.charts.charts", drawn).start()
+    mock.patch("pytest_ocrsweep.report.html.page", lambda report, _: f"{PAGE}{len(report.points)}\n").start()
     (project / "suites").mkdir()
     (project / "pytest.ini").write_text("[pytest]\n")
     for stage in ("prefill", "decode"):

@@ -105,7 +105,7 @@ def arguments_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 def arguments_take(data: bytes, folder: Path) -> None:
     """The words as a shell would give them; a usage error is raised as what it is for a caller of Python."""
     from pytest_ocrsweep import cli
-    from pytest_ocrsweep.cli.flags import ArgumentError
+    from pytest_ocrsweep.errors import ArgumentError
     from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()

@@ -12,10 +12,10 @@ from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..files.untrusted import MOST
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
-from ..model.stages import ATTENTION
 from .json_layout import Json
-from .metrics import COUNTED, METRICS
+from .metrics import METRICS, exact_names
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1
@@ -67,12 +67,12 @@ def file_of(folder: Path, model: str, stage: str) -> Path:
 
 def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[NumberChange]:
     """Every number that differs at all."""
-    return [NumberChange(name, old[name], new[name]) for name in COUNTED if old[name] != new[name]]
+    return [NumberChange(name, old[name], new[name]) for name in exact_names() if old[name] != new[name]]
 
 
 def read(path: Path, model: str, stage: str) -> CountedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
-    return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
+    return Document.load(path, _about(model, stage), "points").points(exact_names(), _numbers)
 
 
 def record(path: Path, model: str, stage: str, found: CountedPoints) -> Recorded:
@@ -109,7 +109,7 @@ def _about(model: str, stage: str) -> dict[str, object]:
 
 
 def _numbers(raw: Json) -> dict[str, int]:
-    return {name: whole(raw, name) for name in COUNTED}
+    return {name: whole(raw, name) for name in exact_names()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class SweepEnvironment(Environment):
             values = {getattr(each, name) for each in measured}
             return values.pop() if len(values) == 1 else None
 
-        decoder = architecture.decoder
+        experts = {name: stage.experts(architecture.decoder) for name, stage in STAGES.items() if stage.experts}
         return cls(
             host=shared("host"),
             gpu=shared("gpu"),
@@ -42,8 +42,8 @@ class SweepEnvironment(Environment):
             weights=shared("weights"),
             dtype=architecture.dtype,
             git_revision=revision,
-            attention_implementation={name: way.implementation for name, way in ATTENTION.items()},
-            experts_implementation={name: s.experts(decoder) for name, s in STAGES.items() if s.experts},
+            attention_implementation={name: each.implementation for name, each in ATTENTION.items()},
+            experts_implementation=experts,
             hosts=measured if len(measured) > 1 else (),
             absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
         )

@@ -9,16 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..baselines.json_layout import Json
-from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
-from ..baselines.result import Analytic, FloorResult, PointResult
+from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
+from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
+from ..errors import ArgumentError
 from ..hardware import roofline
 from ..model.analytic import Model
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
-from .flags import ArgumentError, Subparsers
+from .flags import Subparsers
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -174,7 +175,7 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
 
 def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
-    point = PointResult.of(ledger.stage, ledger.work, ledger.attention, Analytic.of(ledger))
+    point = PointResult.of(ledger.stage, ledger.work, ledger.attention, analytic(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
     estimate_ns = roofline.estimate(ledger, device)

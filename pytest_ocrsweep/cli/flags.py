@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..errors import ArgumentError as ArgumentError
+from ..errors import ArgumentError, ConfigError
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
@@ -126,7 +126,6 @@ def path(text: str) -> Path:
 def compose(options: argparse.Namespace) -> Settings:
     """The settings with `--set` and `--device` applied. Raises ArgumentError."""
     from ..sweep.config import compose
-    from ..sweep.settings import ConfigError
 
     named = getattr(options, "device", None)
     try:

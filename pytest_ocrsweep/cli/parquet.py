@@ -13,13 +13,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..files import atomic
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.geometry import LEAST, CropGrid
 from ..model.stages import STAGES
 from . import flags
-from .flags import ArgumentError
 from .progress import watched
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..baselines.result import Analytic, FloorResult, PointResult, components
+from ..baselines.metrics import analytic
+from ..baselines.result import FloorResult, PointResult, components
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..model.analytic import Model
@@ -98,7 +99,7 @@ def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str]
             work = settings.workload.on(point.grid)
             ledger = model.ledger(stage, work, attention)
             floor = FloorResult.of(ledger, settings.device)
-            yield PointResult.of(stage, work, attention, Analytic.of(ledger), floor, components=components(ledger))
+            yield PointResult.of(stage, work, attention, analytic(ledger), floor, components=components(ledger))
 
     count = len(points) * len(stages) * len(attentions)
     workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..errors import ImageError as ImageError
+from ..errors import ImageError
 
 ORIENTATION = 274  # the EXIF and TIFF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height

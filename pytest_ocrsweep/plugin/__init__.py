@@ -49,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
-    from ..model.stages import ATTENTION
+    from ..model.attention import ATTENTION
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from ..baselines import counted, gate, timed
 from ..baselines.measurement import ENVIRONMENT, Environment, Measurement
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import Analytic, components
+from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..model.analytic import Model
+from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 from . import load
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
@@ -72,7 +73,7 @@ def of_report(report: Report, name: str) -> Side:
             work = report.workload.on(point.grid)
         except ValueError as error:
             raise ReportError(f"{name}: {error};", REMEDY) from None
-        numbers, floor = counted_numbers(point, point.analytic), point.floor
+        numbers, floor = exact_numbers(point, point.analytic), point.floor
         points[ComparisonKey.of(work, point.stage, point.attention)] = SidePoint(
             work,
             {**numbers, "floor_ns": floor.time_ns} if floor else numbers,
@@ -142,7 +143,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             ledger = model.ledger(stage, work, attention)
-            numbers = counted_numbers(work, Analytic.of(ledger))
+            numbers = exact_numbers(work, analytic(ledger))
             found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, numbers, components=components(ledger))
         return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
 

@@ -97,12 +97,12 @@ class Writing:
         except ReportError as error:
             self.problems.append(str(error))
 
-    def put(self, what: str, texts: dict[str, str], all_of: str | None = None) -> None:
-        """Files of ours."""
+    def put(self, what: str, texts: dict[str, str], all_of: str | None = None, at: int | None = None) -> None:
+        """Files of ours; `what` is said of them, at a place among the others."""
         problems = owned.put(self.folder, texts, all_of)
         self.problems += dict.fromkeys(problems.values())
         if not problems:
-            self.written.append(what)
+            self.written.insert(len(self.written) if at is None else at, what)
 
     def database(self) -> int:
         """The number of the run that was added."""
@@ -112,26 +112,25 @@ class Writing:
         return sqlite.write(self.report, path)
 
     def draw(self) -> None:
-        """The charts, then the page that has them too."""
+        """The page with all charts, then a picture of each: a renderer that fails keeps files open."""
         from . import charts, html
 
         drawn: list[Chart] = []
+        pages: dict[str, str] = {}
         pictures: dict[str, str] = {}
-
-        def draw() -> None:
-            drawn.extend(charts.charts(self.report))  # the page shows the charts that stand beside it
-            pictures.update({f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in drawn})
 
         def put() -> None:
             if not os.path.islink(self.folder / CHARTS):
                 atomic.remove_leftovers(self.folder / CHARTS)
-            self.put(f"{len(pictures)} {CHARTS}", pictures, all_of=f"{CHARTS}/")
+            self.put(f"{len(pictures)} {CHARTS}", pictures, all_of=f"{CHARTS}/", at=before)
 
-        pages: list[str] = []
-        if self._drawn(CHARTS, draw):
+        defined = self._drawn(CHARTS, lambda: drawn.extend(charts.charts(self.report)))
+        before = len(self.written)
+        if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, drawn)})):
+            self.step(lambda: self.put(HTML, pages))
+        svg = {f"{CHARTS}/{chart.name}.svg": chart.svg for chart in drawn}
+        if defined and self._drawn(CHARTS, lambda: pictures.update({name: draw() for name, draw in svg.items()})):
             self.step(put)
-        if self._drawn(HTML, lambda: pages.append(html.page(self.report, drawn))):
-            self.step(lambda: self.put(HTML, {HTML: pages[0]}))
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
         """Whether the libraries could; they raise many types, in Rust's panics even one that is no Exception."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..baselines.measurement import ENVIRONMENT, GateResult
-from ..baselines.metrics import METRICS, values
+from ..baselines.metrics import METRICS, columns, values
 from ..baselines.result import NAMES, PointResult
 from ..baselines.sweep_report import WORKLOAD, Report
 from ..files.text import markdown
@@ -18,9 +18,7 @@ from .terminal import HEAVIEST, MANY
 FAILING = 50  # failing points that a page shows
 LONG = 12  # rows of a table that are not folded away
 
-COUNTED = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
-PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
-MEASURED = ("device_ns", "attained", "wall_ns")
+LEFT_OUT = ("launch_overhead_ns",)  # a page is narrower than a terminal
 
 
 def page(report: Report) -> str:
@@ -73,9 +71,7 @@ def _stage(stage: str, points: Sequence[PointResult], *, whole: bool) -> str:
 def _table(points: Sequence[PointResult], names: Sequence[str], *, changes: bool = False) -> str:
     """A row a point; columns that no point has a number for are left out."""
     numbers = [values(point) for point in points]
-    decodes = any(point.stage == "decode" for point in points)
-    wanted = (*COUNTED, *(PER_TOKEN if decodes else ()), "floor_ns", *MEASURED)
-    metrics = [name for name in wanted if any(number[name] is not None for number in numbers)]
+    metrics = [name for name in columns(points) if name not in LEFT_OUT]
     gated = changes and any(point.vendor for point in points)
     header = [*names, "verdict", *(METRICS[name].heading for name in metrics), *(["change %", "margin %"] * gated)]
     bounds = any(point.floor for point in points)
@@ -100,8 +96,10 @@ def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> s
 
 def _notes(points: Sequence[PointResult]) -> list[str]:
     notes = []
-    if tokens := sorted({point.new_tokens for point in points if point.stage == "decode"}):
-        notes.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
+    if stages := terminal.per_token(points):
+        tokens = min(point.new_tokens for point in points if point.stage in stages)
+        whose = " and ".join(stages).capitalize()
+        notes.append(f"{whose}'s numbers are of {tokens} new tokens, and per token their mean.")
     if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
         notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
     if points and not any(point.vendor for point in points):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
-from ..baselines.metrics import values
+from ..baselines.metrics import analytic, analytic_names, values
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import ANALYTIC, Analytic, FloorResult, PointResult, components
+from ..baselines.result import Analytic, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import ReportError, SourceError
@@ -67,10 +67,10 @@ class RecordedPoint:
     @property
     def values(self) -> dict[str, float | None]:
         """Every metric of the point, as a run that found it would show it; decode's are of all its new tokens."""
-        analytic = Analytic(*(self.counted[name] for name in ANALYTIC))
+        costs = Analytic({name: self.counted[name] for name in analytic_names()})
         return values(
             PointResult.of(
-                self.stage, self.key.work, self.key.attention, analytic, None, self.stored.measurement, Verdict.RECORDED
+                self.stage, self.key.work, self.key.attention, costs, None, self.stored.measurement, Verdict.RECORDED
             )
         )
 
@@ -119,15 +119,13 @@ def report(baselines: Path, model: str, gpu: str, grids: str | None = None) -> R
         raise ReportError(f"{len(workloads)} workloads are recorded of {model} on {gpu}: a report is of one")
     architecture = compose([f"model={model}"]).model
     latest = found[-1].stored.environments[-1]
-    analytic, device = Model(architecture), device_of(latest.gpu)
+    priced, device = Model(architecture), device_of(latest.gpu)
     environment = SweepEnvironment.of(architecture, latest.git_revision, latest)
-    return Report.of(model, workloads[0], environment, [_point(analytic, each, device) for each in found])
+    return Report.of(model, workloads[0], environment, [_point(priced, each, device) for each in found])
 
 
-def _point(analytic: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
+def _point(model: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
     stage, work, attention = recorded.stage, recorded.key.work, recorded.key.attention
-    ledger, vendor = analytic.ledger(stage, work, attention), recorded.stored.measurement
+    ledger, vendor = model.ledger(stage, work, attention), recorded.stored.measurement
     floor = FloorResult.of(ledger, device, vendor.device_ns.median) if device else None
-    return PointResult.of(
-        stage, work, attention, Analytic.of(ledger), floor, vendor, Verdict.RECORDED, components(ledger)
-    )
+    return PointResult.of(stage, work, attention, analytic(ledger), floor, vendor, Verdict.RECORDED, components(ledger))

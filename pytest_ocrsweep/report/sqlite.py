@@ -111,7 +111,6 @@ def read(path: Path, run: int | None = None) -> Report:
 def _opened(path: Path, mode: str, writes: bool = False) -> Iterator[sqlite3.Connection]:
     if problem := database.too_old():
         raise ReportError(f"{path}: {problem}")
-    # rw even to read: after a killed write SQLite must roll its journal back first
     with database.opened(path, mode, WAIT_S, writes) as db:
         yield db
 
@@ -121,7 +120,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ReportError(f"{path}: there is no such file:", WRITE)
     try:
-        with _opened(path, "rw") as db:
+        with _opened(path, "rw") as db:  # after a killed write SQLite must roll its journal back first
             db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
             if not _is_ours(db, path):
                 raise ReportError(f"{path}: it holds no run:", WRITE)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..baselines import counted, gate
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment, GateResult
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
@@ -84,7 +84,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
     """What the point costs, counted."""
     work = sweep.settings.workload.on(grid)
     ledger = sweep.model.ledger(stage, work, attention)
-    return Priced(stage, work, attention, ledger, Analytic.of(ledger))
+    return Priced(stage, work, attention, ledger, analytic(ledger))
 
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
@@ -155,7 +155,7 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """The counted numbers, compared exactly."""
     options, stage = sweep.options, priced.stage
     old = sweep.recorded[stage].get(priced.key)
-    changes = counted.compare(old, counted_numbers(priced.work, priced.analytic)) if old else []
+    changes = counted.compare(old, exact_numbers(priced.work, priced.analytic)) if old else []
     if options.update:
         return PASSED if old and not changes else Part(Verdict.RECORDED)
     if old is None:
@@ -233,12 +233,12 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
-def _needed(analytic: Analytic) -> str:
+def _needed(costs: Analytic) -> str:
     """What of the point must be in the device's memory at once, as it is counted."""
     counted_bytes = {
-        "weights": analytic.weight_bytes,
-        "KV cache": analytic.kv_cache_bytes,
-        "activations": analytic.peak_activation_bytes,
+        "weights": costs["weight_bytes"],
+        "KV cache": costs["kv_cache_bytes"],
+        "activations": costs["peak_activation_bytes"],
     }
     sizes = {name: size / 1e9 for name, size in counted_bytes.items()}
     each = ", ".join(f"{name} {size:,.3f}" for name, size in sizes.items())

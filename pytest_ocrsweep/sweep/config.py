@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ..errors import ConfigError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
-from .settings import ConfigError, Settings, check_choice, option_keys, read, unknown_option, validate
+from .settings import Settings, check_choice, option_keys, read, unknown_option, validate
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

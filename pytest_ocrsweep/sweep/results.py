@@ -12,7 +12,7 @@ from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_time import TimedProcess
 from ..baselines.result import PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
@@ -156,7 +156,7 @@ class Results:
         """Counted numbers as baselines hold them."""
         found: dict[str, CountedPoints] = defaultdict(dict)
         for point in sorted(points, key=order):
-            found[point.stage][self.key(point)] = counted_numbers(point, point.analytic)
+            found[point.stage][self.key(point)] = exact_numbers(point, point.analytic)
         return found
 
     def key(self, point: PointResult) -> PointKey:

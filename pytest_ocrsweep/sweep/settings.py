@@ -11,7 +11,7 @@ from math import inf
 from operator import attrgetter
 from typing import TypeVar, cast, get_type_hints
 
-from ..errors import ConfigError as ConfigError
+from ..errors import ConfigError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import DTYPES, Architecture

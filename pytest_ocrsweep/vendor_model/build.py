@@ -17,7 +17,6 @@ from . import compat
 
 ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {name: way.implementation for name, way in ATTENTION.items()}  # by our attention
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:
@@ -70,13 +69,13 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
 def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> ReferenceModel:
     """The reference model on `device`, made there in the dtype of `model` with seeded random weights.
 
-    `attention` is "eager" or "flash", `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
+    `attention` is one of ATTENTION, `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
     """
     with torch.device(device), no_init_weights():
         built = AutoModelForImageTextToText.from_config(
             config(model),
             dtype=DTYPES[model.dtype],
-            attn_implementation=IMPLEMENTATIONS[attention],
+            attn_implementation=ATTENTION[attention].implementation,
             experts_implementation=experts,
         )
     if device != "meta":

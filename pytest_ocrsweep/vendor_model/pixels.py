@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..files.image_size import MAGIC, ImageError, page_size
+from ..errors import ImageError
+from ..files.image_size import MAGIC, page_size
 from ..model.geometry import Workload
 from .forward import Pages
 

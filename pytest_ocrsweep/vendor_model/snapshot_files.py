@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..errors import CheckpointError as CheckpointError
+from ..errors import CheckpointError
 from ..files import untrusted
 from ..files.text import printable
 

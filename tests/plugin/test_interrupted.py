@@ -68,7 +68,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.gate import Process
 from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
 
 folder, columns, points = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -77,7 +77,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for rows in range(1, points + 1):
     key = PointKey(Workload(CropGrid(rows, columns)), "flash")
-    counted.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(COUNTED, 7)})
+    counted.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(exact_names(), 7)})
     timed.record(folder / "timed.json", "m", "cpu", "decode", {key: (time, True)})
 """
 KILL_AFTER_THE_FIRST_FILE = """

@@ -27,9 +27,9 @@ import pytest
 
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.cli import main
-from pytest_ocrsweep.errors import BaselineError, ReportError
+from pytest_ocrsweep.errors import BaselineError, CheckpointError, ConfigError, ImageError, ReportError
 from pytest_ocrsweep.files import untrusted
-from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
+from pytest_ocrsweep.files.image_size import PageSize, page_size
 from pytest_ocrsweep.report import load, sqlite
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 from pytest_ocrsweep.sweep.made_for import SweptFor
@@ -140,7 +140,7 @@ def test_a_terabyte_of_nothing_is_not_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "terabyte"])
 def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
-    from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files
+    from pytest_ocrsweep.vendor_model import checkpoint
 
     settings, *_ = damage.parts(parsers.PARSERS["checkpoint"].seeds(tmp_path)[0], 4)
     if name != "config.json":
@@ -151,7 +151,7 @@ def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str,
         with (tmp_path / name).open("wb") as file:
             file.write(struct.pack("<Q", 1 << 39))  # a header of half of it, to safetensors
             file.truncate(1 << 40)
-    with pytest.raises(snapshot_files.CheckpointError):
+    with pytest.raises(CheckpointError):
         checkpoint.check(tmp_path, parsers_binary.small())
 
 
@@ -267,7 +267,7 @@ def test_text_in_an_image_that_swells_is_not_unpacked(tmp_path: Path) -> None:
     "name", ["../../x", "/etc/x", ".", "..", "a/b", "a\\b", ".hidden", "-x", "a b", "a\tb", "é", "x" * 101]
 )
 def test_a_models_name_is_a_folder_within_the_baselines(name: str) -> None:
-    with pytest.raises(config.ConfigError, match=r"model\.name (is the folder of its baselines|must be text)"):
+    with pytest.raises(ConfigError, match=r"model\.name (is the folder of its baselines|must be text)"):
         config.compose([f"model.name='{name}'"])
 
 
@@ -301,7 +301,7 @@ def test_an_index_names_no_file_of_another_folder(name: str, tmp_path: Path) -> 
     for elsewhere in (tmp_path / "x.safetensors", tmp_path / "x", folder / "sub" / "x"):
         elsewhere.write_bytes(b"not read")
     (folder / snapshot_files.INDEX).write_text(json.dumps({"weight_map": {"lm_head.weight": name}}))
-    with pytest.raises(snapshot_files.CheckpointError, match=r"which is no file of|half a character") as refused:
+    with pytest.raises(CheckpointError, match=r"which is no file of|half a character") as refused:
         snapshot_files.tensors(folder)
     assert str(refused.value).isprintable()
 
@@ -359,7 +359,7 @@ def test_text_of_an_override_stays_short_and_on_its_line() -> None:
         f"workload.batch={LONG * 100}",
         "model=a\x1b",
     ):
-        with pytest.raises(config.ConfigError) as refused:
+        with pytest.raises(ConfigError) as refused:
             config.compose([text])
         assert str(refused.value).isprintable()
         assert len(str(refused.value)) < 1000

@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult, components
+from pytest_ocrsweep.baselines.metrics import analytic
+from pytest_ocrsweep.baselines.result import FloorResult, PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep.config import devices
@@ -53,7 +55,7 @@ def dense() -> Report:
                 ledger = model.ledger(stage, work := Workload(grid), attention)
                 floor, parts = FloorResult.of(ledger, device), components(ledger)
                 verdict = Verdict.NO_BASELINE
-                of_point = (stage, work, attention, Analytic.of(ledger), floor, None, verdict, parts)
+                of_point = (stage, work, attention, analytic(ledger), floor, None, verdict, parts)
                 found.append(PointResult.of(*of_point))
     return Report.of("deepseek-ocr", SweepWorkload.of(Workload(CropGrid(1, 1))), SweepEnvironment(), found)
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from documents import point, report, vendor
 
 from pytest_ocrsweep.baselines.sweep_report import Report
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report.markdown import FAILING, page
 
 LIMIT = 1 << 20  # bytes of GitHub's step summary

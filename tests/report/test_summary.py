@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import astuple, replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
-from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted_numbers, values
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic, exact_names, exact_numbers, values
 from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
@@ -21,14 +21,22 @@ from pytest_ocrsweep.report.terminal import MANY, table
 from pytest_ocrsweep.sweep.results import Results
 
 
-ANALYTIC = Analytic(2 * 10**12, 10**12, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6)
+NUMBERS = {
+    "tensor_flops": 2 * 10**12,
+    "vector_flops": 10**12,
+    "read_bytes": 5 * 10**9,
+    "write_bytes": 10**9,
+    "weight_bytes": 6 * 10**9,
+    "kv_cache_bytes": 55_500_000,
+    "peak_activation_bytes": 837 * 10**6,
+}
 FLOOR = FloorResult("NVIDIA H200", 10**9, 25 * 10**6, "bandwidth", 1, 2, 25 * 10**6)
 UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
 
 
-def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **analytic: int) -> PointResult:
+def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **counted: int) -> PointResult:
     work = Workload(CropGrid.parse(grid))
-    return PointResult.of(stage, work, "flash", replace(ANALYTIC, **analytic), FLOOR, verdict=verdict)
+    return PointResult.of(stage, work, "flash", Analytic(NUMBERS | counted), FLOOR, verdict=verdict)
 
 
 def measured(row: PointResult, clock: str = "cuda-graph") -> PointResult:
@@ -108,19 +116,16 @@ def test_a_table_of_measured_points_has_their_times():
 
 
 def test_what_a_baseline_holds_is_whole_numbers():
-    numbers = counted_numbers(row(), row().analytic)
-    assert list(numbers) == list(COUNTED)
+    numbers = exact_numbers(row(), row().analytic)
+    assert list(numbers) == list(exact_names())
     assert {type(value) for value in numbers.values()} == {int}
 
 
 def test_what_is_counted_are_the_ledgers_numbers():
     model, work = load_model("deepseek-ocr-tiny"), Workload(CropGrid(2, 3))
     ledger = model.ledger("decode", work, "flash")
-    found = Analytic.of(ledger)
-    costs = found.tensor_flops, found.vector_flops, found.read_bytes, found.write_bytes
-    assert costs == astuple(ledger.total())
-    held = found.weight_bytes, found.kv_cache_bytes, found.peak_activation_bytes
-    assert held == (ledger.weight_bytes, ledger.kv_cache_bytes, ledger.peak_activation_bytes)
+    of_stage = {name: getattr(ledger, name) for name in ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")}
+    assert analytic(ledger).numbers == {**asdict(ledger.total()), **of_stage}
 
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():

@@ -14,7 +14,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.gate import Process
 from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
 from pytest_ocrsweep.errors import OcrsweepError, ReportError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
@@ -41,7 +41,7 @@ def record(source: Source, stage: str, *medians_ns: int, grid: str = "2x3", atte
     """A point's counted costs, and its time in as many processes as there are medians."""
     folder, model, gpu = source
     key = PointKey(Workload(CropGrid.parse(grid)), attention)
-    numbers = dict.fromkeys(COUNTED, 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
+    numbers = dict.fromkeys(exact_names(), 10**12) | {"context_tokens": 903, "peak_activation_bytes": 3_498_700_000}
     counted.record(counted.file_of(folder, model, stage), model, stage, {key: numbers})
     for median_ns in medians_ns:
         timed.record(timed.file_of(folder, model, gpu, stage), model, gpu, stage, {key: (seen(median_ns), True)})

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
 from pytest_ocrsweep.sweep.config import CONF, compose, devices
-from pytest_ocrsweep.sweep.settings import ConfigError, VendorSettings, WorkloadSettings, option_keys, validate
+from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys, validate
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",

@@ -20,7 +20,7 @@ from pytest_ocrsweep.baselines.counted import (
     remove,
     whole,
 )
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.errors import BaselineError
 from pytest_ocrsweep.files import atomic
 
@@ -30,7 +30,7 @@ def key(grid: str, attention: str = "flash", **workload: int) -> PointKey:
 
 
 def numbers(value: int = 7) -> dict[str, int]:
-    return dict.fromkeys(COUNTED, value)
+    return dict.fromkeys(exact_names(), value)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_file_is_found_by_model_and_stage_and_reads_as_a_point_a_line(tmp_path
     assert file_of(tmp_path, "m", "decode") == tmp_path / "m" / "decode.json"
     about = '  "schema": 1,\n  "model": "m",\n  "stage": "decode",\n'
     workload = '"prompt_tokens": 10, "new_tokens": 100, "batch": 1, "resolution": "gundam", "grid": "2x3"'
-    counted = ", ".join(f'"{name}": 7' for name in COUNTED)
+    counted = ", ".join(f'"{name}": 7' for name in exact_names())
     points = ",\n".join(f'    {{{workload}, "attention": "{mode}", {counted}}}' for mode in ("eager", "flash"))
     text = f'{{\n{about}  "points": [\n{points}\n  ]\n}}\n'
     assert dump("m", "decode", {key("2x3"): numbers(), key("2x3", "eager"): numbers()}) == text

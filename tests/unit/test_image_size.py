@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, features
 from PIL.PngImagePlugin import PngInfo
 
-from pytest_ocrsweep.files.image_size import MAGIC, ImageError, PageSize, page_size
+from pytest_ocrsweep.errors import ImageError
+from pytest_ocrsweep.files.image_size import MAGIC, PageSize, page_size
 
 FORMATS = tuple(MAGIC)
 WIDTH, HEIGHT = 70, 40

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.errors import SourceError
+from pytest_ocrsweep.errors import ShapesError, SourceError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.sweep import shapes
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_entry import GridEntry
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
-from pytest_ocrsweep.sweep.shapes import ShapesError, counts
+from pytest_ocrsweep.sweep.shapes import counts
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the vendor model needs the extra [v
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
-from pytest_ocrsweep.files.image_size import ImageError  # noqa: E402
+from pytest_ocrsweep.errors import ImageError  # noqa: E402
 from pytest_ocrsweep.vendor_model.forward import pages  # noqa: E402
 from pytest_ocrsweep.vendor_model.pixels import page_pixels  # noqa: E402
 

@@ -347,6 +347,15 @@ def test_pickled_weights_alone_are_refused(snapshot, pickle):
     ]
 
 
+def test_a_shard_without_its_index_is_refused_by_both_names(snapshot):
+    for file in (HEAD, snapshot_files.INDEX):
+        (snapshot / file).unlink()
+    assert refusal(snapshot) == [
+        f"{snapshot} holds {LAST} without model.safetensors.index.json, which says where each tensor lies: "
+        "download the index as well"
+    ]
+
+
 def test_each_dimension_that_differs_has_its_line(snapshot):
     config = written_config()
     config["language_config"]["n_routed_experts"] = 64

@@ -23,6 +23,7 @@ from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import ImageError, PageSize, page_size
 from pytest_ocrsweep.report import load
 from pytest_ocrsweep.sweep import grid_file, grid_sources
+from pytest_ocrsweep.sweep.made_for import SweptFor
 
 CPU_S = 2  # twice what the slowest takes on a busy machine
 MEMORY = 220 << 20
@@ -167,14 +168,14 @@ def test_a_yaml_file_of_grids_takes_bounded_time_and_memory(name, tmp_path, boun
     path.write_bytes(content())
     if name == "a hole":
         os.truncate(path, TERABYTE)
-    assert expected in bounded(lambda: grid_sources.entries(str(path)))
+    assert expected in bounded(lambda: grid_sources.entries(str(path), SweptFor("deepseek-ocr", "gundam", 10)))
 
 
 def test_a_yaml_file_of_twenty_thousand_grids_is_read(tmp_path, bounded):
     path = tmp_path / "grids.yaml"
     path.write_text("- 2x3\n" * 20_000)
     assert path.stat().st_size < grid_file.MOST_BYTES
-    assert len(bounded(lambda: grid_sources.entries(str(path)))) == 1
+    assert len(bounded(lambda: grid_sources.entries(str(path), SweptFor("deepseek-ocr", "gundam", 10)))) == 1
 
 
 # JSON: reports and baselines

@@ -9,7 +9,7 @@ from math import ceil
 
 from ..architecture import Sam
 from ..attention import ATTENTION
-from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, kernel, released, repeated, under
+from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, allocated, kernel, released, repeated, under
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 
@@ -201,8 +201,11 @@ def neck(sam: Sam, images: Size, grid: int) -> Kernels:
     narrow = points * sam.neck_width * HALF
     yield convolution("conv1", images, sam.width, sam.neck_width, 1, grid, grid)
     yield layer_norm("norm1", points, sam.neck_width, frees=narrow)
-    yield convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
-    yield layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
+    conv = convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
+    norm = layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
+    # The convolution frees what it reads. The L2 rule would take the tensor for its result, of the same size.
+    yield conv._replace(frees=allocated(narrow))
+    yield norm._replace(frees=norm.frees - allocated(narrow))
 
 
 def downsample(sam: Sam, images: Size, grid: int) -> Kernels:

@@ -19,7 +19,7 @@ OVERRIDES = (
     "model.sam.global_layers=[0,1]\nmodel.sam.downsample_widths=[512,1024]",
     "vendor.device=cpu\nvendor.seed=7",
     "device=rtx-4090\nworkload.new_tokens=1000",
-    "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16",
+    "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16\nmodel.decoder.prefill_experts=batched_mm",
     "device.source='a, b'\nmodel.name=mine",
     "model.decoder.experts=8\nmodel.decoder.experts_per_token=2",
 )

@@ -79,12 +79,12 @@ def _tokens(point: PointResult) -> int:
 METRICS = {
     "image_tokens": Metric("tokens", EXACT, "image tokens", value=lambda point: point.image_tokens),
     "context_tokens": Metric("tokens", EXACT, "tokens", value=lambda point: point.context_tokens, column=1),
-    "tensor_flops": Metric("FLOP", EXACT, "tensor TFLOP", 10**12, 3, of=lambda ledger: ledger.total().tensor_flops),
-    "vector_flops": Metric("FLOP", EXACT, "vector TFLOP", 10**12, 3, of=lambda ledger: ledger.total().vector_flops),
+    "tensor_flops": Metric("FLOP", EXACT, "tensor TFLOP", 10**12, 3, of=lambda ledger: ledger.tensor_flops),
+    "vector_flops": Metric("FLOP", EXACT, "vector TFLOP", 10**12, 3, of=lambda ledger: ledger.vector_flops),
     "read_bytes": Metric(
-        "bytes", EXACT, "GB read", 10**9, 2, of=lambda ledger: ledger.total().read_bytes, comment="kernel by kernel"
+        "bytes", EXACT, "GB read", 10**9, 2, of=lambda ledger: ledger.read_bytes, comment="kernel by kernel"
     ),
-    "write_bytes": Metric("bytes", EXACT, "GB written", 10**9, 2, of=lambda ledger: ledger.total().write_bytes),
+    "write_bytes": Metric("bytes", EXACT, "GB written", 10**9, 2, of=lambda ledger: ledger.write_bytes),
     "weight_bytes": Metric("bytes", EXACT, "weights GB", 10**9, 3, of=lambda ledger: ledger.weight_bytes),
     "kv_cache_bytes": Metric("bytes", EXACT, "KV MB", 10**6, 1, of=lambda ledger: ledger.kv_cache_bytes, column=6),
     "peak_activation_bytes": Metric(

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "devices", "fits", "size")
+COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size")
 
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

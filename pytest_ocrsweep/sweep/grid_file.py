@@ -16,16 +16,22 @@ from ..model.geometry import RESOLUTIONS, CropGrid, Resolution
 from .grid_entry import GridEntry
 
 KEYS = ("grid", "image", "label", "analytic_only")
-MOST_BYTES = 1 << 20  # about 100,000 grids; a shapes database holds more
+MOST_BYTES = 1 << 17  # about 20,000 grids, read in half a second; a shapes database holds more
+MOST_NODES = 25_000  # grids, keys and values: a file of short ones takes longer
 BOOLEANS = {"true": True, "false": False}
 INT, TEXT, BOOLEAN = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str", "bool"))
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses everything that YAML would expand, construct or run."""
+    """Refuses everything that YAML would expand, construct or run, and more than MOST_NODES."""
+
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise ValueError(f"it has more than {MOST_NODES:,} entries, keys and values: use a shapes database")
         if isinstance(event, yaml.AliasEvent) or event.tag is not None:
             line = event.start_mark.line + 1
             raise ValueError(f"line {line}: aliases and tags are not read here: write the value out")

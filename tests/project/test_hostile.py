@@ -14,7 +14,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -158,7 +158,7 @@ def test_no_file_of_a_snapshot_is_waited_for_or_read_whole(name: str, kind: str,
 def test_a_file_that_is_refused_says_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     path.write_text("- 1x1\n" * 200_000)
-    with pytest.raises(grid_sources.SourceError, match="it has more than 1,048,576 bytes"):
+    with pytest.raises(grid_sources.SourceError, match="it has more than 131,072 bytes"):
         grid_sources.entries(str(path), SweptFor.of(config.compose()))
 
 
@@ -247,7 +247,7 @@ def test_the_pixels_of_a_bomb_are_refused(tmp_path: Path) -> None:
     from pytest_ocrsweep.vendor_model.pixels import page_pixels
 
     (tmp_path / "bomb.png").write_bytes(png(60_000, 50_000, (b"IDAT", BOMB), (b"IEND", b"")))
-    with pytest.raises(ImageError, match="decompression bomb"):
+    with pytest.raises(ImageError, match="has 3,000,000,000 pixels, more than 178,956,970: save a smaller one"):
         page_pixels(tmp_path / "bomb.png", Workload(CropGrid(1, 1)), torch.zeros(1))
 
 
@@ -255,8 +255,8 @@ def test_text_in_an_image_that_swells_is_not_unpacked(tmp_path: Path) -> None:
     text = (b"zTXt", b"Raw profile type exif\0\0" + BOMB)
     (tmp_path / "bomb.png").write_bytes(png(640, 640, text, (b"IDAT", b"")))
     peak = fuzz._peak()
-    with suppress(ImageError):  # Pillow's versions differ in whether they mind
-        assert page_size(tmp_path / "bomb.png") == PageSize(640, 640)
+    with pytest.raises(ImageError, match="its metadata unpack to more than 1,048,576 bytes"):
+        page_size(tmp_path / "bomb.png")
     assert fuzz._peak() - peak < 64 << 20
 
 

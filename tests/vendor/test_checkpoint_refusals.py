@@ -165,3 +165,12 @@ def test_weights_that_transformers_would_make_up_are_refused(snapshot, tensors, 
     assert refusal(snapshot) == [
         f"{snapshot}: transformers did not load model.language_model.norm.weight: use the release this project names"
     ]
+
+
+def test_a_shard_without_its_index_is_refused_by_both_names(snapshot):
+    for file in (HEAD, snapshot_files.INDEX):
+        (snapshot / file).unlink()
+    assert refusal(snapshot) == [
+        f"{snapshot} holds {LAST} without model.safetensors.index.json, which says where each tensor lies: "
+        "download the index as well"
+    ]

@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from documents import report
 
 from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.plugin.interrupt import Stopping
 
@@ -225,12 +227,13 @@ def test_a_run_that_is_stopped_tells_writes_and_records_what_it_found(project, n
 
 
 def test_a_run_that_is_stopped_before_its_first_point_leaves_an_earlier_report(project):
-    report = project.write("out/sweep.json", "of yesterday")
+    before = json.dumps(to_json(report()))
+    earlier = project.write("out/sweep.json", before)
     project.write("suites/test_aa.py", "raise KeyboardInterrupt\n")
     stopped = update(project, "--ocrsweep-report=out")
     stopped.communicate()
     assert stopped.returncode == pytest.ExitCode.INTERRUPTED
-    assert report.read_text() == "of yesterday"
+    assert earlier.read_text() == before
 
 
 def test_a_sigterm_that_somebody_else_handles_is_left_to_them(monkeypatch):

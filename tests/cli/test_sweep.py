@@ -78,6 +78,7 @@ def test_a_gpu_run_would_time_only_what_the_vendor_runs(database, tmp_path):
         analytic_only=False,
         require_vendor=False,
         update=False,
+        prune=False,
         checkpoint=None,
         slowdown_percent=0,
         report=None,

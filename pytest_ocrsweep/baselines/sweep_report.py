@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..model.architecture import Architecture
 from ..model.geometry import CropGrid, Workload
@@ -26,25 +26,41 @@ class SweepEnvironment(Environment):
     def of(cls, architecture: Architecture, revision: str | None, *measured: Environment) -> SweepEnvironment:
         """None where nothing was `measured`, and so nothing is known."""
 
+        decoder = architecture.decoder
+        return cls(
+            dtype=architecture.dtype,
+            git_revision=revision,
+            attention_implementation={"eager": "eager", "flash": "sdpa"},
+            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+        ).on(*measured)
+
+    def on(self, *measured: Environment) -> SweepEnvironment:
+        """The same sweep, measured on these."""
+
         def shared(name: str) -> str | None:
             values = {getattr(each, name) for each in measured}
             return values.pop() if len(values) == 1 else None
 
-        decoder = architecture.decoder
-        return cls(
+        several = len(measured) > 1
+        return replace(
+            self,
             host=shared("host"),
             gpu=shared("gpu"),
             driver=shared("driver"),
             torch=shared("torch"),
             transformers=shared("transformers"),
             weights=shared("weights"),
-            dtype=architecture.dtype,
-            git_revision=revision,
-            attention_implementation={"eager": "eager", "flash": "sdpa"},
-            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
-            hosts=measured if len(measured) > 1 else (),
-            absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
+            hosts=measured if several else (),
+            absent=self.absent - {"hosts"} if several else self.absent | {"hosts"},
         )
+
+    @property
+    def measured(self) -> tuple[Environment, ...]:
+        """What each host's GPU was measured with; empty if nothing was measured."""
+        own = (self.host, self.gpu, self.driver, self.torch, self.transformers)
+        if self.hosts or not any(own):
+            return self.hosts
+        return (Environment(*own, self.dtype, self.weights),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
 #   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
 #   make kill    set up, kill updates and reports at random moments and look at what they leave; takes half an hour
+#   make faults  set up, let every system call of a write fail in its turn, and cut the power; takes an hour
 #   make mutants set up, see whether the tests of the pure modules notice each small change of their code; takes hours
 #   make matrix  set up, run all tests on Python 3.11 to 3.13 with the oldest and newest libraries; takes an hour
 #   make hosts   set up, time a sweep on two hosts in network namespaces and kill a worker; as root
@@ -33,7 +34,7 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep quick test slow bench gate fuzz kill mutants matrix hosts docs clean
+.PHONY: sweep quick test slow bench gate fuzz kill faults mutants matrix hosts docs clean
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
@@ -66,6 +67,9 @@ fuzz: $(DEV)
 
 kill: $(BASE)
 	nice -n 10 $(BIN)/python dev/campaigns/kill.py
+
+faults: $(DEV)
+	nice -n 10 $(BIN)/python dev/campaigns/faults.py --every 1
 
 mutants: $(DEV)
 	$(PIP) "mutmut>=3.8,<3.9"

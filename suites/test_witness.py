@@ -70,7 +70,7 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
     ],
 )
 def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
-    from pytest_ocrsweep.vendor_model.stage_calls import StageCall, decode_flops
+    from pytest_ocrsweep.vendor_model.stage_calls import StageCall, steps_flops
 
     work = replace(WORKLOADS[name], batch=batch)
     vision = None
@@ -84,7 +84,7 @@ def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batc
         theirs = {
             "vision": vision,
             "prefill": vision + counted("language"),  # as one call: the next test
-            "decode": decode_flops(model.architecture, work, attention, experts),
+            "decode": steps_flops(model.architecture, "decode", work, attention, experts),
         }
         assert {stage: model.ledger(stage, work, attention).total().tensor_flops for stage in STAGES} == theirs
 

@@ -16,9 +16,10 @@ import numpy as np
 from claim import Claim, conclude
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.bulk import Columns
 from pytest_ocrsweep.model.ledger import Ledger
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 
 MILLION = 10**6
 SIZES = [10**n for n in range(2, 8)]

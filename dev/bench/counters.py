@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
-from pytest_ocrsweep.model.stages import ATTENTION
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
 
 WORK = Workload(CropGrid(2, 3))

@@ -11,11 +11,12 @@ import torch
 from claim import Claim, conclude
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
+from pytest_ocrsweep.vendor_model import build, dispatch_count, forward, regions
 
 WORK = Workload(CropGrid(2, 3))
-CALLS, COUNTS = 200, 3
+LEDGERS, COUNTS = 200, 3
 
 
 def once(call: Callable[[], object]) -> float:
@@ -34,7 +35,7 @@ def vendor_call(model: Model, stage: str, attention: str) -> Callable[[], object
     """The stage of the vendor model, built and given its inputs: only the counting is left to time."""
     vendor = build.build(model.architecture, attention, model.architecture.decoder.prefill_experts, "meta")
     page = forward.pages(WORK, vendor.lm_head.weight)
-    return forward.vision_call(vendor, page) if stage == "vision" else forward.prefill_call(vendor, page, attention)
+    return regions.CALLS[stage](regions.Inputs(vendor, WORK, attention, lambda: page))
 
 
 def main() -> None:
@@ -43,10 +44,10 @@ def main() -> None:
     for stage in STAGES:
         for attention in ATTENTION:
             name, ours = f"{stage} {attention}", partial(read, model, stage, attention)
-            first, later = once(ours), median(once(ours) for _ in range(CALLS))
+            first, later = once(ours), median(once(ours) for _ in range(LEDGERS))
             print(f"  {name}: first {first * 1e6:,.0f} µs, later {later * 1e6:,.1f} µs")
             claims.append(Claim(f"{name}, a later ledger", later * 1e6, 100, "µs"))
-            if stage == "decode":
+            if STAGES[stage].per_token:
                 continue  # the vendor's decode is 100 calls: the goal is set on the shorter stages
             call = vendor_call(model, stage, attention)
             with torch.device("meta"):

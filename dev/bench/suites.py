@@ -12,7 +12,8 @@ from statistics import median
 from claim import Claim, conclude, in_turns, seconds, spread
 
 from pytest_ocrsweep import CropGrid
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 
 PAIRS = 5
 GRIDS = [str(CropGrid(rows, columns)) for columns in range(1, 43) for rows in range(1, 41)][:1667]

@@ -10,9 +10,11 @@ from statistics import median
 from claim import Claim, conclude, spread
 
 from pytest_ocrsweep import Workload, load_model
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
-from pytest_ocrsweep.sweep.grid_sources import entries
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
+from pytest_ocrsweep.sweep.grid_sources import NAMED
 
+PAIRS = NAMED["pairs"]
 PROCESSES = 7
 OLD_SECONDS = 114.7  # the model that this one replaces, for one stage
 
@@ -23,8 +25,8 @@ def once() -> tuple[float, float]:
     start = time.perf_counter()
     model = load_model()
     composed = time.perf_counter()
-    for point in entries("pairs"):
-        work = Workload(point.grid)
+    for grid in PAIRS():
+        work = Workload(grid)
         for stage in STAGES:
             for attention in ATTENTION:
                 ledger = model.ledger(stage, work, attention)
@@ -39,7 +41,7 @@ def main() -> None:
     command = [sys.executable, __file__, "--once"]
     runs = [subprocess.check_output(command, text=True).split() for _ in range(PROCESSES)]
     composing, sweeping = ([float(run[i]) for run in runs] for i in (0, 1))
-    print(f"Sweep of {len(entries('pairs'))} grids x {len(STAGES)} stages x {len(ATTENTION)} attentions:")
+    print(f"Sweep of {len(PAIRS())} grids x {len(STAGES)} stages x {len(ATTENTION)} attentions:")
     print(f"  {spread(sweeping)} s over {PROCESSES} processes; before it, composing: {spread(composing)} s")
     print(f"  the system that this replaces: {OLD_SECONDS} s for one stage")
     conclude(Claim("sweep", median(sweeping), 0.1, "s"))

@@ -41,7 +41,8 @@ from pytest_ocrsweep.files import atomic
 
 @contextmanager
 def in_place(path):
-    yield path
+    with open(path, "wb") as file:
+        yield file
 
 atomic._draft = in_place
 """

@@ -77,7 +77,7 @@ def pixels_take(data: bytes, folder: Path) -> None:
 SMALL = ["model=deepseek-ocr-tiny", "model.decoder.layers=2", "model.decoder.experts=2", "model.decoder.vocabulary=16"]
 SMALL += ["model.sam.image_side=64", "model.clip.image_side=28", "model.decoder.width=8", "model.decoder.dense_width=8"]
 SMALL += ["model.sam.width=8", "model.sam.downsample_widths=[8,8]", "model.clip.width=8", "model.sam.neck_width=8"]
-SMALL += ["model.sam.window=2", "model.decoder.expert_width=4", "model.clip.mlp_width=8", "model.sam.mlp_width=8"]
+SMALL += ["model.sam.window=2", "model.decoder.expert_width=8", "model.clip.mlp_width=8", "model.sam.mlp_width=8"]
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 

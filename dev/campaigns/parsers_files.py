@@ -77,7 +77,7 @@ def sweep_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 
 
 def sweep_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep.sweep import config, grid_sources, shapes
+    from pytest_ocrsweep.sweep import config, grid_sources, made_for, shapes
 
     kind, choice, content = parts(data, 3)
     if kind == b"counts":
@@ -89,7 +89,7 @@ def sweep_take(data: bytes, folder: Path) -> None:
         path = folder / ("grids.yaml" if kind == b"yaml" else "shapes.sqlite")
         path.write_bytes(content)
         source = str(path) + choice.decode("utf-8", "replace")
-    entries = grid_sources.entries(source)
+    entries = grid_sources.entries(source, made_for.SweptFor.of(config.compose()))
     assert entries
     assert len({entry.grid for entry in entries}) == len(entries)
     assert all(entry.label is None or entry.label.isprintable() for entry in entries)

@@ -19,7 +19,7 @@ OVERRIDES = (
     "model.sam.global_layers=[0,1]\nmodel.sam.downsample_widths=[512,1024]",
     "vendor.device=cpu\nvendor.seed=7",
     "device=rtx-4090\nworkload.new_tokens=1000",
-    "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16",
+    "device.bandwidth_bytes_per_s=4e12\nmodel.dtype=fp16\nmodel.decoder.prefill_experts=batched_mm",
     "device.source='a, b'\nmodel.name=mine",
     "model.decoder.experts=8\nmodel.decoder.experts_per_token=2",
 )
@@ -105,7 +105,7 @@ def arguments_damage(data: bytes, rng: Any, raw: damage.Raw) -> bytes:
 def arguments_take(data: bytes, folder: Path) -> None:
     """The words as a shell would give them; a usage error is raised as what it is for a caller of Python."""
     from pytest_ocrsweep import cli
-    from pytest_ocrsweep.cli.flags import ArgumentError
+    from pytest_ocrsweep.errors import ArgumentError
     from pytest_ocrsweep.sweep import config
 
     config._compose.cache_clear()

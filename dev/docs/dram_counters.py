@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_ocrsweep.files import atomic
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 
 COUNTERS = {"dram__bytes_read.sum": "read_bytes", "dram__bytes_write.sum": "write_bytes"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pytest_ocrsweep.model.analytic import Model
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.model.layers import decoder
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops

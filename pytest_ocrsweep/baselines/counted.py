@@ -12,10 +12,10 @@ from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import printable, quoted
 from ..files.untrusted import MOST
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
-from ..model.stages import ATTENTION
 from .json_layout import Json
-from .metrics import COUNTED, METRICS
+from .metrics import METRICS, exact_names
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1
@@ -67,33 +67,36 @@ def file_of(folder: Path, model: str, stage: str) -> Path:
 
 def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[NumberChange]:
     """Every number that differs at all."""
-    return [NumberChange(name, old[name], new[name]) for name in COUNTED if old[name] != new[name]]
+    return [NumberChange(name, old[name], new[name]) for name in exact_names() if old[name] != new[name]]
 
 
 def read(path: Path, model: str, stage: str) -> CountedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
-    return Document.load(path, _about(model, stage), "points").points(COUNTED, _numbers)
+    return Document.load(path, _about(model, stage), "points").points(exact_names(), _numbers)
 
 
-def record(path: Path, model: str, stage: str, found: CountedPoints, unused: CountedPoints | None = None) -> Recorded:
-    """Merge `found` into the file; other points stay, but those go that are still as `unused` has them.
+def record(path: Path, model: str, stage: str, found: CountedPoints) -> Recorded:
+    """Merge `found` into the file; other points stay.
 
     Several processes may record at once. Raises BaselineError, OSError.
     """
     old = read(path, model, stage)
-    if _merged(old, found, unused) != old:  # else nothing is written, and a folder may be read-only
+    if {**old, **found} != old:  # else nothing is written, and a folder may be read-only
         with atomic.locked(path):
             old = read(path, model, stage)  # another process may have recorded meanwhile
-            atomic.replace(path, dump(model, stage, _merged(old, found, unused)))
+            atomic.replace(path, dump(model, stage, {**old, **found}))
     same = sum(old.get(key) == numbers for key, numbers in found.items())
     added = len(found.keys() - old.keys())
-    gone = old.keys() - _merged(old, found, unused).keys()
-    return Recorded(path, added, len(found) - added - same, same, len(gone))
+    return Recorded(path, added, len(found) - added - same, same, removed=0)
 
 
-def _merged(old: CountedPoints, found: CountedPoints, unused: CountedPoints | None) -> CountedPoints:
-    kept = {key: numbers for key, numbers in old.items() if (unused or {}).get(key) != numbers}
-    return {**kept, **found}
+def remove(path: Path, model: str, stage: str, unused: CountedPoints) -> Recorded:
+    """Take out the points that are still as `unused` has them. Raises BaselineError, OSError."""
+    with atomic.locked(path):
+        old = read(path, model, stage)
+        left = {key: numbers for key, numbers in old.items() if unused.get(key) != numbers}
+        atomic.replace(path, dump(model, stage, left))
+    return Recorded(path, 0, 0, len(left), len(old) - len(left))
 
 
 def dump(model: str, stage: str, points: CountedPoints) -> str:
@@ -106,7 +109,7 @@ def _about(model: str, stage: str) -> dict[str, object]:
 
 
 def _numbers(raw: Json) -> dict[str, int]:
-    return {name: whole(raw, name) for name in COUNTED}
+    return {name: whole(raw, name) for name in exact_names()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
-from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..files.untrusted import MOST
@@ -28,7 +27,7 @@ class Wrong(ValueError):
         self.what, self.at = what, at
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: a sweep has thousands of objects
+NOTHING: Mapping[str, Any] = {}  # shared by thousands of objects, and never written to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +71,13 @@ class Field(NamedTuple):
 class Layout(Generic[R]):
     """A dataclass as an object with these fields, which are written in this order, and any others after them."""
 
-    def __init__(self, make: Callable[..., R], fields: Mapping[str, Field | Kind]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        make: Callable[..., R],
+        fields: Mapping[str, Field | Kind],
+        get: Callable[[R, str], object] = getattr,
+    ) -> None:
+        self._make, self._get = make, get
         self._fields = {name: each if isinstance(each, Field) else Field(each) for name, each in fields.items()}
         self._reads = [(name, each.kind.read, each.default) for name, each in self._fields.items()]
         self._writes = [(name, each.kind.write, each.fills) for name, each in self._fields.items()]
@@ -107,7 +111,7 @@ class Layout(Generic[R]):
         for name, write, fills in self._writes:
             if name in found.absent and not (fill and fills):
                 continue
-            value = getattr(found, name)
+            value = self._get(found, name)
             made[name] = value if write is None or value is None else write(value, fill)
         made.update(found.extra)
         return made

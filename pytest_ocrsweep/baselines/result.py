@@ -32,29 +32,17 @@ class Costs(JsonObject):
     write_bytes: int
 
 
+COSTS = names(Costs)
+
+
 @dataclass(frozen=True, slots=True)
-class Analytic(Costs):
-    """What is counted of a point."""
+class Analytic(JsonObject):
+    """What is counted of a point: the numbers of the metrics that are counted from a ledger."""
 
-    weight_bytes: int
-    kv_cache_bytes: int
-    peak_activation_bytes: int
+    numbers: Mapping[str, int] = field(hash=False)
 
-    @classmethod
-    def of(cls, ledger: Ledger) -> Analytic:
-        cost = ledger.total()
-        return cls(
-            cost.tensor_flops,
-            cost.vector_flops,
-            cost.read_bytes,
-            cost.write_bytes,
-            ledger.weight_bytes,
-            ledger.kv_cache_bytes,
-            ledger.peak_activation_bytes,
-        )
-
-
-COSTS, ANALYTIC = names(Costs), names(Analytic)
+    def __getitem__(self, name: str) -> int:
+        return self.numbers[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +125,15 @@ class PointResult(JsonObject):
         return f"{self.stage} {self.grid} {self.attention}"
 
 
-_PLACE = {stage: place for place, stage in enumerate(STAGES)}
-
-
 def order(point: PointResult) -> tuple[int, CropGrid, str]:
     """Points sort by stage, grid and attention, whichever worker was first."""
-    return _PLACE[point.stage], point.grid, point.attention
+    return list(STAGES).index(point.stage), point.grid, point.attention
 
 
 def components(ledger: Ledger) -> dict[str, Costs]:
     """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
-    costs = {path: ledger.total(path) for path in _parts(ledger.paths)}
-    return {
-        path: Costs(cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes)
-        for path, cost in costs.items()
-    }
+    totals = {path: ledger.total(path) for path in _parts(ledger.paths)}
+    return {path: Costs(*(getattr(cost, name) for name in COSTS)) for path, cost in totals.items()}
 
 
 @cache

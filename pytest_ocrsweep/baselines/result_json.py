@@ -7,14 +7,17 @@ what a later one has beside them stays.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..errors import ReportError
 from ..files.text import printable
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 from .json_layout import (
+    NOTHING,
     Field,
     Json,
     Layout,
@@ -32,7 +35,8 @@ from .json_layout import (
     whole,
 )
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
-from .result import ANALYTIC, COSTS, Analytic, Costs, FloorResult, PointResult, order
+from .metrics import analytic_names
+from .result import COSTS, Analytic, Costs, FloorResult, PointResult, order
 from .sweep_report import SCHEMA, WORKLOAD, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
 
@@ -61,6 +65,10 @@ def _summary(value: object) -> TimeSummary:
 def _verdict(value: object) -> Verdict:
     verdict: str = text.read(value)
     return Verdict(verdict)
+
+
+def _analytic(*, extra: Mapping[str, object] = NOTHING, **numbers: int) -> Analytic:
+    return Analytic(numbers, extra=extra)
 
 
 _SUMMARY = Layout(
@@ -114,7 +122,7 @@ POINT = Layout(
         "grid": Plain(_grid, lambda grid, _: str(grid)),
         "attention": one_of(ATTENTION),
         **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
-        "analytic": Layout(Analytic, dict.fromkeys(ANALYTIC, whole)),
+        "analytic": Layout(_analytic, dict.fromkeys(analytic_names(), whole), get=Analytic.__getitem__),
         "floor": unknown(FLOOR),
         "vendor": known(MEASUREMENT),
         "verdict": Plain(_verdict, lambda verdict, _: verdict.value),

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 from .json_layout import JsonObject, names
 from .measurement import Environment
 from .result import PointResult, order
@@ -26,12 +28,13 @@ class SweepEnvironment(Environment):
     def of(cls, architecture: Architecture, revision: str | None, *measured: Environment) -> SweepEnvironment:
         """None where nothing was `measured`, and so nothing is known."""
 
-        decoder = architecture.decoder
         return cls(
             dtype=architecture.dtype,
             git_revision=revision,
-            attention_implementation={"eager": "eager", "flash": "sdpa"},
-            experts_implementation={"prefill": decoder.prefill_experts, "decode": decoder.decode_experts},
+            attention_implementation={name: each.implementation for name, each in ATTENTION.items()},
+            experts_implementation={
+                name: stage.experts(architecture.decoder) for name, stage in STAGES.items() if stage.experts
+            },
         ).on(*measured)
 
     def on(self, *measured: Environment) -> SweepEnvironment:

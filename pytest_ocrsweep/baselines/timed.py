@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..files import atomic
@@ -82,6 +82,15 @@ def change(path: Path, model: str, gpu: str, stage: str, changed: Callable[[Time
         if new != old:
             atomic.replace(path, dump(model, gpu, stage, new, known))
     return old
+
+
+def remove(path: Path, model: str, gpu: str, stage: str, keys: Collection[PointKey]) -> Recorded:
+    """Take the points of these keys out of the file. Raises BaselineError, OSError."""
+    with atomic.locked(path):
+        old, known = _load(path, model, gpu, stage)
+        left = {key: time for key, time in old.items() if key not in keys}
+        atomic.replace(path, dump(model, gpu, stage, left, known))
+    return Recorded(path, 0, 0, len(left), len(old) - len(left))
 
 
 def dump(model: str, gpu: str, stage: str, points: TimedPoints, known: Iterable[Environment] = ()) -> str:

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from ..errors import OcrsweepError
+from ..files.text import terminal_line
 
 COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size")
 
@@ -44,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {_one_line(message)} (see {self.prog} --help)\n")
+        self.exit(USAGE, f"{self.prog}: {terminal_line(message)} (see {self.prog} --help)\n")
 
 
 class Version(argparse.Action):
@@ -93,12 +94,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print("ocrsweep:", _one_line(message), file=sys.stderr)
+    print("ocrsweep:", terminal_line(message), file=sys.stderr)
     return code
-
-
-def _one_line(message: str) -> str:
-    """The message without line breaks and control characters, which names of files and arguments may contain."""
-    from ..files.text import printable
-
-    return printable(message, most=None)

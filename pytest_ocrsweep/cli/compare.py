@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         flags.print_json(found.as_json())
     else:
-        print(*lines(found, options.top), sep="\n")
+        flags.show(*lines(found, options.top))
     return MOVED if found.fails(options.fail_on) else SAME
 
 

@@ -9,15 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..baselines.json_layout import Json
-from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric
-from ..baselines.result import Analytic, FloorResult, PointResult
+from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
+from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
+from ..errors import ArgumentError
 from ..hardware import roofline
 from ..model.analytic import Model
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
-from .flags import ArgumentError, Subparsers
+from .flags import Subparsers
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -85,12 +87,15 @@ def run(options: argparse.Namespace) -> int:
     ledgers = _holding(ledgers, path)
     if options.json:
         stages = [_document(ledger, device, path, depth) for ledger in ledgers]
-        flags.print_json({"model": model.name, "device": device.name, "stages": stages})
+        about = {"model": model.name, "device": device.name, **flags.positions(settings, work)}
+        flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
-    print(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    flags.show(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
     for ledger in ledgers:
-        print("", *_tree(ledger, device, path, depth), *_notes(ledger, device), sep="\n")
+        flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
+    for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):
+        flags.show("", line)
     return 0
 
 
@@ -170,7 +175,7 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
 
 def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
-    point = PointResult.of(ledger.stage, ledger.work, ledger.attention, Analytic.of(ledger))
+    point = PointResult.of(ledger.stage, ledger.work, ledger.attention, analytic(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
     estimate_ns = roofline.estimate(ledger, device)

@@ -51,5 +51,5 @@ def run(options: argparse.Namespace) -> int:
         )
         for name, device in catalogue.items()
     ]
-    print(*aligned([HEADER, *rows], left=(0, 1, -1)), sep="\n")
+    flags.show(*aligned([HEADER, *rows], left=(0, 1, -1)))
     return 0

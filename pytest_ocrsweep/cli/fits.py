@@ -9,6 +9,8 @@ from ..hardware import sizing
 from ..hardware.devices import Device
 from ..model.analytic import Model
 from ..model.geometry import Workload
+from ..model.positions import beyond
+from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
 from .flags import Subparsers
@@ -24,8 +26,8 @@ examples:
   ocrsweep fits page.png --device l40s --attention eager --json
 
 The column "peak GB" is activations. The largest batch has pages like this one. The largest page is the largest square
-or nearly square grid that fits at this batch. The driver and fragmentation are not counted: leave a GB or two. If a
-page does not fit, the exit code is still 0.
+or nearly square grid that fits at this batch; no page fits that needs more positions than the model was made for. The
+driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
 """
 
 
@@ -66,15 +68,15 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         stages = [{**asdict(part), "total_bytes": part.total_bytes} for part in parts]
         document = {"model": model.name, "grid": str(work.grid), "batch": work.batch, "attention": attention}
+        document |= flags.positions(settings, work)
         flags.print_json({**document, "stages": stages, "devices": [asdict(each) for each in fits]})
         return 0
-    print(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "", sep="\n")
+    flags.show(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
-    print(*aligned([HEADER, *cells]), "", sep="\n")
-    print(*aligned([DEVICES, *map(_row, fits)]), sep="\n")
-    positions = settings.model.decoder.max_positions
-    if any((each.largest_page_context_tokens or 0) > positions for each in fits):
-        print(f"pages of more than {positions:,} tokens are beyond the positions that {model.name} was made for")
+    flags.show(*aligned([HEADER, *cells]), "")
+    flags.show(*aligned([DEVICES, *map(_row, fits)]))
+    for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
+        flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0
 
 

@@ -8,12 +8,13 @@ import os
 import re
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..errors import ArgumentError as ArgumentError
-from ..files.text import quoted
+from ..errors import ArgumentError, ConfigError
+from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.positions import page
 from ..model.stages import STAGES
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
+UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # of a time, in seconds
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
 
 
@@ -90,11 +92,22 @@ def positive(text: str) -> float:
     return value
 
 
-def seconds(text: str) -> float:
-    """For `type=`: a time between a nanosecond and thirty years."""
-    value = positive(text)
+def seconds(text: str, usual: float) -> float:
+    """For `type=`: a time such as 500ms, 0.5s or 0.5, between a nanosecond and thirty years.
+
+    Without a unit it is in seconds, and refused if it is more than is `usual`: most who write so mean milliseconds.
+    """
+    match = re.fullmatch(r"(.*?)\s*(s|ms|us|µs|ns)?", text.strip(), re.DOTALL)
+    assert match is not None  # it matches any text
+    number, unit = match.groups()
+    try:
+        value = positive(number) * UNITS[unit or "s"]
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write a time as 500ms or 0.5s") from None
     if not 1e-9 <= value <= 1e9:
         raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {quoted(text)}")
+    if unit is None and value > usual:
+        raise argparse.ArgumentTypeError(f"{number} seconds are long: write {number}ms or {number}s")
     return value
 
 
@@ -113,7 +126,6 @@ def path(text: str) -> Path:
 def compose(options: argparse.Namespace) -> Settings:
     """The settings with `--set` and `--device` applied. Raises ArgumentError."""
     from ..sweep.config import compose
-    from ..sweep.settings import ConfigError
 
     named = getattr(options, "device", None)
     try:
@@ -159,13 +171,12 @@ def workload(text: str, settings: Settings) -> Workload:
 
     Raises ArgumentError.
     """
-    path, resolution = Path(text), settings.workload.resolution
+    path = Path(text)
     if os.path.isfile(path):
         from ..files.image_size import page_size
 
-        size, crop_side = page_size(path), RESOLUTIONS[resolution].crop_side
-        grid = CropGrid.for_image(size.width, size.height, crop_side) if crop_side else CropGrid(1, 1)
-        return settings.workload.on(grid)
+        size, sides = page_size(path), RESOLUTIONS[settings.workload.resolution]
+        return settings.workload.on(sides.grid_of(size.width, size.height))
     if not GRID.match(text):
         raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
     try:
@@ -180,14 +191,25 @@ def points(source: str | None, settings: Settings) -> list[GridEntry]:
     Raises SourceError, and ArgumentError for a grid that the workload cannot have.
     """
     from ..sweep.grid_sources import DEFAULT, entries
+    from ..sweep.made_for import SweptFor
 
-    named = entries(DEFAULT if source is None else source)
+    named = entries(DEFAULT if source is None else source, SweptFor.of(settings))
     for point in named:
         try:
             settings.workload.on(point.grid)
         except ValueError as error:
             raise ArgumentError(str(error)) from None
     return named
+
+
+def positions(settings: Settings, work: Workload) -> dict[str, int]:
+    """For a JSON document: the positions that each page needs, and those that the decoder was made for."""
+    return {"positions": page(work), "max_positions": settings.model.decoder.max_positions}
+
+
+def show(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines, whatever names of files, models and devices hold."""
+    print(*map(terminal_line, lines), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

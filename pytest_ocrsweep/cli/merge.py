@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if len(options.sources) < 2:
         raise ArgumentError(f"merge needs two or more sources, got only {options.sources[0]}")
     lines = _report(options.sources, options.report) if options.report else _baselines(options)
-    print(*lines, sep="\n")
+    flags.show(*lines)
     return 0
 
 

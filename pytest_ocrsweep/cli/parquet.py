@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from itertools import product
@@ -12,13 +13,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..files import atomic
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.geometry import LEAST, CropGrid
 from ..model.stages import STAGES
 from . import flags
-from .flags import ArgumentError
 from .progress import watched
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     parts = (part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK))
     write(options.parquet, model.name, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
     size = options.parquet.stat().st_size
-    print(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
+    flags.show(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
     return 0
 
 
@@ -120,7 +121,10 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Col
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         return [*({name: side} for name, side in sides.items()), *others]
-    grids = [point.grid for point in flags.points(options.grids, settings)]
+    prompts = others[1]["prompt_tokens"]
+    for prompt in (prompts.min(), prompts.max()):  # a database of shapes is made for one
+        prompted = replace(workload, prompt_tokens=int(prompt))
+        grids = [point.grid for point in flags.points(options.grids, replace(settings, workload=prompted))]
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
 
 
@@ -132,8 +136,8 @@ def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
     schema = table(model, first).schema
     names = [name for name in schema.names if name not in first or name in AXES]  # columns whose values repeat
     with (
-        atomic.draft(path) as draft,
-        parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=names) as writer,
+        atomic.draft(path) as file,
+        parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=names) as writer,
     ):
         writer.write_table(table(model, first))
         del first

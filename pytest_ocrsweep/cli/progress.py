@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ..files.text import terminal_line
+
 T = TypeVar("T")
 
 PATIENCE_S = 2  # shorter work shows no progress
@@ -24,4 +26,4 @@ def watched(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
 def say(text: str) -> None:
     """Print what runs now and cannot show how much is left, on stderr and only if it is a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+        print(terminal_line(text), file=sys.stderr, flush=True)

@@ -43,7 +43,9 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..report import files
 
-    print(*files.write(_report(options.source), options.folder), sep="\n")
+    report = _report(options.source)
+    files.ready(options.folder)
+    flags.show(*files.write(report, options.folder))
     return 0
 
 

@@ -73,9 +73,12 @@ def run(options: argparse.Namespace) -> int:
     verb = "replaced" if shapes.write(options.db, about, found) else "written"
     supported = sum(shape.vendor_support in (GLOBAL_VIEW, CROPS) for shape in found)
     strips, beyond = (sum(getattr(shape, mark) for shape in found) for mark in ("is_strip", "is_beyond_positions"))
-    print(f"{options.db} {verb}: {len(found):,} shapes of {found[0].crops} to {found[-1].crops} crops, rows <= columns")
-    print(f"{supported:,} that the vendor runs; the others are counted and never measured")
-    print(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
-    print(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
-    print(f"to sweep it: ocrsweep sweep --grids {shlex.quote(str(options.db))}")
+    flags.show(
+        f"{options.db} {verb}: {len(found):,} shapes of {found[0].crops} to {found[-1].crops} crops, rows <= columns"
+    )
+    flags.show(f"{supported:,} that the vendor runs; the others are counted and never measured")
+    flags.show(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
+    flags.show(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
+    sets = (word for text in options.overrides for word in ("--set", text))
+    flags.show(f"to sweep it: {shlex.join(['ocrsweep', 'sweep', '--grids', str(options.db), *sets])}")
     return 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..hardware import sizing
 from ..hardware.sizing import Requirement, Target
 from ..model.analytic import Model
+from ..model.positions import beyond
+from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
 from .flags import Subparsers
@@ -23,9 +26,9 @@ HEADER = ("grid", "stage", "tensor TFLOP/s", "vector TFLOP/s", "GB/s", "memory G
 
 EXAMPLES = """\
 examples:
-  ocrsweep size 2x3 --ttft 0.5 --tpot 0.02
-  ocrsweep size 1x1,2x3,3x3 --ttft 0.2 --tpot 0.005 --device l40s --device h100
-  ocrsweep size shapes.sqlite:10..100/10 --ttft 5 --tpot 0.02 --set workload.batch=4 --json
+  ocrsweep size 2x3 --ttft 500ms --tpot 20ms
+  ocrsweep size 1x1,2x3,3x3 --ttft 200ms --tpot 5ms --device l40s --device h100
+  ocrsweep size shapes.sqlite:10..100/10 --ttft 5s --tpot 20ms --set workload.batch=4 --json
 
 The answer is computed from floors: a device that misses a target here misses it in practice, one that keeps it here may
 still miss it. To plan for real software, multiply each target by the attained fraction measured for its stage.
@@ -50,11 +53,12 @@ def add(subparsers: Subparsers) -> None:
     )
     text = "2x3, a list (1x2,2x3), a named set, a YAML file or a shapes database"
     parser.add_argument("grids", metavar="GRIDS", help=text)
-    for option, text in (
-        ("--ttft", "time to first token: a prefill"),
-        ("--tpot", "time per output token: the mean over a decode"),
+    for option, usual, text in (
+        ("--ttft", 10, "time to first token, such as 500ms or 0.5s: a prefill"),
+        ("--tpot", 1, "time per output token, such as 20ms: the mean over a decode"),
     ):
-        parser.add_argument(option, metavar="SECONDS", type=flags.seconds, required=True, help=text)
+        time = partial(flags.seconds, usual=usual)
+        parser.add_argument(option, metavar="TIME", type=time, required=True, help=text)
     flags.add_devices(parser)
     flags.add_attention(parser)
     flags.add_settings(parser)
@@ -72,12 +76,21 @@ def run(options: argparse.Namespace) -> int:
     ]
     if options.json:
         document = {"model": model.name, "attention": options.attention, **asdict(target)}
-        flags.print_json({**document, "batch": works[0].batch, "grids": [asdict(each) for each in sizes]})
+        flags.print_json(
+            {
+                **document,
+                "batch": works[0].batch,
+                "max_positions": settings.model.decoder.max_positions,
+                "grids": [asdict(each) for each in sizes],
+            }
+        )
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
-    print(f"{model.name}, {options.attention}: {kept}")
-    print(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes), sep="\n")
-    print("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)), sep="\n")
+    flags.show(f"{model.name}, {options.attention}: {kept}")
+    flags.show(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes))
+    flags.show("", "the largest batch that each device serves in time:", "", *_served(sizes, list(catalogue)))
+    for line in beyond(settings.model, ((stage, work) for work in works for stage in STAGES)):
+        flags.show("", line)
     return 0
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..baselines.result import Analytic, FloorResult, PointResult, components
+from ..baselines.metrics import analytic
+from ..baselines.result import FloorResult, PointResult, components
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report import terminal
 from . import flags, parquet
@@ -76,12 +78,15 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         say(f"writing the report to {options.report}")
         for line in files.write(report, options.report):
-            print(line, file=sys.stderr if options.json else sys.stdout)
+            flags.show(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        print(*terminal.table(report.points, labels, option="--report"), sep="\n")
+        flags.show(*terminal.table(report.points, labels, option="--report"))
+    runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
+    for line in beyond(settings.model, runs):
+        flags.show(line, file=sys.stderr if options.json else sys.stdout)
     return 0
 
 
@@ -94,7 +99,7 @@ def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str]
             work = settings.workload.on(point.grid)
             ledger = model.ledger(stage, work, attention)
             floor = FloorResult.of(ledger, settings.device)
-            yield PointResult.of(stage, work, attention, Analytic.of(ledger), floor, components=components(ledger))
+            yield PointResult.of(stage, work, attention, analytic(ledger), floor, components=components(ledger))
 
     count = len(points) * len(stages) * len(attentions)
     workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))

@@ -1,11 +1,19 @@
-"""Text from files, users and libraries, made fit for a message of one line."""
+"""Text from files, names and environments, made fit for a message, a terminal or a Markdown page.
+
+Whatever is written to people passes `terminal_line` or `markdown` last: nothing in it is obeyed by what shows it.
+"""
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
+
+COMMAND = re.compile(r"^(\s*:)(?=:)|##(?=\[)")  # GitHub's runner obeys lines that begin with "::", and "##[" anywhere
+MARKUP = re.compile(r"([\\`*_\[\]<>|&#~$])")
+LINKED = re.compile(r"(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-))", re.IGNORECASE)  # mentions, issues, addresses
 
 
 def quoted(value: object) -> str:
@@ -17,3 +25,18 @@ def printable(text: str, most: int | None = 200) -> str:
     """`text` on one line, without characters that a terminal would obey, cut to `most` characters."""
     plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return plain if most is None or len(plain) <= most else plain[: most - 1] + "…"
+
+
+def terminal_line(text: str) -> str:
+    """A line for a terminal or the log of a CI job, as it is but for what either would obey."""
+    return COMMAND.sub(r"\g<0> ", printable(text, most=None))
+
+
+def terminal_lines(text: str) -> str:
+    """The same for each line of a message of several."""
+    return "\n".join(map(terminal_line, text.split("\n")))
+
+
+def markdown(value: object) -> str:
+    """A value as plain text of a Markdown page, on one line: no markup, no mention, no link."""
+    return LINKED.sub("\\g<1>\u200b", MARKUP.sub(r"\\\1", printable(" ".join(str(value).split()), most=None)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil, fsum
 
 from ..model.ledger import Ledger
-from .devices import Device as Device  # for imports that do not name hardware.devices yet
+from .devices import Device
 
 NS = 1e9  # nanoseconds in a second
 

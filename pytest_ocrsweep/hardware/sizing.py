@@ -13,6 +13,7 @@ from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
 from ..model.kernels import HALF, INDEX
 from ..model.ledger import Ledger
+from ..model.positions import page
 from ..model.stages import STAGES, Latency
 from .devices import Device
 
@@ -35,7 +36,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a workload fits into a device's memory; `needed_bytes` is the largest total of its `parts`."""
+    """Whether a workload fits into a device's memory and the model's positions.
+
+    `needed_bytes` is the largest total of its `parts`.
+    """
 
     fits: bool
     needed_bytes: int
@@ -115,11 +119,16 @@ def input_bytes(model: Model, work: Workload) -> int:
 def fits(model: Model, work: Workload, device: Device, attention: str = "flash") -> Fit:
     """Whether prefill and decode, one after the other, fit with weights, KV cache, inputs and activations.
 
+    Nothing fits that needs more positions than the model was made for.
     It does not count what the driver and libraries take, or memory lost to fragmentation.
     """
     parts = memory(model, work, attention)
     needed = max(part.total_bytes for part in parts)
-    return Fit(needed <= device.memory_bytes, needed, parts)
+    return Fit(needed <= device.memory_bytes and _has_positions(model, work), needed, parts)
+
+
+def _has_positions(model: Model, work: Workload) -> bool:
+    return page(work) <= model.architecture.decoder.max_positions
 
 
 def largest_batch(model: Model, work: Workload, device: Device, attention: str = "flash") -> int | None:
@@ -186,9 +195,9 @@ def _seconds(name: str, work: Workload, target: Target) -> float:
 
 
 def serves(model: Model, work: Workload, device: Device, target: Target, attention: str = "flash") -> bool:
-    """Whether `work` fits into `device` and the floors of prefill and decode keep the target."""
+    """Whether `work` fits into `device` and the positions, and the floors of prefill and decode keep the target."""
     needed = requirements(model, work, target, attention)
-    return all(share <= 1 for each in needed for share in each.shares(device).values())
+    return _has_positions(model, work) and all(share <= 1 for each in needed for share in each.shares(device).values())
 
 
 def batches(

@@ -61,10 +61,6 @@ class Decoder:
     prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
     decode_experts: str  # how decode runs them
 
-    def experts_at(self, stage: str) -> str:
-        """How a stage runs the routed experts; vision, which runs none, has prefill's way."""
-        return self.decode_experts if stage == "decode" else self.prefill_experts
-
 
 @dataclass(frozen=True, slots=True)
 class Architecture:

@@ -13,7 +13,8 @@ try:
 except ModuleNotFoundError:
     raise ModuleNotFoundError("numpy is not installed: pip install 'pytest-ocrsweep[columns]'", name="numpy") from None
 
-from .bulk_plan import LIMIT, ColumnOverflow, Plan
+from ..errors import ColumnOverflow
+from .bulk_plan import LIMIT, Plan
 from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
 from .program import Program
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ColumnOverflow as ColumnOverflow
+from ..errors import ColumnOverflow
 from .geometry import RESOLUTIONS, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols

@@ -6,6 +6,7 @@ import re
 import reprlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .symbolic import N
 
@@ -18,6 +19,10 @@ class Resolution:
 
     base_side: int
     crop_side: int | None = None
+
+    def grid_of(self, width: int, height: int) -> CropGrid:
+        """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops."""
+        return CropGrid.for_image(width, height, self.crop_side) if self.crop_side else CropGrid(1, 1)
 
 
 RESOLUTIONS = {
@@ -83,6 +88,13 @@ class CropGrid:
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
+    def of(cls, grid: CropGrid | str) -> CropGrid:
+        """A grid as it is, or from its text. Raises ValueError for anything else."""
+        if isinstance(grid, cls):
+            return grid
+        return cls.parse(grid if isinstance(grid, str) else reprlib.repr(grid))
+
+    @classmethod
     def upto(cls, crops: int = MAX_CROPS) -> list[CropGrid]:
         """Every rows × columns with at most `crops` crops, 1x1 included, sorted."""
         return sorted(cls(r, c) for r in range(1, crops + 1) for c in range(1, crops // r + 1))
@@ -110,7 +122,10 @@ class CropGrid:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A batch of pages with one crop grid, and their text. Raises ValueError for values that are not possible."""
+    """A batch of pages with one crop grid, which may be given as "2x3", and their text.
+
+    Raises ValueError for values that are not possible.
+    """
 
     grid: CropGrid
     prompt_tokens: int = 10
@@ -118,7 +133,19 @@ class Workload:
     batch: int = 1
     resolution: str = "gundam"
 
+    if TYPE_CHECKING:  # what the dataclass makes takes the grid's text too
+
+        def __init__(
+            self,
+            grid: CropGrid | str,
+            prompt_tokens: int = 10,
+            new_tokens: int = 100,
+            batch: int = 1,
+            resolution: str = "gundam",
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "grid", CropGrid.of(self.grid))
         for name, least in LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:

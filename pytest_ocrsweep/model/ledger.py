@@ -85,6 +85,23 @@ class Ledger:
         return Cost(*(_dot(row, self._values) for row in self._program.rows(path)[:4]))
 
     @property
+    def tensor_flops(self) -> int:
+        """One number of `total()`, as the next three are: a row takes four of them, and no cost has to be made."""
+        return _dot(self._program.rows("")[0], self._values)
+
+    @property
+    def vector_flops(self) -> int:
+        return _dot(self._program.rows("")[1], self._values)
+
+    @property
+    def read_bytes(self) -> int:
+        return _dot(self._program.rows("")[2], self._values)
+
+    @property
+    def write_bytes(self) -> int:
+        return _dot(self._program.rows("")[3], self._values)
+
+    @property
     def components(self) -> dict[str, Cost]:
         """Cost by the first part of a path ("sam", "decoder", …), in the order in which they run."""
         return {name: self.total(name) for name in self._program.components}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .architecture import Architecture, Decoder
-from .attention import ATTENTION as ATTENTION  # for imports that do not name model.attention yet
 from .geometry import RESOLUTIONS, Workload, queries
 from .kernels import HALF, Kernel, Kernels, released, under
 from .layers import clip, decoder, projector, sam
@@ -128,6 +127,11 @@ class Stage:
     experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder
     latency: Latency | None = None  # the time that a target limits; None: no user waits for this stage alone
     per_token: bool = False  # the kernels are one step for one token; the stage runs `new_tokens` of them
+
+    @property
+    def keys_added(self) -> Size:
+        """Keys of each page that the kernels add to the KV cache."""
+        return self.keys_after - self.keys_before
 
     def steps(self, new_tokens: int) -> int:
         """How often the kernels run, if `new_tokens` are decoded."""

@@ -8,11 +8,12 @@ from collections.abc import Collection, Generator, Sequence
 import pytest
 
 from ..errors import OcrsweepError
+from ..files.text import terminal_line
 from . import compat, options, parametrize
 from .compat import uses
 from .controller import Controller
 from .fixture import ITEM, attach, ocrsweep, ocrsweep_model
-from .state import FILTERED, PROBLEM, SWEEP, sweep_of
+from .state import COLLECTED, PROBLEM, SWEEP, leave_out, sweep_of
 from .transport import pytest_report_from_serializable, pytest_report_to_serializable
 
 __all__ = [  # where pytest looks for fixtures and hooks
@@ -41,14 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
         xdist.register(config, alike=lambda: sweep_of(config).fingerprints())
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
-        raise pytest.UsageError(problem)
+        raise pytest.UsageError(terminal_line(problem))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
-    from ..model.stages import ATTENTION
+    from ..model.attention import ATTENTION
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):
@@ -65,27 +66,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if uses(item, "ocrsweep"):
         item.add_marker(MARK)
+        item.config.stash[COLLECTED] = item.config.stash.get(COLLECTED, 0) + 1
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     if items:
-        items[0].config.stash[FILTERED] = True
+        leave_out(items[0].config, "tests were deselected")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own, which tells the controller what a worker has collected
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Settings and baselines must be sound by now: from here on pytest takes an error for a test's."""
     config = session.config
-    checks = any(uses(item, "ocrsweep") for item in session.items)
+    checks = sum(uses(item, "ocrsweep") for item in session.items)
+    if checks != config.stash.get(COLLECTED, 0):
+        leave_out(config, "a plugin changed the list of tests")  # as those that shard do, without a word
     problem = config.stash.get(PROBLEM, None)
     if problem is None and (checks or any(uses(item, "ocrsweep_model") for item in session.items)):
-        problem = compat.problem() or sweep_of(config).problem(with_baselines=checks)
+        problem = compat.problem() or sweep_of(config).problem(with_baselines=checks > 0)
     if compat.worker_input(config) is not None:
         from .xdist import worker
 
         worker.tell(session, problem)
     if problem is not None:
-        raise pytest.UsageError(problem)
+        raise pytest.UsageError(terminal_line(problem))
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
 

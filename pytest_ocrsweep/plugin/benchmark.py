@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 import pytest
 
@@ -22,8 +22,8 @@ class Entry(TypedDict):
     name: str
     group: str | None
     param: str | None
-    params: dict[str, Any] | None
-    extra_info: dict[str, Any]
+    params: dict[str, object] | None
+    extra_info: dict[str, object]
     timer: str
     samples_ns: list[float]
 

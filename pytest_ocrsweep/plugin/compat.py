@@ -132,8 +132,8 @@ class BenchmarkFixture:
     name: str
     group: str | None
     param: str | None
-    params: dict[str, Any] | None
-    extra_info: dict[str, Any]
+    params: dict[str, object] | None
+    extra_info: dict[str, object]
     cprofile_stats: None = None
     has_error: bool = False
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..files.text import terminal_line
 from . import compat
 from .interrupt import Stopping
-from .state import FILTERED, sweep_of
+from .state import FILTERED, leave_out, sweep_of
 
 if TYPE_CHECKING:
     from ..baselines.result import PointResult
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .benchmark import Entry
 
 RESULTS = pytest.StashKey["Results"]()
+FEW = 3  # tests that a line names
+NARROWING = ("lf", "ignore", "ignore_glob", "deselect")  # options that leave out tests, some without deselecting them
 
 
 class Controller:
@@ -27,6 +30,7 @@ class Controller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._stopping = Stopping()
+        self._without: dict[str, bool] = {}  # tests that came to no point, and whether they were skipped
         config.add_cleanup(self._stopping.as_before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -41,11 +45,13 @@ class Controller:
                 for entry in timed:
                     benchmark.add(self._config, entry)
         elif report.failed or (points is not None and (report.skipped or report.when == "call")):
-            self._config.stash[FILTERED] = True  # its point is not known
+            leave_out(self._config, f"{report.nodeid} came to no point")
+            if points is not None:
+                self._without.setdefault(report.nodeid, report.skipped)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._config.stash[FILTERED] = True  # its tests are not known
+            leave_out(self._config, f"{report.nodeid} could not be collected")
 
     # Before pytest-xdist's own, which gives busy workers ten seconds to end: a CI job that was stopped has no more.
     @pytest.hookimpl(tryfirst=True)
@@ -53,23 +59,30 @@ class Controller:
         config = self._config
         if exitstatus == pytest.ExitCode.USAGE_ERROR or config.option.collectonly:
             return
+        if self._unmet and not exitstatus:
+            compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
         interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         if RESULTS not in config.stash and (interrupted or not config.option.ocrsweep_report):
             return  # a report of nothing would take the place of an earlier one
         self._stopping.not_now()
         results = _results(config)
-        results.filtered = (
-            config.stash.get(FILTERED, False)
-            or config.getoption("lf", False)  # it also passes over whole files, which deselects nothing
-            or any("::" in argument for argument in config.args)
-            or bool(session.shouldfail or session.shouldstop)
-            or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        )
+        results.filtered = config.stash.get(FILTERED, None) or _narrowed(session, exitstatus)
         results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
         if results.problems:
             compat.end_with(session, pytest.ExitCode.USAGE_ERROR)
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
+
+    @property
+    def _unmet(self) -> str | None:
+        """A demand that skipped tests did not meet: it is one over all points that were collected."""
+        option, skipped = self._config.option, [name for name, was_skipped in self._without.items() if was_skipped]
+        demand = "--ocrsweep-require-vendor" if option.ocrsweep_require_vendor else None
+        demand = demand or ("ocrsweep_missing=fail" if self._config.getini("ocrsweep_missing") == "fail" else None)
+        if demand is None or not skipped:
+            return None
+        more = f" and {len(skipped) - FEW} more" if len(skipped) > FEW else ""
+        return f"{demand}: {len(skipped)} tests were skipped before their point: {', '.join(skipped[:FEW])}{more}"
 
     def _write(self, report: Report) -> list[str]:
         """The report's files; its page is shown below the job too, where GitHub runs one."""
@@ -80,6 +93,8 @@ class Controller:
         return files.write(report, folder, Path(job) if job else None)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if unmet := self._unmet:
+            terminalreporter.write_line(terminal_line(f"ERROR: {unmet}"), red=True)
         results = self._config.stash.get(RESULTS, None)
         if results is None:
             return
@@ -88,9 +103,9 @@ class Controller:
         if lines := summary.lines(results):
             terminalreporter.section("ocrsweep")
             for line in lines:
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(terminal_line(line))
         for problem in results.problems:
-            terminalreporter.write_line(f"ERROR: {problem}", red=True)
+            terminalreporter.write_line(terminal_line(f"ERROR: {problem}"), red=True)
 
 
 def _results(config: pytest.Config) -> Results:
@@ -99,3 +114,19 @@ def _results(config: pytest.Config) -> Results:
 
         config.stash[RESULTS] = Results(sweep_of(config))
     return config.stash[RESULTS]
+
+
+def _narrowed(session: pytest.Session, exitstatus: int) -> str | None:
+    """Why a run is not one of every test that could use a recorded point, as far as its options tell."""
+    config = session.config
+    for name in NARROWING:
+        if config.getoption(name, None):
+            return f"the run has --{name.replace('_', '-')}"
+    if any("::" in argument for argument in config.args):
+        return "tests were chosen by name"
+    if session.shouldfail or session.shouldstop or exitstatus not in (0, 1):
+        return "the run ended early"
+    root, paths = config.rootpath, [config.invocation_params.dir / argument for argument in config.args]
+    roots = [root, *(root / path for path in config.getini("testpaths"))]
+    whole = root in paths or (len(roots) > 1 and set(roots[1:]) <= set(paths))
+    return None if whole or not config.option.ocrsweep_prune else f"the run is not of all tests below {root}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..errors import OcrsweepError
+from ..files.text import terminal_lines
 from .state import sweep_of
 
 if TYPE_CHECKING:
@@ -38,19 +39,20 @@ class Checker:
     """What the `ocrsweep` fixture gives to the test that runs."""
 
     def __init__(self, config: pytest.Config) -> None:
+        from ..model.geometry import CropGrid
         from ..sweep import check
 
         self._config, self._sweep = config, sweep_of(config)
-        self._judge = check.judge
+        self._judge, self._grid = check.judge, CropGrid.of
 
-    def check(self, stage: str, grid: CropGrid, attention: str) -> PointResult:
+    def check(self, stage: str, grid: CropGrid | str, attention: str) -> PointResult:
         """The point's result, if it is as recorded; else the test fails, or is skipped where nothing is."""
         __tracebackhide__ = True
         item = self._config.stash[ITEM]
         try:
-            judgement = self._judge(self._sweep, stage, grid, attention, item.path)
+            judgement = self._judge(self._sweep, stage, self._grid(grid), attention, item.path)
         except OcrsweepError as error:
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(terminal_lines(str(error)), pytrace=False)
         item.stash.setdefault(POINTS, []).append(judgement.point)
         item.stash[ENVIRONMENT] = judgement.environment
         if judgement.point.vendor is not None:
@@ -59,9 +61,9 @@ class Checker:
             if benchmark.available(self._config):
                 item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.point))
         if judgement.failure is not None:
-            pytest.fail(judgement.failure)
+            pytest.fail(terminal_lines(judgement.failure))
         if judgement.skip is not None:
-            pytest.skip(judgement.skip)
+            pytest.skip(terminal_lines(judgement.skip))
         return judgement.point
 
 

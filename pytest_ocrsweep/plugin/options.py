@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..files.text import printable, terminal_line
 from . import compat
 
 if TYPE_CHECKING:
@@ -43,7 +44,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "real weights for the vendor model, from a local snapshot",
     },
-    "--ocrsweep-update": {"action": "store_true", "help": "record what this run finds as the new baseline"},
+    "--ocrsweep-update": {
+        "action": "store_true",
+        "help": "record what this run finds: adds and changes points, never removes one",
+    },
+    "--ocrsweep-prune": {
+        "action": "store_true",
+        "help": "remove recorded points that no test uses; refuses unless all tests that could use one ran",
+    },
     "--ocrsweep-slowdown": {
         "metavar": "PERCENT",
         "type": float,
@@ -76,7 +84,7 @@ def check(config: pytest.Config) -> None:
     if option.ocrsweep_analytic_only and option.ocrsweep_require_vendor:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
-        raise pytest.UsageError(f"--ocrsweep-checkpoint: {option.ocrsweep_checkpoint} is not a folder")
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
     if not 0 <= option.ocrsweep_slowdown <= 1000:
         raise pytest.UsageError(f"--ocrsweep-slowdown: 0 to 1000 percent, got {option.ocrsweep_slowdown:g}")
     if option.ocrsweep_slowdown and option.ocrsweep_update:
@@ -97,7 +105,7 @@ def check(config: pytest.Config) -> None:
         try:
             ready(Path(option.ocrsweep_report))
         except ReportError as error:
-            raise pytest.UsageError(f"--ocrsweep-report: {error}") from None
+            raise pytest.UsageError(terminal_line(f"--ocrsweep-report: {error}")) from None
 
 
 def about_points(config: pytest.Config) -> bool:
@@ -124,6 +132,7 @@ def read(config: pytest.Config) -> Options:
         analytic_only=option.ocrsweep_analytic_only,
         require_vendor=option.ocrsweep_require_vendor,
         update=option.ocrsweep_update,
+        prune=option.ocrsweep_prune,
         checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,
         slowdown_percent=option.ocrsweep_slowdown,
         report=here / option.ocrsweep_report if option.ocrsweep_report else None,

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..files.text import terminal_lines
 from . import compat, options
 
 if TYPE_CHECKING:
     from ..sweep.session import Sweep
 
 SWEEP = pytest.StashKey["Sweep"]()
+COLLECTED = pytest.StashKey[int]()  # tests that check points
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
-FILTERED = pytest.StashKey[bool]()  # tests were deselected, or came to no point
+FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused
 
 
 def sweep_of(config: pytest.Config) -> Sweep:
@@ -26,12 +28,17 @@ def sweep_of(config: pytest.Config) -> Sweep:
     return config.stash[SWEEP]
 
 
+def leave_out(config: pytest.Config, why: str) -> None:
+    """Note that some test was left out, or came to no point; the first reason stays."""
+    config.stash.setdefault(FILTERED, why)
+
+
 def say(config: pytest.Config, text: str) -> None:
     """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
 
     A worker of pytest-xdist writes to nowhere but has its controller's stderr.
     """
-    terminal = compat.terminal(config)
+    terminal, text = compat.terminal(config), terminal_lines(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:
             print(text, file=sys.stderr, flush=True)

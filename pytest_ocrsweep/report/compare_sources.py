@@ -9,15 +9,16 @@ from pathlib import Path
 
 from ..baselines import counted, gate, timed
 from ..baselines.measurement import ENVIRONMENT, Environment, Measurement
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import Analytic, components
+from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..model.analytic import Model
+from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from ..model.stages import ATTENTION, STAGES
+from ..model.stages import STAGES
 from . import load
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
@@ -72,7 +73,7 @@ def of_report(report: Report, name: str) -> Side:
             work = report.workload.on(point.grid)
         except ValueError as error:
             raise ReportError(f"{name}: {error};", REMEDY) from None
-        numbers, floor = counted_numbers(point, point.analytic), point.floor
+        numbers, floor = exact_numbers(point, point.analytic), point.floor
         points[ComparisonKey.of(work, point.stage, point.attention)] = SidePoint(
             work,
             {**numbers, "floor_ns": floor.time_ns} if floor else numbers,
@@ -142,7 +143,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             ledger = model.ledger(stage, work, attention)
-            numbers = counted_numbers(work, Analytic.of(ledger))
+            numbers = exact_numbers(work, analytic(ledger))
             found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, numbers, components=components(ledger))
         return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
 
@@ -174,20 +175,21 @@ def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Work
     """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
     from ..sweep.config import compose
     from ..sweep.grid_sources import DEFAULT, entries
+    from ..sweep.made_for import SweptFor
 
     settings = compose(overrides)
     try:
-        works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT)]
+        works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT, SweptFor.of(settings))]
     except ValueError as error:
         raise ReportError(f"{error} (--grids chooses the grids)") from None
     return [(work, stage, how) for stage in STAGES for work in works for how in ATTENTION], settings.model.name
 
 
 def _narrowed(side: Side, grids: str) -> Side:
-    from ..sweep.grid_sources import entries
+    from ..sweep.grid_sources import choice
 
-    wanted = {entry.grid for entry in entries(grids)}
-    kept = {key: point for key, point in side.points.items() if key.grid in wanted}
+    wanted = choice(grids, str(side.about["model"]))
+    kept = {key: point for key, point in side.points.items() if wanted(point.work)}
     if side.points and not kept:
         has = ", ".join(dict.fromkeys(str(key.grid) for key in side.points))
         raise ReportError(f"{side.name} has none of the grids of --grids {grids}:", f"choose from {has}")

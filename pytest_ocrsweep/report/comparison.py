@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..baselines import gate
 from ..baselines.attribution import attribute
 from ..baselines.json_layout import Json
-from ..baselines.metrics import COUNTED
+from ..baselines.metrics import exact_names
 from ..baselines.result import COSTS, Costs
 from ..errors import ReportError
 from ..model.geometry import CropGrid, Workload
@@ -17,7 +17,7 @@ from ..model.stages import STAGES
 from ..sweep.session import describe
 from .table import points as counted_points
 
-EXACT = (*COUNTED, "floor_ns")
+EXACT = (*exact_names(), "floor_ns")
 TIME = "device_ns"
 METRICS = (*EXACT, TIME)
 PARTS = 3  # components that the reason of a change names

@@ -13,12 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from ..baselines.json_layout import Json
-from ..baselines.metrics import METRICS
+from ..baselines.metrics import METRICS, column_names
 from ..baselines.result import NAMES
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment
 from ..baselines.verdict import FAILED, Verdict
-from . import terminal
 from .charts import Chart, charts
 from .columns import Points, points
 
@@ -27,6 +26,7 @@ FACTS = (
     *("flops", "moved_bytes", "weight_bytes", "kv_cache_bytes", "peak_activation_bytes", "flops_per_token"),
     *("moved_bytes_per_token", "floor_ns", "device_ns", "attained", "wall_ns"),
 )
+LEFT_OUT = ("flops_per_token", "moved_bytes_per_token")  # of the table: facts of a point alone
 GOOD = (Verdict.PASS, Verdict.RECORDED)
 
 
@@ -72,7 +72,7 @@ def _data(found: Points, drawn: Sequence[Chart]) -> Json:
 
 def _table(found: Points) -> list[Json]:
     """The table's columns: as a run's own table, and verdicts first."""
-    names = [name for name in (*terminal.TABLE, "floor_ns", *terminal.MEASURED) if found.has(name)]
+    names = [name for name in column_names() if name not in LEFT_OUT and found.has(name)]
     numbers = [
         {"name": name, "heading": METRICS[name].heading, "scale": METRICS[name].scale, "digits": METRICS[name].digits}
         for name in names

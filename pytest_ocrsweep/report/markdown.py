@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..baselines.measurement import ENVIRONMENT, GateResult
-from ..baselines.metrics import METRICS, values
+from ..baselines.metrics import METRICS, columns, values
 from ..baselines.result import NAMES, PointResult
 from ..baselines.sweep_report import WORKLOAD, Report
+from ..files.text import markdown
 from ..model.stages import STAGES
 from . import terminal
 from .table import points as counted
@@ -18,9 +18,7 @@ from .terminal import HEAVIEST, MANY
 FAILING = 50  # failing points that a page shows
 LONG = 12  # rows of a table that are not folded away
 
-COUNTED = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
-PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
-MEASURED = ("device_ns", "attained", "wall_ns")
+LEFT_OUT = ("launch_overhead_ns",)  # a page is narrower than a terminal
 
 
 def page(report: Report) -> str:
@@ -28,7 +26,7 @@ def page(report: Report) -> str:
     points = report.points
     failing = [point for point in points if point.verdict.failed]
     what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
-    parts = [f"## {_text(report.model)}: {what}", _about(report), _verdicts(points)]
+    parts = [f"## {markdown(report.model)}: {what}", _about(report), _verdicts(points)]
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
         parts += ["### Failing points", _table(shown, NAMES, changes=True)]
@@ -44,8 +42,8 @@ def _about(report: Report) -> str:
     environment = report.environment
     words = [f"{name}={getattr(report.workload, name)}" for name in WORKLOAD]
     known = [(name, getattr(environment, name)) for name in ENVIRONMENT]
-    words += [f"{name} {_text(value)}" for name, value in known if value]
-    return "\n".join([", ".join(words), *(f"- {_text(each)}" for each in environment.hosts)])
+    words += [f"{name} {markdown(value)}" for name, value in known if value]
+    return "\n".join([", ".join(words), *(f"- {markdown(each)}" for each in environment.hosts)])
 
 
 def _verdicts(points: Sequence[PointResult]) -> str:
@@ -53,7 +51,7 @@ def _verdicts(points: Sequence[PointResult]) -> str:
     counts = Counter((point.verdict, point.stage) for point in points)
     stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
     verdicts = sorted({point.verdict for point in points}, key=lambda verdict: (not verdict.failed, verdict))
-    rows = [[_text(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
+    rows = [[markdown(verdict) or "-", *(str(counts[verdict, stage]) for stage in stages)] for verdict in verdicts]
     return _grid(["verdict", *stages], rows, names=1) if rows else "Nothing was swept."
 
 
@@ -73,21 +71,19 @@ def _stage(stage: str, points: Sequence[PointResult], *, whole: bool) -> str:
 def _table(points: Sequence[PointResult], names: Sequence[str], *, changes: bool = False) -> str:
     """A row a point; columns that no point has a number for are left out."""
     numbers = [values(point) for point in points]
-    decodes = any(point.stage == "decode" for point in points)
-    wanted = (*COUNTED, *(PER_TOKEN if decodes else ()), "floor_ns", *MEASURED)
-    metrics = [name for name in wanted if any(number[name] is not None for number in numbers)]
+    metrics = [name for name in columns(points) if name not in LEFT_OUT]
     gated = changes and any(point.vendor for point in points)
     header = [*names, "verdict", *(METRICS[name].heading for name in metrics), *(["change %", "margin %"] * gated)]
     bounds = any(point.floor for point in points)
     rows = []
     for point, number in zip(points, numbers, strict=True):
         cells = [str(getattr(point, name)) for name in names]
-        cells += [_text(point.verdict) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
+        cells += [markdown(point.verdict) or "-", *(METRICS[name].show(number[name]) for name in metrics)]
         if gated:
             gate = point.vendor.gate if point.vendor else GateResult()
             cells += [_percent(gate.change, "+.2f"), _percent(gate.margin, ".2f")]
         if bounds:
-            cells.append(_text(point.floor.bound) if point.floor else "-")
+            cells.append(markdown(point.floor.bound) if point.floor else "-")
         rows.append(cells)
     return _grid([*header, *(["bound"] * bounds)], rows, names=len(names) + 1)
 
@@ -100,9 +96,11 @@ def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> s
 
 def _notes(points: Sequence[PointResult]) -> list[str]:
     notes = []
-    if tokens := sorted({point.new_tokens for point in points if point.stage == "decode"}):
-        notes.append(f"Decode's numbers are of {tokens[0]} new tokens, and per token their mean.")
-    if devices := sorted({_text(point.floor.device) for point in points if point.floor}):
+    if stages := terminal.per_token(points):
+        tokens = min(point.new_tokens for point in points if point.stage in stages)
+        whose = " and ".join(stages).capitalize()
+        notes.append(f"{whose}'s numbers are of {tokens} new tokens, and per token their mean.")
+    if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
         notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")
@@ -111,8 +109,3 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
 
 def _percent(ratio: float | None, form: str) -> str:
     return "-" if ratio is None else f"{100 * ratio:{form}}"
-
-
-def _text(value: object) -> str:
-    """Text of a report as text of the page: no markup of its own, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|&#~])", r"\\\1", " ".join(str(value).split()))

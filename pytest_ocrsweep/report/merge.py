@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..baselines.measurement import ENVIRONMENT, Environment
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import exact_numbers
 from ..baselines.result import PointResult, order
 from ..baselines.sweep_report import WORKLOAD, Report, SweepEnvironment
 from ..baselines.verdict import worst
@@ -50,7 +50,7 @@ def _facts(report: Report) -> Iterator[tuple[str, object]]:
         yield name, getattr(environment, name)
     yield from (("weights", each.weights) for each in environment.measured)
     for point in report.points:  # a model's sizes are not in its report, but its stages' weights are
-        yield f"weight_bytes of {point.stage}", point.analytic.weight_bytes
+        yield f"weight_bytes of {point.stage}", point.analytic["weight_bytes"]
         if point.vendor is None:  # else the floor is for the GPU that was measured
             yield "the device of floors", point.floor and point.floor.device
 
@@ -66,7 +66,7 @@ def _points(parts: Sequence[Part]) -> tuple[PointResult, ...]:
 
 def _joined(other: str, known: PointResult, source: str, point: PointResult) -> PointResult:
     """A point that two sources have: the measured one, with the worse of both verdicts."""
-    old, new = counted_numbers(known, known.analytic), counted_numbers(point, point.analytic)
+    old, new = exact_numbers(known, known.analytic), exact_numbers(point, point.analytic)
     for name, value in new.items():
         if value != old[name]:
             raise ReportError(f"{point}: {name} is {old[name]:,} in {other}, but {value:,} in {source}:", REMEDY)

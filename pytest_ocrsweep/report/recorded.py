@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
-from ..baselines.metrics import values
+from ..baselines.metrics import analytic, analytic_names, values
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import ANALYTIC, Analytic, FloorResult, PointResult, components
+from ..baselines.result import Analytic, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import ReportError, SourceError
 from ..hardware.devices import Device
 from ..model.analytic import Model
+from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
-from ..sweep.grid_sources import entries
+from ..sweep.grid_sources import choice
 
 REMEDY = "record both with pytest suites/ --ocrsweep-update"
 
@@ -65,20 +67,30 @@ class RecordedPoint:
     @property
     def values(self) -> dict[str, float | None]:
         """Every metric of the point, as a run that found it would show it; decode's are of all its new tokens."""
-        analytic = Analytic(*(self.counted[name] for name in ANALYTIC))
+        costs = Analytic({name: self.counted[name] for name in analytic_names()})
         return values(
             PointResult.of(
-                self.stage, self.key.work, self.key.attention, analytic, None, self.stored.measurement, Verdict.RECORDED
+                self.stage, self.key.work, self.key.attention, costs, None, self.stored.measurement, Verdict.RECORDED
             )
         )
 
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
     """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
+    wanted = choice(grids, source.model) if grids else None
     try:
-        wanted = {entry.grid for entry in entries(grids)} if grids else None
+        found = _recorded(source, wanted)
+        if not found and wanted is not None:
+            wanted(Workload(CropGrid(1, 1)))  # a source that is wrong is what to say
     except SourceError as error:
         raise error.at("--grids") from None
+    if not found:
+        what = f"of {source.model} on {source.gpu}{f' at {grids}' if grids else ''}"
+        raise ReportError(f"no times {what} are recorded in {source.folder}:", REMEDY)
+    return found
+
+
+def _recorded(source: Source, wanted: Callable[[Workload], bool] | None) -> list[RecordedPoint]:
     folder, model, gpu = source
     found = []
     for stage in STAGES:
@@ -86,14 +98,11 @@ def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
         expected = gate.expected_noise(stored.baseline for stored in times.values())
         for key, stored in times.items():
-            if wanted is not None and key.work.grid not in wanted:
+            if wanted is not None and not wanted(key.work):
                 continue
             if key not in numbers:
                 raise ReportError(f"{stage} {key.work.grid} {key.attention} has a time, but no counted costs:", REMEDY)
             found.append(RecordedPoint(stage, key, stored, numbers[key], gate.margin(stored.baseline, expected)))
-    if not found:
-        what = f"of {model} on {gpu}{f' at {grids}' if grids else ''}"
-        raise ReportError(f"no times {what} are recorded in {folder}:", REMEDY)
     return found
 
 
@@ -110,15 +119,13 @@ def report(baselines: Path, model: str, gpu: str, grids: str | None = None) -> R
         raise ReportError(f"{len(workloads)} workloads are recorded of {model} on {gpu}: a report is of one")
     architecture = compose([f"model={model}"]).model
     latest = found[-1].stored.environments[-1]
-    analytic, device = Model(architecture), device_of(latest.gpu)
+    priced, device = Model(architecture), device_of(latest.gpu)
     environment = SweepEnvironment.of(architecture, latest.git_revision, latest)
-    return Report.of(model, workloads[0], environment, [_point(analytic, each, device) for each in found])
+    return Report.of(model, workloads[0], environment, [_point(priced, each, device) for each in found])
 
 
-def _point(analytic: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
+def _point(model: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
     stage, work, attention = recorded.stage, recorded.key.work, recorded.key.attention
-    ledger, vendor = analytic.ledger(stage, work, attention), recorded.stored.measurement
+    ledger, vendor = model.ledger(stage, work, attention), recorded.stored.measurement
     floor = FloorResult.of(ledger, device, vendor.device_ns.median) if device else None
-    return PointResult.of(
-        stage, work, attention, Analytic.of(ledger), floor, vendor, Verdict.RECORDED, components(ledger)
-    )
+    return PointResult.of(stage, work, attention, analytic(ledger), floor, vendor, Verdict.RECORDED, components(ledger))

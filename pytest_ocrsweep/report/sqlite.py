@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +14,11 @@ from ..baselines.json_layout import Json
 from ..baselines.result_json import REMEDY, from_json, to_json
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
-from ..files import atomic, untrusted
+from ..files import atomic, database
 from ..files.text import printable
 from .sqlite_rows import append, document
 from .sqlite_schema import APPLICATION_ID, SQL, VERSION
 
-OLDEST = (3, 37)  # the first SQLite with STRICT tables
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
 WRITE = "write one with --ocrsweep-report=DIR"
@@ -63,10 +62,11 @@ def write(report: Report, path: Path) -> int:
 
 
 def _write(whole: Json, digest: str, path: Path) -> int:
-    with _opened(path, "rwc") as db:
+    with _opened(path, "rwc", writes=True) as db:
         db.execute("BEGIN IMMEDIATE")
         if not _is_ours(db, path):
             _lay_out(db)
+            database.trust(db, SQL)
         last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
         run = int(last[0]) if last and last[1] == digest else append(db, whole, digest)
         db.execute("COMMIT")
@@ -108,15 +108,10 @@ def read(path: Path, run: int | None = None) -> Report:
 
 
 @contextmanager
-def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """Transactions are begun and ended by hand; what is not committed when it closes is rolled back."""
-    if sqlite3.sqlite_version_info < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise ReportError(f"{path}: Python has SQLite {sqlite3.sqlite_version} here, and {oldest} is needed")
-    # rw even to read: after a killed write SQLite must roll its journal back first
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None)
-    with closing(db):
-        db.execute("PRAGMA foreign_keys = ON")
+def _opened(path: Path, mode: str, writes: bool = False) -> Iterator[sqlite3.Connection]:
+    if problem := database.too_old():
+        raise ReportError(f"{path}: {problem}")
+    with database.opened(path, mode, WAIT_S, writes) as db:
         yield db
 
 
@@ -125,13 +120,15 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ReportError(f"{path}: there is no such file:", WRITE)
     try:
-        with _opened(path, "rw") as db:
+        with _opened(path, "rw") as db:  # after a killed write SQLite must roll its journal back first
             db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
             if not _is_ours(db, path):
                 raise ReportError(f"{path}: it holds no run:", WRITE)
             yield db
     except ReportError:
         raise
+    except OSError as error:
+        raise ReportError(f"{path}: it cannot be read ({error.strerror}):", "give another file") from None
     except (sqlite3.Error, ValueError) as error:
         raise ReportError(f"{path}: it cannot be read ({printable(str(error))});", REMEDY) from None
     except (KeyError, AttributeError, RecursionError):
@@ -147,8 +144,8 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}:", REMEDY)
-    if not untrusted.has_schema(db, SQL):
-        raise ReportError(f"{path}: its tables are not those of version {VERSION}:", REMEDY)
+    if difference := database.trust(db, SQL):
+        raise ReportError(f"{path}: {difference}, so it is not a database of version {VERSION}:", REMEDY)
     return True
 
 

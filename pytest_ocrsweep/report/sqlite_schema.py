@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..baselines.measurement import ENVIRONMENT
-from ..baselines.result import ANALYTIC, NAMES
+from ..baselines.metrics import METRICS, analytic_names
+from ..baselines.result import NAMES
 from ..baselines.sweep_report import WORKLOAD
+from ..model.attention import ATTENTION
+from ..model.stages import STAGES
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
 VERSION = 1  # of these tables
 
+
+def _choices(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _counted() -> str:
+    """A column for each metric that is counted."""
+    lines = []
+    for name in analytic_names():
+        comment = METRICS[name].comment
+        line = f"  {name:<21} INTEGER NOT NULL CHECK ({name} >= 0),"
+        lines.append(f"{line}   -- {comment}" if comment else line)
+    return "\n".join(lines)
+
+
 # SQLite keeps the comments: `.schema` shows them to whoever asks what a column is.
-SQL = """
+SQL = f"""
 CREATE TABLE runs (
   run           INTEGER PRIMARY KEY,
   written_utc   TEXT    NOT NULL,
@@ -33,22 +53,16 @@ CREATE TABLE runs (
 
 CREATE TABLE points (
   run                   INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
-  stage                 TEXT    NOT NULL CHECK (stage IN ('vision', 'prefill', 'decode')),
+  stage                 TEXT    NOT NULL CHECK (stage IN ({_choices(STAGES)})),
   grid                  TEXT    NOT NULL CHECK (grid GLOB '[1-9]*x[1-9]*'),  -- rows x columns of crops
-  attention             TEXT    NOT NULL CHECK (attention IN ('eager', 'flash')),
+  attention             TEXT    NOT NULL CHECK (attention IN ({_choices(ATTENTION)})),
   image_tokens          INTEGER NOT NULL CHECK (image_tokens >= 0),
   context_tokens        INTEGER NOT NULL CHECK (context_tokens >= 0),
   new_tokens            INTEGER NOT NULL CHECK (new_tokens >= 0),
   batch                 INTEGER NOT NULL CHECK (batch >= 0),
   verdict               TEXT    NOT NULL,
   -- counted; a decode's are of all its new tokens
-  tensor_flops          INTEGER NOT NULL CHECK (tensor_flops >= 0),
-  vector_flops          INTEGER NOT NULL CHECK (vector_flops >= 0),
-  read_bytes            INTEGER NOT NULL CHECK (read_bytes >= 0),   -- kernel by kernel
-  write_bytes           INTEGER NOT NULL CHECK (write_bytes >= 0),
-  weight_bytes          INTEGER NOT NULL CHECK (weight_bytes >= 0),
-  kv_cache_bytes        INTEGER NOT NULL CHECK (kv_cache_bytes >= 0),
-  peak_activation_bytes INTEGER NOT NULL CHECK (peak_activation_bytes >= 0),
+{_counted()}
   -- the least that physics allows on floor_device
   floor_device          TEXT,
   floor_ns              INTEGER CHECK (floor_ns >= 0),
@@ -135,7 +149,7 @@ RUN: dict[str, Path] = {
 }
 POINT: dict[str, Path] = {
     **{name: (name,) for name in (*NAMES, "image_tokens", "context_tokens", "new_tokens", "batch", "verdict")},
-    **{name: ("analytic", name) for name in ANALYTIC},
+    **{name: ("analytic", name) for name in analytic_names()},
     "floor_device": ("floor", "device"),
     "floor_ns": ("floor", "time_ns"),
     "floor_bound": ("floor", "bound"),

@@ -8,6 +8,7 @@ from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
+from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..sweep.results import Results
 from ..sweep.session import describe
@@ -32,7 +33,9 @@ def lines(results: Results) -> list[str]:
         *_about_points(results, work),
         *_about_environments(results),
         *_about_unused(results),
+        *beyond(sweep.settings.model, ((p.stage, sweep.settings.workload.on(p.grid)) for p in results.points.values())),
         *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured else []),
+        *results.notes,
         *results.reported,
     ]
 
@@ -52,10 +55,9 @@ def _about_hosts(results: Results) -> Iterator[str]:
 
 def _about_updates(results: Results) -> Iterator[str]:
     for done in results.recorded:
-        yield (
-            f"{results.sweep.options.shown(done.path)}: {done.added} points added, {done.changed} changed, "
-            f"{done.same} as before, {done.removed} unused removed"
-        )
+        counts = f"{done.added} points added, {done.changed} changed, {done.same} as before"
+        removed = f"{done.removed} unused points removed, {done.same} left"
+        yield f"{results.sweep.options.shown(done.path)}: {removed if done.removed else counts}"
 
 
 def _about_points(results: Results, work: str) -> Iterator[str]:
@@ -64,8 +66,11 @@ def _about_points(results: Results, work: str) -> Iterator[str]:
     by_verdict = {verdict: [p for p in results.points.values() if p.verdict is verdict] for verdict in Verdict}
     missing: list[PointResult] = []
     untimed: list[PointResult] = []
-    for point in by_verdict[Verdict.NO_BASELINE]:
-        (untimed if results.key(point) in sweep.recorded[point.stage] else missing).append(point)
+    for point in results.points.values():
+        if not sweep.options.update and results.key(point) not in sweep.recorded[point.stage]:
+            missing.append(point)
+        elif point.verdict is Verdict.NO_BASELINE:
+            untimed.append(point)
     if missing:
         known = any(sweep.known[point.stage] for point in missing)
         grids = f"{_grids(missing)} of " if known else ""
@@ -99,7 +104,7 @@ def _about_unused(results: Results) -> Iterator[str]:
     for stage, keys in results.unused.items():
         yield (
             f"unused: {options.shown(results.sweep.file_of(stage))} records {len(keys)} points that no test used "
-            f"({_some({key.work.grid for key in keys})}); to remove them: {options.accepting_all}"
+            f"({_some({key.work.grid for key in keys})}); to remove them: {options.pruning}"
         )
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..baselines.metrics import METRICS, values
+from ..baselines.metrics import METRICS, columns, values
 from ..baselines.result import NAMES, PointResult, order
 from ..model.geometry import CropGrid
+from ..model.stages import STAGES
 from .table import aligned
 
 MANY = 150  # points: the default sweep is shown whole, a table of more is cut
 WORST = 30  # failing points that a cut table shows
 HEAVIEST = 4  # points a stage that a cut table shows beside them
-
-TABLE = ("context_tokens", "flops", "moved_bytes", "intensity", "peak_activation_bytes", "kv_cache_bytes")
-MEASURED = ("device_ns", "attained", "wall_ns", "launch_overhead_ns")
-PER_TOKEN = ("flops_per_token", "moved_bytes_per_token")
 
 
 def table(
@@ -27,9 +24,7 @@ def table(
     """
     points = sorted(points, key=order)
     shown = points if len(points) <= MANY else _worst(points)
-    decodes = any(point.stage == "decode" for point in shown)
-    measured = any(point.vendor for point in shown)
-    metrics = TABLE + (PER_TOKEN if decodes else ()) + ("floor_ns",) + (MEASURED if measured else ())
+    metrics = columns(shown)
     header = [*NAMES, *(METRICS[name].heading for name in metrics), "bound", "verdict"]
     cells = [header, *(_cells(point, labels.get(point.grid), metrics) for point in shown)]
     lines = aligned(cells, left=(*range(len(NAMES)), -1))
@@ -39,9 +34,11 @@ def table(
             f"{len(shown)} of {len(points)} points, {failed} failed: at most {WORST} of those and the heaviest of "
             f"each stage are shown; {option}=DIR has all of them in DIR/sweep.json"
         )
-    if decodes:
-        tokens = min(point.new_tokens for point in shown if point.stage == "decode")
-        lines.append(f"decode rows are totals over {tokens} new tokens; the columns per token are their mean")
+    if stages := per_token(shown):
+        tokens = min(point.new_tokens for point in shown if point.stage in stages)
+        lines.append(
+            f"{' and '.join(stages)} rows are totals over {tokens} new tokens; the columns per token are their mean"
+        )
     if devices := sorted({point.floor.device for point in shown if point.floor}):
         lines.append(
             f"floors are of {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
@@ -67,4 +64,10 @@ def _worst(points: Sequence[PointResult]) -> list[PointResult]:
 
 def flops(point: PointResult) -> int:
     """What points are heavy by."""
-    return point.analytic.tensor_flops + point.analytic.vector_flops
+    return point.analytic["tensor_flops"] + point.analytic["vector_flops"]
+
+
+def per_token(points: Sequence[PointResult]) -> list[str]:
+    """The stages of these points that run once for each new token."""
+    found = {point.stage for point in points}
+    return [name for name, stage in STAGES.items() if stage.per_token and name in found]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..baselines import counted, gate
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment, GateResult
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
@@ -84,7 +84,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
     """What the point costs, counted."""
     work = sweep.settings.workload.on(grid)
     ledger = sweep.model.ledger(stage, work, attention)
-    return Priced(stage, work, attention, ledger, Analytic.of(ledger))
+    return Priced(stage, work, attention, ledger, analytic(ledger))
 
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
@@ -121,10 +121,10 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
 
 def floor_beside(sweep: Sweep, priced: Priced, timing: Timing) -> FloorResult | None:
     """The floor on the device that was measured, or on that of the settings; None where the catalogue lacks it."""
-    if timing.measured is None:
-        return FloorResult.of(priced.ledger, sweep.settings.device)
-    device, time = sweep.measured_device, timing.measured.measurement.device_ns
-    return FloorResult.of(priced.ledger, device, time.median) if device else None
+    on_device = timing.environment is not None  # also where it failed, or had no memory for the point
+    device = sweep.measured_device if on_device else sweep.settings.device
+    median = timing.measured.measurement.device_ns.median if timing.measured else None
+    return FloorResult.of(priced.ledger, device, median) if device else None
 
 
 def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | None, file: Path) -> list[Part]:
@@ -155,7 +155,7 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """The counted numbers, compared exactly."""
     options, stage = sweep.options, priced.stage
     old = sweep.recorded[stage].get(priced.key)
-    changes = counted.compare(old, counted_numbers(priced.work, priced.analytic)) if old else []
+    changes = counted.compare(old, exact_numbers(priced.work, priced.analytic)) if old else []
     if options.update:
         return PASSED if old and not changes else Part(Verdict.RECORDED)
     if old is None:
@@ -170,16 +170,18 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
     options, stage, work = sweep.options, priced.stage, priced.work
-    in_default = sweep.options.grids is None and work.grid in sweep.source
-    if options.missing_fails or (in_default and (sweep.known[stage] or not options.overrides)):
+    in_default = options.grids is None and work.grid in sweep.source
+    if in_default and any(sweep.known.values()):  # a file of this workload is lost, or a point in one
         lines = [
             f"no baseline recorded for {priced} of workload "
             f"{describe(work)} in {options.shown(sweep.file_of(stage))}; to record it:",
             options.accepting(file),
         ]
         return Part(Verdict.FAIL, "\n".join(lines))
-    what = f"grid {work.grid}" if sweep.known[stage] else f"workload {describe(work)}"
-    return Part(Verdict.NO_BASELINE, skip=f"no baseline for {what}")
+    what = f"no baseline for {f'grid {work.grid}' if sweep.known[stage] else f'workload {describe(work)}'}"
+    if options.missing_fails:  # the summary says once how to record them all
+        return Part(Verdict.FAIL, f"{what}, and ocrsweep_missing=fail")
+    return Part(Verdict.NO_BASELINE, skip=what)
 
 
 def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, file: Path) -> Part:
@@ -231,12 +233,12 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
-def _needed(analytic: Analytic) -> str:
+def _needed(costs: Analytic) -> str:
     """What of the point must be in the device's memory at once, as it is counted."""
     counted_bytes = {
-        "weights": analytic.weight_bytes,
-        "KV cache": analytic.kv_cache_bytes,
-        "activations": analytic.peak_activation_bytes,
+        "weights": costs["weight_bytes"],
+        "KV cache": costs["kv_cache_bytes"],
+        "activations": costs["peak_activation_bytes"],
     }
     sizes = {name: size / 1e9 for name, size in counted_bytes.items()}
     each = ", ".join(f"{name} {size:,.3f}" for name, size in sizes.items())

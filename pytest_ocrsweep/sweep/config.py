@@ -8,13 +8,15 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ..errors import ConfigError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
-from .settings import ConfigError, Settings, check_choice, option_keys, read, unknown_option, validate
+from .settings import Settings, check_choice, option_keys, read, unknown_option, validate
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -38,7 +40,22 @@ def _compose(overrides: tuple[str, ...]) -> Settings:
     files = _chosen_files(overrides)
     settings = read(Settings, _composed(overrides) if files is None else _loaded_groups(files))
     validate(settings)
-    return settings
+    return replace(settings, device=_named(settings.device)) if files is None else settings
+
+
+def _named(device: Device) -> Device:
+    """The device; if a figure is not its catalogue's, its name says so, since it is another device then."""
+    listed = device_of(device.name)
+    figures = {field.name: getattr(device, field.name) for field in fields(Device) if field.name != "source"}
+    if listed is None or not (changed := [name for name in figures if figures[name] != getattr(listed, name)]):
+        return device
+    return replace(
+        device, name=f"{device.name} with {', '.join(f'{name}={_shown(figures[name])}' for name in changed)}"
+    )
+
+
+def _shown(figure: float | None) -> str:
+    return "null" if figure is None else f"{figure:.15g}"
 
 
 @cache

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import getpass
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from ..errors import MeasureError
 
 PATIENCE_S = 10.0
 """How long to wait for the end of a process that has measured; an interactive session may never end."""
@@ -20,11 +23,46 @@ PATIENCE_S = 10.0
 def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
     """Hold the lock of a device: a GPU's UUID, or "cpu". If another process holds it, `waiting` gets one line.
 
-    The kernel drops the lock of a process that dies. The file stays; it means nothing unless it is locked.
+    The kernel drops the lock of a process that dies. The file stays; it means nothing unless it is locked. Raises
+    MeasureError if something else stands at the lock's place.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    path = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}-{name}.lock")
-    holders: list[str] = []  # the last is the process that held it before
+    folder = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}")
+    try:
+        path = _own_folder(folder) / f"{name}.lock"
+        lock, holders = _lock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
+            lock.acquire()
+            _await_end(holders[-1])
+    except OSError as error:
+        what = f"{folder / name}.lock: the lock of {name} cannot be taken ({error.strerror or error});"
+        raise MeasureError(what, f"remove {folder}, or set TMPDIR to a folder of your own") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder that only this user may change: anybody may put a link or pipe into the temporary folder itself."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(0, f"{folder} is not a folder")
+    if os.name == "posix" and status.st_uid != os.getuid():
+        raise PermissionError(0, f"{folder} belongs to user {status.st_uid}")
+    if os.name == "posix" and status.st_mode & 0o022:
+        raise PermissionError(0, f"other users may write to {folder}")
+    return folder
+
+
+def _lock(path: Path) -> tuple[FileLock, list[str]]:
+    """The lock, and a list whose last item is the process that held it before, once it is taken."""
+    holders: list[str] = []
 
     def sign(descriptor: int) -> None:
         holders.append(os.read(descriptor, 20).decode(errors="replace"))
@@ -32,19 +70,11 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
 
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(0, "it is not a regular file")
     # The file is kept, so that all processes lock the same file, and filelock cannot fall back to a lock that would
     # outlive a dead process.
-    lock = FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=sign)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
-        lock.acquire()
-        _await_end(holders[-1])
-    try:
-        yield
-    finally:
-        lock.release()
+    return FileLock(path, mode=0o600, preserve_lock_file=True, on_acquired=sign), holders
 
 
 def _holder(path: Path) -> str:

@@ -12,32 +12,41 @@ import yaml
 from ..errors import SourceError
 from ..files import untrusted
 from ..files.text import quoted
-from ..model.geometry import CropGrid
+from ..model.geometry import RESOLUTIONS, CropGrid, Resolution
 from .grid_entry import GridEntry
 
 KEYS = ("grid", "image", "label", "analytic_only")
-MOST_BYTES = 1 << 20  # about 100,000 grids; a shapes database holds more
+MOST_BYTES = 1 << 17  # about 20,000 grids, read in half a second; a shapes database holds more
+MOST_NODES = 25_000  # grids, keys and values: a file of short ones takes longer
 BOOLEANS = {"true": True, "false": False}
 INT, TEXT, BOOLEAN = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "str", "bool"))
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses everything that YAML would expand, construct or run."""
+    """Refuses everything that YAML would expand, construct or run, and more than MOST_NODES."""
+
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise ValueError(f"it has more than {MOST_NODES:,} entries, keys and values: use a shapes database")
         if isinstance(event, yaml.AliasEvent) or event.tag is not None:
             line = event.start_mark.line + 1
             raise ValueError(f"line {line}: aliases and tags are not read here: write the value out")
         return super().compose_node(parent, index)
 
 
-def read(path: str) -> list[GridEntry]:
-    """The entries of a YAML file as they stand. Raises SourceError with the file and the entry's number."""
+def read(path: str, resolution: str) -> list[GridEntry]:
+    """The entries of a YAML file as they stand, its pages cut at `resolution`.
+
+    Raises SourceError with the file and the entry's number.
+    """
     entries = []
     for number, node in enumerate(_nodes(path), 1):
         try:
-            entries.append(_entry(node))
+            entries.append(_entry(node, RESOLUTIONS[resolution]))
         except ValueError as error:
             line = node.start_mark.line + 1
             raise SourceError(f"{path!r}, entry {number} (line {line}): {error}") from None
@@ -75,7 +84,7 @@ def _root(path: str) -> yaml.Node | None:
         raise SourceError(f"{path!r} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
-def _entry(node: yaml.Node) -> GridEntry:
+def _entry(node: yaml.Node, sides: Resolution) -> GridEntry:
     if isinstance(node, yaml.ScalarNode):
         return GridEntry(CropGrid.parse(node.value))
     if not isinstance(node, yaml.MappingNode):
@@ -84,7 +93,7 @@ def _entry(node: yaml.Node) -> GridEntry:
     if ("grid" in fields) == ("image" in fields):
         raise ValueError("give either `grid: ROWSxCOLUMNS` or `image: [WIDTH, HEIGHT]`")
     return GridEntry(
-        grid=_grid(fields["grid"]) if "grid" in fields else _grid_of_page(fields["image"]),
+        grid=_grid(fields["grid"]) if "grid" in fields else _grid_of_page(fields["image"], sides),
         label=_label(fields["label"]) if "label" in fields else None,
         analytic_only="analytic_only" in fields and _boolean(fields["analytic_only"]),
     )
@@ -110,13 +119,13 @@ def _grid(node: yaml.Node) -> CropGrid:
     return CropGrid.parse(node.value)
 
 
-def _grid_of_page(node: yaml.Node) -> CropGrid:
-    sides = node.value if isinstance(node, yaml.SequenceNode) else []
-    numbers = [int(s.value) for s in sides if s.tag == INT and re.fullmatch("[1-9][0-9]{0,8}", s.value)]
-    if len(sides) != 2 or len(numbers) != 2:
+def _grid_of_page(node: yaml.Node, sides: Resolution) -> CropGrid:
+    values = node.value if isinstance(node, yaml.SequenceNode) else []
+    numbers = [int(v.value) for v in values if v.tag == INT and re.fullmatch("[1-9][0-9]{0,8}", v.value)]
+    if len(values) != 2 or len(numbers) != 2:
         raise ValueError(f"image must be [WIDTH, HEIGHT] in whole pixels from 1, got {_source_text(node)}")
     width, height = numbers
-    return CropGrid.for_image(width, height)
+    return sides.grid_of(width, height)
 
 
 def _label(node: yaml.Node) -> str:

@@ -12,7 +12,7 @@ A YAML file lists grids, or pages by their size; a mapping with the one key `gri
     - grid: 13x20
       label: poster
       analytic_only: true               # never measured
-    - image: [1240, 1754]               # width, height in pixels: the grid the vendor chooses for it
+    - image: [1240, 1754]               # width, height in pixels: the grid the vendor chooses at the resolution
       label: A4 at 150 dpi
 """
 
@@ -21,31 +21,45 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from math import isqrt
 
 from ..errors import SourceError
 from ..files.text import quoted
-from ..model.geometry import CropGrid
+from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from .grid_entry import GridEntry, most_square
+from .made_for import SweptFor
 
 
-def entries(source: str) -> list[GridEntry]:
+def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
     """The entries of a named set, a list such as `1x2,2x3`, a YAML file or a shapes database. Raises SourceError.
 
     A grid that is named more than once becomes one entry with all its labels, and is measured unless every naming of
     it is `analytic_only`.
     """
+    if source == DEFAULT and RESOLUTIONS[swept_for.resolution].crop_side is None:
+        return [GridEntry(CropGrid(1, 1))]  # all that the reference model runs then
     if source in NAMED:
         return [GridEntry(grid) for grid in NAMED[source]()]
     if database := DATABASE.fullmatch(source):
         from . import shapes  # loads sqlite3
 
-        return shapes.read(database["path"], database["selection"])
+        return shapes.read(database["path"], database["selection"], swept_for)
     if os.path.exists(source):
-        return _each_grid_once(_entries_of_file(source))
+        return _each_grid_once(_entries_of_file(source, swept_for.resolution))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
         return _each_grid_once(_entries_of_list(source))
     raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}")
+
+
+def choice(source: str, model: str) -> Callable[[Workload], bool]:
+    """Whether a workload's grid is one of the source's, swept for that workload. What it gives raises SourceError."""
+
+    @cache
+    def grids(resolution: str, prompt_tokens: int) -> frozenset[CropGrid]:
+        return frozenset(entry.grid for entry in entries(source, SweptFor(model, resolution, prompt_tokens)))
+
+    return lambda work: work.grid in grids(work.resolution, work.prompt_tokens)
 
 
 def _entries_of_list(source: str) -> list[GridEntry]:
@@ -55,12 +69,12 @@ def _entries_of_list(source: str) -> list[GridEntry]:
         raise SourceError(f"cannot sweep this list of grids: {error}") from None
 
 
-def _entries_of_file(source: str) -> list[GridEntry]:
+def _entries_of_file(source: str, resolution: str) -> list[GridEntry]:
     if not source.endswith(YAML):
         raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
     from . import grid_file  # loads yaml
 
-    return grid_file.read(source)
+    return grid_file.read(source, resolution)
 
 
 def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:

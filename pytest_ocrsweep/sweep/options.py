@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Options:
     analytic_only: bool
     require_vendor: bool
     update: bool
+    prune: bool
     checkpoint: Path | None
     slowdown_percent: float
     report: Path | None
@@ -33,10 +37,28 @@ class Options:
 
     def accepting(self, file: Path) -> str:
         """The command that records what the tests in `file` find in a run like this one."""
-        words = ["pytest", self.shown(file), *(f"--ocrsweep-set={text}" for text in self.overrides)]
+        words = ["pytest", *self._place, self.shown(file), *(f"--ocrsweep-set={text}" for text in self.overrides)]
         words += [f"--ocrsweep-grids={self.grids}"] if self.grids else []
         words += [f"--ocrsweep-image={name}" for name in self.images]
+        words += [f"--ocrsweep-checkpoint={self.checkpoint}"] if self.checkpoint else []
         return shlex.join([*words, "--ocrsweep-update"])
+
+    @property
+    def _place(self) -> list[str]:
+        """The words of the command that say which project and configuration it is about."""
+        words, kept = iter(self.command), list[str]()
+        for word in words:
+            name, _, value = word.partition("=")
+            if word in PLACE:
+                kept += [word, next(words, "")]
+            elif (value and name in PLACE) or re.match(r"-[cop][^-]", word):
+                kept.append(word)
+        return kept
+
+    @property
+    def pruning(self) -> str:
+        """The command that removes what no test uses."""
+        return shlex.join(["pytest", *self._place, "--ocrsweep-prune"])
 
     @property
     def accepting_all(self) -> str:

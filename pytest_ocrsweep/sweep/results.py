@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
-from ..baselines.metrics import counted_numbers
+from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_time import TimedProcess
 from ..baselines.result import PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
@@ -21,6 +20,7 @@ from ..baselines.verdict import Verdict
 from ..errors import BaselineError, OcrsweepError
 from ..files import atomic
 from ..model.geometry import CropGrid
+from .revision import Revision, revision
 from .session import Sweep
 
 Key = tuple[str, CropGrid, str]  # stage, grid, attention
@@ -34,10 +34,12 @@ class Results:
     sweep: Sweep
     points: dict[Key, PointResult] = field(default_factory=dict)
     environments: dict[tuple[str, str], Environment] = field(default_factory=dict)  # by host and GPU
-    filtered: bool = False  # tests were left out, or did not come to a point: what is unused is not known
+    filtered: str | None = None  # why it is not known which points are unused: tests were left out, or came to none
     unused: dict[str, set[PointKey]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
     reported: list[str] = field(default_factory=list)  # what to say of the report
+    notes: list[str] = field(default_factory=list)  # what a person should know of how this was found
+    _known_revision: Revision | None = None
     problems: list[str] = field(default_factory=list)  # what could not be done, a line each
 
     def take(self, points: Sequence[PointResult], failed: bool, environment: Environment | None = None) -> None:
@@ -56,6 +58,8 @@ class Results:
         """
         barred: dict[str, list[str]] = defaultdict(list)  # files, by why and what to do
         steps: dict[str, Callable[[], None]] = {"finding unused points": self._find_unused}
+        if self.sweep.options.prune:
+            steps["removing unused points"] = lambda: self._record(self._unused(), barred)
         if self.sweep.options.update:
             steps["recording counted numbers"] = lambda: self._record(self._counted(), barred)
             steps["recording times"] = lambda: self._record(self._times(rootdir), barred)
@@ -96,27 +100,41 @@ class Results:
         for why, names in barred.items():
             self.problems.append(f"{', '.join(names)}: not recorded, left as before {why} and update again")
 
+    def _unused(self) -> dict[Path, Write]:
+        """What removes the points that no test used, by file: their numbers, and their times on every GPU."""
+        if self.filtered:
+            raise BaselineError(
+                f"--ocrsweep-prune removed nothing: {self.filtered};",
+                "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, names or grids",
+            )
+        name, writes = self.sweep.model.name, dict[Path, Write]()
+        for stage, keys in self.unused.items():
+            seen = {key: self.sweep.recorded[stage][key] for key in keys}
+            writes[self.sweep.file_of(stage)] = partial(counted.remove, model=name, stage=stage, unused=seen)
+            for gpu in timed.gpu_folders(self.sweep.options.baselines, name):
+                file = timed.file_of(self.sweep.options.baselines, name, gpu, stage)
+                if keys & self.sweep.recorded_times.get((gpu, stage), {}).keys():
+                    writes[file] = partial(timed.remove, model=name, gpu=gpu, stage=stage, keys=keys)
+        self.unused = {}
+        return writes
+
     def _counted(self) -> dict[Path, Write]:
         """What records the counted numbers of every point that did not fail, by file."""
-
-        def record(stage: str, points: CountedPoints, file: Path) -> Recorded:
-            unused = {key: self.sweep.recorded[stage][key] for key in self.unused.get(stage, ())}
-            done = counted.record(file, self.sweep.model.name, stage, points, unused)
-            self.unused.pop(stage, None)
-            return done
-
-        by_stage = self._by_stage(self._good).items()
-        return {self.sweep.file_of(stage): partial(record, stage, points) for stage, points in by_stage}
+        name = self.sweep.model.name
+        return {
+            self.sweep.file_of(stage): partial(counted.record, model=name, stage=stage, found=points)
+            for stage, points in self._by_stage(self._good).items()
+        }
 
     def _times(self, rootdir: Path) -> dict[Path, Write]:
         """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
-        revision = _revision(rootdir, self.sweep.options.baselines)
+        git_revision = self._revision(rootdir).name
         found: dict[tuple[str, str], dict[PointKey, tuple[TimedProcess, bool]]] = defaultdict(dict)
         for point in sorted(self._good, key=order):
             vendor = point.vendor
             if vendor is not None:
                 gpu = str(vendor.gpu)
-                environment = replace(self.environments[str(vendor.host), gpu], git_revision=revision)
+                environment = replace(self.environments[str(vendor.host), gpu], git_revision=git_revision)
                 time = TimedProcess.of(vendor, environment, point.floor.attained if point.floor else None)
                 found[gpu, point.stage][self.key(point)] = time, vendor.gate.outcome == Outcome.PASS
         name = self.sweep.model.name
@@ -127,11 +145,18 @@ class Results:
             for (gpu, stage), points in found.items()
         }
 
+    def _revision(self, rootdir: Path) -> Revision:
+        if self._known_revision is None:
+            self._known_revision = revision(rootdir, self.sweep.options.baselines)
+            if self._known_revision.unknown:
+                self.notes.append(self._known_revision.unknown)
+        return self._known_revision
+
     def _by_stage(self, points: Iterable[PointResult]) -> dict[str, CountedPoints]:
         """Counted numbers as baselines hold them."""
         found: dict[str, CountedPoints] = defaultdict(dict)
         for point in sorted(points, key=order):
-            found[point.stage][self.key(point)] = counted_numbers(point, point.analytic)
+            found[point.stage][self.key(point)] = exact_numbers(point, point.analytic)
         return found
 
     def key(self, point: PointResult) -> PointKey:
@@ -146,31 +171,10 @@ class Results:
     def report(self, rootdir: Path) -> Report:
         """The points with their components, and what they were found on."""
         settings = self.sweep.settings
-        revision = _revision(rootdir, self.sweep.options.baselines)
-        environment = SweepEnvironment.of(settings.model, revision, *self.measured)
+        environment = SweepEnvironment.of(settings.model, self._revision(rootdir).name, *self.measured)
         workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
         return Report.of(settings.model.name, workload, environment, map(self._taken_apart, self.points.values()))
 
     def _taken_apart(self, point: PointResult) -> PointResult:
         work = self.sweep.settings.workload.on(point.grid)
         return replace(point, components=components(self.sweep.model.ledger(point.stage, work, point.attention)))
-
-
-def _revision(rootdir: Path, ours: Path) -> str | None:
-    """The project's git commit; None without git or a commit.
-
-    With "-dirty" where tracked files are not as committed, but for `ours`: an update has changed those itself.
-    """
-    try:
-        head = _git(rootdir, "rev-parse", "HEAD")
-        if head.returncode:
-            return None
-        but = [f":(exclude){ours}"] if ours.is_relative_to(rootdir) else []
-        changed = _git(rootdir, "diff", "--quiet", "HEAD", "--", ":/", *but).returncode != 0
-    except OSError:
-        return None
-    return head.stdout.strip() + "-dirty" * changed
-
-
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)

@@ -18,6 +18,7 @@ from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
 from .grid_entry import GridEntry
+from .made_for import SweptFor
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -53,7 +54,8 @@ class Sweep:
         from .grid_sources import DEFAULT, entries
 
         try:
-            found = entries(self.options.grids or self.options.default_grids or DEFAULT)
+            source = self.options.grids or self.options.default_grids or DEFAULT
+            found = entries(source, SweptFor.of(self.settings))
         except SourceError as error:
             where = "--ocrsweep-grids" if self.options.grids else "the default sweep (ocrsweep_grids)"
             raise error.at(where) from None
@@ -81,15 +83,14 @@ class Sweep:
             return []
         from ..files.image_size import page_size
 
-        crop_side = RESOLUTIONS[self.settings.workload.resolution].crop_side
+        sides = RESOLUTIONS[self.settings.workload.resolution]
         found = []
         for name in self.options.images:
             try:
                 size = page_size(Path(name))
             except ImageError as error:
                 raise error.at("--ocrsweep-image") from None
-            crops = crop_side and CropGrid.for_image(size.width, size.height, crop_side)
-            found.append((name, crops or CropGrid(1, 1)))
+            found.append((name, sides.grid_of(size.width, size.height)))
         return found
 
     @cached_property
@@ -121,7 +122,7 @@ class Sweep:
 
     def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
-        return {key for key in self.recorded[stage] if key.work == self.settings.workload.on(key.work.grid)}
+        return {key for key in self.recorded[stage] if self.settings.workload.holds(key.work)}
 
     @cached_property
     def known(self) -> dict[str, bool]:

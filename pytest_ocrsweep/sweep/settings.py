@@ -11,7 +11,7 @@ from math import inf
 from operator import attrgetter
 from typing import TypeVar, cast, get_type_hints
 
-from ..errors import ConfigError as ConfigError
+from ..errors import ConfigError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import DTYPES, Architecture
@@ -27,7 +27,11 @@ CHOICES: dict[str, Collection[str]] = {
     "workload.resolution": RESOLUTIONS,
 }
 MOST_WHOLE, MOST = 10**15, 1e30  # no hardware has a larger number, and products of larger ones overflow
-MAY_BE_ZERO = ("global_layers", "dense_layers", "prompt_tokens", "seed")  # last parts of their keys
+LEAST = dict.fromkeys(
+    ("global_layers", "dense_layers", "prompt_tokens", "seed"), 0
+)  # by the last part of a key, else 1
+LEAST |= {"window": 2, "vocabulary": 2}  # windows of one patch; no id beside the image token's
+ALIGNED = 8  # elements of two bytes: rows of a grouped product are whole multiples of 16 bytes
 DIVISIBLE = (
     ("model.sam.width", "model.sam.heads"),
     ("model.sam.image_side", "model.sam.patch"),
@@ -50,9 +54,13 @@ class WorkloadSettings:
     batch: int
     resolution: str
 
-    def on(self, grid: CropGrid) -> Workload:
+    def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
         return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
+
+    def holds(self, work: Workload) -> bool:
+        """Whether `work` is this workload on some crop grid, which need not be one that it can have."""
+        return self == WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:
 def _field(hint: type, value: object, key: str) -> object:
     if is_dataclass(hint):
         return read(hint, cast(Mapping[str, object], value), key)
-    wanted = _misfit(hint, value, least=0 if key.rpartition(".")[2] in MAY_BE_ZERO else 1)
+    wanted = _misfit(hint, value, least=LEAST.get(key.rpartition(".")[2], 1))
     if wanted is not None:
         raise ConfigError(f"{key} must be {wanted}, got {reprlib.repr(value)}")
     return tuple(value) if isinstance(value, list) else value
@@ -184,6 +192,7 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         f"first, got {quoted(settings.model.name)}",
     )
     sam, clip, decoder = settings.model.sam, settings.model.clip, settings.model.decoder
+    yield sam.width > sam.heads, f"model.sam.width {sam.width} must be more than model.sam.heads {sam.heads}"
     layers, widths = list(sam.global_layers), list(sam.downsample_widths)
     yield (
         len({layer for layer in layers if layer < sam.layers}) == len(layers),
@@ -210,3 +219,25 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         re.fullmatch(r"cpu|cuda(:[0-9]+)?", settings.vendor.device) is not None,
         f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
     )
+    yield from _grouped_products(settings.model)
+
+
+def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:
+    """What torch's grouped product takes, for a model that runs its experts by it."""
+    decoder = model.decoder
+    ways = {
+        "model.decoder.prefill_experts": decoder.prefill_experts,
+        "model.decoder.decode_experts": decoder.decode_experts,
+    }
+    grouped = [key for key, way in ways.items() if way == "grouped_mm"]
+    if not grouped or decoder.dense_layers == decoder.layers:
+        return
+    otherwise = f"set {' and '.join(f'{key}=batched_mm' for key in grouped)}"
+    yield model.dtype == "bf16", f"model.dtype {model.dtype}: torch's grouped_mm takes bf16 only; {otherwise}"
+    for name in ("width", "expert_width"):
+        size = getattr(decoder, name)
+        yield (
+            size % ALIGNED == 0,
+            f"model.decoder.{name} must be a multiple of {ALIGNED}, since rows of torch's grouped_mm are multiples of "
+            f"16 bytes, got {size}; {otherwise}",
+        )

@@ -16,20 +16,19 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ShapesError as ShapesError
-from ..files import atomic, untrusted
+from ..errors import ShapesError
+from ..files import atomic, database
 from ..files.text import printable, quoted
 from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
 from .grid_entry import GridEntry, most_square
+from .made_for import MadeFor, SweptFor
 
 if TYPE_CHECKING:
     from .settings import Settings
 
 APPLICATION = 0x4F435248  # SQLite's application_id, "OCRH": `write` replaces no file without it
 SCHEMA = 1  # SQLite's user_version
-MAGIC = b"SQLite format 3\0"
 MOST = 1_000_000  # crops
-STRICT_SINCE = (3, 37, 0)  # SQLite's version
 
 SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the vendor model runs a grid
 
@@ -70,17 +69,6 @@ class Shape:
     vendor_support: str
     is_strip: bool  # columns / rows is above `max_aspect`
     is_beyond_positions: bool  # the context alone, without new tokens, is longer than the decoder's `max_positions`
-
-
-@dataclass(frozen=True, slots=True)
-class MadeFor:
-    """The row of the table `made_for`: the settings that the shapes were computed for."""
-
-    model: str
-    resolution: str
-    prompt_tokens: int
-    max_positions: int
-    max_aspect: float
 
 
 def counts(text: str) -> range:
@@ -133,82 +121,78 @@ def write(path: Path, about: MadeFor, rows: Iterable[Shape]) -> bool:
 
     Raises ShapesError if `path` is any other file, which stays as it is, and OSError.
     """
-    if sqlite3.sqlite_version_info < STRICT_SINCE:
-        needed = ".".join(map(str, STRICT_SINCE[:2]))
-        raise ShapesError(f"Python's SQLite is {sqlite3.sqlite_version}: {needed} or later is needed for STRICT tables")
-    replaces = os.path.exists(path)
-    if replaces and not _is_ours(path):
+    if problem := database.too_old():
+        raise ShapesError(problem)
+    replaces = os.path.lexists(path)
+    if replaces and database.application(path) != APPLICATION:
         raise ShapesError(f"{path} exists and is no database of shapes: it is left as it is, choose another name")
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(TABLES)
-        database.execute(f"PRAGMA application_id = {APPLICATION}")
-        database.execute(f"PRAGMA user_version = {SCHEMA}")
-        _insert(database, "made_for", [about])
-        _insert(database, "shapes", rows)
-        database.commit()
-        atomic.write_bytes(path, database.serialize())
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(TABLES)
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+        _insert(db, "made_for", [about])
+        _insert(db, "shapes", rows)
+        db.commit()
+        atomic.write_bytes(path, db.serialize())
     return replaces
 
 
-def _insert(database: sqlite3.Connection, table: str, records: Iterable[MadeFor | Shape]) -> None:
+def _insert(db: sqlite3.Connection, table: str, records: Iterable[MadeFor | Shape]) -> None:
     rows = [astuple(record) for record in records]
-    database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether the file's header says so; what follows may be damaged."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        header = file.read(100)
-    return header.startswith(MAGIC) and int.from_bytes(header[68:72], "big") == APPLICATION
-
-
-def read(path: str, selection: str | None = None) -> list[GridEntry]:
+def read(path: str, selection: str | None, swept_for: SweptFor) -> list[GridEntry]:
     """The entries of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
 
-    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError.
+    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError, also for a database that was made
+    for other settings than those that it is swept for.
     """
     try:
         wanted = None if selection is None else counts(selection)
-        chosen = _selected(_rows(path), wanted)
+        made_for, rows = _contents(path)
+        made_for.require(swept_for)
+        chosen = _selected(rows, wanted)
     except ShapesError as error:
         raise ShapesError(f"cannot sweep {quoted(path)}: {error}") from None
     return [_entry(shape) for shape in chosen]
 
 
-def _rows(path: str) -> list[Shape]:
-    """All shapes, by crops."""
+def _contents(path: str) -> tuple[MadeFor, list[Shape]]:
+    """What it was made for, and all shapes by crops."""
     remedy = "write it anew: ocrsweep shapes --db FILE"
     if not os.path.exists(path):
         raise ShapesError("there is no such file; to make one: ocrsweep shapes --db FILE")
     try:
-        if not _is_ours(Path(path)):
+        if database.application(Path(path)) != APPLICATION:
             raise ShapesError(f"it is no database of shapes; {remedy}")
-        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as database:
-            (schema,) = database.execute("PRAGMA user_version").fetchone()
+        with database.opened(Path(path), "ro") as db:
+            (schema,) = db.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:
                 raise ShapesError(f"its schema is {schema}, {SCHEMA} is read here; {remedy}")
-            if not untrusted.has_schema(database, TABLES):
-                raise ShapesError(f"it is damaged (its tables are not those of schema {SCHEMA}); {remedy}")
-            (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+            if difference := database.trust(db, TABLES):
+                raise ShapesError(f"it is damaged ({difference} in schema {SCHEMA}); {remedy}")
+            (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise ShapesError(f"it is damaged ({printable(' '.join(verdict.split()))}); {remedy}")
             columns = ", ".join(Shape.__slots__)
-            rows = database.execute(f"SELECT {columns} FROM shapes ORDER BY crops").fetchall()
+            rows = db.execute(f"SELECT {columns} FROM shapes ORDER BY crops LIMIT {MOST + 1}").fetchall()
+            made_for = db.execute(f"SELECT {', '.join(MadeFor.__slots__)} FROM made_for LIMIT 2").fetchall()
     except OSError as error:
         raise ShapesError(f"it cannot be read ({error.strerror}): check its permissions") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: SQLite's message quotes the damage
         raise ShapesError(f"it is damaged ({printable(' '.join(str(error).split()))}); {remedy}") from None
-    if not rows:
-        raise ShapesError(f"it holds no shapes; {remedy}")
+    if not rows or len(rows) > MOST:
+        raise ShapesError(f"it holds {f'more than {MOST:,}' if rows else 'no'} shapes; {remedy}")
+    if len(made_for) != 1:
+        raise ShapesError(f"it is damaged (it does not say what it was made for); {remedy}")
     shapes = [Shape(*row) for row in rows]
     for shape in shapes:  # integrity_check skips CHECK in a database that is opened read-only
         if not 1 <= shape.rows <= shape.columns or shape.rows * shape.columns != shape.crops:
             raise ShapesError(f"it is damaged ({shape.rows}x{shape.columns} is not of {shape.crops} crops); {remedy}")
         if shape.vendor_support not in SUPPORT:
             raise ShapesError(f"it is damaged (vendor_support of {shape.crops} crops); {remedy}")
-    return shapes
+    return MadeFor(*made_for[0]), shapes
 
 
 def _selected(stored: list[Shape], wanted: range | None) -> list[Shape]:

@@ -12,11 +12,11 @@ from transformers.models.unlimited_ocr.configuration_unlimited_ocr import Unlimi
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from . import compat
 
 ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-IMPLEMENTATIONS = {"eager": "eager", "flash": "sdpa"}  # our attention → transformers' attn_implementation
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:
@@ -69,13 +69,13 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
 def build(model: Architecture, attention: str, experts: str, device: str, seed: int = 0) -> ReferenceModel:
     """The reference model on `device`, made there in the dtype of `model` with seeded random weights.
 
-    `attention` is "eager" or "flash", `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
+    `attention` is one of ATTENTION, `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
     """
     with torch.device(device), no_init_weights():
         built = AutoModelForImageTextToText.from_config(
             config(model),
             dtype=DTYPES[model.dtype],
-            attn_implementation=IMPLEMENTATIONS[attention],
+            attn_implementation=ATTENTION[attention].implementation,
             experts_implementation=experts,
         )
     if device != "meta":

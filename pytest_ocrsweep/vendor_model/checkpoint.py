@@ -17,11 +17,13 @@ from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
+from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from . import build
 from .build import ReferenceModel
-from .snapshot_files import CheckpointError, StoredTensor, digest, read_json, tensors
+from .snapshot_files import StoredTensor, digest, read_json, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first
@@ -166,7 +168,7 @@ def _build(found: Snapshot, model: Architecture, attention: str, experts: str, d
             config=build.config(model),
             state_dict={name: files[tensor.file].get_slice(name) for name, tensor in found.used.items()},
             dtype=build.DTYPES[model.dtype],
-            attn_implementation=build.IMPLEMENTATIONS[attention],
+            attn_implementation=ATTENTION[attention].implementation,
             experts_implementation=experts,
             local_files_only=True,
             use_safetensors=True,

@@ -15,6 +15,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrCausalLMOutputWithPast
 
+from ..model.attention import ATTENTION
 from ..model.geometry import Workload
 from .build import ReferenceModel, text_config
 
@@ -89,7 +90,7 @@ def decode_call(model: ReferenceModel, batch: int, keys: int, attention: str, *,
     like = model.lm_head.weight
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
     positions = torch.full((1, 1), keys - 1, device=like.device)
-    mask = causal_mask(1, keys, like) if attention == "eager" else None
+    mask = causal_mask(1, keys, like) if not ATTENTION[attention].fused else None
     past = [filled_cache(model, batch, keys - 1)]
 
     def step() -> Output:
@@ -101,7 +102,7 @@ def decode_call(model: ReferenceModel, batch: int, keys: int, attention: str, *,
 
 def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:
     positions = torch.arange(context, device=like.device)[None]
-    return positions, causal_mask(context, context, like) if attention == "eager" else None
+    return positions, causal_mask(context, context, like) if not ATTENTION[attention].fused else None
 
 
 def prefill(

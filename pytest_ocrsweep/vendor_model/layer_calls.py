@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..model.architecture import Architecture
+from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, projector, sam
 from . import build, forward
@@ -96,7 +97,7 @@ def _decoder_calls(
     d, text = model.decoder, built.model.language_model
     x, rows, dim = _tensor(batch, q, d.width), batch * q, d.width // d.heads
     tables = (_tensor(1, q, dim), _tensor(1, q, dim))
-    mask = forward.causal_mask(q, q, x) if attention == "eager" else None
+    mask = forward.causal_mask(q, q, x) if not ATTENTION[attention].fused else None
     positions = torch.arange(q, device="meta")[None]
     dense, sparse = text.layers[0], text.layers[-1]
     flat = x.view(-1, d.width)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..files.image_size import MAGIC, ImageError, page_size
+from ..errors import ImageError
+from ..files.image_size import FORMATS, Header, read_header
 from ..model.geometry import Workload
 from .forward import Pages
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 BACKGROUND = (127, 127, 127)
 SQUEEZED_SIDE = 640  # the processor's maximum_pad_value: without crops, up to here a view is squeezed, not padded
 MEAN = STD = 0.5
+MOST_FILE_BYTES = 1 << 28
+MOST_PIXELS = 178_956_970  # Pillow's own limit, which a user can lift; decoding this many takes 2 GB
+MOST_METADATA_BYTES = 1 << 26  # that Pillow keeps in memory beside the pixels
 
 
 def page_pixels(path: str | os.PathLike[str], work: Workload, like: torch.Tensor) -> Pages:
@@ -37,18 +41,48 @@ def page_pixels(path: str | os.PathLike[str], work: Workload, like: torch.Tensor
 
 def _page(path: str | os.PathLike[str]) -> Image:
     """RGB, upright."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    page_size(path)  # refuses what is no page image in its own words
+    header = read_header(path)  # refuses what is no page image in its own words
+    problem = _excess(path, header)
+    if problem:
+        raise ImageError(f"page image {os.fspath(path)!r} {problem}: save a smaller one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata or large pages
-            with Image.open(path, formats=tuple(MAGIC)) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
+            with Image.open(path, formats=tuple(FORMATS)) as image:
+                page = image.convert("RGB")
+                return page if image.format == "TIFF" else _upright(page, header.orientation)  # Pillow turns TIFF
     except Exception as error:  # Pillow names no closed set of exceptions for damaged pixels
         reason = " ".join(str(error).split()) or type(error).__name__
         message = f"page image {os.fspath(path)!r} has pixels that cannot be decoded ({reason}): save it again"
         raise ImageError(message) from None
+
+
+def _excess(path: str | os.PathLike[str], header: Header) -> str:
+    """What of the page is more than is decoded here."""
+    found = (
+        (os.path.getsize(path), MOST_FILE_BYTES, "bytes"),
+        (header.width * header.height, MOST_PIXELS, "pixels"),
+        (header.metadata_bytes, MOST_METADATA_BYTES, "bytes beside its pixels"),
+    )
+    return next((f"has {count:,} {what}, more than {most:,}" for count, most, what in found if count > most), "")
+
+
+def _upright(image: Image, orientation: int | None) -> Image:
+    """The header's orientation applied: Pillow's `exif_transpose` would read all of the EXIF once more."""
+    from PIL.Image import Transpose
+
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation or 1)
+    return image if turn is None else image.transpose(turn)
 
 
 def _view(page: Image, work: Workload) -> torch.Tensor:

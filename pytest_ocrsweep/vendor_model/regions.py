@@ -1,18 +1,47 @@
-"""What is run to measure a point: a stage's calls on the reference model, and how many of them make the stage."""
+"""A stage of the reference model: how its call is made, and what is run to measure or to count it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..model.architecture import Decoder
 from ..model.geometry import Workload
+from ..model.stages import STAGES, point
+from ..model.symbolic import poly
 from . import forward
 from .build import ReferenceModel
 from .forward import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a stage's call is made from; `step`, from 1, is that of a stage that runs once for each new token."""
+
+    built: ReferenceModel
+    work: Workload
+    attention: str
+    pixels: Callable[[], forward.Pages]
+    step: int = 1
+    repeatable: bool = True  # else the call owns its KV cache, frees it, and runs once
+
+
+def _decode(at: Inputs) -> Call:
+    keys = at.work.context_tokens + at.step
+    return forward.decode_call(at.built, at.work.batch, keys, at.attention, repeatable=at.repeatable)
+
+
+# To add a stage of STAGES to the reference model, add how its call is made.
+CALLS: dict[str, Callable[[Inputs], Call]] = {
+    "vision": lambda at: forward.vision_call(at.built, at.pixels()),
+    "prefill": lambda at: forward.prefill_call(at.built, at.pixels(), at.attention),
+    "decode": _decode,
+    "language": lambda at: forward.language_call(at.built, at.work, at.attention),  # what prefill does after vision
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +58,28 @@ class Region:
     steps: bool = False  # the calls are a decode's steps
 
 
+def experts_of(decoder: Decoder, stage: str) -> str:
+    """How a stage runs the routed experts; one that runs none has prefill's way, since a model is built with some."""
+    chosen = STAGES[stage].experts
+    return chosen(decoder) if chosen else decoder.prefill_experts
+
+
 def stage_region(
     built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None, channels: int
 ) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
-    context, key_bytes = work.context_tokens, work.batch * forward.key_bytes(built)
-    if stage == "decode":
-        last = context + work.new_tokens
-        step = partial(forward.decode_call, built, work.batch, attention=attention)
-        steps = tuple(step(keys=keys) for keys in sorted({context + 1, last}))
-        return Region(steps, partial(step, keys=last, repeatable=False), work.new_tokens, key_bytes, steps=True)
-    pages = _pages(work, built.lm_head.weight, page, channels)
-    if stage == "vision":
-        return _one_call(forward.vision_call(built, pages), 0)
-    return _one_call(forward.prefill_call(built, pages, attention), context * key_bytes)
+    entry, make = STAGES[stage], CALLS[stage]
+    inputs = Inputs(built, work, attention, lambda: _pixels(work, built.lm_head.weight, page, channels))
+    cache_growth = poly(entry.keys_added).at(point(work)) * work.batch * forward.key_bytes(built)
+    if not entry.per_token:
+        call = make(inputs)
+        return Region((call,), lambda: call, 1, cache_growth)
+    last = replace(inputs, step=work.new_tokens)
+    calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, work.new_tokens}))
+    return Region(calls, partial(make, replace(last, repeatable=False)), work.new_tokens, cache_growth, steps=True)
 
 
-def _one_call(call: Call, cache_growth: int) -> Region:
-    return Region((call,), lambda: call, 1, cache_growth)
-
-
-def _pages(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:
+def _pixels(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:
     if page is not None:
         from .pixels import page_pixels
 

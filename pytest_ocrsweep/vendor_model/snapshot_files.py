@@ -11,15 +11,23 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..errors import CheckpointError as CheckpointError
+from ..errors import CheckpointError
 from ..files import untrusted
 from ..files.text import printable
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-MOST_HEADER_BYTES = 100_000_000  # the library's own limit
+# DeepSeek-OCR has 2,710 tensors in one shard, whose header takes 0.4 MB. The library reads headers of 100 MB.
+MOST_TENSORS, MOST_SHARDS = 20_000, 256
+MOST_HEADER_BYTES = 1 << 23
+MOST_CONFIG_BYTES = 1 << 20
+MOST_VALUES = 16 * MOST_TENSORS  # of a JSON text; a tensor in a header has ten
 SAMPLE = 4096  # bytes of each tensor that the digest reads
+
+
+class _TooLongError(Exception):
+    """The header of a file that is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +50,18 @@ def tensors(folder: Path) -> dict[str, StoredTensor]:
         return _header(folder / WEIGHTS)
     index = folder / INDEX
     if not index.is_file():
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-        found = f"only {pickles[0]}, and pickled weights are never loaded" if pickles else "neither"
-        raise CheckpointError(f"{folder} should hold {WEIGHTS} or {INDEX}, has {found}: get its safetensors files")
-    files = read_json(index).get("weight_map")
+        raise CheckpointError(_without_index(folder))
+    files = read_json(index, MOST_HEADER_BYTES).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise CheckpointError(f"{index} has no weight_map from tensors to files: download it again")
+    shards = sorted({str(file) for file in files.values()})
+    if len(files) > MOST_TENSORS or len(shards) > MOST_SHARDS:
+        raise CheckpointError(
+            f"{index} names {len(files):,} tensors in {len(shards):,} files, at most {MOST_TENSORS:,} in {MOST_SHARDS} "
+            "are read: choose a snapshot of DeepSeek-OCR"
+        )
     stored: dict[str, StoredTensor] = {}
-    for name in sorted({str(file) for file in files.values()}):
+    for name in shards:
         shard = folder / name
         if shard.parent != folder or not os.path.isfile(shard):
             raise CheckpointError(
@@ -59,10 +71,23 @@ def tensors(folder: Path) -> dict[str, StoredTensor]:
     return stored
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _without_index(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    shards = [name for name in names if name.endswith(".safetensors")]
+    if shards:
+        return (
+            f"{folder} holds {printable(shards[0])} without {INDEX}, which says where each tensor lies: "
+            "download the index as well"
+        )
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    found = f"only {printable(pickles[0])}, and pickled weights are never loaded" if pickles else "neither"
+    return f"{folder} should hold {WEIGHTS} or {INDEX}, has {found}: get its safetensors files"
+
+
+def read_json(path: Path, most_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object that a snapshot needs. Raises CheckpointError."""
     try:
-        document = untrusted.parse_json(untrusted.read(path))
+        document = untrusted.parse_json(untrusted.read(path, most_bytes), most_values=MOST_VALUES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): a snapshot needs this file") from None
     except (ValueError, RecursionError) as error:
@@ -92,6 +117,8 @@ def _header(path: Path) -> dict[str, StoredTensor]:
     stored: dict[str, StoredTensor] = {}
     try:
         stored = _entries(path, size)
+    except _TooLongError as error:  # the library would read it
+        raise CheckpointError(f"{path} has a header of {error}: choose a snapshot of DeepSeek-OCR") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         problem = printable(str(error)) or type(error).__name__  # the library says more of it, if it minds
     name, last = max(stored.items(), key=lambda item: item[1].end, default=("", None))
@@ -114,10 +141,14 @@ def _entries(path: Path, size: int) -> dict[str, StoredTensor]:
     """What the header declares: 8 bytes with its length, then JSON, then the tensors' bytes."""
     with untrusted.open_regular(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if length > min(size, MOST_HEADER_BYTES):
+        if length > size:
             raise ValueError(f"its header has {length:,} bytes")
-        entries = untrusted.parse_json(stream.read(length))
+        if length > MOST_HEADER_BYTES:
+            raise _TooLongError(f"{length:,} bytes, more than {MOST_HEADER_BYTES:,}")
+        entries = untrusted.parse_json(stream.read(length), most_values=MOST_VALUES)
     entries.pop("__metadata__", None)
+    if len(entries) > MOST_TENSORS:
+        raise _TooLongError(f"{len(entries):,} tensors, more than {MOST_TENSORS:,}")
     return {
         name: StoredTensor(
             path, entry["dtype"], tuple(entry["shape"]), *(8 + length + at for at in entry["data_offsets"])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
+from ..model.stages import STAGES
 from . import build, dispatch_count, forward
 from .dispatch_count import DispatchCounts
+from .forward import Call
+from .regions import CALLS, Inputs, experts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +41,27 @@ class StageCall:
             call()
         return counter.counts
 
-    def _call(self) -> forward.Call:
-        built, work = build.on_meta(self.model, self.attention, self.experts), self.work
-        if self.stage == "decode":
-            keys = work.context_tokens + self.step
-            return forward.decode_call(built, work.batch, keys, self.attention, repeatable=False)
-        if self.stage == "language":
-            return forward.language_call(built, work, self.attention)
-        page = forward.pages(work, built.lm_head.weight, self.model.sam.channels)
-        if self.stage == "vision":
-            return forward.vision_call(built, page)
-        return forward.prefill_call(built, page, self.attention)
+    def _call(self) -> Call:
+        built = build.on_meta(self.model, self.attention, self.experts)
+        pixels = partial(forward.pages, self.work, built.lm_head.weight, self.model.sam.channels)
+        return CALLS[self.stage](Inputs(built, self.work, self.attention, pixels, self.step, repeatable=False))
 
 
-def stage_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str = "") -> int:
-    """FlopCounterMode's count of a stage, with `experts` or what the model's configuration runs it with."""
-    experts = experts or model.decoder.experts_at(stage)
-    if stage == "decode":
-        return decode_flops(model, work, attention, experts)
+def stage_flops(model: Architecture, stage: str, work: Workload, attention: str) -> int:
+    """FlopCounterMode's count of a stage, with the experts that the model's configuration runs it with."""
+    experts = experts_of(model.decoder, stage)
+    if STAGES[stage].per_token:
+        return steps_flops(model, stage, work, attention, experts)
     return StageCall(model, stage, work, attention, experts).tensor_flops()
 
 
-def decode_flops(model: Architecture, work: Workload, attention: str, experts: str) -> int:
+def steps_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str) -> int:
     """FlopCounterMode's count of all `new_tokens` steps, from the first, the middle and the last.
 
     Raises AssertionError unless the three lie on a line: then, and only then, the sum is an arithmetic series.
     """
     n = work.new_tokens
-    at = {i: StageCall(model, "decode", work, attention, experts, i).tensor_flops() for i in {1, (n + 1) // 2, n}}
+    at = {i: StageCall(model, stage, work, attention, experts, i).tensor_flops() for i in {1, (n + 1) // 2, n}}
     slope, rest = divmod(at[n] - at[1], n - 1) if n > 1 else (0, 0)
     for i, flops in at.items():
         assert flops == at[1] + (i - 1) * slope, f"step {i} counts {flops}, not on the line of {at}"

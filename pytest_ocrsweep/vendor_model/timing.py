@@ -14,13 +14,14 @@ import torch
 from ..baselines.sampling import FirstOf, Machine, NoiseReached, Samples, StopRule, TimeCap, collect
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
+from ..model.stages import STAGES
 from . import build, dispatch_count, gpu_state
 from .build import ReferenceModel
 from .clocks import Clock, HostClock, delayed, device_clock
 from .forward import Call
 from .graph_speed import GraphSpeed
 from .peak_memory import peak_bytes
-from .regions import Region, stage_region
+from .regions import Region, experts_of, stage_region
 
 RULE = FirstOf((NoiseReached(0.004, 10), TimeCap(1.0)))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -110,7 +111,7 @@ class Vendor:
     @contextmanager
     def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:
         """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
-        experts = self.model.decoder.experts_at(stage)
+        experts = experts_of(self.model.decoder, stage)
         with torch.device(self.device), torch.no_grad():
             built = self.built(attention, experts)
             try:
@@ -134,7 +135,7 @@ class Vendor:
         return stage_region(built, stage, work, attention, page, self.model.sam.channels)
 
     def _prepared(self, stage: str, work: Workload, attention: str, page: Path | None) -> PreparedPoint:
-        experts = self.model.decoder.experts_at(stage)
+        experts = experts_of(self.model.decoder, stage)
         region = self._region(self.built(attention, experts), stage, work, attention, page)
         for call in region.calls:
             call()
@@ -152,7 +153,7 @@ class Vendor:
             self.rule,
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
-            None if stage == "vision" else experts,
+            experts if STAGES[stage].experts else None,
         )
 
     def _slower(self, clock: Clock, call: Call) -> Clock:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from ..model.analytic import Model
 from ..model.geometry import Workload
 from ..model.kernels import Kernel
+from ..model.stages import STAGES, kv_cache_bytes, point
 from ..model.symbolic import poly
 from . import dispatch_count
 from .forward import Call
+from .regions import experts_of
 from .stage_calls import StageCall
 
 NUMBERS = ("tensor_flops", "vector_flops", "read_bytes", "write_bytes")
@@ -32,11 +34,11 @@ def counted(call: Call, experts_per_token: int) -> tuple[int, ...]:
 
 def other_differences(model: Model, stage: str, work: Workload, attention: str) -> list[int]:
     """Analytic less counted: vector FLOPs, bytes read and written, and peak bytes; of a decode's first step."""
-    work, experts = replace(work, new_tokens=1), model.architecture.decoder.experts_at(stage)
+    work, experts = replace(work, new_tokens=1), experts_of(model.architecture.decoder, stage)
     counts = StageCall(model.architecture, stage, work, attention, experts).dispatch_counts()
     ledger = model.ledger(stage, work, attention)
-    cost, cache = ledger.total(), ledger.kv_cache_bytes
-    grown = cache // (work.context_tokens + 1) if stage == "decode" else cache
+    cost = ledger.total()
+    grown = poly(kv_cache_bytes(model.architecture, STAGES[stage].keys_added)).at(point(work))
     return [
         cost.vector_flops - counts.vector_flops,
         cost.read_bytes - counts.read_bytes,

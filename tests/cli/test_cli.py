@@ -166,7 +166,7 @@ def _installed() -> list[str]:
         (("report", "a.json", ""), "argument DIR: is empty"),
         (("compare", "deepseek-ocr", ""), "argument B: is empty"),
         (("compare", "no\nsuch", "deepseek-ocr"), "no\\nsuch: there is no such report"),
-        (("sweep", "--set", "workload.resolution=base"), "resolution 'base' has no crops"),
+        (("sweep", "--grids", "1x2", "--set", "workload.resolution=base"), "resolution 'base' has no crops"),
         (("shapes", "--crops", "1..9"), "the following arguments are required: --db"),
         (("shapes", "--crops", "9..1", "--db", "x.db"), "crop counts go up"),
         (("shapes", "--crops", "1-9", "--db", "x.db"), "write FIRST..LAST or FIRST..LAST/STEP"),
@@ -378,15 +378,79 @@ def test_what_does_not_fit_is_no_and_dashes(said):
     assert cells(lines, "rtx-4090")[2:] == ["no", "19", "-", "-"]
 
 
-def test_a_page_beyond_the_models_positions_is_pointed_out(said):
-    warning = "pages of more than 32,768 tokens are beyond the positions that deepseek-ocr was made for"
-    assert said("fits", "2x3", "--device", "h200")[-1] == warning
-    assert warning not in said("fits", "2x3", "--device", "rtx-4090")
+BEYOND = "beyond the 8,192 positions that deepseek-ocr was made for: "
+LONG = ("--set", "workload.new_tokens=40000")
+
+
+def test_nothing_fits_beyond_the_models_positions_new_tokens_included(said):
+    lines = said("fits", "2x3", "--device", "h200", *LONG)
+    assert cells(lines, "h200")[2:] == ["no", "-", "-", "-"]
+    assert lines[-1] == f"2x3 fits nowhere: {BEYOND}decode of 2x3, 40,903 tokens a page"
+    lines = said("fits", "9x9", "--device", "h200")
+    assert cells(lines, "h200")[2:] == ["no", "-", "8x9", "7,563"]
+    assert lines[-1] == f"9x9 fits nowhere: {BEYOND}prefill and decode of 9x9, up to 8,573 tokens a page"
+    assert not any("positions" in line for line in said("fits", "2x3", "--device", "h200"))
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        (("cost", "2x3"), "decode"),
+        (("size", "2x3", "--ttft", "500ms", "--tpot", "20ms"), "decode"),
+        (("sweep", "--grids", "1x1,2x3"), "decode"),
+    ],
+)
+def test_what_is_beyond_the_positions_is_said_in_one_line(said, words, stages):
+    assert not any(line.startswith(BEYOND) for line in said(*words))
+    (line,) = [line for line in said(*words, *LONG) if line.startswith(BEYOND)]
+    assert line.removeprefix(BEYOND).startswith(f"{stages} of ")
+    assert line.endswith("40,903 tokens a page")
+
+
+def test_vision_alone_has_no_positions(said):
+    assert not any("positions" in line for line in said("cost", "30x30", "--stage", "vision"))
+
+
+def test_a_changed_figure_of_a_device_is_in_its_name(said, answered):
+    memory = ("--set", "device.memory_bytes=40000000000")
+    name = "NVIDIA H200 with memory_bytes=40000000000"
+    assert [device["device"] for device in answered("fits", "2x3", *memory)["devices"]] == [name]
+    assert answered("cost", "2x3", *memory)["device"] == name
+    assert answered("cost", "2x3", "--set", "device.bandwidth_bytes_per_s=4.8e12")["device"] == "NVIDIA H200"
+    assert answered("cost", "2x3", "--set", "device.name=mine", *memory)["device"] == "mine"
+    (floors,) = [line for line in said("sweep", "--grids", "1x1", *memory) if line.startswith("floors are of ")]
+    assert name in floors
+
+
+@pytest.mark.parametrize(
+    ("ttft", "seconds"), [("500ms", 0.5), ("0.5", 0.5), ("0.5 s", 0.5), ("500s", 500), ("9us", 9e-6)]
+)
+def test_a_latency_takes_a_unit(answered, ttft, seconds):
+    document = answered("size", "1x1", "--ttft", ttft, "--tpot", "20ms", "--device", "h200")
+    assert document["ttft_s"] == pytest.approx(seconds)
+    assert document["tpot_s"] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("ttft", "tpot", "line"),
+    [
+        ("500", "0.02", "--ttft: 500 seconds are long: write 500ms or 500s"),
+        ("0.5", "20", "--tpot: 20 seconds are long: write 20ms or 20s"),
+        ("500 m", "1", "--ttft: must be a positive number, got '500 m'; write a time as 500ms or 0.5s"),
+        ("ms", "1", "--ttft: must be a positive number, got ''; write a time as 500ms or 0.5s"),
+    ],
+)
+def test_a_latency_that_nobody_means_is_questioned(capsys, ttft, tpot, line):
+    with pytest.raises(SystemExit):
+        main(("size", "1x1", "--ttft", ttft, "--tpot", tpot))
+    assert line in capsys.readouterr().err
 
 
 def test_a_device_described_by_overrides_is_the_one_compared(answered):
     document = answered("fits", "2x3", "--set", "device.memory_bytes=7000000000")
-    assert [(device["device"], device["fits"]) for device in document["devices"]] == [("NVIDIA H200", False)]
+    assert [(device["device"], device["fits"]) for device in document["devices"]] == [
+        ("NVIDIA H200 with memory_bytes=7000000000", False)
+    ]
 
 
 def test_size_is_what_sizing_says(said, answered):

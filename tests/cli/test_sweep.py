@@ -78,6 +78,7 @@ def test_a_gpu_run_would_time_only_what_the_vendor_runs(database, tmp_path):
         analytic_only=False,
         require_vendor=False,
         update=False,
+        prune=False,
         checkpoint=None,
         slowdown_percent=0,
         report=None,
@@ -164,7 +165,7 @@ def test_shapes_says_what_it_wrote_and_whether_it_replaced(tmp_path, capsys):
             f"{path} {verb}: 13 shapes of 1 to 13 crops, rows <= columns",
             "9 that the vendor runs; the others are counted and never measured",
             "3 strips, of more than 5 columns to a row",
-            "0 with more than the 32,768 positions of deepseek-ocr",
+            "0 with more than the 8,192 positions of deepseek-ocr",
             f"to sweep it: ocrsweep sweep --grids '{path}'",
         ]
 

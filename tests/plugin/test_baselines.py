@@ -45,7 +45,7 @@ def test_a_changed_number_fails_with_old_new_difference_and_remedy(recorded, way
             "E *Failed: decode 2x3 flash is not what baselines/deepseek-ocr/decode.json records:",
             "E * write_bytes: old *, new * bytes, difference -1 (*%)",
             "E * kv_cache_bytes: old *, new * bytes, difference -* (-50 %)",
-            "E *pytest suites/test_decode.py --ocrsweep-update",
+            "E *pytest *suites/test_decode.py --ocrsweep-update",
         ]
     )
     result.stdout.fnmatch_lines(["decode *2x3 *flash *FAIL"])
@@ -59,7 +59,7 @@ def test_a_hole_in_what_is_recorded_fails(recorded, way):
     result.stdout.fnmatch_lines(
         [
             "E *no baseline recorded for decode 2x3 flash *",
-            "E *pytest suites/test_decode.py --ocrsweep-update",
+            "E *pytest *suites/test_decode.py --ocrsweep-update",
         ]
     )
 
@@ -126,15 +126,108 @@ def test_damage_stops_workers_too(recorded, way):
     result.assert_outcomes()
 
 
-def test_an_unused_point_is_said_and_an_update_removes_it(recorded, way):
+def test_an_unused_point_is_said_and_only_pruning_removes_it(recorded, way):
     assert recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5").ret == 0
     result = recorded.run(*way)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["unused: baselines/*/decode.json records 2 points *(grid 4x5)*--ocrsweep-update"])
+    result.stdout.fnmatch_lines(["unused: baselines/*/decode.json records 2 points *(grid 4x5)*--ocrsweep-prune"])
     recorded.ini("ocrsweep_unused = fail")
     assert recorded.run().ret == pytest.ExitCode.TESTS_FAILED
-    recorded.run("--ocrsweep-update", *way).stdout.fnmatch_lines(["*decode.json: *2 unused removed"])
+    recorded.run("--ocrsweep-update", *way)
+    assert ("4x5", "flash") in recorded.points()
+    pruned = recorded.run("--ocrsweep-prune", *way)
+    pruned.stdout.fnmatch_lines(["*decode.json: 2 unused points removed, 6 left"])
+    assert pruned.ret == 0
     assert ("4x5", "flash") not in recorded.points()
+
+
+def test_an_update_of_one_file_keeps_what_the_others_recorded(recorded, way):
+    """The command that a failure prints is one of a single file."""
+    recorded.write("suites/test_small.py", "def test_small(ocrsweep):\n    ocrsweep.check('decode', GRID, 'flash')\n")
+    recorded.write(
+        "suites/test_small.py",
+        "from pytest_ocrsweep import CropGrid\n\n\n"
+        "def test_small(ocrsweep):\n    ocrsweep.check('decode', CropGrid(7, 1), 'flash')\n",
+    )
+    assert recorded.run("suites/test_small.py", "--ocrsweep-update", *way).ret == 0
+    assert len(recorded.points()) == 7
+
+
+SHARD = """
+def pytest_collection_modifyitems(items):
+    del items[1:]
+"""
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "why"),
+    [
+        (["-k", "decode"], "tests were deselected"),
+        (["suites/test_decode.py"], "the run is not of all tests below *"),
+        (["suites/test_decode.py::test_decode"], "tests were chosen by name"),
+        (["--ignore=suites/test_prefill.py"], "the run has --ignore"),
+        (["-p", "shard"], "a plugin changed the list of tests"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_pruning_refuses_what_is_not_a_run_of_every_test(recorded, monkeypatch, narrowed, why):
+    recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
+    recorded.write("shard.py", SHARD)
+    monkeypatch.syspath_prepend(recorded.path)
+    result = recorded.run("--ocrsweep-prune", *narrowed)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"ERROR: --ocrsweep-prune removed nothing: {why}; run every test *"])
+    assert len(recorded.points()) == 8
+
+
+def test_a_plugin_that_shards_loses_no_point_by_an_update(recorded, way):
+    recorded.write("conftest.py", SHARD)
+    assert recorded.run("--ocrsweep-update", *way).ret == 0
+    assert len(recorded.points()) == 6
+
+
+def test_where_nothing_is_recorded_yet_a_run_says_so_once(project, way):
+    result = project.run(*way)
+    result.assert_outcomes(skipped=12)
+    assert result.ret == 0
+    lines = [line for line in result.outlines if "no baseline is recorded" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("--ocrsweep-update")
+
+
+def test_where_nothing_is_recorded_yet_a_demand_fails_each_point_in_a_line_and_says_the_remedy_once(project):
+    project.ini("ocrsweep_missing = fail")
+    result = project.run("--tb=line")
+    result.assert_outcomes(failed=12)
+    assert len([line for line in result.outlines if "to record them" in line]) == 1
+
+
+SKIP = """
+import pytest
+
+
+def pytest_runtest_setup(item):
+    if "1x2" in item.name:
+        pytest.skip("another plugin")
+"""
+
+
+@pytest.mark.parametrize(
+    "demand", [["-o", "ocrsweep_missing=fail"], ["--ocrsweep-require-vendor"]], ids=["ini", "option"]
+)
+def test_a_skip_before_a_tests_body_does_not_hide_a_demand(recorded, demand, way):
+    recorded.write("conftest.py", SKIP)
+    result = recorded.run(*demand, *way)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: *: 4 tests were skipped before their point: suites/test_decode.py::*1x2*"])
+
+
+def test_a_remedy_keeps_the_words_that_say_which_project_it_is_about(recorded):
+    recorded.edit(lambda points: points[0].update(tensor_flops=1))
+    result = recorded.run("-c", "pytest.ini", "--rootdir=.", "-o", "xfail_strict=true", "-k", "decode")
+    result.stdout.fnmatch_lines(
+        ["E *pytest *-c pytest.ini --rootdir=. -o xfail_strict=true suites/test_decode.py --ocrsweep-update"]
+    )
 
 
 @pytest.mark.parametrize(

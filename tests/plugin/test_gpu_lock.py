@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_ocrsweep.errors import MeasureError
 from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 HOLD = """
@@ -81,19 +83,54 @@ def test_it_is_free_after_a_measurement_that_failed() -> None:
         pass
 
 
-def test_the_file_is_its_users_alone(folder: Path) -> None:
+def test_the_file_and_its_folder_are_their_users_alone(folder: Path) -> None:
     with gpu_lock("cpu", waiting=pytest.fail):
-        (path,) = folder.glob("pytest-ocrsweep-*-cpu.lock")
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        (own,) = folder.glob("pytest-ocrsweep-*")
+        assert stat.S_IMODE(own.stat().st_mode) == 0o700
+        assert stat.S_IMODE((own / "cpu.lock").stat().st_mode) == 0o600
 
 
-def test_a_link_in_its_place_is_not_followed(folder: Path) -> None:
-    with gpu_lock("cpu", waiting=pytest.fail):
-        (path,) = folder.glob("*.lock")
-    path.unlink()
-    precious = folder / "precious"
-    precious.write_text("kept")
-    path.symlink_to(precious)
-    with pytest.raises(OSError, match=re.escape(str(path))), gpu_lock("cpu", waiting=pytest.fail):
+def link(path: Path) -> None:
+    path.symlink_to(path.parents[-2])
+
+
+def others_may_write(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+@pytest.mark.parametrize(
+    ("plant", "why"),
+    [
+        (Path.touch, "is not a folder"),
+        (link, "is not a folder"),
+        (os.mkfifo, "is not a folder"),
+        (others_may_write, "other users may write to"),
+    ],
+)
+def test_what_others_put_in_the_folders_place_is_one_line(folder: Path, plant: Callable[[Path], object], why: str):
+    plant(folder / f"pytest-ocrsweep-{os.getuid()}")
+    with pytest.raises(MeasureError, match=why) as error, gpu_lock("cpu", waiting=pytest.fail):
         pass
-    assert precious.read_text() == "kept"
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith("or set TMPDIR to a folder of your own")
+
+
+@pytest.mark.parametrize("plant", [Path.mkdir, link, os.mkfifo])
+def test_what_is_no_file_in_the_locks_place_is_one_line_and_not_followed(
+    folder: Path, plant: Callable[[Path], object]
+) -> None:
+    with gpu_lock("cpu", waiting=pytest.fail):
+        (path,) = folder.glob("*/cpu.lock")
+    path.unlink()
+    plant(path)
+    line = pytest.raises(MeasureError, match=rf"{re.escape(str(path))}: .*\(it is not a regular file\); remove ")
+    with line, gpu_lock("cpu", waiting=pytest.fail):
+        pass
+
+
+def test_a_folder_of_somebody_else_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 4321)
+    line = pytest.raises(MeasureError, match=r"pytest-ocrsweep-4321 belongs to user \d+")
+    with line, gpu_lock("cpu", waiting=pytest.fail):
+        pass

@@ -8,18 +8,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import documents
 import namespaces
 import pytest
 from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
-from pytest_ocrsweep.report.schema import check
-
-from pytest_ocrsweep import load_model
-from pytest_ocrsweep.baselines import result
-from pytest_ocrsweep.report import markdown
-from pytest_ocrsweep.sweep.results import Results
 
 SAME = "give every host the same project, baselines and packages"
 
@@ -165,32 +157,3 @@ def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) 
         assert environment["host"] == name
     assert not timed_by
     assert not list(there.path.rglob("baselines"))
-
-
-ONE = {
-    "host": "node1", "gpu": "NVIDIA H200", "driver": "580.1", "torch": "2.11.0", "transformers": "5.23.0",
-    "dtype": "bf16", "weights": "random, seed 0",
-}  # fmt: skip
-
-
-def test_what_hosts_do_not_share_is_null_and_each_is_told() -> None:
-    other = ONE | {"host": "node2", "torch": "2.13.0"}
-    architecture = load_model().architecture
-    assert "hosts" not in result.environment(architecture, None, ONE)
-    found = result.environment(architecture, None, ONE, other)
-    assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
-    assert found["hosts"] == [ONE, other]
-    written = documents.document(**found)
-    assert check(written, "it") == written
-    line = "- node2: NVIDIA H200, driver 580.1, torch 2.13.0, transformers 5.23.0"
-    assert line in markdown.page(written).splitlines()
-
-
-def test_the_summary_tells_in_what_hosts_differ() -> None:
-    results = Results(SimpleNamespace())
-    other = ONE | {"host": "node2", "torch": "2.13.0"}
-    for environment in (other, ONE):
-        results.take([{"stage": "decode", "grid": "1x1", "attention": "flash", "verdict": "PASS"}], False, environment)
-    told = results._about_hosts()
-    assert told[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
-    assert told[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]

@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from documents import report
 
 from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.plugin.interrupt import Stopping
 
@@ -43,10 +45,12 @@ moments = {
 if sys.argv[1] in moments:
     setattr(os, *moments[sys.argv[1]])
 with atomic.draft(Path(sys.argv[2])) as file:
-    file.write_text("half")
+    file.write(b"half")
     if sys.argv[1] == "half written":
+        file.flush()
         die()
-    file.write_text("all of it")
+    file.seek(0)
+    file.write(b"all of it")
 """
 WRITER = """
 import sys
@@ -66,7 +70,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.gate import Process
 from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
 
 folder, columns, points = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -75,7 +79,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for rows in range(1, points + 1):
     key = PointKey(Workload(CropGrid(rows, columns)), "flash")
-    counted.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(COUNTED, 7)})
+    counted.record(folder / "decode.json", "m", "decode", {key: dict.fromkeys(exact_names(), 7)})
     timed.record(folder / "timed.json", "m", "cpu", "decode", {key: (time, True)})
 """
 KILL_AFTER_THE_FIRST_FILE = """
@@ -146,9 +150,9 @@ def test_what_somebody_writes_now_is_left_to_them_and_who_waits_too_long_is_told
     file = tmp_path / "file.json"
     writer = start(WRITER, file)
     assert writer.stdout.readline() == "writes\n"
-    (tmp_path / ".file.json.ocrsweep-draft").touch()
+    (tmp_path / ".file.json.0a1b2c3d.ocrsweep-draft").touch()
     atomic.remove_leftovers(tmp_path)
-    assert (tmp_path / ".file.json.ocrsweep-draft").exists()
+    assert (tmp_path / ".file.json.0a1b2c3d.ocrsweep-draft").exists()
     told = pytest.raises(OSError, match=r"another process has been writing it for 0.1 s.*file\.json")
     with told, atomic.locked(file, wait_s=0.1):
         pass
@@ -223,12 +227,13 @@ def test_a_run_that_is_stopped_tells_writes_and_records_what_it_found(project, n
 
 
 def test_a_run_that_is_stopped_before_its_first_point_leaves_an_earlier_report(project):
-    report = project.write("out/sweep.json", "of yesterday")
+    before = json.dumps(to_json(report()))
+    earlier = project.write("out/sweep.json", before)
     project.write("suites/test_aa.py", "raise KeyboardInterrupt\n")
     stopped = update(project, "--ocrsweep-report=out")
     stopped.communicate()
     assert stopped.returncode == pytest.ExitCode.INTERRUPTED
-    assert report.read_text() == "of yesterday"
+    assert earlier.read_text() == before
 
 
 def test_a_sigterm_that_somebody_else_handles_is_left_to_them(monkeypatch):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.plugin.xdist.scheduling import PointScheduling
@@ -101,7 +101,6 @@ class Run:
 HOSTS = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     data=st.data(),
     hosts=HOSTS,

@@ -40,6 +40,7 @@ def test_the_package_and_a_ledger_need_no_numpy() -> None:
 
 
 def test_yaml_and_sqlite_are_loaded_only_for_a_file(tmp_path: Path) -> None:
-    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import entries; entries('1x2'); "
+    code = "import sys; from pytest_ocrsweep.sweep.grid_sources import entries; "
+    code += "from pytest_ocrsweep.sweep.made_for import SweptFor; entries('1x2', SweptFor('m', 'gundam', 10)); "
     code += "print({'yaml', 'sqlite3'} & sys.modules.keys())"
     assert python(code, tmp_path).strip() == "set()"

@@ -13,7 +13,8 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.measurement import GateResult
-from pytest_ocrsweep.baselines.result import Analytic, PointResult, components
+from pytest_ocrsweep.baselines.metrics import analytic
+from pytest_ocrsweep.baselines.result import PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
@@ -73,7 +74,7 @@ def document(
             for kind in attention:
                 ledger = model.ledger(stage, work, kind)
                 parts = components(ledger)
-                found.append(PointResult.of(stage, work, kind, Analytic.of(ledger), components=parts))
+                found.append(PointResult.of(stage, work, kind, analytic(ledger), components=parts))
     workload = SweepWorkload.of(Workload(CropGrid(1, 1)))
     return Report.of("deepseek-ocr", workload, SweepEnvironment(), found)
 

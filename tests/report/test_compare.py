@@ -267,7 +267,7 @@ WRONG = {
     ("device:h10", "deepseek-ocr"): "device:h10: there is no device 'h10': choose from a100-40,",
     ("device:h100", "deepseek-ocr", "--grids=1x1"): "have nothing in common: device:h100 has floor_ns of 6 points",
     ("deepseek-ocr", "deepseek-ocr", "--grids=6"): "cannot sweep '6'",
-    ("deepseek-ocr", "deepseek-ocr", "--set=workload.resolution=tiny"): "(--grids chooses the grids)",
+    ("deepseek-ocr", "deepseek-ocr", "--set=workload.resolution=tiny", "--grids=1x2"): "(--grids chooses the grids)",
     ("deepseek-ocr", "deepseek-ocr", "--set=model.layers=1"): "no option 'model.layers'",
     (RECORDED, RECORDED, "--set=workload.batch=2"): "is for a model or a device, and both sides are recorded",
     (RECORDED, "deepseek-ocr", "--set=workload.batch=2"): "has its own workload: leave it out",

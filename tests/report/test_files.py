@@ -15,6 +15,7 @@ from pytest_ocrsweep.report.load import load
 from pytest_ocrsweep.errors import ReportError
 
 DATA = {"sweep.json", "sweep.sqlite", "report.md"}
+MANIFEST = {".ocrsweep-report.json"}
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def names(folder):
 def test_all_files_are_written_and_said(tmp_path):
     found = report(point(), point("decode"), point("vision", vendor=None))
     (line,) = files.write(found, tmp_path)
-    assert names(tmp_path) == DATA | {"charts", "index.html"}
+    assert names(tmp_path) == DATA | MANIFEST | {"charts", "index.html"}
     assert json.loads((tmp_path / "sweep.json").read_text()) == to_json(found)
     assert sqlite.read(tmp_path / "sweep.sqlite") == found
     assert "deepseek-ocr" in (tmp_path / "index.html").read_text()
@@ -41,23 +42,25 @@ def test_all_files_are_written_and_said(tmp_path):
     )
 
 
-def test_the_charts_are_of_the_last_run_only(tmp_path):
-    (tmp_path / "charts").mkdir()
-    (tmp_path / "charts" / "of-yesterday.svg").write_text("<svg/>")
-    (tmp_path / "charts" / "mine.txt").write_text("kept")
+def test_the_charts_are_of_the_last_run_and_what_is_not_ours_stays(tmp_path):
     files.write(report(), tmp_path)
-    assert "of-yesterday.svg" not in names(tmp_path / "charts")
-    assert "mine.txt" in names(tmp_path / "charts")
+    charts = tmp_path / "charts"
+    assert "time.svg" in names(charts)
+    (charts / "my-logo.svg").write_text("<svg/>")
+    files.write(report(point(vendor=None)), tmp_path)
+    assert "time.svg" not in names(charts)
+    assert "bytes.svg" in names(charts)
+    assert (charts / "my-logo.svg").read_text() == "<svg/>"
 
 
 def test_without_the_extra_the_data_is_there_and_a_line_says_what_to_install(tmp_path, without_extra):
     lines = files.write(report(), tmp_path)
-    assert names(tmp_path) == DATA
+    assert names(tmp_path) == DATA | MANIFEST
     assert lines[1] == "no charts and no index.html: altair is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
 def test_without_the_extra_a_page_of_an_earlier_run_is_pointed_at(tmp_path, without_extra):
-    (tmp_path / "index.html").write_text("old")
+    (tmp_path / "index.html").write_text("old")  # by whomever
     assert "index.html (what is there is of an earlier run)" in files.write(report(), tmp_path)[1]
 
 
@@ -65,7 +68,7 @@ def test_each_run_is_added_to_the_database(tmp_path, without_extra):
     for n in (1, 2, 3):
         files.write(report(point(tensor_flops=n)), tmp_path)
     assert [run.run for run in sqlite.runs(tmp_path / "sweep.sqlite")] == [1, 2, 3]
-    assert load(tmp_path).points[0].analytic.tensor_flops == 3
+    assert load(tmp_path).points[0].analytic["tensor_flops"] == 3
 
 
 def test_a_point_of_sweep_json_is_a_line(tmp_path, without_extra):
@@ -112,7 +115,7 @@ def test_the_times_of_a_gpu_are_found_from_beside_them(tmp_path, monkeypatch, wi
 
 def test_a_foreign_database_in_the_folder_is_left_alone(tmp_path, without_extra):
     (tmp_path / "sweep.sqlite").write_bytes(b"my notes, kept here for years" * 50)
-    with pytest.raises(ReportError, match="file is not a database"):
+    with pytest.raises(ReportError, match=r"sweep.sqlite was not written by ocrsweep: move it away"):
         files.write(report(), tmp_path)
     assert (tmp_path / "sweep.sqlite").read_bytes().startswith(b"my notes")
     assert (tmp_path / "sweep.json").is_file()
@@ -132,17 +135,17 @@ def test_pytest_writes_the_report_and_shows_it_below_the_job(recorded, monkeypat
     recorded.edit(lambda points: points[0].update(tensor_flops=1))
     result = recorded.run("--ocrsweep-report=out", "-k", "decode", "-n2")
     out = recorded.path / "out"
-    assert names(out) == DATA | {"charts", "index.html"}
+    assert names(out) == DATA | MANIFEST | {"charts", "index.html"}
     assert "1 of 6 points failed" in job.read_text()
     assert load(out / "sweep.sqlite") == load(out / "sweep.json")
     result.stdout.fnmatch_lines([f"report in {out}: sweep.json, sweep.sqlite (run 1), *"])
 
 
 def test_a_report_that_cannot_be_written_loses_no_baseline(project):
-    project.write("out/sweep.sqlite", "my notes " * 100)
+    project.write("suites/conftest.py", "from pathlib import Path\nPath('out/sweep.sqlite').write_text('my notes ' * 100)")
     result = project.run("--ocrsweep-report=out", "--ocrsweep-update", "-k", "decode")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["*ERROR: *sweep.sqlite: *file is not a database*: nothing was changed*"])
+    result.stdout.fnmatch_lines(["*ERROR: *sweep.sqlite was not written by ocrsweep: move it away*"])
     assert len(project.points()) == 6
     assert len(load(project.path / "out" / "sweep.json").points) == 6
 

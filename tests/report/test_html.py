@@ -17,14 +17,16 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult, components
+from pytest_ocrsweep.baselines.metrics import analytic
+from pytest_ocrsweep.baselines.result import FloorResult, PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
 from pytest_ocrsweep.sweep.config import devices
-from pytest_ocrsweep.sweep.grid_sources import entries
+from pytest_ocrsweep.sweep.grid_sources import NAMED
 
 pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
@@ -47,13 +49,13 @@ def page(h200: Report) -> str:
 def dense() -> Report:
     """1,000 grids, 3 stages, 2 attentions, with floors, components and a verdict."""
     model, device, found = load_model("deepseek-ocr"), devices()["h200"], []
-    for point in entries("dense"):
+    for grid in NAMED["dense"]():
         for stage in STAGES:
             for attention in ATTENTION:
-                ledger = model.ledger(stage, work := Workload(point.grid), attention)
+                ledger = model.ledger(stage, work := Workload(grid), attention)
                 floor, parts = FloorResult.of(ledger, device), components(ledger)
                 verdict = Verdict.NO_BASELINE
-                of_point = (stage, work, attention, Analytic.of(ledger), floor, None, verdict, parts)
+                of_point = (stage, work, attention, analytic(ledger), floor, None, verdict, parts)
                 found.append(PointResult.of(*of_point))
     return Report.of("deepseek-ocr", SweepWorkload.of(Workload(CropGrid(1, 1))), SweepEnvironment(), found)
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from documents import point, report, vendor
 
 from pytest_ocrsweep.baselines.sweep_report import Report
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report.markdown import FAILING, page
 
 LIMIT = 1 << 20  # bytes of GitHub's step summary
@@ -98,7 +99,7 @@ def test_a_thousand_failing_grids_stay_short_too():
 
 def test_names_are_text_and_no_markup():
     text = page(report(point(verdict="A|B"), gpu="<img src=x>\n# H200 `x`"))
-    assert r"\<img src=x\> \# H200 \`x\`" in text
+    assert "\\<img src=x\\> \\#\u200b H200 \\`x\\`" in text
     assert r"A\|B" in text
 
 

@@ -15,7 +15,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.gate import Process
 from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepWorkload
@@ -36,7 +36,7 @@ def test_each_recorded_time_is_a_point_with_its_floor_and_components(h200: Repor
     assert Counter(point.stage for point in h200.points) == {"vision": 46, "prefill": 46, "decode": 46}
     for point in h200.points:
         assert 0 < point.floor.attained == point.floor.time_ns / point.vendor.device_ns.median < 1
-        assert sum(part.tensor_flops for part in point.components.values()) == point.analytic.tensor_flops
+        assert sum(part.tensor_flops for part in point.components.values()) == point.analytic["tensor_flops"]
     assert h200.environment.gpu == "NVIDIA H200"
     assert h200.workload == SweepWorkload(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam")
 
@@ -49,7 +49,7 @@ def test_it_is_a_document_like_any_other(h200: Report) -> None:
 def test_the_numbers_are_the_models(h200: Report) -> None:
     point = next(point for point in h200.points if point.key == ("decode", CropGrid(2, 3), "flash"))
     ledger = load_model("deepseek-ocr").ledger("decode", Workload(CropGrid(2, 3)), "flash")
-    assert point.analytic.read_bytes == ledger.total().read_bytes
+    assert point.analytic["read_bytes"] == ledger.total().read_bytes
     assert point.floor.compulsory_bytes == ledger.compulsory_bytes
 
 
@@ -62,7 +62,7 @@ def test_a_report_of_two_workloads_is_refused(tmp_path: Path) -> None:
     for tokens in (10, 20):
         key = PointKey(Workload(CropGrid(1, 1), prompt_tokens=tokens), "flash")
         file = counted.file_of(tmp_path, "deepseek-ocr", "vision")
-        counted.record(file, "deepseek-ocr", "vision", {key: dict.fromkeys(COUNTED, 1)})
+        counted.record(file, "deepseek-ocr", "vision", {key: dict.fromkeys(exact_names(), 1)})
         seen = TimedProcess("host", None, Observed(), None, Process(5, 5, 5, 10), environment)
         file = timed.file_of(tmp_path, "deepseek-ocr", "cpu", "vision")
         timed.record(file, "deepseek-ocr", "cpu", "vision", {key: (seen, True)})

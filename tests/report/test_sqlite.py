@@ -13,6 +13,7 @@ import pytest
 from documents import document, documents, point, report, vendor
 from hypothesis import HealthCheck, given, settings
 
+from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.report import sqlite, sqlite_schema
@@ -237,7 +238,7 @@ def test_no_flipped_byte_is_believed(path):
 def negative(good: Report) -> Report:
     """A report that no reader would take."""
     (point,) = good.points
-    return replace(good, points=(replace(point, analytic=replace(point.analytic, read_bytes=-1)),))
+    return replace(good, points=(replace(point, analytic=Analytic({**point.analytic.numbers, "read_bytes": -1})),))
 
 
 @pytest.mark.parametrize(

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import astuple, replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
-from pytest_ocrsweep.baselines.metrics import COUNTED, METRICS, counted_numbers, values
+from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic, exact_names, exact_numbers, values
 from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
-from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
+from pytest_ocrsweep.report import markdown, summary
 from pytest_ocrsweep.report.terminal import MANY, table
+from pytest_ocrsweep.sweep.results import Results
 
 
-ANALYTIC = Analytic(2 * 10**12, 10**12, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6)
+NUMBERS = {
+    "tensor_flops": 2 * 10**12,
+    "vector_flops": 10**12,
+    "read_bytes": 5 * 10**9,
+    "write_bytes": 10**9,
+    "weight_bytes": 6 * 10**9,
+    "kv_cache_bytes": 55_500_000,
+    "peak_activation_bytes": 837 * 10**6,
+}
 FLOOR = FloorResult("NVIDIA H200", 10**9, 25 * 10**6, "bandwidth", 1, 2, 25 * 10**6)
 UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
 
 
-def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **analytic: int) -> PointResult:
+def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **counted: int) -> PointResult:
     work = Workload(CropGrid.parse(grid))
-    return PointResult.of(stage, work, "flash", replace(ANALYTIC, **analytic), FLOOR, verdict=verdict)
+    return PointResult.of(stage, work, "flash", Analytic(NUMBERS | counted), FLOOR, verdict=verdict)
 
 
 def measured(row: PointResult, clock: str = "cuda-graph") -> PointResult:
@@ -105,19 +116,16 @@ def test_a_table_of_measured_points_has_their_times():
 
 
 def test_what_a_baseline_holds_is_whole_numbers():
-    numbers = counted_numbers(row(), row().analytic)
-    assert list(numbers) == list(COUNTED)
+    numbers = exact_numbers(row(), row().analytic)
+    assert list(numbers) == list(exact_names())
     assert {type(value) for value in numbers.values()} == {int}
 
 
 def test_what_is_counted_are_the_ledgers_numbers():
     model, work = load_model("deepseek-ocr-tiny"), Workload(CropGrid(2, 3))
     ledger = model.ledger("decode", work, "flash")
-    found = Analytic.of(ledger)
-    costs = found.tensor_flops, found.vector_flops, found.read_bytes, found.write_bytes
-    assert costs == astuple(ledger.total())
-    held = found.weight_bytes, found.kv_cache_bytes, found.peak_activation_bytes
-    assert held == (ledger.weight_bytes, ledger.kv_cache_bytes, ledger.peak_activation_bytes)
+    of_stage = {name: getattr(ledger, name) for name in ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")}
+    assert analytic(ledger).numbers == {**asdict(ledger.total()), **of_stage}
 
 
 def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
@@ -134,3 +142,32 @@ def test_the_document_is_sorted_and_says_null_for_what_is_unknown():
     assert document["environment"]["gpu"] is None
     assert document["environment"]["dtype"] == "bf16"
     assert document["points"][0]["vendor"] is None
+
+
+NODE1 = Environment("node1", "NVIDIA H200", "580.1", "2.11.0", "5.23.0", "bf16", "random, seed 0")
+NODE2 = replace(NODE1, host="node2", torch="2.13.0")
+
+
+def test_what_hosts_do_not_share_is_null_and_each_is_named() -> None:
+    architecture, workload = load_model().architecture, SweepWorkload.of(Workload(CropGrid(1, 1)))
+    alone, both = (
+        Report.of("m", workload, SweepEnvironment.of(architecture, None, *measured), [row()])
+        for measured in ((NODE1,), (NODE1, NODE2))
+    )
+    assert "hosts" not in to_json(alone)["environment"]
+    found = to_json(both)["environment"]
+    assert (found["host"], found["torch"], found["gpu"]) == (None, None, "NVIDIA H200")
+    assert [(each["host"], each["torch"]) for each in found["hosts"]] == [("node1", "2.11.0"), ("node2", "2.13.0")]
+    assert "git_revision" not in found["hosts"][0]
+    assert from_json(to_json(both), "it") == both
+    line = "- node2: NVIDIA H200, driver 580.1, torch 2.13.0, transformers 5.23.0"
+    assert line in markdown.page(both).splitlines()
+
+
+def test_the_summary_says_in_what_hosts_differ() -> None:
+    results = Results(SimpleNamespace())
+    for environment in (NODE2, NODE1):
+        results.take([row()], False, environment)
+    lines = list(summary._about_hosts(results))
+    assert lines[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
+    assert lines[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]

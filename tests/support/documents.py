@@ -7,11 +7,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
-from pytest_ocrsweep.baselines.result import ANALYTIC, COSTS
+from pytest_ocrsweep.baselines.metrics import analytic_names
+from pytest_ocrsweep.baselines.result import COSTS
 from pytest_ocrsweep.baselines.result_json import from_json
 from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES
+from pytest_ocrsweep.model.stages import STAGES
 
 KNOWN = tuple(name for name in ENVIRONMENT if name != "host")
 PARTS = {
@@ -52,8 +54,10 @@ def vendor(median: int = 20_000_000, **changed: Any) -> dict[str, Any]:
 
 def point(stage: str = "prefill", grid: str = "2x3", attention: str = "flash", **changed: Any) -> dict[str, Any]:
     """A point that was measured; `tensor_flops=…` changes what was counted."""
-    numbers = dict(zip(ANALYTIC, (10**12, 10**10, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6), strict=True))
-    counted = {name: changed.pop(name) for name in ANALYTIC if name in changed}
+    numbers = dict(
+        zip(analytic_names(), (10**12, 10**10, 5 * 10**9, 10**9, 6 * 10**9, 55_500_000, 837 * 10**6), strict=True)
+    )
+    counted = {name: changed.pop(name) for name in analytic_names() if name in changed}
     parts = PARTS[stage]
     found = {
         "stage": stage,
@@ -160,7 +164,7 @@ def points() -> st.SearchStrategy[dict[str, Any]]:
             "grid": st.tuples(st.integers(1, 30), st.integers(1, 30)).map(lambda sides: f"{sides[0]}x{sides[1]}"),
             "attention": st.sampled_from(list(ATTENTION)),
             **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
-            "analytic": st.fixed_dictionaries(dict.fromkeys(ANALYTIC, whole), optional={"more": anything}),
+            "analytic": st.fixed_dictionaries(dict.fromkeys(analytic_names(), whole), optional={"more": anything}),
             "floor": st.none() | floors(),
             "vendor": st.none() | vendors(),
             "verdict": name,

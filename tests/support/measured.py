@@ -11,7 +11,15 @@ import pytest
 
 TINY = ("--ocrsweep-set=model=deepseek-ocr-tiny", "--ocrsweep-set=workload.resolution=tiny")
 ON_CPU = (*TINY, "--ocrsweep-set=vendor.device=cpu", "--ocrsweep-grids=1x1")
-ACCEPT = " ".join(["pytest suites/test_decode.py", TINY[0], TINY[1], *ON_CPU[2:], "--ocrsweep-update"])
+ACCEPT = " ".join(
+    [
+        "pytest -p no:cacheprovider -p no:benchmark suites/test_decode.py",
+        TINY[0],
+        TINY[1],
+        *ON_CPU[2:],
+        "--ocrsweep-update",
+    ]
+)
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # torch's threads stand in each other's way on a busy machine
 SUITE = """
 def test_{stage}(ocrsweep, grid, attention):

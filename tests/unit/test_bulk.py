@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Ledger, Model, Workload, load_model
+from pytest_ocrsweep.errors import ColumnOverflow
 from pytest_ocrsweep.model import bulk
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.bulk import INPUTS, NAMES, Columns, chunks
-from pytest_ocrsweep.model.bulk_plan import LIMIT, ColumnOverflow, distinct_experts
+from pytest_ocrsweep.model.bulk_plan import LIMIT, distinct_experts
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.model.symbolic import DistinctExperts, Poly, RoundedUp, factor, symbol

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
 from pytest_ocrsweep.sweep.config import CONF, compose, devices
-from pytest_ocrsweep.sweep.settings import ConfigError, VendorSettings, WorkloadSettings, option_keys, validate
+from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys, validate
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",
@@ -23,7 +24,7 @@ DEEPSEEK_OCR = Architecture(
     sam=Sam(768, 12, 12, 3072, 14, (2, 5, 8, 11), 16, 3, 1024, 256, (512, 1024)),
     clip=Clip(1024, 24, 16, 4096, 14, 224, 3),
     decoder=Decoder(
-        1280, 12, 1, 10, 10, 6848, 64, 6, 2, 896, 129280, 32768, prefill_experts="grouped_mm",
+        1280, 12, 1, 10, 10, 6848, 64, 6, 2, 896, 129280, 8192, prefill_experts="grouped_mm",
         decode_experts="batched_mm",
     ),
 )  # fmt: skip
@@ -242,3 +243,25 @@ def test_no_text_at_all_makes_more_than_one_line(start: str, rest: str) -> None:
     except ConfigError as error:
         said = str(error)
     assert len(said.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["model.decoder.expert_width=100"], "model.decoder.expert_width must be a multiple of 8"),
+        (["model.decoder.width=1300"], "model.decoder.width must be a multiple of 8"),
+        (["model.dtype=fp16"], "model.dtype fp16: torch's grouped_mm takes bf16 only"),
+        (["model.sam.window=1"], "model.sam.window must be a whole number of at least 2, got 1"),
+        (["model.decoder.vocabulary=1"], "model.decoder.vocabulary must be a whole number of at least 2, got 1"),
+        (["model.sam.width=12"], "model.sam.width 12 must be more than model.sam.heads 12"),
+    ],
+)
+def test_what_the_reference_model_cannot_run_is_refused(overrides, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        compose(overrides)
+
+
+def test_without_grouped_products_their_limits_do_not_hold():
+    odd = ["model.dtype=fp16", "model.decoder.expert_width=100", "model.decoder.width=1300"]
+    compose([*odd, "model.decoder.prefill_experts=batched_mm"])
+    compose([*odd, "model.decoder.dense_layers=12"])

@@ -17,9 +17,10 @@ from pytest_ocrsweep.baselines.counted import (
     file_of,
     read,
     record,
+    remove,
     whole,
 )
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.errors import BaselineError
 from pytest_ocrsweep.files import atomic
 
@@ -29,7 +30,7 @@ def key(grid: str, attention: str = "flash", **workload: int) -> PointKey:
 
 
 def numbers(value: int = 7) -> dict[str, int]:
-    return dict.fromkeys(COUNTED, value)
+    return dict.fromkeys(exact_names(), value)
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_a_record_keeps_what_it_does_not_replace(file):
         "m",
         "decode",
         {key("2x3"): numbers(8), key("2x1"): numbers(), key("2x3", batch=4): numbers()},
-        unused={key("10x1"): numbers(2**70)},
     )
-    assert (done.added, done.changed, done.same, done.removed) == (1, 1, 1, 1)
+    assert (done.added, done.changed, done.same, done.removed) == (1, 1, 1, 0)
     assert read(file, "m", "decode") == {
+        key("10x1"): numbers(2**70),
         key("2x1"): numbers(),
         key("2x3"): numbers(8),
         key("2x3", batch=4): numbers(),
@@ -71,9 +72,10 @@ def test_a_record_keeps_what_it_does_not_replace(file):
 
 
 def test_a_point_that_another_process_recorded_anew_is_not_unused_any_more(file):
-    seen = {key("10x1"): numbers(3)}
-    assert record(file, "m", "decode", {key("2x3"): numbers(8)}, seen).removed == 0
+    assert remove(file, "m", "decode", {key("10x1"): numbers(3)}).removed == 0
     assert read(file, "m", "decode")[key("10x1")] == numbers(2**70)
+    assert remove(file, "m", "decode", {key("10x1"): numbers(2**70)}).removed == 1
+    assert key("10x1") not in read(file, "m", "decode")
 
 
 def test_a_record_that_changes_nothing_writes_nothing(file):
@@ -98,7 +100,7 @@ def test_a_file_is_found_by_model_and_stage_and_reads_as_a_point_a_line(tmp_path
     assert file_of(tmp_path, "m", "decode") == tmp_path / "m" / "decode.json"
     about = '  "schema": 1,\n  "model": "m",\n  "stage": "decode",\n'
     workload = '"prompt_tokens": 10, "new_tokens": 100, "batch": 1, "resolution": "gundam", "grid": "2x3"'
-    counted = ", ".join(f'"{name}": 7' for name in COUNTED)
+    counted = ", ".join(f'"{name}": 7' for name in exact_names())
     points = ",\n".join(f'    {{{workload}, "attention": "{mode}", {counted}}}' for mode in ("eager", "flash"))
     text = f'{{\n{about}  "points": [\n{points}\n  ]\n}}\n'
     assert dump("m", "decode", {key("2x3"): numbers(), key("2x3", "eager"): numbers()}) == text

@@ -196,3 +196,18 @@ def test_a_page_without_area_has_no_grid(width, height):
 def test_a_wrong_workload_says_what_it_got_and_what_it_needs(wrong, message):
     with pytest.raises(ValueError, match=message):
         Workload(CropGrid(2, 3), **wrong)
+
+
+def test_a_workload_takes_its_grid_as_text_too():
+    assert Workload("2x3") == Workload(CropGrid(2, 3))
+    assert Workload(" 10 X 2 ").grid == CropGrid(10, 2)
+    for wrong in ("23", (2, 3), 6, None):
+        with pytest.raises(ValueError, match="is not a crop grid: write ROWSxCOLUMNS, for example 2x3"):
+            Workload(wrong)
+
+
+@pytest.mark.parametrize("name", RESOLUTIONS)
+def test_a_page_no_larger_than_a_crop_is_one_view(name):
+    side = RESOLUTIONS[name].crop_side or 10_000
+    assert RESOLUTIONS[name].grid_of(side, side) == CropGrid(1, 1)
+    assert (RESOLUTIONS[name].grid_of(side + 1, side) == CropGrid(1, 1)) is (RESOLUTIONS[name].crop_side is None)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.errors import SourceError
-from pytest_ocrsweep.model.geometry import CropGrid
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.sweep import grid_sources
 from pytest_ocrsweep.sweep.grid_entry import GridEntry
-from pytest_ocrsweep.sweep.grid_sources import NAMED, entries
+from pytest_ocrsweep.sweep.grid_sources import NAMED, choice, entries
+from pytest_ocrsweep.sweep.made_for import SweptFor
+
+GUNDAM = SweptFor("deepseek-ocr", "gundam", prompt_tokens=10, max_positions=8192)
 
 
 @pytest.fixture
@@ -26,13 +31,13 @@ def written(tmp_path):
 
 
 def grids(source: str) -> list[str]:
-    return [str(entry.grid) for entry in entries(source)]
+    return [str(entry.grid) for entry in entries(source, GUNDAM)]
 
 
 def refusal_lines(source: str) -> list[str]:
     """The lines of the refusal; none when the source is read."""
     try:
-        entries(source)
+        entries(source, GUNDAM)
     except SourceError as error:
         return str(error).splitlines()
     return []
@@ -44,17 +49,17 @@ def refusal(source: str) -> str:
 
 
 def test_vendor_is_every_grid_of_at_most_nine_crops():
-    assert [entry.grid for entry in entries("vendor")] == CropGrid.upto(9)
+    assert [entry.grid for entry in entries("vendor", GUNDAM)] == CropGrid.upto(9)
 
 
 def test_pairs_is_every_factor_pair_of_2_to_29_crops():
-    found = {(entry.grid.rows, entry.grid.columns) for entry in entries("pairs")}
+    found = {(entry.grid.rows, entry.grid.columns) for entry in entries("pairs", GUNDAM)}
     assert found == {(r, c) for r in range(1, 30) for c in range(r, 30) if 2 <= r * c <= 29}
-    assert len(entries("pairs")) == 53
+    assert len(entries("pairs", GUNDAM)) == 53
 
 
 def test_dense_is_the_most_square_grid_of_each_product_to_1000():
-    found = [entry.grid for entry in entries("dense")]
+    found = [entry.grid for entry in entries("dense", GUNDAM)]
     assert [grid.rows * grid.columns for grid in found] == list(range(1, 1001))
     for grid in found:
         assert grid.rows <= grid.columns
@@ -67,7 +72,7 @@ def test_a_list_keeps_its_order_and_drops_repeats():
 
 def test_the_documented_example_reads_as_documented(written):
     example = grid_sources.__doc__.partition("the list:\n\n")[2]
-    assert entries(written(example)) == [
+    assert entries(written(example), GUNDAM) == [
         GridEntry(CropGrid(2, 3)),
         GridEntry(CropGrid(13, 20), "poster", analytic_only=True),
         GridEntry(CropGrid.for_image(1240, 1754), "A4 at 150 dpi"),
@@ -84,7 +89,7 @@ def test_an_image_is_width_then_height(written):
 
 def test_a_grid_named_twice_is_one_entry_with_both_labels(written):
     twice = "- {grid: 2x3, label: a, analytic_only: true}\n- 1x1\n- {grid: 2x3, label: b}\n"
-    assert entries(written(twice)) == [GridEntry(CropGrid(2, 3), "a, b"), GridEntry(CropGrid(1, 1))]
+    assert entries(written(twice), GUNDAM) == [GridEntry(CropGrid(2, 3), "a, b"), GridEntry(CropGrid(1, 1))]
 
 
 def test_a_byte_order_mark_is_no_obstacle(written):
@@ -181,4 +186,24 @@ def test_no_words_whatever_they_are_end_in_anything_but_entries_or_a_line(source
 
 def test_every_named_set_names_each_grid_once():
     for name in NAMED:
-        assert len(set(grids(name))) == len(entries(name))
+        assert len(set(grids(name))) == len(entries(name, GUNDAM))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "grid"), [("gundam", "2x2"), ("gundam-m", "1x1"), ("base", "1x1"), ("large", "1x1"), ("tiny", "1x1")]
+)
+def test_a_page_is_cut_at_the_resolution_that_is_swept(written, resolution, grid):
+    (entry,) = entries(written("- image: [900, 900]"), replace(GUNDAM, resolution=resolution))
+    assert str(entry.grid) == grid
+
+
+def test_the_models_own_grids_at_a_resolution_without_crops_are_one():
+    assert entries("vendor", replace(GUNDAM, resolution="base")) == [GridEntry(CropGrid(1, 1))]
+
+
+def test_a_choice_reads_the_source_for_each_workload(written):
+    chosen = choice(written("- image: [900, 900]"), "deepseek-ocr")
+    assert chosen(Workload("2x2"))
+    assert not chosen(Workload("1x1"))
+    assert chosen(Workload("1x1", resolution="gundam-m"))
+    assert not chosen(Workload("2x2", resolution="gundam-m"))

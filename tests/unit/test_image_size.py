@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, features
 from PIL.PngImagePlugin import PngInfo
 
-from pytest_ocrsweep.files.image_size import MAGIC, ImageError, PageSize, page_size
+from pytest_ocrsweep.errors import ImageError
+from pytest_ocrsweep.files.image_size import FORMATS, PageSize, page_size
 
-FORMATS = tuple(MAGIC)
 WIDTH, HEIGHT = 70, 40
 JPEG_PREFIX = b"Exif\0\0"
 
@@ -146,6 +146,30 @@ def test_orientation_behind_an_odd_chunk_of_a_webp_counts(page):
     body = b"".join(name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks)
     content = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
     assert page_size(page(content)) == PageSize(HEIGHT, WIDTH)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_orientation_in_xmp_counts_as_it_does_to_pillow(page, kind, monkeypatch):
+    path = page(encoded(kind, **xmp_of(kind)))
+    assert page_size(path) == PageSize(HEIGHT, WIDTH)
+    monkeypatch.undo()
+    with Image.open(path) as image:
+        assert ImageOps.exif_transpose(image).size == (HEIGHT, WIDTH)
+
+
+def xmp_of(kind: str) -> dict[str, object]:
+    """The options that make Pillow write it; it compresses that of a PNG."""
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
+    return {"PNG": {"pnginfo": text}, "TIFF": {"tiffinfo": {700: XMP}}}.get(kind, {"xmp": XMP})
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP"])
+def test_orientation_in_exif_comes_before_that_in_xmp(page, kind):
+    assert page_size(page(oriented(kind, 1, **xmp_of(kind)))) == PageSize(WIDTH, HEIGHT)
 
 
 @pytest.mark.filterwarnings("error")

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_ocrsweep import Cost, CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.baselines import counted
-from pytest_ocrsweep.baselines.metrics import COUNTED
+from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.model import stages
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
@@ -176,7 +176,7 @@ def test_the_layers_count_what_is_committed(real, stage):
     for (work, attention), numbers in recorded.items():
         ledger = real.ledger(stage, work, attention)
         parts = (work, ledger.total(), ledger)
-        from_parts = {name: getattr(part, name) for part in parts for name in COUNTED if hasattr(part, name)}
+        from_parts = {name: getattr(part, name) for part in parts for name in exact_names() if hasattr(part, name)}
         assert from_parts == numbers, f"{work.grid} {attention}"
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
-from pytest_ocrsweep.baselines.metrics import COUNTED, DERIVED, EXACT, GATED, METRICS, counted_numbers, values
-from pytest_ocrsweep.baselines.result import ANALYTIC, Analytic, FloorResult, PointResult
+from pytest_ocrsweep.baselines.metrics import (
+    DERIVED,
+    EXACT,
+    GATED,
+    METRICS,
+    analytic,
+    exact_names,
+    exact_numbers,
+    values,
+)
+from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
 
 VALUE = 1_234_567_890_123
 # In the order of the report's columns: unit stored, heading, and how VALUE reads under it.
@@ -41,11 +50,11 @@ FLOOR = FloorResult("H200", 10, 1_500, "tensor", 1_500, 2, 3, attained=0.5)
 
 def row(stage: str = "decode", vendor: Measurement | None = None, **workload: int) -> PointResult:
     work = Workload(CropGrid(2, 3), **workload)
-    return PointResult.of(stage, work, "flash", Analytic.of(load_model().ledger(stage, work)), vendor=vendor)
+    return PointResult.of(stage, work, "flash", analytic(load_model().ledger(stage, work)), vendor=vendor)
 
 
 def held(point: PointResult) -> dict[str, int]:
-    return counted_numbers(point, point.analytic)
+    return exact_numbers(point, point.analytic)
 
 
 def test_every_metric_is_stored_in_a_base_unit_and_reads_in_its_headings():
@@ -59,18 +68,17 @@ def test_what_was_not_measured_reads_as_a_dash_and_nothing_as_nothing():
 
 
 def test_what_is_counted_is_exact_what_is_measured_is_gated_and_the_rest_follows():
-    assert tuple(READS)[:9] == COUNTED
-    assert {m.tolerance for name, m in METRICS.items() if name in COUNTED} == {EXACT}
+    assert tuple(READS)[:9] == exact_names()
+    assert {m.tolerance for name, m in METRICS.items() if name in exact_names()} == {EXACT}
     assert {name for name, m in METRICS.items() if m.tolerance == GATED} == {"attained", "device_ns"}
     assert {m.tolerance for m in METRICS.values()} == {EXACT, GATED, DERIVED} == {"exact", "gated", "derived"}
 
 
 def test_a_baseline_holds_the_tokens_and_what_was_counted():
     point = row()
-    counted = {name: value for name, value in asdict(point.analytic).items() if name in ANALYTIC}
-    assert held(point) == {"image_tokens": 893, "context_tokens": 903, **counted}
-    assert tuple(held(point)) == COUNTED
-    assert held(point) == counted_numbers(Workload(CropGrid(2, 3)), point.analytic)
+    assert held(point) == {"image_tokens": 893, "context_tokens": 903, **point.analytic.numbers}
+    assert tuple(held(point)) == exact_names()
+    assert held(point) == exact_numbers(Workload(CropGrid(2, 3)), point.analytic)
 
 
 def test_an_analytic_point_has_no_times():
@@ -99,7 +107,7 @@ def test_only_a_decode_has_numbers_per_token(stage):
 
 def test_a_point_that_moves_nothing_has_no_intensity():
     point = row()
-    point = replace(point, analytic=replace(point.analytic, read_bytes=0, write_bytes=0))
+    point = replace(point, analytic=Analytic({**point.analytic.numbers, "read_bytes": 0, "write_bytes": 0}))
     assert values(point)["intensity"] is None
 
 

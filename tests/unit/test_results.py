@@ -10,7 +10,8 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import counted
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
-from pytest_ocrsweep.baselines.result import Analytic, PointResult
+from pytest_ocrsweep.baselines.metrics import analytic
+from pytest_ocrsweep.baselines.result import PointResult
 from pytest_ocrsweep.baselines.result_json import HOST, POINT
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.baselines.verdict import Verdict
@@ -37,8 +38,7 @@ TAKEN = Measurement(
 
 def point(verdict: Verdict = Verdict.RECORDED, vendor: Measurement | None = None) -> PointResult:
     work = Workload(CropGrid(1, 1))
-    analytic = Analytic.of(load_model().ledger("decode", work))
-    return PointResult.of("decode", work, "flash", analytic, None, vendor, verdict)
+    return PointResult.of("decode", work, "flash", analytic(load_model().ledger("decode", work)), None, vendor, verdict)
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def results(tmp_path: Path) -> Results:
         **dict.fromkeys(("images", "overrides", "command"), ()),
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
-    given = Options(**chosen, **paths, analytic_only=True, update=True, slowdown_percent=0, default_grids="1x1")
+    given = Options(
+        **chosen, **paths, analytic_only=True, update=True, prune=False, slowdown_percent=0, default_grids="1x1"
+    )
     return Results(Sweep(given))
 
 
@@ -73,7 +75,7 @@ def test_a_point_is_recorded_with_its_time_and_reported(results: Results, tmp_pa
     assert [done.path.parent.name for done in results.recorded] == ["deepseek-ocr", "cpu"]
     assert results.reported == ["it is written"]
     (reported,) = written[0].points
-    assert sum(part.read_bytes for part in reported.components.values()) == reported.analytic.read_bytes
+    assert sum(part.read_bytes for part in reported.components.values()) == reported.analytic["read_bytes"]
 
 
 def test_a_time_that_cannot_be_recorded_costs_neither_the_counted_numbers_nor_the_report(

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.errors import SourceError
+from pytest_ocrsweep.errors import ShapesError, SourceError
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
 from pytest_ocrsweep.sweep import shapes
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_entry import GridEntry
 from pytest_ocrsweep.sweep.grid_sources import entries
-from pytest_ocrsweep.sweep.shapes import ShapesError, counts
+from pytest_ocrsweep.sweep.made_for import SweptFor
+from pytest_ocrsweep.sweep.shapes import counts
 
 
 @pytest.fixture
@@ -36,21 +37,21 @@ def rows(path: Path, select: str = "SELECT * FROM shapes ORDER BY crops") -> lis
         return database.execute(select).fetchall()
 
 
-def swept(source: object) -> list[str]:
-    return [str(entry.grid) for entry in entries(str(source))]
+def swept(source: object, *overrides: str) -> list[str]:
+    return [str(entry.grid) for entry in entries(str(source), SweptFor.of(compose(overrides)))]
 
 
-def refusal_lines(source: object) -> list[str]:
+def refusal_lines(source: object, *overrides: str) -> list[str]:
     """The lines of the refusal; none when the source is read."""
     try:
-        entries(str(source))
+        swept(source, *overrides)
     except SourceError as error:
         return str(error).splitlines()
     return []
 
 
-def refusal(source: object) -> str:
-    (line,) = refusal_lines(source)
+def refusal(source: object, *overrides: str) -> str:
+    (line,) = refusal_lines(source, *overrides)
     return line
 
 
@@ -197,7 +198,8 @@ def test_a_selection_may_lie_over_gaps(written):
 
 
 def test_what_the_vendor_does_not_run_is_analytic_only_and_marks_are_labels(written):
-    found = entries(str(written([1, 7, 9, 10, 13], "model.decoder.max_positions=1500")))
+    few = "model.decoder.max_positions=1500"
+    found = entries(str(written([1, 7, 9, 10, 13], few)), SweptFor.of(compose([few])))
     assert found == [
         GridEntry(CropGrid(1, 1)),
         GridEntry(CropGrid(1, 7), "strip"),
@@ -294,3 +296,35 @@ def test_no_damage_ends_in_anything_but_entries_or_a_line(written, at, junk):
     whole = path.read_bytes()
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
     assert len(refusal_lines(path)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("made", "swept_for"),
+    [
+        ("model=deepseek-ocr", "model=deepseek-ocr-tiny"),
+        ("workload.resolution=gundam", "workload.resolution=gundam-m"),
+        ("workload.resolution=gundam-m", "workload.resolution=gundam"),
+        ("workload.prompt_tokens=10", "workload.prompt_tokens=50"),
+        ("model.decoder.max_positions=8192", "model.decoder.max_positions=32768"),
+    ],
+)
+def test_shapes_of_other_settings_are_refused_and_both_are_named(written, made, swept_for):
+    path = written([1, 2, 3], made)
+    line = refusal(f"{path}:2", swept_for)
+    assert f"it was made for {made}" in line
+    assert f"this sweep is of {swept_for}" in line
+    assert f"ocrsweep shapes --db FILE --set {swept_for}" in line
+    assert swept(f"{path}:2", made) == ["1x2"]
+
+
+def test_settings_that_shapes_do_not_depend_on_may_differ(written):
+    assert swept(written([2]), "workload.batch=8", "workload.new_tokens=7", "device=l40s") == ["1x2"]
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM made_for", "INSERT INTO made_for VALUES ('x', 'gundam', 10, 1, 4)"])
+def test_shapes_that_do_not_say_what_they_were_made_for_are_damaged(written, change):
+    path = written([1, 2])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(change)
+        database.commit()
+    assert "it is damaged (it does not say what it was made for); write it anew" in refusal(path)

@@ -14,12 +14,13 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 from safetensors.torch import save_file  # noqa: E402  comes with transformers
 from snapshots import HEAD, LAST, LM_HEAD, NORM, TINY, load, write, written_config  # noqa: E402
 
+from pytest_ocrsweep.errors import CheckpointError  # noqa: E402
 from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files  # noqa: E402
 
 
 def refusal(folder) -> list[str]:
     """Its lines; every one of them names a file or folder and what to do."""
-    with pytest.raises(snapshot_files.CheckpointError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         load(folder)
     lines = str(caught.value).splitlines()
     assert all(str(folder) in line for line in lines if not line.startswith("..."))
@@ -163,4 +164,13 @@ def test_weights_that_transformers_would_make_up_are_refused(snapshot, tensors, 
     monkeypatch.setattr(checkpoint, "expected", lambda _: shapes)
     assert refusal(snapshot) == [
         f"{snapshot}: transformers did not load model.language_model.norm.weight: use the release this project names"
+    ]
+
+
+def test_a_shard_without_its_index_is_refused_by_both_names(snapshot):
+    for file in (HEAD, snapshot_files.INDEX):
+        (snapshot / file).unlink()
+    assert refusal(snapshot) == [
+        f"{snapshot} holds {LAST} without model.safetensors.index.json, which says where each tensor lies: "
+        "download the index as well"
     ]

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the reference model needs the extra
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
-from pytest_ocrsweep.model.stages import ATTENTION  # noqa: E402
+from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, forward  # noqa: E402
 
 CPU = torch.device("cpu")

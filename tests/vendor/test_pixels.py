@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 torch = pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
-from pytest_ocrsweep.files.image_size import ImageError  # noqa: E402
+from pytest_ocrsweep.errors import ImageError  # noqa: E402
 from pytest_ocrsweep.vendor_model.forward import pages  # noqa: E402
 from pytest_ocrsweep.vendor_model.pixels import page_pixels  # noqa: E402
 
@@ -154,6 +154,18 @@ def test_exif_orientation_turns_the_page_upright(saved):
     exif[274] = 6
     crops = page_pixels(saved(page, exif=exif), Workload(CropGrid(2, 1)), LIKE).crops
     assert crops[:, :, 320, 320].tolist() == [[1, 1, 1], [-1, -1, -1]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WebP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_gives_the_page_that_pillow_shows(tmp_path, kind, orientation):
+    exif, path = Image.Exif(), tmp_path / "page"
+    exif[274] = orientation
+    painted(CropGrid(2, 3), 32).save(path, kind, exif=exif)
+    with Image.open(path) as image:
+        ImageOps.exif_transpose(image).convert("RGB").save(tmp_path / "upright.png")
+    crops = [page_pixels(each, WIDE, LIKE).crops for each in (path, tmp_path / "upright.png")]
+    assert torch.equal(*crops)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK"])

@@ -30,6 +30,6 @@ def test_the_sizes_are_the_vendors_defaults() -> None:
     assert model.decoder == Decoder(
         d.hidden_size, d.num_hidden_layers, d.mlp_layer_types.count("dense"), d.num_attention_heads,
         d.num_key_value_heads, d.intermediate_size, d.n_routed_experts, d.num_experts_per_tok,
-        d.n_shared_experts, d.moe_intermediate_size, d.vocab_size, d.max_position_embeddings,
+        d.n_shared_experts, d.moe_intermediate_size, d.vocab_size, 8192,  # as in DeepSeek-OCR's own
         prefill_experts="grouped_mm", decode_experts="batched_mm",
     )  # fmt: skip

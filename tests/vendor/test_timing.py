@@ -9,7 +9,8 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
-from pytest_ocrsweep.model.stages import ATTENTION, STAGES  # noqa: E402
+from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
+from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, clocks, regions, timing  # noqa: E402
 
 CPU = torch.device("cpu")

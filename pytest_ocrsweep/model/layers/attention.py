@@ -11,11 +11,13 @@ from ..symbolic import Size
 def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q_copy: Size, kv_copy: Size) -> Kernels:
     """Scores, scale, mask, softmax in float32, values; leaves the probabilities allocated, and the output.
 
-    `mask` is the mask's elements, 0 for none. `q_copy` and `kv_copy` are 1 where the layout makes the vendor's
-    matmul copy its operand first, else 0. Source: `eager_attention_forward`, modeling_unlimited_ocr.py.
+    `mask` is the mask's elements, 0 for none. `q_copy` and `kv_copy` are 1 where the layout of several heads makes the
+    vendor's matmul copy its operand first, else 0. Source: `eager_attention_forward`, modeling_unlimited_ocr.py.
     """
     scores = batch * heads * q * kv
     out, keys = batch * heads * q * dim, batch * heads * kv * dim
+    if heads == 1:  # it lies as a matmul takes it
+        q_copy = kv_copy = 0
     yield copy("copy_q", out * q_copy)
     yield copy("copy_k", keys * kv_copy)
     copies = (out * q_copy * HALF, keys * kv_copy * HALF)
@@ -28,7 +30,7 @@ def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q
     yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
     yield copy("copy_v", keys * kv_copy)
     yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF)
-    if q != 1:  # a single query's heads stand side by side already
+    if q != 1 and heads != 1:  # a single query's heads stand side by side already
         yield copy("merge_heads", out, frees=out * HALF)
 
 

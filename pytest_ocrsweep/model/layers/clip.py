@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..architecture import Clip
 from ..attention import ATTENTION
-from ..kernels import HALF, INDEX, Kernels, kernel, released, repeated, under
+from ..kernels import HALF, INDEX, Kernel, Kernels, allocated, kernel, released, repeated, under
 from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
@@ -20,7 +20,11 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) 
     x = tokens * clip.width * HALF
     yield from under("embeddings", embeddings(clip, images, patches))
     yield layer_norm("pre_norm", tokens, clip.width, frees=x)
+    # The caller keeps the first block's stream until the last block is done; the L2 rule follows the blocks alone.
+    normed = allocated(x * (clip.layers > 1))
+    yield Kernel("held", allocates=normed)
     yield from repeated(block(clip, images, patches * patches + 1, many, attention), clip.layers)
+    yield Kernel("released", frees=normed)
 
 
 def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:

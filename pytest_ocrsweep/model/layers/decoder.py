@@ -43,9 +43,14 @@ def layers(
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
     dense = under("mlp", gated_mlp(batch * q, decoder.width, decoder.dense_width))
     sparse = mixture(decoder, batch * q, experts)
-    yield from repeated([*layer(batch * q, decoder.width, attn, dense), *kept], decoder.dense_layers)
-    yield held(x)  # the embedded tokens: the caller keeps them until the last norm is done
-    yield from repeated([*layer(batch * q, decoder.width, attn, sparse), *kept], decoder.layers - decoder.dense_layers)
+    stacks = ((dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers))
+    (mlp, times), *others = ((mlp, times) for mlp, times in stacks if times)
+    embedded = held(x)  # the caller keeps the embedded tokens until the last norm is done; they are the first's stream
+    yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
+    yield from repeated([*layer(batch * q, decoder.width, attn, mlp), *kept], times)
+    yield from (embedded,) * (times == 1)
+    for mlp, times in others:
+        yield from repeated([*layer(batch * q, decoder.width, attn, mlp), *kept], times)
     yield from under("final_norm", rms_norm(batch * q, decoder.width))
     table = q * (decoder.width // decoder.heads) * HALF
     yield released(x, x, table, table)  # the stream, the embedded tokens, cos and sin: the head sees none of them

@@ -5,7 +5,7 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, kernel
+from ..kernels import HALF, INDEX, Kernel, Kernels, allocated, kernel
 from ..operations import copy, linear
 from ..symbolic import Size
 
@@ -46,14 +46,15 @@ def place_crops(elements: Size) -> Kernel:
 
 
 def pages(batch: Size, tokens: Size, width: int) -> Kernel:
-    """Concatenates crop lines, global lines and the separator of each page: [tokens, width]."""
-    return kernel(
+    """Concatenates crop lines, global lines and the separator of each page: [tokens, width], a tensor a page."""
+    together = kernel(
         "pages",
         reads=batch * (tokens - 1) * width * HALF,
         weights=batch * width * HALF,
         resident=width * HALF,
         writes=batch * tokens * width * HALF,
     )
+    return together._replace(allocates=batch * allocated(tokens * width * HALF))
 
 
 def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kernels:

@@ -9,7 +9,7 @@ from math import ceil
 
 from ..architecture import Sam
 from ..attention import ATTENTION
-from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, kernel, released, repeated, under
+from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, allocated, kernel, released, repeated, under
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 
@@ -27,7 +27,7 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True, io=pixels)
     yield from under("positions", absolute_positions(sam, x, grid))
     windowed = sam.layers - len(sam.global_layers)
-    yield from under("window", repeated(block(sam, images, grid, sam.window, 1, attention), windowed))
+    yield from under("window", repeated(block(sam, images, grid, sam.window, many, attention), windowed))
     yield from under("global", repeated(block(sam, images, grid, 0, many, attention), len(sam.global_layers)))
     yield from under("neck", neck(sam, images, grid))
     yield from under("downsample", downsample(sam, images, grid))
@@ -62,18 +62,24 @@ def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
 
 
 def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str) -> Kernels:
-    """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global."""
+    """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global.
+
+    One window for the whole map needs no copy into windows and back, and a map of whole windows none that crops it.
+    """
     x = images * grid * grid * sam.width
     yield layer_norm("norm1", images * grid * grid, sam.width)
     if window:
         across = ceil(grid / window)
         padded = images * across * across * window * window * sam.width
+        apart, cropped = padded * (across > 1), x * (grid % window > 0)
         yield copy("pad", x, into=padded)
-        yield copy("partition", padded, frees=(x * HALF, padded * HALF))
-        yield from under("attn", self_attention(sam, images * across * across, window, window, many, attention))
+        yield copy("partition", apart, frees=apart * HALF)
+        yield released(x * HALF)
+        attn = self_attention(sam, images * across * across, window, window, 1 if across > 1 else many, attention)
+        yield from under("attn", attn)
         yield released(padded * HALF)
-        yield copy("unpartition", padded)
-        yield copy("crop", x, frees=(padded * HALF, padded * HALF))
+        yield copy("unpartition", apart)
+        yield copy("crop", cropped, frees=(apart * HALF, padded * (grid % window > 0) * HALF))
     else:
         trained = sam.image_side // sam.patch
         yield from under("attn", self_attention(sam, images, grid, trained, many, attention))
@@ -99,13 +105,16 @@ def mlp(rows: Size, width: int, hidden: int) -> Kernels:
 
 
 def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, attention: str) -> Kernels:
-    """Attention inside each of [maps, side², width]; if it is not fused, its probabilities stay allocated."""
-    dim = sam.width // sam.heads
+    """Attention inside each of [maps, side², width]; if it is not fused, its probabilities stay allocated.
+
+    One head lies as the products take it, whatever `many` says of the maps.
+    """
+    dim, heads = sam.width // sam.heads, int(sam.heads > 1)
     tokens = maps * side * side
     out, scores = tokens * sam.width, maps * sam.heads * side**4
     yield linear("qkv", tokens, sam.width, 3 * sam.width)
-    yield copy("split_heads", 3 * out * many)
-    qkv = (3 * out * HALF, 3 * out * many * HALF)
+    yield copy("split_heads", 3 * out * many * heads)
+    qkv = (3 * out * HALF, 3 * out * many * heads * HALF)
     if not ATTENTION[attention].fused:
         yield elementwise("scale", "mul", out)
         yield matmul("scores", maps * sam.heads, side * side, dim, side * side, frees=out * HALF)
@@ -115,7 +124,7 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
         yield softmax("softmax", scores, frees=scores * FLOAT)
         yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
         yield matmul("values", maps * sam.heads, side * side, side * side, dim)
-        yield copy("merge_heads", out, frees=out * HALF)
+        yield copy("merge_heads", out * heads, frees=out * heads * HALF)
     else:
         yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))
         row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
@@ -147,12 +156,14 @@ def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size
     query = maps * side * side * sam.width * HALF
     lines = maps * sam.heads * side**3  # elements of rel_h, and of rel_w
     bias = lines * side
+    apart = 1 if sam.heads > 1 else many  # 1 if there are several maps of several heads
+    columns = query * (1 - many) if sam.heads > 1 else 0
     table = side * side * dim * HALF
     yield from under("table", repeated(position_table(side, trained, dim), 2))
-    yield copy("copy_rows", maps * side * side * sam.width)
-    yield matmul("rows", side, maps * sam.heads * side, dim, side, frees=query)
-    yield copy("copy_columns", maps * side * side * sam.width * (1 - many))
-    yield matmul("columns", side, maps * sam.heads * side, dim, side, frees=query * (1 - many))
+    yield copy("copy_rows", maps * side * side * sam.width * apart)
+    yield matmul("rows", side, maps * sam.heads * side, dim, side, frees=query * apart)
+    yield copy("copy_columns", maps * side * side * sam.width * (1 - many) * (sam.heads > 1))
+    yield matmul("columns", side, maps * sam.heads * side, dim, side, frees=columns)
     yield kernel(
         "sum",
         vector=bias * VECTOR_FLOPS["add"],
@@ -160,7 +171,7 @@ def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size
         writes=bias * HALF,
         frees=(lines * HALF, lines * HALF, table, table),
     )
-    yield copy("merge", bias, frees=bias * HALF)
+    yield copy("merge", bias * apart, frees=bias * apart * HALF)
 
 
 def position_table(side: int, trained: int, dim: int) -> Kernels:
@@ -190,8 +201,11 @@ def neck(sam: Sam, images: Size, grid: int) -> Kernels:
     narrow = points * sam.neck_width * HALF
     yield convolution("conv1", images, sam.width, sam.neck_width, 1, grid, grid)
     yield layer_norm("norm1", points, sam.neck_width, frees=narrow)
-    yield convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
-    yield layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
+    conv = convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
+    norm = layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
+    # The convolution frees what it reads. The L2 rule would take the tensor for its result, of the same size.
+    yield conv._replace(frees=allocated(narrow))
+    yield norm._replace(frees=norm.frees - allocated(narrow))
 
 
 def downsample(sam: Sam, images: Size, grid: int) -> Kernels:

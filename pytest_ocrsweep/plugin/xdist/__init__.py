@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from ...files.text import terminal_line
 from .. import compat
 
 
@@ -17,7 +18,7 @@ def register(config: pytest.Config, alike: Callable[[], Mapping[str, str]]) -> N
     from . import lost, start, workers
 
     if problem := compat.problem(("pytest-xdist", "execnet")):
-        raise pytest.UsageError(problem)
+        raise pytest.UsageError(terminal_line(problem))
     known = workers.Workers(config, alike)
     config.pluginmanager.register(known, "ocrsweep-workers")
     config.pluginmanager.register(start.Start(config, known), "ocrsweep-start")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ...files.text import terminal_line
 from .. import compat
 from ..state import say
 
@@ -66,4 +67,4 @@ class Lost:
             terminalreporter.section("lost points", red=True)
             terminalreporter.write_line(f"no worker was left to run {len(self._unrun)} points:")
             for item in self._unrun:
-                terminalreporter.write_line(item)
+                terminalreporter.write_line(terminal_line(item))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from execnet import HostNotFound, RemoteError, XSpec
 
+from ...files.text import terminal_line
+
 if TYPE_CHECKING:
     from ..compat import Node
     from .workers import Workers
@@ -70,7 +72,7 @@ class Start:
             told = f"{self._lost} ended before it had collected: {_last(error)}"
             if self._workers.items:
                 pytest.exit(told)  # others have run tests
-            raise pytest.UsageError(told)
+            raise pytest.UsageError(terminal_line(told))
 
     @property
     def _starting(self) -> str:

@@ -31,7 +31,7 @@ class Collected(NamedTuple):
     kinds: bytes = b""  # of each test; empty if none is ours
     devices: int = 0  # that its host has for the timed ones
     alike: Mapping[str, str] = {}  # what must be the same in every process, by name
-    filtered: bool = False  # tests were deselected
+    filtered: str = ""  # why tests were left out
     problem: str | None = None  # why it ends instead
 
 
@@ -45,7 +45,7 @@ def tell(session: pytest.Session, problem: str | None) -> None:
     ours = any(kinds)
     devices = sweep_of(config).devices if Kind.TIMED in kinds else []
     alike = sweep_of(config).fingerprints() if ours else {}
-    send(config, Collected(kinds if ours else b"", len(devices), alike, config.stash.get(FILTERED, False)), devices)
+    send(config, Collected(kinds if ours else b"", len(devices), alike, config.stash.get(FILTERED, "")), devices)
 
 
 def send(config: pytest.Config, collected: Collected, devices: Sequence[str] = ()) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..state import FILTERED
+from ...files.text import terminal_line
+from ..state import leave_out
 from .scheduling import PointScheduling
 from .worker import GIVEN, Collected, Kind
 
@@ -79,7 +80,7 @@ class Workers:
         """Comes before the scheduler has the collection."""
         collected = self._receive(node)
         if collected.filtered:
-            self._config.stash[FILTERED] = True
+            leave_out(self._config, collected.filtered)
         if self._config.getoption("dist") != "each":
             self._compare(node, collected, list(ids))
 
@@ -89,9 +90,9 @@ class Workers:
             return
         worker.ended = True
         if error:
-            self._config.stash[FILTERED] = True  # what it had is run by others, if there are any
+            leave_out(self._config, "a worker was lost")  # what it had is run by others, if there are any
         elif worker.collected is None and (problem := self._receive(node).problem):
-            raise pytest.UsageError(problem)
+            raise pytest.UsageError(terminal_line(problem))
 
     # The user's own scheduler wins over ours, and ours over pytest-xdist's: that is `trylast` too, and comes later.
     @pytest.hookimpl(trylast=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
@@ -28,25 +28,42 @@ class SweepEnvironment(Environment):
     def of(cls, architecture: Architecture, revision: str | None, *measured: Environment) -> SweepEnvironment:
         """None where nothing was `measured`, and so nothing is known."""
 
+        return cls(
+            dtype=architecture.dtype,
+            git_revision=revision,
+            attention_implementation={name: each.implementation for name, each in ATTENTION.items()},
+            experts_implementation={
+                name: stage.experts(architecture.decoder) for name, stage in STAGES.items() if stage.experts
+            },
+        ).on(*measured)
+
+    def on(self, *measured: Environment) -> SweepEnvironment:
+        """The same sweep, measured on these."""
+
         def shared(name: str) -> str | None:
             values = {getattr(each, name) for each in measured}
             return values.pop() if len(values) == 1 else None
 
-        experts = {name: stage.experts(architecture.decoder) for name, stage in STAGES.items() if stage.experts}
-        return cls(
+        several = len(measured) > 1
+        return replace(
+            self,
             host=shared("host"),
             gpu=shared("gpu"),
             driver=shared("driver"),
             torch=shared("torch"),
             transformers=shared("transformers"),
             weights=shared("weights"),
-            dtype=architecture.dtype,
-            git_revision=revision,
-            attention_implementation={name: each.implementation for name, each in ATTENTION.items()},
-            experts_implementation=experts,
-            hosts=measured if len(measured) > 1 else (),
-            absent=frozenset() if len(measured) > 1 else frozenset({"hosts"}),
+            hosts=measured if several else (),
+            absent=self.absent - {"hosts"} if several else self.absent | {"hosts"},
         )
+
+    @property
+    def measured(self) -> tuple[Environment, ...]:
+        """What each host's GPU was measured with; empty if nothing was measured."""
+        own = (self.host, self.gpu, self.driver, self.torch, self.transformers)
+        if self.hosts or not any(own):
+            return self.hosts
+        return (Environment(*own, self.dtype, self.weights),)
 
 
 @dataclass(frozen=True, slots=True)

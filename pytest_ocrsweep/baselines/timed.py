@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..files import atomic
@@ -69,6 +69,19 @@ def record(
             atomic.replace(path, dump(model, gpu, stage, merged, known))
     added = len(found.keys() - old.keys())
     return Recorded(path, added, len(found) - added - len(agreeing), len(agreeing), removed=0)
+
+
+def change(path: Path, model: str, gpu: str, stage: str, changed: Callable[[TimedPoints], TimedPoints]) -> TimedPoints:
+    """Write the points that `changed` makes of the file's, beside its others; gives what was there before.
+
+    Raises BaselineError, OSError.
+    """
+    with atomic.locked(path):
+        old, known = _load(path, model, gpu, stage)
+        new = {**old, **changed(old)}
+        if new != old:
+            atomic.replace(path, dump(model, gpu, stage, new, known))
+    return old
 
 
 def remove(path: Path, model: str, gpu: str, stage: str, keys: Collection[PointKey]) -> Recorded:

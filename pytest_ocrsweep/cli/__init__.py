@@ -26,6 +26,7 @@ examples:
   ocrsweep sweep --device h100 --report out              every grid that the model supports, with a report
   ocrsweep shapes --crops 1..1000 --db shapes.sqlite     a thousand page shapes, to sweep or to SELECT from
   ocrsweep compare main/sweep.json out                   what changed between two reports
+  ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
 

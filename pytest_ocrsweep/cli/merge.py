@@ -1,45 +1,63 @@
-"""`ocrsweep merge`: separate runs of one sweep as one, for a pytest on each node."""
+"""`ocrsweep merge`: separate runs of one sweep as one, their reports or what they recorded."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from ..errors import ArgumentError
 from . import flags
 from .flags import Subparsers
 
 EXAMPLES = """\
 examples:
-  ocrsweep merge part-0 part-1 --report whole       the reports of two halves as the report of one sweep
-  ocrsweep merge node1/baselines node2/baselines --baselines baselines
-                                                    what two runs recorded, added to what is recorded
+  ocrsweep merge report-0 report-1 --report whole
+  ocrsweep merge nightly.sqlite#3 report-1/sweep.json --report whole
+  ocrsweep merge part-0/baselines part-1/baselines --baselines baselines
+
+Reports belong together if they have one model, workload, dtype, weights, experts implementation and git revision, and
+no point was measured twice. Baselines are added to DIR as --ocrsweep-update does: counted numbers that a run changed
+take the place of the old ones, and a time joins the evidence of its point, at most five processes. Two sources that
+contradict each other are an error that names both, and nothing is written.
 """
 
 
 def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "merge",
-        help="merge the reports or the recorded baselines of separate runs",
-        description="Merge separate runs of one sweep; refuse, and write nothing of, runs that do not belong together.",
+        help="the reports or baselines of separate runs as one",
+        description="Merge the reports of separate runs of one sweep, or the baselines that they recorded.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("parts", metavar="PART", nargs="+", type=flags.given, help="what the runs wrote")
+    text = "a sweep.json, sweep.sqlite[#RUN] or report's folder; with --baselines a folder of baselines; two or more"
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=flags.given, help=text)
     into = parser.add_mutually_exclusive_group(required=True)
-    text = "PARTs are reports (sweep.json, sweep.sqlite[#RUN], or a folder with one): write their report to DIR"
+    text = "merge reports, and write the files of the whole there"
     into.add_argument("--report", metavar="DIR", type=flags.path, help=text)
-    text = "PARTs are folders of baselines: add what they record to those in DIR"
+    text = "merge counted numbers and times, and add them to those in this folder"
     into.add_argument("--baselines", metavar="DIR", type=flags.path, help=text)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..report import files, load, merge
-
-    if options.report:
-        report = merge.merged([(part, load.load(part)) for part in options.parts])
-        files.ready(options.report)
-        flags.show(*files.write(report, options.report))
-        return 0
-    for done in merge.record([Path(part) for part in options.parts], options.baselines):
-        flags.show(f"{done.path}: {done.added} points added, {done.changed} changed, {done.same} as before")
+    if len(options.sources) < 2:
+        raise ArgumentError(f"merge needs two or more sources, got only {options.sources[0]}")
+    lines = _report(options.sources, options.report) if options.report else _baselines(options)
+    flags.show(*lines)
     return 0
+
+
+def _report(sources: list[str], folder: Path) -> list[str]:
+    from ..report import files, load
+    from ..report.merge import Part, merge
+
+    return files.write(merge([Part(source, load.load(source)) for source in sources]), folder)
+
+
+def _baselines(options: argparse.Namespace) -> list[str]:
+    from ..baselines.merge import merge
+
+    recorded = merge([Path(source) for source in options.sources], options.baselines)
+    return [
+        f"{done.path}: {done.added} points added, {done.changed} changed, {done.same} as before" for done in recorded
+    ]

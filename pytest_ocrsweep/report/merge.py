@@ -1,108 +1,98 @@
-"""Separate runs of one sweep as one: their reports, and what they recorded. Other runs are refused."""
+"""Reports of separate runs of one sweep become the report that a single run would have written, or are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from ..baselines import counted, timed
-from ..baselines.counted import PointKey, Recorded
-from ..baselines.measurement import Environment
-from ..baselines.recorded_time import RecordedTime, TimedProcess, comparable
-from ..baselines.result import PointResult
+from ..baselines.measurement import ENVIRONMENT, Environment
+from ..baselines.metrics import exact_numbers
+from ..baselines.result import PointResult, order
 from ..baselines.sweep_report import WORKLOAD, Report, SweepEnvironment
-from ..errors import BaselineError, ReportError
+from ..baselines.verdict import worst
+from ..errors import ReportError
+from ..files.text import quoted
 
-Part = tuple[str, Report]  # its name, for messages
-
-ALIKE = ("dtype", "weights", "git_revision", "attention_implementation", "experts_implementation")
-ON = ("host", "gpu", "driver", "torch", "transformers", "weights")
-REMEDY = "merge runs of one project, revision, model and workload"
+REMEDY = "merge the reports of one sweep, each point measured once"
 
 
-def merged(parts: Sequence[Part]) -> Report:
-    """One report with the points of all. Raises ReportError, which names the two that do not belong together."""
-    (first, report), *others = parts
-    for name, other in others:
-        pairs = [("model", report.model, other.model)]
-        pairs += [(field, getattr(report.workload, field), getattr(other.workload, field)) for field in WORKLOAD]
-        pairs += [(field, getattr(report.environment, field), getattr(other.environment, field)) for field in ALIKE]
-        for field, a, b in pairs:
-            if a != b and (field != "weights" or None not in (a, b)):  # a part that measured nothing knows no weights
-                raise ReportError(f"{first} and {name} differ in {field}, {a} and {b};", REMEDY)
-    found: dict[tuple[object, ...], str] = {}
-    for name, part in parts:
-        for point in part.points:
-            if point.key in found:
-                raise ReportError(f"{point} is in {found[point.key]} and in {name};", "leave it out of one of them")
-            found[point.key] = name
-    points: Iterable[PointResult] = (point for _, part in parts for point in part.points)
-    return Report.of(report.model, report.workload, _environment([part.environment for _, part in parts]), points)
+class Part(NamedTuple):
+    """The report of one run, and what the user calls it."""
+
+    source: str
+    report: Report
 
 
-def _environment(parts: Sequence[SweepEnvironment]) -> SweepEnvironment:
-    """What all hosts share, and each host."""
-    each = [on for part in parts for on in part.hosts or (Environment(**{name: getattr(part, name) for name in ON}),)]
-    hosts = {(on.host, on.gpu): on for on in each if on.gpu is not None}
-    measured = [hosts[key] for key in sorted(hosts, key=str)]
-    if len(measured) < 2:
-        return next((part for part in parts if part.gpu is not None), parts[0])
-    values = {name: {getattr(on, name) for on in measured} for name in ON}
-    shared: dict[str, Any] = {name: one.pop() if len(one) == 1 else None for name, one in values.items()}
-    several = tuple(replace(on, dtype=parts[0].dtype) for on in measured)
-    return replace(parts[0], **shared, hosts=several, absent=frozenset())
+def merge(parts: Sequence[Part]) -> Report:
+    """The report of all points. Raises ReportError, one line with both sources, for what does not belong together."""
+    _refuse_other_sweeps(parts)
+    points = _points(parts)
+    extra = {name: value for _, report in parts for name, value in report.extra.items()}
+    return replace(parts[0].report, environment=_environment(parts), points=points, extra=extra)
 
 
-def record(folders: Sequence[Path], into: Path) -> Iterator[Recorded]:
-    """What each folder of baselines records, added to those `into` another, file by file.
-
-    Raises BaselineError where counted numbers differ, before that file is written, and OSError.
-    """
-    for folder in folders:
-        if not folder.is_dir():
-            raise BaselineError(f"{folder} is not a folder;", "give the folders of baselines that the runs recorded")
-        for model in sorted(path for path in folder.iterdir() if path.is_dir()):
-            for file in sorted(model.glob("*.json")):
-                yield _counted(file, model.name, into)
-            for gpu in timed.gpu_folders(folder, model.name):
-                for file in sorted((model / "timed" / gpu).glob("*.json")):
-                    yield _timed(file, model.name, gpu, into)
+def _refuse_other_sweeps(parts: Sequence[Part]) -> None:
+    first: dict[str, tuple[str, object]] = {}  # value of each fact, and the source that has it
+    for source, report in parts:
+        for name, value in _facts(report):
+            other, known = first.setdefault(name, (source, value))
+            if value != known:
+                raise ReportError(f"{name} is {_shown(known)} in {other}, but {_shown(value)} in {source}:", REMEDY)
 
 
-def _counted(file: Path, model: str, into: Path) -> Recorded:
-    stage = file.stem
-    new, path = counted.read(file, model, stage), counted.file_of(into, model, stage)
-    for key, numbers in counted.read(path, model, stage).items():
-        if key in new and (changes := counted.compare(numbers, new[key])):
-            point = f"{stage} {key.work.grid} {key.attention}"
-            raise BaselineError(f"{point} is not the same in {path} and {file}: {changes[0]};", REMEDY)
-    return counted.record(path, model, stage, new)
+def _facts(report: Report) -> Iterator[tuple[str, object]]:
+    """What all parts of one sweep have in common, by name."""
+    environment = report.environment
+    yield "model", report.model
+    yield from ((name, getattr(report.workload, name)) for name in WORKLOAD)
+    for name in ("dtype", "attention_implementation", "experts_implementation", "git_revision"):
+        yield name, getattr(environment, name)
+    yield from (("weights", each.weights) for each in environment.measured)
+    for point in report.points:  # a model's sizes are not in its report, but its stages' weights are
+        yield f"weight_bytes of {point.stage}", point.analytic["weight_bytes"]
+        if point.vendor is None:  # else the floor is for the GPU that was measured
+            yield "the device of floors", point.floor and point.floor.device
 
 
-def _timed(file: Path, model: str, gpu: str, into: Path) -> Recorded:
-    """Process by process, the oldest first; one that is there already is not added twice."""
-    stage, path = file.stem, timed.file_of(into, model, gpu, file.stem)
-    new, there = timed.read(file, model, gpu, stage), timed.read(path, model, gpu, stage)
-    queues = {key: list(_processes(key, time, there.get(key))) for key, time in new.items()}
-    done = Recorded(path, 0, 0, 0, 0)
-    while any(queues.values()):
-        batch = {key: (queue.pop(0), True) for key, queue in queues.items() if queue}
-        step = timed.record(path, model, gpu, stage, batch)
-        done = Recorded(path, done.added + step.added, done.changed + step.changed, done.same + step.same, 0)
-    return done
+def _points(parts: Sequence[Part]) -> tuple[PointResult, ...]:
+    found: dict[object, tuple[str, PointResult]] = {}
+    for source, report in parts:
+        for point in report.points:
+            other, known = found.get(point.key, (source, point))
+            found[point.key] = source, point if known is point else _joined(other, known, source, point)
+    return tuple(sorted((point for _, point in found.values()), key=order))
 
 
-def _processes(key: PointKey, time: RecordedTime, there: RecordedTime | None) -> Iterator[TimedProcess]:
-    known = list(zip(there.baseline.processes, there.environments, strict=True)) if there else []
-    for process, on in zip(time.baseline.processes, time.environments, strict=True):
-        found = TimedProcess(
-            time.clock, time.experts, time.baseline.observed, time.wall_median_ns, process, on, time.attained
-        )
-        if there and not comparable(there, found):
-            raise BaselineError(
-                f"{key.work.grid} {key.attention}: its times are of other work or another clock;", REMEDY
-            )
-        if (process, on) not in known:
-            yield found
+def _joined(other: str, known: PointResult, source: str, point: PointResult) -> PointResult:
+    """A point that two sources have: the measured one, with the worse of both verdicts."""
+    old, new = exact_numbers(known, known.analytic), exact_numbers(point, point.analytic)
+    for name, value in new.items():
+        if value != old[name]:
+            raise ReportError(f"{point}: {name} is {old[name]:,} in {other}, but {value:,} in {source}:", REMEDY)
+    if known.vendor and point.vendor:
+        raise ReportError(f"{point} was measured in {other} and in {source}:", REMEDY)
+    return replace(point if point.vendor else known, verdict=worst(known.verdict, point.verdict))
+
+
+def _environment(parts: Sequence[Part]) -> SweepEnvironment:
+    """Each host's GPU once, by name, as in one run on all of them."""
+    measured: dict[tuple[str, str], tuple[str, Environment]] = {}
+    for source, report in parts:
+        for environment in report.environment.measured:
+            host = str(environment.host), str(environment.gpu)  # a point names no more of what it was measured on
+            other, known = measured.setdefault(host, (source, environment))
+            for name in ENVIRONMENT:
+                old, new = getattr(known, name), getattr(environment, name)
+                if old != new:
+                    where = f"{name} on {environment.host}"
+                    raise ReportError(f"{where} is {_shown(old)} in {other}, but {_shown(new)} in {source}:", REMEDY)
+    environments = [report.environment for _, report in parts]
+    absent = frozenset.intersection(*(each.absent for each in environments))
+    extra = {name: value for each in environments for name, value in each.extra.items()}
+    every = [measured[host][1] for host in sorted(measured)]
+    return replace(environments[0], absent=absent, extra=extra).on(*every)
+
+
+def _shown(value: object) -> str:
+    return "unknown" if value is None else quoted(value)

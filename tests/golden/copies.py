@@ -11,7 +11,7 @@ from PIL import Image
 
 Copies = dict[str, str]
 
-COMMANDS = ("", "cost ", "sweep ", "shapes ", "report ", "compare ", "devices ", "fits ", "size ")
+COMMANDS = ("", "cost ", "sweep ", "shapes ", "report ", "compare ", "merge ", "devices ", "fits ", "size ")
 COST = (
     "cost 2x3",
     "cost 2x3 --stage decode --depth 1",

@@ -1,0 +1,130 @@
+"""Baselines that separate runs recorded are merged into a folder, as if one run had recorded them all there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import BaselineError
+from ..model.stages import STAGES
+from . import counted, gate, timed
+from .counted import PointKey, Recorded
+from .gate import Baseline
+from .recorded_time import KEPT, RecordedTime, incomparable
+from .timed import TimedPoints
+
+T = TypeVar("T")
+REMEDY = "merge runs of one project, into the folder of baselines that all of them began with"
+
+
+def merge(sources: Sequence[Path], folder: Path) -> list[Recorded]:
+    """Add to `folder` what each source has otherwise than `folder`; other points stay, as in an update.
+
+    Nothing is written if sources contradict each other. Raises BaselineError, which names both; OSError.
+    """
+    writes: list[Callable[[], Recorded]] = []
+    for model in _models(sources):
+        for stage in STAGES:
+            writes += _counted(sources, folder, model, stage)
+            for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, model)}):
+                writes += _timed(sources, folder, model, gpu, stage)
+    return [write() for write in writes]
+
+
+def _models(sources: Sequence[Path]) -> list[str]:
+    models = {source: {path.parent.name for s in STAGES for path in source.glob(f"*/{s}.json")} for source in sources}
+    first = sources[0]
+    for source, names in models.items():
+        if not names:
+            raise BaselineError(f"{source}: no baselines are recorded there;", "give a folder such as baselines")
+        if not names & models[first]:
+            other, own = (", ".join(sorted(models[each])) for each in (first, source))
+            raise BaselineError(f"the model is {other} in {first}, but {own} in {source}:", REMEDY)
+    return sorted(set().union(*models.values()))
+
+
+def _counted(sources: Sequence[Path], folder: Path, model: str, stage: str) -> list[Callable[[], Recorded]]:
+    path = counted.file_of(folder, model, stage)
+    there = {source: counted.read(counted.file_of(source, model, stage), model, stage) for source in sources}
+    found = _changes(stage, there, counted.read(path, model, stage), _equal)
+    return [partial(counted.record, path, model, stage, found)] if found else []
+
+
+def _equal(old: dict[str, int], new: dict[str, int]) -> dict[str, int]:
+    if different := [f"{name} {old[name]:,} and {new[name]:,}" for name in old if old[name] != new[name]]:
+        raise ValueError(", ".join(different))
+    return new
+
+
+def _timed(sources: Sequence[Path], folder: Path, model: str, gpu: str, stage: str) -> list[Callable[[], Recorded]]:
+    path = timed.file_of(folder, model, gpu, stage)
+    there = {source: timed.read(timed.file_of(source, model, gpu, stage), model, gpu, stage) for source in sources}
+    noise = gate.expected_noise(stored.baseline for points in there.values() for stored in points.values())
+    found = _changes(stage, there, timed.read(path, model, gpu, stage), partial(_united, noise))
+    return [partial(_record, path, model, gpu, stage, found, noise)] if found else []
+
+
+def _changes(
+    stage: str, there: Mapping[Path, Mapping[PointKey, T]], old: Mapping[PointKey, T], join: Callable[[T, T], T]
+) -> dict[PointKey, T]:
+    """The sources' points. What a run left as it is in the folder gives way to what another run recorded."""
+    found: dict[PointKey, T] = {}
+    recorded_by: dict[PointKey, Path] = {}
+    for source, points in there.items():
+        for key, value in points.items():
+            if value == old.get(key):
+                found.setdefault(key, value)
+                continue
+            try:
+                found[key] = join(found[key], value) if key in recorded_by else value
+            except ValueError as why:
+                point = f"{stage} {key.work.grid} {key.attention}"
+                raise BaselineError(f"{point}: {recorded_by[key]} and {source} have {why}:", REMEDY) from None
+            recorded_by.setdefault(key, source)
+    return found
+
+
+def _record(path: Path, model: str, gpu: str, stage: str, found: TimedPoints, noise: float) -> Recorded:
+    """Times that agree with the recorded ones join their evidence; the others take their place."""
+    anew = []
+
+    def changed(old: TimedPoints) -> TimedPoints:
+        return {key: joined(key, old[key]) if key in old else found[key] for key in found}
+
+    def joined(key: PointKey, stored: RecordedTime) -> RecordedTime:
+        try:
+            return _united(noise, stored, found[key])
+        except ValueError:
+            anew.append(key)
+            return found[key]
+
+    old = timed.change(path, model, gpu, stage, changed)
+    added = len(found.keys() - old.keys())
+    return Recorded(path, added, len(anew), len(found) - added - len(anew), removed=0)
+
+
+def _united(noise: float, old: RecordedTime, new: RecordedTime) -> RecordedTime:
+    """The evidence of both, a process that both have once. Raises ValueError, with what contradicts."""
+    different = incomparable(old, new.clock, new.experts, new.environments[-1])
+    flops = [each.baseline.observed.tensor_flops for each in (old, new)]
+    if flops[0] != flops[1]:
+        different.append(f"tensor_flops {flops[0]} -> {flops[1]}")
+    before, now = old.baseline.time_ns, new.baseline.time_ns
+    margin = max(gate.margin(each.baseline, noise) for each in (old, new))
+    if abs(now / before - 1) > margin:
+        different.append(f"time {before:,.0f} ns -> {now:,.0f} ns, margin {100 * margin:.1f} %")
+    if different:
+        raise ValueError(", ".join(different))
+    processes = list(zip(old.baseline.processes, old.environments, strict=True))
+    shared = Counter(processes)
+    for process in zip(new.baseline.processes, new.environments, strict=True):
+        if shared[process]:
+            shared[process] -= 1
+        else:
+            processes.append(process)
+    kept, environments = zip(*processes[-KEPT:], strict=True)
+    return replace(new, baseline=Baseline(kept, new.baseline.observed), environments=environments)

@@ -1,0 +1,233 @@
+"""A report's folder that others use too: only what this suite wrote is replaced or removed, and nothing through a link."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from documents import point, report, vendor
+
+from pytest_ocrsweep import cli
+from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.report import files, owned, sqlite
+from pytest_ocrsweep.report.charts import charts
+from pytest_ocrsweep.report.load import load
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="marks" width="5"></svg>'
+TEXTS = ("sweep.json", "report.md", "index.html", "charts/bytes.svg")
+
+
+class Drawn:
+    """A chart, without the second that it takes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def svg(self) -> str:
+        return SVG
+
+
+def two_charts(found: Report) -> list[Drawn]:
+    return [Drawn("bytes"), *([Drawn("time")] if found.points[0].vendor else [])]
+
+
+@pytest.fixture(autouse=True)
+def quickly_drawn(monkeypatch):
+    page = '<!doctype html>\n<a class="skip" href="#points">Skip to the points</a>\n'
+    monkeypatch.setattr("pytest_ocrsweep.report.charts.charts", two_charts)
+    monkeypatch.setattr("pytest_ocrsweep.report.html.page", lambda report, drawn: page)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(ReportError) as error:
+        files.ready(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "sweep.sqlite", "charts/time.svg"])
+def test_a_file_of_somebody_else_is_refused_before_the_work_and_stays(tmp_path, name, monkeypatch, capsys):
+    (tmp_path / "charts").mkdir()
+    (tmp_path / name).write_text("mine, and nobody's report")
+    before = contents(tmp_path)
+    assert f"{name} was not written by ocrsweep: a report replaces only files of its own: move it" in refused(tmp_path)
+    monkeypatch.setattr("pytest_ocrsweep.cli.sweep.swept", None)
+    assert cli.main(["sweep", "--grids=1x1", "--report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_file_of_ours_that_somebody_changed_is_refused_and_all_else_is_written(tmp_path, name):
+    files.write(report(), tmp_path)
+    (tmp_path / name).write_text("better")
+    assert f"{name} was changed after it was written" in refused(tmp_path)
+    with pytest.raises(ReportError, match=f"{name} was changed after it was written: move it away"):
+        files.write(report(point(tensor_flops=7)), tmp_path)
+    assert (tmp_path / name).read_text() == "better"
+    assert sqlite.read(tmp_path / "sweep.sqlite") == report(point(tensor_flops=7))
+    (tmp_path / name).unlink()
+    files.ready(tmp_path)
+    files.write(report(point(tensor_flops=7)), tmp_path)
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "sweep.sqlite", "charts", owned.MANIFEST])
+@pytest.mark.parametrize("leads", ["to a file of ours", "to another", "nowhere"])
+def test_nothing_is_written_through_a_link(tmp_path, name, leads):
+    folder, outside = tmp_path / "out", tmp_path / "outside"
+    if leads == "to a file of ours":
+        files.write(report(), folder)
+        (folder / name).rename(outside)
+    else:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if leads == "to another":
+            outside.mkdir() if name == "charts" else outside.write_text("mine")
+            if name == "charts":
+                (outside / "mine.svg").write_text("mine")
+    (folder / name).symlink_to(outside)
+    before = {**contents(outside), **({"": outside.read_bytes()} if outside.is_file() else {})}
+    refused(folder)
+    with pytest.raises(ReportError):
+        files.write(report(point(tensor_flops=7)), folder)
+    assert {**contents(outside), **({"": outside.read_bytes()} if outside.is_file() else {})} == before
+    assert outside.exists() == (leads != "nowhere")
+
+
+def test_a_folder_that_is_itself_a_link_is_written_to(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    files.ready(tmp_path / "out")
+    files.write(report(), tmp_path / "out")
+    assert load(tmp_path / "real") == report()
+
+
+def test_a_folder_of_a_version_without_a_manifest_is_taken(tmp_path):
+    files.write(report(point(vendor=vendor())), tmp_path)
+    (tmp_path / owned.MANIFEST).unlink()
+    (tmp_path / "charts" / "my-logo.svg").write_text(SVG)
+    files.ready(tmp_path)
+    files.write(report(point(vendor=None)), tmp_path)
+    now = contents(tmp_path)
+    assert "charts/time.svg" not in now
+    assert "charts/my-logo.svg" in now
+    assert load(tmp_path) == report(point(vendor=None))
+
+
+@pytest.mark.parametrize("name", TEXTS[1:])
+def test_a_page_of_somebody_else_beside_a_sweep_json_is_not_taken_for_ours(tmp_path, name, capsys):
+    files.write(report(), tmp_path)
+    (tmp_path / owned.MANIFEST).unlink()
+    (tmp_path / name).write_text("<!doctype html>\n## mine\n<svg/>")
+    assert f"{name} was not written by ocrsweep" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("dies_at", range(1, 14))
+def test_a_process_that_dies_at_any_rename_leaves_a_folder_that_the_next_one_may_write_to(tmp_path, monkeypatch, dies_at):
+    files.write(report(), tmp_path)
+    renames, real = iter(range(1, 100)), os.replace
+
+    class Died(BaseException):
+        pass
+
+    def replace(*paths: object) -> None:
+        if next(renames) >= dies_at:
+            raise Died
+        real(*paths)
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr("os.replace", replace)
+        files.write(report(point(tensor_flops=7)), tmp_path)
+    files.ready(tmp_path)
+    files.write(report(point(tensor_flops=8)), tmp_path)
+    assert load(tmp_path / "sweep.json") == report(point(tensor_flops=8))
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["", "[]", "{}", '{"schema": 1, "files": {"../../x": []}}', '{"schema": 1, "files": {"report.md": 3}}', "mine"],
+)
+def test_a_manifest_that_is_none_is_a_line_and_stays(tmp_path, document):
+    (tmp_path / owned.MANIFEST).write_text(document)
+    assert "this is not the list of a report's files" in refused(tmp_path)
+    with pytest.raises(ReportError, match="this is not the list of a report's files"):
+        files.write(report(), tmp_path)
+    assert (tmp_path / owned.MANIFEST).read_text() == document
+
+
+def test_every_chart_has_a_name_that_is_looked_at_before_the_work():
+    before = report(point(vendor=vendor()), point("decode", vendor=vendor()))
+    after = report(point(vendor=vendor(), tensor_flops=9), point("decode", vendor=vendor()))
+    drawn = {chart.name for chart in charts(after, before)}
+    assert len(drawn) > 10
+    assert drawn <= set(owned.CHART_NAMES)
+
+
+def test_the_manifest_names_every_file_but_the_database(tmp_path):
+    files.write(report(), tmp_path)
+    named = json.loads((tmp_path / owned.MANIFEST).read_text())["files"]
+    assert set(named) == set(contents(tmp_path)) - {"sweep.sqlite", owned.MANIFEST}
+    assert all(len(digests) == 1 for digests in named.values())
+
+
+# What libraries draw
+
+
+class Panic(BaseException):
+    """As Rust's panics come to Python."""
+
+
+@pytest.mark.parametrize("error", [ValueError("of two\nlines"), OSError(24, "Too many open files"), Panic("thread died")])
+def test_charts_that_cannot_be_drawn_are_a_line_and_all_else_is_written(tmp_path, monkeypatch, error):
+    def fails(chart: object) -> str:
+        raise error
+
+    monkeypatch.setattr(Drawn, "svg", fails)
+    with pytest.raises(ReportError) as told:
+        files.write(report(), tmp_path)
+    assert str(told.value).startswith(f"charts: not drawn ({type(error).__name__}: ")
+    assert "\n" not in str(told.value)
+    assert str(told.value).endswith("; beside it written: sweep.json, sweep.sqlite (run 1), report.md, index.html")
+    assert not (tmp_path / "charts").exists()
+
+
+def test_charts_that_cannot_be_defined_leave_those_of_an_earlier_run(tmp_path, monkeypatch):
+    files.write(report(), tmp_path)
+
+    def fails(found: Report) -> list[Drawn]:
+        raise TypeError("no altair of this version")
+
+    monkeypatch.setattr("pytest_ocrsweep.report.charts.charts", fails)
+    with pytest.raises(ReportError, match=r"^charts: not drawn \(TypeError: .*report\.md, index\.html$"):
+        files.write(report(), tmp_path)
+    assert {path.name for path in (tmp_path / "charts").iterdir()} == {"bytes.svg", "time.svg"}
+
+
+def test_a_drawing_that_is_interrupted_is_interrupted(tmp_path, monkeypatch):
+    def stopped(chart: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Drawn, "svg", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(report(), tmp_path)
+
+
+def test_a_job_summary_that_finds_no_room_is_as_before(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource", reason="this system has no limits on files")
+    job = tmp_path / "job"
+    job.write_text("# Build\n")
+    writing = files.Writing(report(), tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        writing.step(lambda: writing.append(job))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert job.read_text() == "# Build\n"
+    assert writing.problems == [f"{job} cannot be written (File too large): free some space there"]

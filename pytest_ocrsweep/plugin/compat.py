@@ -104,7 +104,7 @@ class Node(Protocol):
     """A worker as its controller has it: what we use of `xdist.workermanage.WorkerController`."""
 
     gateway: Gateway
-    workerinput: dict[str, Any]
+    workerinput: dict[str, object]
 
     @property
     def shutting_down(self) -> bool: ...

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -32,10 +32,10 @@ class Pages:
     work: Workload
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """As the reference model takes them: its own grids are (columns, rows)."""
         grid, batch = self.work.grid, self.work.batch
-        arguments: dict[str, Any] = {"pixel_values": self.views}
+        arguments: dict[str, object] = {"pixel_values": self.views}
         if self.crops is not None:
             arguments |= {
                 "pixel_values_local": self.crops,

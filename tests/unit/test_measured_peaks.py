@@ -11,7 +11,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 
 RECORDED = Path(__file__).parents[2] / "dev/profiles/nvidia-h100-80gb-hbm3.jsonl.gz"
-POINTS = [json.loads(line) for line in gzip.open(RECORDED, "rt")]
+POINTS = [json.loads(line) for line in gzip.decompress(RECORDED.read_bytes()).splitlines()]
 SIZES = ("batch", "resolution", "prompt_tokens")
 
 

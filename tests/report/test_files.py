@@ -10,9 +10,9 @@ from documents import point, report, vendor
 
 from pytest_ocrsweep import cli
 from pytest_ocrsweep.baselines.result_json import to_json
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.errors import ReportError
 
 DATA = {"sweep.json", "sweep.sqlite", "report.md"}
 MANIFEST = {".ocrsweep-report.json"}
@@ -142,7 +142,9 @@ def test_pytest_writes_the_report_and_shows_it_below_the_job(recorded, monkeypat
 
 
 def test_a_report_that_cannot_be_written_loses_no_baseline(project):
-    project.write("suites/conftest.py", "from pathlib import Path\nPath('out/sweep.sqlite').write_text('my notes ' * 100)")
+    project.write(
+        "suites/conftest.py", "from pathlib import Path\nPath('out/sweep.sqlite').write_text('my notes ' * 100)"
+    )
     result = project.run("--ocrsweep-report=out", "--ocrsweep-update", "-k", "decode")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["*ERROR: *sweep.sqlite was not written by ocrsweep: move it away*"])

@@ -33,7 +33,9 @@ READY = "document.documentElement.dataset.ready"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     found = recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
-    points = (replace(point, verdict=Verdict.FAIL) if str(point) == " ".join(FAILING) else point for point in found.points)
+    points = (
+        replace(point, verdict=Verdict.FAIL) if str(point) == " ".join(FAILING) else point for point in found.points
+    )
     report = replace(found, points=tuple(points))
     file = tmp_path_factory.mktemp("page") / "index.html"
     file.write_text(html.page(report), encoding="utf-8")

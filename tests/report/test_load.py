@@ -12,9 +12,9 @@ from documents import document, documents, point, vendor
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
+from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.report import sqlite
 from pytest_ocrsweep.report.load import load
-from pytest_ocrsweep.errors import ReportError
 
 
 @pytest.fixture

@@ -169,7 +169,10 @@ def key(grid: str) -> PointKey:
 
 def process(median: int = NS, **changed: Any) -> TimedProcess:
     found = Process(median, median - 100, median + 100, 20)
-    return replace(TimedProcess("cuda-graph", "batched_mm", Observed(tensor_flops=2**40, kernels=12), 1200, found, NODE1), **changed)
+    return replace(
+        TimedProcess("cuda-graph", "batched_mm", Observed(tensor_flops=2**40, kernels=12), 1200, found, NODE1),
+        **changed,
+    )
 
 
 def record(folder: Path, times: dict[str, TimedProcess], numbers: dict[str, int] = NUMBERS) -> Path:

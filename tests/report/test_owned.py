@@ -1,4 +1,4 @@
-"""A report's folder that others use too: only what this suite wrote is replaced or removed, and nothing through a link."""
+"""A report's folder that others use too: only what this suite wrote is replaced or removed, never through a link."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def test_a_page_of_somebody_else_beside_a_sweep_json_is_not_taken_for_ours(tmp_p
 
 
 @pytest.mark.parametrize("dies_at", range(1, 14))
-def test_a_process_that_dies_at_any_rename_leaves_a_folder_that_the_next_one_may_write_to(tmp_path, monkeypatch, dies_at):
+def test_a_process_that_dies_at_any_rename_leaves_a_folder_that_the_next_one_may_write_to(
+    tmp_path, monkeypatch, dies_at
+):
     files.write(report(), tmp_path)
     renames, real = iter(range(1, 100)), os.replace
 
@@ -141,9 +143,10 @@ def test_a_process_that_dies_at_any_rename_leaves_a_folder_that_the_next_one_may
             raise Died
         real(*paths)
 
-    with monkeypatch.context() as patch, pytest.raises(Died):
+    with monkeypatch.context() as patch:
         patch.setattr("os.replace", replace)
-        files.write(report(point(tensor_flops=7)), tmp_path)
+        with pytest.raises(Died):
+            files.write(report(point(tensor_flops=7)), tmp_path)
     files.ready(tmp_path)
     files.write(report(point(tensor_flops=8)), tmp_path)
     assert load(tmp_path / "sweep.json") == report(point(tensor_flops=8))
@@ -183,7 +186,9 @@ class Panic(BaseException):
     """As Rust's panics come to Python."""
 
 
-@pytest.mark.parametrize("error", [ValueError("of two\nlines"), OSError(24, "Too many open files"), Panic("thread died")])
+@pytest.mark.parametrize(
+    "error", [ValueError("of two\nlines"), OSError(24, "Too many open files"), Panic("thread died")]
+)
 def test_charts_that_cannot_be_drawn_are_a_line_and_all_else_is_written(tmp_path, monkeypatch, error):
     def fails(chart: object) -> str:
         raise error

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documents import document, documents, point, report, vendor
+from documents import documents, point, report, vendor
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
-from pytest_ocrsweep.report import sqlite, sqlite_schema
 from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.report import sqlite, sqlite_schema
 
 
 @pytest.fixture
@@ -297,7 +297,14 @@ def test_a_killed_write_leaves_the_old_file_whole(path, moment):
 
 
 def test_a_killed_first_write_leaves_a_file_to_write_to(path):
-    command = [sys.executable, "-c", KILLED, str(path), "INSERT INTO points", str(Path(__file__).parents[1] / "support")]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(path),
+        "INSERT INTO points",
+        str(Path(__file__).parents[1] / "support"),
+    ]
     assert subprocess.run(command).returncode == 9
     with pytest.raises(ReportError, match="it holds no run"):
         sqlite.read(path)

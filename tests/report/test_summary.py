@@ -20,7 +20,6 @@ from pytest_ocrsweep.report import markdown, summary
 from pytest_ocrsweep.report.terminal import MANY, table
 from pytest_ocrsweep.sweep.results import Results
 
-
 NUMBERS = {
     "tensor_flops": 2 * 10**12,
     "vector_flops": 10**12,

@@ -121,7 +121,9 @@ def test_times_that_are_not_there_are_one_line(source: Source, grids: str | None
 def test_a_time_without_counted_costs_is_an_error(source: Source) -> None:
     record(source, "decode", 10**6)
     counted.file_of(source.folder, source.model, "decode").unlink()
-    with pytest.raises(ReportError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"):
+    with pytest.raises(
+        ReportError, match=r"decode 2x3 flash has a time, but no counted costs: record both with pytest"
+    ):
         recorded(source)
 
 

@@ -51,7 +51,8 @@ class Pattern(Enum):
     BATCHED = "tensor FLOPs of many small products, and of implicit convolutions"
     SIMT = "tensor FLOPs outside the tensor cores"
     ATTENTION = "tensor FLOPs of fused attention, half of them if causal"
-    BIASED = "bytes that fused attention with a bias reads and writes"
+    ABSORBED = "nothing: it is a line of the memory-efficient attention, which cuDNN's, that Hopper runs, does without"
+    NARROW = "bytes of attention whose tiles are narrow: with a bias, or of one query with scores in memory"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -67,6 +67,7 @@ def matmul(
     pattern: Pattern = Pattern.BATCHED,
 ) -> Kernel:
     """[batch, m, k] @ [batch, k, n]; a product in float32 takes a second kernel, which adds its parts."""
+    moved = batch * (m * k + k * n + m * n) * itemsize
     return kernel(
         path,
         tensor=2 * batch * m * k * n,
@@ -74,7 +75,7 @@ def matmul(
         writes=batch * m * n * itemsize,
         frees=frees,
         pattern=Pattern.SIMT if itemsize == FLOAT else pattern,
-        work=2 * batch * m * k * n,
+        work=moved if pattern is Pattern.NARROW else 2 * batch * m * k * n,
         launches=2 if itemsize == FLOAT else 1,
     )
 
@@ -175,7 +176,7 @@ def fused_attention(
         reads=(query * HALF, key * HALF, key * HALF, bias),
         writes=query * HALF,
         frees=frees,
-        pattern=Pattern.ATTENTION if bias == 0 else Pattern.BIASED,
+        pattern=Pattern.ATTENTION if bias == 0 else Pattern.NARROW,
         work=(products if causal else 2 * products) if bias == 0 else (2 * query + 2 * key) * HALF + bias,
     )
 

@@ -149,7 +149,7 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
         row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
         padded = maps * sam.heads * side * side * row if row != side * side else 0
         if padded != 0:
-            yield copy("pad_bias", scores, into=padded)
+            yield copy("pad_bias", scores, into=padded)._replace(pattern=Pattern.ABSORBED)
         vector = out * VECTOR_FLOPS["mul"] + scores * (VECTOR_FLOPS["add"] + VECTOR_FLOPS["softmax"])
         yield fused_attention(
             "fused",

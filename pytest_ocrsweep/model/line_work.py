@@ -63,7 +63,9 @@ class LineWork:
     def at(self, point: Mapping[str, Any]) -> Work:
         """Every number of every line at a workload, or at many: `point` gives each symbol a value or an array."""
         values = [product(monomial, point) for monomial in self._monomials]
-        return Work(*(self._matrix @ np.array(values, dtype=np.float64)))
+        work = Work(*(self._matrix @ np.array(values, dtype=np.float64)))
+        moves = work.first_bytes + work.again_bytes + work.activation_bytes > 0  # else it does not run at this workload
+        return work._replace(launches=work.launches * moves)
 
 
 def _sizes(k: Kernel) -> tuple[Size, ...]:

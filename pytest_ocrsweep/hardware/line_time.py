@@ -42,6 +42,7 @@ class Rates:
         ratio = work.activation_bytes / (self._l2_bytes * work.runs)
         missed = work.first_bytes + work.activation_bytes * ratio**2 / (1 + ratio**2)
         moved = work.first_bytes + work.again_bytes + work.activation_bytes
-        memory_ns = missed * self._dram_ns + (moved - missed) * self._l2_ns
+        kept = moved - missed - work.again_bytes
+        memory_ns = np.maximum(missed * self._dram_ns + kept * self._l2_ns, moved * self._l2_ns)
         busy_ns = np.hypot(memory_ns, work.work * self._work_ns.reshape(shape))
         return LineTimes(work.launches * self._kernel_ns.reshape(shape), busy_ns)

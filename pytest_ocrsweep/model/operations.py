@@ -177,6 +177,7 @@ def fused_attention(
         writes=query * HALF,
         frees=frees,
         pattern=Pattern.ATTENTION if bias == 0 else Pattern.NARROW,
+        launches=2,  # a fill of its statistics goes first
         work=(products if causal else 2 * products) if bias == 0 else (2 * query + 2 * key) * HALF + bias,
     )
 

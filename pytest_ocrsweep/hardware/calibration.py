@@ -91,12 +91,11 @@ class Calibration:
     device: str  # as the driver reports it
     sheet: Mapping[str, float]  # of that device, by the names of SHEET
     constants: Mapping[str, Constant]
-    low: float  # 90 % of measured times lie between `low` and `high` times the estimate
-    high: float
+    spread: Mapping[str, float]  # by stage: 90 % of measured times are at most so many times more or less
     covers: Mapping[str, Range]  # by "stage attention"
     environment: Mapping[str, str]
     fitted: tuple[str, ...]  # the points that the constants rest on
-    judged: tuple[str, ...]  # the points, not among them, that `low` and `high` rest on
+    judged: tuple[str, ...]  # the points, not among them, that `spread` rests on
     scaled_from: str | None = None  # the device that was measured, if this one was not
 
     @property

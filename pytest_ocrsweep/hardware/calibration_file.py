@@ -32,7 +32,7 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
         "sheet": dict(calibration.sheet),
         "environment": dict(calibration.environment),
         "constants": constants,
-        "measured_to_estimated": {"low": calibration.low, "high": calibration.high, "share": 0.9},
+        "spread": dict(calibration.spread),
         "covers": {key: asdict(reach) for key, reach in calibration.covers.items()},
         "fitted": list(calibration.fitted),
         "judged": list(calibration.judged),
@@ -49,13 +49,11 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
         name: Constant(*(_positive(c[key]) for key in ("value", "low", "high")))
         for name, c in document["constants"].items()
     }
-    around = document["measured_to_estimated"]
     return Calibration(
         device=str(document["device"]),
         sheet={what: _positive(document["sheet"][what]) for what in SHEET},
         constants=constants,
-        low=_positive(around["low"]),
-        high=_positive(around["high"]),
+        spread={str(stage): _positive(factor) for stage, factor in document["spread"].items()},
         covers={key: Range(**reach) for key, reach in document["covers"].items()},
         environment={str(key): str(value) for key, value in document["environment"].items()},
         fitted=tuple(map(str, document["fitted"])),
@@ -114,13 +112,11 @@ def scaled(calibration: Calibration, device: Device) -> Calibration:
     """
     grown = {what: getattr(device, what) / calibration.sheet[what] for what in SHEET}
     constants = {name: _times(c, grown.get(RESOURCE[name], 1.0)) for name, c in calibration.constants.items()}
-    spread = calibration.high * OTHER_DEVICE
     return replace(
         calibration,
         device=device.name,
         constants=constants,
-        low=1 / spread,
-        high=spread,
+        spread={stage: factor * OTHER_DEVICE for stage, factor in calibration.spread.items()},
         scaled_from=calibration.device,
     )
 

@@ -59,7 +59,8 @@ def _spread(calibration: Calibration, stage: str, attention: str, work: Workload
             if size > most:
                 doublings += log2(size / most)
                 reasons.append(f"{word} {size:,} is beyond the calibration's {most:,}")
-    return calibration.high * WIDER**doublings, tuple(reasons)
+    usual = calibration.spread.get(stage, max(calibration.spread.values()))
+    return usual * WIDER**doublings, tuple(reasons)
 
 
 @lru_cache(maxsize=256)

@@ -178,13 +178,12 @@ def calibrate(model: Model, device: Device, fitted: Profiles, judged: Profiles) 
     best = constants(data, device)
     everything = range(len(data.points))
     without = [constants(data.only([i for i in everything if i != left]), device) for left in everything]
-    low, high = _interval(test.device_ns / estimates(test, best, device))
+    off = np.log(test.device_ns / estimates(test, best, device))
     return Calibration(
         device=device.name,
         sheet={what: getattr(device, what) for what in SHEET},
         constants={name: _constant(best[name], [values[name] for values in without]) for name in CONSTANTS},
-        low=low,
-        high=high,
+        spread=_spread([profile.stage for profile in test.points], off),
         covers=_covered((*fitted.points, *judged.points)),
         environment=dict(fitted.environment),
         fitted=tuple(profile.label for profile in fitted.points),
@@ -205,10 +204,14 @@ def _constant(best: float, without: Sequence[float]) -> Constant:
     return Constant(best, best * float(np.exp(-spread)), best * float(np.exp(spread)))
 
 
-def _interval(ratios: Array) -> tuple[float, float]:
-    """Around 1, the interval that holds 90 % of measured over estimated times, none of which the fit saw."""
-    spread = float(np.exp(Z * np.sqrt(np.mean(np.log(ratios) ** 2))))
-    return 1 / spread, spread
+def _spread(stages: Sequence[str], off: Array) -> dict[str, float]:
+    """By stage the factor within which 90 % of measured times lie, from logarithms of measured over estimated ones."""
+    return {
+        stage: float(
+            np.exp(Z * np.sqrt(np.mean(np.square([x for s, x in zip(stages, off, strict=True) if s == stage]))))
+        )
+        for stage in dict.fromkeys(stages)
+    }
 
 
 def _covered(points: Sequence[Profile]) -> dict[str, Range]:

@@ -186,9 +186,9 @@ WITHOUT_EFFECT = frozenset({
     "initializer_range", "attention_dropout", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "tf_legacy_loss",
     # how tokens are chosen from logits
     "max_length", "min_length", "do_sample", "early_stopping", "num_beam_groups", "diversity_penalty", "temperature",
-    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
-    "bad_words_ids", "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-    "begin_suppress_tokens", "prefix",
+    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "remove_invalid_values",
+    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "prefix",
     # in what form results are returned
     "return_dict", "return_dict_in_generate", "output_scores", "torchscript", "use_bfloat16",
     # a point names its own attention

@@ -8,7 +8,6 @@ from collections.abc import Collection, Generator, Sequence
 import pytest
 
 from ..errors import OcrsweepError
-from ..files.text import terminal_line
 from . import compat, options, parametrize
 from .compat import uses
 from .controller import Controller
@@ -42,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         xdist.register(config, alike=lambda: sweep_of(config).fingerprints())
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
-        raise pytest.UsageError(terminal_line(problem))
+        raise options.usage_error(problem)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -89,7 +88,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
         worker.tell(session, problem)
     if problem is not None:
-        raise pytest.UsageError(terminal_line(problem))
+        raise options.usage_error(problem)
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
 

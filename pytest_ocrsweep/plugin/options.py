@@ -142,3 +142,8 @@ def read(config: pytest.Config) -> Options:
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
     )
+
+
+def usage_error(problem: str) -> pytest.UsageError:
+    """Each line of it becomes an ERROR of its own: a checkpoint may have several problems."""
+    return pytest.UsageError(*map(terminal_line, problem.split("\n")))

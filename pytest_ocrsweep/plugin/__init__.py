@@ -11,8 +11,8 @@ from ..errors import OcrsweepError
 from . import compat, options, parametrize
 from .compat import uses
 from .controller import Controller
-from .fixture import ITEM, attach, ocrsweep, ocrsweep_model
-from .state import COLLECTED, PROBLEM, SWEEP, leave_out, sweep_of
+from .fixture import ITEM, attach, forget, ocrsweep, ocrsweep_model
+from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, leave_out, sweep_of
 from .transport import pytest_report_from_serializable, pytest_report_to_serializable
 
 __all__ = [  # where pytest looks for fixtures and hooks
@@ -27,6 +27,13 @@ MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before plugins are configured: pytest-randomly then puts a seed where none was given."""
+    if problem := options.random_groups(config):
+        config.stash[GROUPS] = problem
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,6 +104,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if uses(item, "ocrsweep"):
         item.config.stash[ITEM] = item
+        forget(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -67,6 +67,12 @@ class Checker:
         return judgement.point
 
 
+def forget(item: pytest.Item) -> None:
+    """What an earlier try of the test left, where a plugin runs it again."""
+    item.stash[POINTS], item.stash[BENCHMARKS] = [], []
+    item.stash[ENVIRONMENT] = None
+
+
 def attach(report: pytest.TestReport, item: pytest.Item) -> None:
     """Points travel on the report: it reaches the controller even from a worker that dies later."""
     # pytest sends such extras on, from a worker as JSON: see transport.py

@@ -12,8 +12,9 @@ from ..baselines.json_layout import Json
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
 from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CalibrationError
 from ..hardware import roofline
+from ..hardware.estimate import Estimate, estimate
 from ..model.analytic import Model
 from ..model.positions import beyond
 from ..model.stages import STAGES
@@ -68,15 +69,9 @@ def add(subparsers: Subparsers) -> None:
     flags.add_device(parser)
     flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
-    parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)
     parser.set_defaults(run=run)
-
-
-def _depth(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -161,16 +156,41 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:
     """Lines about the stage as a whole: its floor, its kernel limit, its memory."""
-    floor, estimate = roofline.floor(ledger, device), roofline.estimate(ledger, device)
+    floor, limit = roofline.floor(ledger, device), roofline.estimate(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
     ms = METRICS["floor_ns"].show
     over = f" over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
     return [
+        *_expected(ledger, device, over),
         f"{ledger.stage}{over} on {device.name}: at least {ms(floor.time_ns)} ms ({floor.bound}); "
-        f"{ms(estimate)} ms with each kernel by itself at its own limit",
+        f"{ms(limit)} ms with each kernel by itself at its own limit",
         f"activations peak at {peak} GB, in {ledger.peak_path}; the KV cache is {cache} MB at the end",
     ]
+
+
+def _expected(ledger: Ledger, device: Device, over: str) -> list[str]:
+    """What the stage is expected to take, and where that time goes, the largest part first."""
+    try:
+        expected = estimate(ledger, device)
+    except CalibrationError as error:
+        return [str(error)]
+    ms = METRICS["floor_ns"].show
+    parts = sorted(expected.terms.items(), key=lambda term: -term[1])
+    shares = ", ".join(f"{name} {ms(ns)}" for name, ns in parts if ns >= expected.time_ns / 1000)
+    lines = [
+        f"{ledger.stage}{over} on {device.name}: about {ms(expected.time_ns)} ms, "
+        f"nine times of ten {ms(expected.low_ns)} to {ms(expected.high_ns)}",
+        f"  of it: {shares}",
+    ]
+    return [*lines, *([f"  the interval is wide: {'; '.join(expected.reasons)}"] if expected.reasons else [])]
+
+
+def _estimate(ledger: Ledger, device: Device) -> Estimate | None:
+    try:
+        return estimate(ledger, device)
+    except CalibrationError:
+        return None
 
 
 def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
@@ -178,8 +198,14 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     point = PointResult.of(ledger.stage, ledger.work, ledger.attention, analytic(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
-    estimate_ns = roofline.estimate(ledger, device)
-    return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
+    expected = _estimate(ledger, device)
+    return {
+        **counted,
+        "peak_path": ledger.peak_path,
+        "estimate": None if expected is None else asdict(expected),
+        "estimate_ns": roofline.estimate(ledger, device),
+        "parts": parts,
+    }
 
 
 def _part(ledger: Ledger, device: Device, path: str) -> Json:

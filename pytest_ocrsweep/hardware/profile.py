@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProfileError
+from ..files.atomic import write_bytes
 from ..files.text import quoted
 from ..model.geometry import CropGrid, Workload
 
@@ -61,6 +62,15 @@ def _changed(work: Workload) -> list[str]:
     return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
 
 
+def parts(profile: Profile, depth: int) -> dict[str, float]:
+    """Nanoseconds by path, up to `depth` parts of it, in the order in which the parts first run."""
+    sums: dict[str, float] = {}
+    for line in profile.lines:
+        path = "/".join(line.path.split("/")[:depth])
+        sums[path] = sums.get(path, 0.0) + line.time_ns
+    return sums
+
+
 @dataclass(frozen=True, slots=True)
 class Profiles:
     """The profiles of one GPU."""
@@ -98,7 +108,7 @@ def write(path: Path, profiles: Profiles) -> None:
     """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
     header = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
     text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
-    path.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+    write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
 
 def read(path: Path) -> Profiles:

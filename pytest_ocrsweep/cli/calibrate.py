@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError
 from ..files import atomic
 from ..files.text import quoted
 from ..hardware.calibration import CONSTANTS, Calibration
 from ..hardware.calibration_file import calibration_of, to_json
-from ..hardware.calibration_points import FITTED, JUDGED, Point
-from ..hardware.profile import Profile, Profiles, read, write
+from ..hardware.calibration_points import FITTED, JUDGED
+from ..hardware.profile import Point, Profile, Profiles, read, write
 from ..report.table import aligned
 from ..sweep.catalogue import Catalogue, model_of
 from . import flags
@@ -81,16 +80,7 @@ def _calibrated(model: Model, device: Device, profiles: Profiles) -> Calibration
 
 
 def _chosen(profiles: Profiles, points: Iterable[Point]) -> Profiles:
-    """The profiles of `points`. Raises ArgumentError, which names it, for one that is not there."""
-    known = {(profile.stage, profile.attention, profile.work): profile for profile in profiles.points}
-    found = []
-    for point in points:
-        profile = known.get((point.stage, point.attention, point.work))
-        if profile is None:
-            what = f"{point.stage} {point.work.grid} {point.attention}, batch {point.work.batch}"
-            raise ArgumentError(f"the profiles lack {what}: measure them with ocrsweep calibrate --profiles FILE")
-        found.append(profile)
-    return Profiles(profiles.device, profiles.environment, tuple(found))
+    return Profiles(profiles.device, profiles.environment, tuple(profiles.of(points)))
 
 
 def _measured(settings: Settings, model: Model, keep: Path | None) -> Profiles:

@@ -155,35 +155,41 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
 
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:
-    """Lines about the stage as a whole: its floor, its kernel limit, its memory."""
+    """Lines about the stage as a whole: its times on the device, its memory."""
+    ms = METRICS["floor_ns"].show
     floor, limit = roofline.floor(ledger, device), roofline.estimate(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
-    ms = METRICS["floor_ns"].show
-    over = f" over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
+    over = f", over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
+    times = [
+        *_expected(ledger, device),
+        ("floor", f"{ms(floor.time_ns)} ms ({floor.bound}): nothing runs faster"),
+        ("kernel limit", f"{ms(limit)} ms: each kernel by itself, at the device's limits"),
+    ]
     return [
-        *_expected(ledger, device, over),
-        f"{ledger.stage}{over} on {device.name}: at least {ms(floor.time_ns)} ms ({floor.bound}); "
-        f"{ms(limit)} ms with each kernel by itself at its own limit",
-        f"activations peak at {peak} GB, in {ledger.peak_path}; the KV cache is {cache} MB at the end",
+        f"{ledger.stage} on {device.name}{over}:",
+        *(f"  {name:<13} {text}".rstrip() for name, text in times),
+        f"activations peak at {peak} GB, in {ledger.peak_path}",
+        f"the KV cache is {cache} MB at the end",
     ]
 
 
-def _expected(ledger: Ledger, device: Device, over: str) -> list[str]:
+def _expected(ledger: Ledger, device: Device) -> Iterator[tuple[str, str]]:
     """What the stage is expected to take, and where that time goes, the largest part first."""
+    ms = METRICS["floor_ns"].show
     try:
         expected = estimate(ledger, device)
     except CalibrationError as error:
-        return [str(error)]
-    ms = METRICS["floor_ns"].show
+        yield "estimate", f"none: {error.message}"
+        yield "", str(error.hint)
+        return
+    yield "estimate", f"{ms(expected.time_ns)} ms; nine of ten times {ms(expected.low_ns)} to {ms(expected.high_ns)}"
     parts = sorted(expected.terms.items(), key=lambda term: -term[1])
-    shares = ", ".join(f"{name} {ms(ns)}" for name, ns in parts if ns >= expected.time_ns / 1000)
-    lines = [
-        f"{ledger.stage}{over} on {device.name}: about {ms(expected.time_ns)} ms, "
-        f"nine times of ten {ms(expected.low_ns)} to {ms(expected.high_ns)}",
-        f"  of it: {shares}",
-    ]
-    return [*lines, *([f"  the interval is wide: {'; '.join(expected.reasons)}"] if expected.reasons else [])]
+    shown = [f"{name} {ms(ns)}" for name, ns in parts if ns >= expected.time_ns / 1000]
+    for start in range(0, len(shown), 4):
+        yield "", ", ".join(shown[start : start + 4])
+    for reason in expected.reasons:
+        yield "", f"wide, as it is {reason}" if reason.startswith("scaled") else f"wide: {reason}"
 
 
 def _estimate(ledger: Ledger, device: Device) -> Estimate | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..hardware.profile import Profile, to_json
+from ..hardware.profile import Point, Profile, read, to_json
 from ..model.ledger import Cost
 from ..model.run_order import numbers
-from ..model.stages import STAGES, point
+from ..model.stages import STAGES
+from ..model.stages import point as symbols_of
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
@@ -19,12 +21,14 @@ from .flags import Subparsers
 if TYPE_CHECKING:
     from ..hardware.devices import Device
     from ..model.analytic import Model
+    from ..sweep.settings import Settings
 
 EXAMPLES = """\
 examples:
   ocrsweep profile 2x3 --stage decode              a step's components, and the time between its kernels
   ocrsweep profile 2x3 --stage vision --depth 4    down to single lines
   ocrsweep profile 1x1 --set workload.batch=8 --json
+  ocrsweep profile 2x3 --from my-gpu.jsonl.gz      what ocrsweep calibrate kept, without a GPU
 
 The kernels of a CUDA graph's replays are mapped to the operations that launched them, and those to the lines of the
 ledger, by order and by cost; a kernel without a line is an error. A decode is its last step. "% of limit" is how near a
@@ -54,18 +58,16 @@ def add(subparsers: Subparsers) -> None:
     flags.add_attention(parser)
     flags.add_settings(parser)
     parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
+    parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..sweep.profiling import Profiler
-
     settings = flags.compose(options)
     work, model = flags.workload(options.target, settings), model_of(settings)
-    with Profiler(settings, model) as profiler:
-        profiles = [profiler.profile(stage, work, options.attention) for stage in options.stages or STAGES]
-        gpu = profiler.gpu
+    points = [Point(stage, options.attention, work) for stage in options.stages or STAGES]
+    gpu, profiles = _kept(options.source, points) if options.source else _measured(settings, model, points)
     device = device_of(gpu)
     if options.json:
         flags.print_json({"model": model.name, "gpu": gpu, "stages": [to_json(profile) for profile in profiles]})
@@ -73,6 +75,18 @@ def run(options: argparse.Namespace) -> int:
     for profile in profiles:
         flags.show("", *_table(model, profile, device, gpu, max(options.depth, 1)))
     return 0
+
+
+def _measured(settings: Settings, model: Model, points: Sequence[Point]) -> tuple[str, list[Profile]]:
+    from ..sweep.profiling import Profiler
+
+    with Profiler(settings, model) as profiler:
+        return profiler.gpu, [profiler.profile(point.stage, point.work, point.attention) for point in points]
+
+
+def _kept(source: Path, points: Sequence[Point]) -> tuple[str, list[Profile]]:
+    kept = read(source)
+    return kept.device, list(kept.of(points))
 
 
 def _table(model: Model, profile: Profile, device: Device | None, gpu: str, depth: int) -> list[str]:
@@ -98,7 +112,7 @@ def _table(model: Model, profile: Profile, device: Device | None, gpu: str, dept
 def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> list[Row]:
     work = profile.work
     program = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention)
-    at = point(work)
+    at = symbols_of(work)
     rows: dict[str, Row] = {}
     for line in profile.lines:
         path = "/".join(line.path.split("/")[:depth])

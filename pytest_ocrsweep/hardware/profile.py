@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,20 @@ from ..model.geometry import CropGrid, Workload
 SCHEMA = 1
 DEFAULTS = Workload(CropGrid(1, 1))
 MOST_BYTES = 256 * 2**20  # of a file, unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A stage of one workload."""
+
+    stage: str
+    attention: str
+    work: Workload
+
+    @property
+    def label(self) -> str:
+        """The point in a few words, what is not default included."""
+        return " ".join([f"{self.stage} {self.work.grid} {self.attention}", *_changed(self.work)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +65,14 @@ class Profile:
         return self.device_ns - self.busy_ns
 
     @property
+    def point(self) -> Point:
+        """The point by itself."""
+        return Point(self.stage, self.attention, self.work)
+
+    @property
     def label(self) -> str:
-        """The point in a few words, what is not default included."""
-        work = self.work
-        return " ".join([f"{self.stage} {work.grid} {self.attention}", *_changed(work)])
+        """As the point's."""
+        return self.point.label
 
 
 def _changed(work: Workload) -> list[str]:
@@ -78,6 +96,14 @@ class Profiles:
     device: str  # as the driver reports it
     environment: Mapping[str, str]
     points: tuple[Profile, ...]
+
+    def of(self, points: Iterable[Point]) -> Iterator[Profile]:
+        """The profiles of these points, in order. Raises ProfileError, which names it, for one that is missing."""
+        known = {profile.point: profile for profile in self.points}
+        for point in points:
+            if point not in known:
+                raise ProfileError(f"{point.label} is not among the profiles;", hint="measure it: ocrsweep calibrate")
+            yield known[point]
 
 
 def to_json(profile: Profile) -> dict[str, Any]:

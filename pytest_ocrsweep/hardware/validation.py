@@ -12,6 +12,7 @@ from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from .calibration import Calibration
+from .calibration_file import packaged, scaled
 from .calibration_points import FITTED, JUDGED
 from .devices import Device
 from .fit import Array, Measured, constants, estimates, measured
@@ -69,14 +70,17 @@ def validate(model: Model, device: Device, profiles: Profiles, calibration: Cali
         if fitted and judged:
             values = constants(data.only(fitted), device)
             yield _result(split.name, len(fitted), data.points, judged, _errors(data, judged, values, device), None)
-    known = {(point.stage, point.attention, point.work) for point in (*FITTED, *JUDGED)}
-    unseen = [i for i in everything if (p := data.points[i]) and (p.stage, p.attention, p.work) not in known]
+    for other in packaged().values():
+        if other.device != device.name:
+            kin, everywhere = scaled(other, device), list(everything)
+            errors = _errors(data, everywhere, kin.values, device)
+            yield _result(f"{other.device}, and both sheets", len(kin.fitted), data.points, everywhere, errors, None)
+    unseen = [i for i in everything if data.points[i].point not in (*FITTED, *JUDGED)]
     if unseen:
         errors = _errors(data, unseen, calibration.values, device)
         spreads = np.array([calibration.spread[data.points[i].stage] for i in unseen])
         inside = float(np.mean(np.abs(np.log1p(errors)) <= np.log(spreads)))
-        name = "calibration, judged on the rest" if calibration.scaled_from is None else f"{calibration.scaled_from}'s"
-        yield _result(name, len(calibration.fitted), data.points, unseen, errors, inside)
+        yield _result("calibration, judged on the rest", len(calibration.fitted), data.points, unseen, errors, inside)
 
 
 def _errors(data: Measured, judged: Sequence[int], values: dict[str, float], device: Device) -> Array:

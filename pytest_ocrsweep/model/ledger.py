@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
-from .program import COMPULSORY, WEIGHTS, Program, Row
+from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
 
 if TYPE_CHECKING:
     from .line_work import LineWork, Work
@@ -51,6 +51,14 @@ class Cost:
     def moved_bytes(self) -> int:
         """Bytes read plus bytes written, kernel by kernel."""
         return self.read_bytes + self.write_bytes
+
+
+class Needed(NamedTuple):
+    """What every implementation of the same function does and moves, under any routing of tokens to experts."""
+
+    tensor_flops: int
+    vector_flops: int  # exponentials and the like: all else can be part of a product
+    moved_bytes: int  # inputs, outputs, the KV cache, and parameters: once a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,10 @@ class Ledger:
         Raises ValueError as `total` does.
         """
         return _dot(self._program.rows(path)[COMPULSORY], self._values)
+
+    def needed(self, path: str = "") -> Needed:
+        """What no implementation leaves out of the kernels at or under `path`. Raises ValueError as `total` does."""
+        return Needed(*(_dot(row, self._values) for row in self._program.rows(path)[NEEDED:]))
 
     @property
     def compulsory_bytes(self) -> int:

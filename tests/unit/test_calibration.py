@@ -93,8 +93,9 @@ def test_profiles_are_read_as_they_were_written(tmp_path: Path, name: str) -> No
         (b"\xff\xfe", "is no file of profiles"),
         (b'{"schema": 7}\n', "has schema 7, not 1; record it anew"),
         (b'{"schema": 1}\n{"stage": "vision"}\n', "line 2 is no profile: KeyError"),
-        (gzip.compress(b'{"schema": 1}')[:-9], "is no file of profiles"),
+        (gzip.compress(b'{"schema": 1}', mtime=0)[:-9], "is no file of profiles"),
     ],
+    ids=["empty", "list", "binary", "schema", "point", "cut"],
 )
 def test_a_damaged_file_of_profiles_is_one_line(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / ("x.gz" if content[:2] == b"\x1f\x8b" else "x.jsonl")
@@ -124,6 +125,7 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda c: c["sheet"].update(tensor_flops_per_s="fast"), "'fast' is not a positive number"),
         (lambda c: c.update(covers=3), "is no calibration"),
     ],
+    ids=["spread", "schema", "constants", "negative", "nan", "sheet", "covers"],
 )
 def test_a_damaged_calibration_is_one_line_with_its_remedy(tmp_path: Path, damage, named: str) -> None:
     document = calibration_file.to_json(packaged()[H100.name])

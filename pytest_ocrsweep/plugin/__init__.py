@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
-from . import compat, options, parametrize
+from . import compat, options
 from .compat import uses
 from .controller import Controller
-from .fixture import ITEM, attach, ocrsweep, ocrsweep_model
+from .fixture import fixtures
 from .state import COLLECTED, PROBLEM, SWEEP, leave_out, sweep_of
-from .transport import pytest_report_from_serializable, pytest_report_to_serializable
+from .transport import (
+    pytest_report_from_serializable,
+    pytest_report_to_serializable,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+)
 
-__all__ = [  # where pytest looks for fixtures and hooks
-    "ocrsweep",
-    "ocrsweep_model",
+__all__ = [  # where pytest looks for hooks
     "pytest_report_from_serializable",
     "pytest_report_to_serializable",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
 ]
 
 MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
@@ -33,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    config.pluginmanager.register(fixtures(config), "ocrsweep-fixtures")
     config.add_cleanup(gc.unfreeze)  # so early, it runs after the collections that pytest makes at its end
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
@@ -50,6 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ocrsweep" not in metafunc.fixturenames:
         return
     from ..model.attention import ATTENTION
+    from . import parametrize
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):
@@ -92,20 +99,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(terminal_line(problem))
     if checks:
         gc.freeze()  # thousands of items stay to the end: no collection need look at them
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if uses(item, "ocrsweep"):
-        item.config.stash[ITEM] = item
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.when != "teardown" and uses(item, "ocrsweep"):
-        attach(report, item)
-    return report
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
     config.pluginmanager.register(fixtures(config), "ocrsweep-fixtures")
-    config.add_cleanup(gc.unfreeze)  # so early, it runs after the collections that pytest makes at its end
+    gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
     if config.pluginmanager.has_plugin("xdist") and config.getoption("dist", "no") != "no":
@@ -98,7 +98,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if problem is not None:
         raise pytest.UsageError(terminal_line(problem))
     if checks:
-        gc.freeze()  # thousands of items stay to the end: no collection need look at them
+        gc.freeze()  # thousands of items stay to the end: no collection need look at them, the process's last least
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

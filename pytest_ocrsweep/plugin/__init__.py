@@ -7,12 +7,11 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from ..errors import OcrsweepError
 from ..files.text import terminal_line
 from . import compat, options
 from .compat import uses
 from .controller import Controller
-from .fixture import fixtures
+from .fixture import ocrsweep, ocrsweep_model
 from .state import COLLECTED, PROBLEM, SWEEP, leave_out, sweep_of
 from .transport import (
     pytest_report_from_serializable,
@@ -21,7 +20,9 @@ from .transport import (
     pytest_runtest_setup,
 )
 
-__all__ = [  # where pytest looks for hooks
+__all__ = [  # where pytest looks for fixtures and hooks
+    "ocrsweep",
+    "ocrsweep_model",
     "pytest_report_from_serializable",
     "pytest_report_to_serializable",
     "pytest_runtest_makereport",
@@ -38,7 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
-    config.pluginmanager.register(fixtures(config), "ocrsweep-fixtures")
     gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
@@ -55,6 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
+    from ..errors import OcrsweepError
     from ..model.attention import ATTENTION
     from . import parametrize
 

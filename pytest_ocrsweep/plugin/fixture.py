@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,24 +13,15 @@ if TYPE_CHECKING:
     from .checker import Checker
 
 
-def fixtures(config: pytest.Config) -> ModuleType:
-    """The fixtures of one run, as a plugin of their own.
+@pytest.fixture(scope="session")
+def ocrsweep_model(request: pytest.FixtureRequest) -> Model:
+    """The analytic model, as --ocrsweep-set has it: `ocrsweep_model.ledger(stage, workload, attention)`."""
+    return sweep_of(request.config).model
 
-    None takes a `request`: pytest makes one anew for every test, which takes it as long as we take for a point.
-    """
 
-    @pytest.fixture(scope="session")
-    def ocrsweep_model() -> Model:
-        """The analytic model, as --ocrsweep-set has it: `ocrsweep_model.ledger(stage, workload, attention)`."""
-        return sweep_of(config).model
+@pytest.fixture(scope="session")
+def ocrsweep(request: pytest.FixtureRequest) -> Checker:
+    """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
+    from .checker import Checker
 
-    @pytest.fixture(scope="session")
-    def ocrsweep() -> Checker:
-        """Checks one point against its baseline: `ocrsweep.check(stage, grid, attention)`."""
-        from .checker import Checker
-
-        return Checker(config)
-
-    plugin = ModuleType("ocrsweep-fixtures")
-    vars(plugin).update(ocrsweep=ocrsweep, ocrsweep_model=ocrsweep_model)
-    return plugin
+    return Checker(request.config)

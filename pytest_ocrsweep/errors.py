@@ -9,6 +9,8 @@ OcrsweepError
 ├── CheckpointError     a snapshot of real weights
 ├── BaselineError       a file of recorded numbers or times
 ├── ReportError         a report that cannot be read, written, compared or made
+├── ProfileError        a file of measured lines
+├── CalibrationError    a GPU whose times nothing is known of, or a calibration that cannot be made or read
 ├── MeasureError        what keeps a point from being measured
 │   ├── OutOfMemory     this point only
 │   └── DeviceLost      this point and all that follow
@@ -65,6 +67,14 @@ class BaselineError(OcrsweepError):
 
 class ReportError(OcrsweepError):
     """A report that cannot be read, written, compared or made: which one, what is wrong with it, what to do."""
+
+
+class ProfileError(OcrsweepError):
+    """A file of measured lines that cannot be read."""
+
+
+class CalibrationError(OcrsweepError):
+    """A GPU without a calibration, or a calibration that cannot be made or read."""
 
 
 class MeasureError(OcrsweepError):

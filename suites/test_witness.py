@@ -9,7 +9,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
-from pytest_ocrsweep.model.layers.decoder import EXPERTS
+from pytest_ocrsweep.model.layers.moe import EXPERTS
 from pytest_ocrsweep.model.stages import STAGES
 
 pytestmark = pytest.mark.usefixtures("vendor")

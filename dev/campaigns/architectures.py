@@ -20,7 +20,7 @@ from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import DTYPES, Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import PATCH, RESOLUTIONS
-from pytest_ocrsweep.model.layers.decoder import EXPERTS
+from pytest_ocrsweep.model.layers.moe import EXPERTS
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.settings import validate

@@ -89,22 +89,20 @@ def small() -> Any:
     return config.compose(SMALL).model
 
 
-def checkpoint_seeds(folder: Path) -> list[bytes]:
-    from operator import attrgetter
+def every_key(level: Any) -> dict[str, Any]:
+    """An object of config.json with each key that it may have."""
+    below = {name: every_key(lower) for name, lower in level.below.items()}
+    return {name: key.values(small())[0] for name, key in level.keys.items()} | below
 
+
+def checkpoint_seeds(folder: Path) -> list[bytes]:
     import torch
     from safetensors.torch import save
 
-    from pytest_ocrsweep.vendor_model import checkpoint
+    from pytest_ocrsweep.vendor_model import checkpoint, snapshot_keys
 
     torch.set_num_threads(1)
-    settings: dict[str, Any] = {}
-    for theirs, ours in checkpoint.FIELDS.items():
-        *above, last = theirs.split(".")
-        at = settings
-        for name in above:
-            at = at.setdefault(name, {})
-        at[last] = attrgetter(ours)(small())
+    settings = every_key(snapshot_keys.CONFIG)
     shapes = sorted(checkpoint.expected(small()).items())
     torch.manual_seed(0)
     tensors = [(name, torch.randn(shape).to(torch.bfloat16)) for name, shape in shapes]

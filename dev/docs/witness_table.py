@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_ocrsweep.model.analytic import Model
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid, Workload
-from pytest_ocrsweep.model.layers import decoder
+from pytest_ocrsweep.model.layers import moe
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
@@ -24,9 +24,9 @@ def main() -> None:
     print("The last column is the difference in vector FLOPs, in bytes read and in bytes written.\n")
     print("| vendor module | attention | tensor FLOPs | vendor's | difference | others |\n|---|---|--:|--:|--:|---|")
     for attention in ATTENTION:
-        for experts in decoder.EXPERTS:
+        for experts in moe.EXPERTS:
             for layer in layer_calls(architecture, attention, experts):
-                if experts == next(iter(decoder.EXPERTS)) or experts in layer.what:
+                if experts == next(iter(moe.EXPERTS)) or experts in layer.what:
                     mine, theirs = analytic(layer.kernels), counted(layer.call, architecture.decoder.experts_per_token)
                     rest = ", ".join(str(a - b) for a, b in zip(mine[1:], theirs[1:], strict=True))
                     flops = f"{mine[0]:,} | {theirs[0]:,} | {mine[0] - theirs[0]}"

@@ -21,6 +21,8 @@ class Device:
     source: str  # the sheet
     measured_tensor_flops_per_s: float | None  # in a large matmul; None: not measured
     measured_bandwidth_bytes_per_s: float | None  # in a copy, bytes read plus bytes written
+    calibrated_as: str | None = None  # the driver's name of a calibrated kin; None: it has none
+    calibration: str | None = None  # a file of its own calibration; None: the package's
 
     @property
     def ridge(self) -> float:

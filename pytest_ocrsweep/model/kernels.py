@@ -6,7 +6,9 @@ operand is read once even if it is broadcast, a gather reads what it selects, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from .symbolic import Size, round_up
@@ -35,6 +37,31 @@ VECTOR_FLOPS = {
 }
 
 
+class Pattern(Enum):
+    """How a kernel goes through its data, and so what limits it beside memory. Its value says what `work` counts."""
+
+    STREAM = "nothing: elements lie side by side"
+    REDUCTION = "nothing: many elements become one"
+    STRIDED = "elements written, each at a computed address"
+    TRANSPOSED = "elements written, of operands that lie in different orders"
+    NORM = "elements of rows that one block of threads each normalises"
+    SERIAL = "bytes of a kernel that too few threads share"
+    PRODUCT = "tensor FLOPs of one product"
+    GROUPED = "tensor FLOPs of the experts' products"
+    BATCHED = "tensor FLOPs of many small products, and of implicit convolutions"
+    SIMT = "tensor FLOPs outside the tensor cores"
+    ATTENTION = "tensor FLOPs of fused attention, half of them if causal"
+    ABSORBED = "nothing: it is a line of the memory-efficient attention, which cuDNN's, that Hopper runs, does without"
+    NARROW = "bytes of attention whose tiles are narrow: with a bias, or of one query with scores in memory"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Loop:
+    """A loop of the reference model, by identity: kernels inside the same loop run in turns."""
+
+    label: str
+
+
 class Kernel(NamedTuple):
     """One kernel that runs `times` times; its costs are those of one run.
 
@@ -55,6 +82,11 @@ class Kernel(NamedTuple):
     operands: tuple[Size, ...] = ()  # bytes of each activation that it reads
     results: tuple[Size, ...] = ()  # bytes of each tensor that it writes
     freed: tuple[Size, ...] = ()  # bytes of each tensor that is freed after it
+    pattern: Pattern = Pattern.STREAM
+    work: Size = 0  # what the pattern says that it counts, of one run
+    launches: int = 1  # CUDA kernels that one run consists of
+    loops: tuple[tuple[Loop, tuple[int, ...]], ...] = ()  # innermost first: a loop, and at which of its turns it runs
+    by_page: bool = False  # it stands for one run for each page of the batch
 
 
 Kernels = Iterator[Kernel]
@@ -91,6 +123,9 @@ def kernel(
     io: Size = 0,
     writes: Sizes = 0,
     frees: Sizes = 0,
+    pattern: Pattern = Pattern.STREAM,
+    work: Size = 0,
+    launches: int = 1,
 ) -> Kernel:
     """A kernel that reads activations (`reads`) and `weights`, allocates what it `writes`, and then `frees` tensors.
 
@@ -112,6 +147,9 @@ def kernel(
         operands=each(reads),
         results=each(writes),
         freed=each(frees),
+        pattern=pattern,
+        work=work,
+        launches=launches,
     )
 
 
@@ -137,10 +175,15 @@ def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
     Tensors that a run leaves allocated accumulate. The run that is listed is the last one: it starts with the tensors
     that the earlier runs left.
     """
-    sequence = list(kernels) if times else []
+    return turns(kernels, Loop("repeated"), range(times))
+
+
+def turns(kernels: Iterable[Kernel], loop: Loop, at: Sequence[int]) -> Kernels:
+    """The sequence, run at some turns of a loop, which other sequences share; else as `repeated`."""
+    sequence = list(kernels) if at else []
     left: Size = 0
     for k in sequence:
         left = left + k.allocates - k.frees
-    yield Kernel("held", allocates=left * (times - 1))  # each tensor is rounded up already
+    yield Kernel("held", allocates=left * (len(at) - 1))  # each tensor is rounded up already
     for k in sequence:
-        yield k._replace(times=k.times * times)
+        yield k._replace(times=k.times * len(at), loops=(*k.loops, (loop, tuple(at))))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
+from typing import TYPE_CHECKING
 
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
 from .program import COMPULSORY, WEIGHTS, Program, Row
+
+if TYPE_CHECKING:
+    from .line_work import LineWork, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,15 @@ class Ledger:
     def steps(self) -> int:
         """How often the stage's kernels run: `new_tokens` times for a decode, else once."""
         return self.work.new_tokens if self._program.steps else 1
+
+    @property
+    def lines_of_work(self) -> LineWork:
+        """What decides how long the lines of this stage take, at any workload; needs numpy."""
+        return self._program.line_work
+
+    def work_of_lines(self) -> Work:
+        """The same at this workload: arrays [lines]."""
+        return self._program.line_work.at(self._point)
 
     def dram(self, device: Cached) -> list[DramTraffic]:
         """Bytes that each kernel moves between DRAM and the L2 of `device`, by the rule of `l2_cache`."""

@@ -5,7 +5,7 @@ Sizes are element counts unless a name says bytes.
 
 from __future__ import annotations
 
-from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Sizes, kernel
+from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Pattern, Sizes, kernel
 from .symbolic import Size
 
 
@@ -19,6 +19,8 @@ def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, fr
         weights=(width * out + (out if bias else 0)) * HALF,
         writes=rows * out * HALF,
         frees=frees,
+        pattern=Pattern.PRODUCT,
+        work=2 * rows * width * out,
     )
 
 
@@ -33,28 +35,48 @@ def convolution(
     *,
     bias: bool = False,
     io: Size = 0,
+    pattern: Pattern = Pattern.BATCHED,
+    launches: int = 2,
 ) -> Kernel:
     """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
     points = images * out_side * out_side
+    tensor = 2 * points * out * channels * window * window
     return kernel(
         path,
-        tensor=2 * points * out * channels * window * window,
+        tensor=tensor,
         vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
         reads=images * channels * side * side * HALF,
         weights=(out * channels * window * window + (out if bias else 0)) * HALF,
         io=io,
         writes=points * out * HALF,
+        pattern=pattern,
+        work=tensor,
+        launches=launches,
     )
 
 
-def matmul(path: str, batch: Size, m: Size, k: Size, n: Size, *, itemsize: int = HALF, frees: Sizes = 0) -> Kernel:
-    """[batch, m, k] @ [batch, k, n]."""
+def matmul(
+    path: str,
+    batch: Size,
+    m: Size,
+    k: Size,
+    n: Size,
+    *,
+    itemsize: int = HALF,
+    frees: Sizes = 0,
+    pattern: Pattern = Pattern.BATCHED,
+) -> Kernel:
+    """[batch, m, k] @ [batch, k, n]; a product in float32 takes a second kernel, which adds its parts."""
+    moved = batch * (m * k + k * n + m * n) * itemsize
     return kernel(
         path,
         tensor=2 * batch * m * k * n,
         reads=(batch * m * k * itemsize, batch * k * n * itemsize),
         writes=batch * m * n * itemsize,
         frees=frees,
+        pattern=Pattern.SIMT if itemsize == FLOAT else pattern,
+        work=moved if pattern is Pattern.NARROW else 2 * batch * m * k * n,
+        launches=2 if itemsize == FLOAT else 1,
     )
 
 
@@ -67,6 +89,7 @@ def elementwise(
     weights: int = 0,
     itemsize: int = HALF,
     frees: Sizes = 0,
+    pattern: Pattern = Pattern.STREAM,
 ) -> Kernel:
     """`op` over [elements], with a second operand of `also` bytes or of `weights` bytes of parameters."""
     return kernel(
@@ -76,6 +99,8 @@ def elementwise(
         weights=weights,
         writes=elements * itemsize,
         frees=frees,
+        pattern=pattern,
+        work=0 if pattern is Pattern.STREAM else elements,
     )
 
 
@@ -84,9 +109,12 @@ def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
     return elementwise(path, "softmax", elements, itemsize=FLOAT, frees=frees)
 
 
-def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel:
-    """Normalises [rows, width], and writes the mean and deviation of each row in float32."""
-    statistics = rows * FLOAT
+def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0, copied: bool = False) -> Kernel:
+    """Normalises [rows, width], and writes the mean and deviation of each row in float32.
+
+    An operand whose rows do not lie side by side is `copied` first, inside the same operation.
+    """
+    statistics, passes = rows * FLOAT, 1 + copied
     return kernel(
         path,
         vector=rows * width * VECTOR_FLOPS["layer_norm"],
@@ -94,20 +122,36 @@ def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0) -> Kernel
         weights=2 * width * HALF,
         writes=(rows * width * HALF, statistics, statistics),
         frees=(statistics, statistics, *(frees if isinstance(frees, tuple) else (frees,))),
+        pattern=Pattern.NORM,
+        work=passes * rows * width,
+        launches=passes,
     )
 
 
 def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
     """A copy of [elements], `source` bytes each, to `target` bytes each; of activations, or of parameters."""
-    size = elements * source
-    if weights:
-        return kernel(path, weights=size, writes=elements * target, frees=frees)
-    return kernel(path, reads=size, writes=elements * target, frees=frees)
+    size, widened = elements * source, source < target  # PyTorch unrolls a cast to a wider type instead of vectorising
+    return kernel(
+        path,
+        reads=0 if weights else size,
+        weights=size if weights else 0,
+        writes=elements * target,
+        frees=frees,
+        pattern=Pattern.STRIDED if widened else Pattern.STREAM,
+        work=elements if widened else 0,
+    )
 
 
 def copy(path: str, elements: Size, *, into: Size | None = None, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements] into a tensor with `into` elements, by default as many."""
-    return kernel(path, reads=elements * HALF, writes=(elements if into is None else into) * HALF, frees=frees)
+    """A copy of [elements] into another order, in a tensor with `into` elements, by default as many."""
+    return kernel(
+        path,
+        reads=elements * HALF,
+        writes=(elements if into is None else into) * HALF,
+        frees=frees,
+        pattern=Pattern.STRIDED,
+        work=elements if into is None else into,
+    )
 
 
 def fused_attention(
@@ -120,16 +164,21 @@ def fused_attention(
     *,
     vector: Size,
     bias: Size = 0,
+    causal: bool = False,
     frees: Sizes = 0,
 ) -> Kernel:
     """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention."""
+    products, query, key = 2 * batch * heads * q * kv * dim, batch * heads * q * dim, batch * heads * kv * dim
     return kernel(
         path,
-        tensor=4 * batch * heads * q * kv * dim,
+        tensor=2 * products,
         vector=vector,
-        reads=(batch * heads * q * dim * HALF, *(batch * heads * kv * dim * HALF,) * 2, bias),
-        writes=batch * heads * q * dim * HALF,
+        reads=(query * HALF, key * HALF, key * HALF, bias),
+        writes=query * HALF,
         frees=frees,
+        pattern=Pattern.ATTENTION if bias == 0 else Pattern.NARROW,
+        launches=2,  # a fill of its statistics goes first
+        work=(products if causal else 2 * products) if bias == 0 else (2 * query + 2 * key) * HALF + bias,
     )
 
 
@@ -144,4 +193,6 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
         resident=experts * expert,
         used=reached * expert,
         writes=rows * out * HALF,
+        pattern=Pattern.GROUPED,
+        work=2 * rows * width * out,
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from .kernels import Kernel
 from .liveness import highest
 from .symbolic import Monomial, Size, poly, product, summed
+
+if TYPE_CHECKING:
+    from .line_work import LineWork
 
 COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
 Row = tuple[int, ...]  # coefficients of a program's monomials, in their order; those that are left out at the end are 0
@@ -71,6 +75,13 @@ class Program:
                 raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
             self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
         return self._totals[path]
+
+    @cached_property
+    def line_work(self) -> LineWork:
+        """What decides how long each line takes, equal lines merged; needs numpy."""
+        from .line_work import LineWork
+
+        return LineWork(self.sequence, per_step=self.steps, merged=True)
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

@@ -7,12 +7,11 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from ..files.text import terminal_line
 from . import compat, options
 from .compat import uses
 from .controller import Controller
 from .fixture import ocrsweep, ocrsweep_model
-from .state import COLLECTED, PROBLEM, SWEEP, leave_out, sweep_of
+from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, leave_out, sweep_of
 from .transport import (
     pytest_report_from_serializable,
     pytest_report_to_serializable,
@@ -36,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before plugins are configured: pytest-randomly then puts a seed where none was given."""
+    if problem := options.random_groups(config):
+        config.stash[GROUPS] = problem
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
@@ -48,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         xdist.register(config, alike=lambda: sweep_of(config).fingerprints())
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
-        raise pytest.UsageError(terminal_line(problem))
+        raise options.usage_error(problem)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,9 +103,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
         worker.tell(session, problem)
     if problem is not None:
-        raise pytest.UsageError(terminal_line(problem))
+        raise options.usage_error(problem)
     if checks:
-        gc.freeze()  # thousands of items stay to the end: no collection need look at them, the process's last least
+        gc.freeze()  # thousands of items stay to the end: no collection need look at them, that of Python's exit neither
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -28,10 +28,10 @@ class Checker:
             judgement = judge(self._sweep, stage, CropGrid.of(grid), attention, item.path)
         except OcrsweepError as error:
             pytest.fail(terminal_lines(str(error)), pytrace=False)
-        item.stash.setdefault(POINTS, []).append(judgement.point)
+        item.stash[POINTS].append(judgement.point)
         item.stash[ENVIRONMENT] = judgement.environment
         if judgement.point.vendor is not None and benchmark.available(self._config):
-            item.stash.setdefault(BENCHMARKS, []).append(benchmark.point(item, judgement.point))
+            item.stash[BENCHMARKS].append(benchmark.point(item, judgement.point))
         if judgement.failure is not None:
             pytest.fail(terminal_lines(judgement.failure))
         if judgement.skip is not None:

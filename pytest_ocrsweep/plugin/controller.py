@@ -11,7 +11,7 @@ import pytest
 
 from ..files.text import terminal_line
 from . import compat
-from .state import FILTERED, leave_out, sweep_of
+from .state import FILTERED, GROUPS, leave_out, sweep_of
 
 if TYPE_CHECKING:
     from ..baselines.result import PointResult
@@ -54,7 +54,7 @@ class Controller:
         elif report.failed or (points is not None and (report.skipped or report.when == "call")):
             leave_out(self._config, f"{report.nodeid} came to no point")
             if points is not None:
-                self._without.setdefault(report.nodeid, report.skipped)
+                self._without[report.nodeid] = report.skipped  # the last try counts, where a plugin makes several
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -75,6 +75,8 @@ class Controller:
         results = _results(config)
         results.filtered = config.stash.get(FILTERED, None) or _narrowed(session, exitstatus)
         results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
+        if results.points and GROUPS in config.stash:
+            results.problems.append(config.stash[GROUPS])
         if results.problems:
             compat.end_with(session, pytest.ExitCode.USAGE_ERROR)
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:

@@ -142,3 +142,20 @@ def read(config: pytest.Config) -> Options:
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
     )
+
+
+def random_groups(config: pytest.Config) -> str | None:
+    """Why pytest-split's groups may overlap and leave out tests; None if they do not. For `pytest_cmdline_main`."""
+    option = config.option
+    shuffled = getattr(option, "randomly_reorganize", False) and option.randomly_seed == "default"
+    if not (shuffled and getattr(option, "splits", None)):
+        return None
+    return (
+        "--splits cuts groups from an order that pytest-randomly draws anew in each run, so a point may be in no "
+        "group: give every group -p no:randomly or the same --randomly-seed"
+    )
+
+
+def usage_error(problem: str) -> pytest.UsageError:
+    """Each line of it becomes an ERROR of its own: a checkpoint may have several problems."""
+    return pytest.UsageError(*map(terminal_line, problem.split("\n")))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SWEEP = pytest.StashKey["Sweep"]()
 COLLECTED = pytest.StashKey[int]()  # tests that check points
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
+GROUPS = pytest.StashKey[str]()  # why this run's group of tests may not be what other groups leave
 FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused
 
 

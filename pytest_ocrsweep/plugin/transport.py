@@ -25,6 +25,8 @@ BENCHMARKS: pytest.StashKey[list[Entry]] = pytest.StashKey()
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if uses(item, "ocrsweep"):
         item.config.stash[ITEM] = item
+        item.stash[POINTS], item.stash[BENCHMARKS] = [], []  # not those of an earlier try, where a plugin makes several
+        item.stash[ENVIRONMENT] = None
 
 
 @pytest.hookimpl(wrapper=True)

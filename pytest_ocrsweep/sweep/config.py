@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).parents[1] / "conf"
+NO_FIGURES = ("source", "calibrated_as", "calibration")  # fields of a device that do not make it another one
 MOST_SHOWN = 80  # characters of an override that cannot be read
 
 _OURS = threading.Lock()  # Hydra's state belongs to the process: one thread of ours at a time replaces it
@@ -46,7 +47,7 @@ def _compose(overrides: tuple[str, ...]) -> Settings:
 def _named(device: Device) -> Device:
     """The device; if a figure is not its catalogue's, its name says so, since it is another device then."""
     listed = device_of(device.name)
-    figures = {field.name: getattr(device, field.name) for field in fields(Device) if field.name != "source"}
+    figures = {field.name: getattr(device, field.name) for field in fields(Device) if field.name not in NO_FIGURES}
     if listed is None or not (changed := [name for name in figures if figures[name] != getattr(listed, name)]):
         return device
     return replace(

@@ -99,7 +99,7 @@ class Sweep:
         return {stage: counted.read(self.file_of(stage), self.model.name, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
-        """What is wrong with the settings, or with the baselines too, in one line; None if nothing is."""
+        """What is wrong with the settings, or with the baselines too: a line a problem; None if nothing is."""
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)

@@ -17,7 +17,7 @@ from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import DTYPES, Architecture
 from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
-from ..model.layers.decoder import EXPERTS
+from ..model.layers.moe import EXPERTS
 
 T = TypeVar("T")
 
@@ -143,6 +143,8 @@ def _misfit(hint: object, value: object, least: int) -> str | None:
         return _misfit_float(value)
     if hint == float | None:
         return None if value is None else _misfit_float(value)
+    if hint == str | None:
+        return None if value is None else _misfit_str(value)
     if hint is str:
         return _misfit_str(value)
     good = isinstance(value, list) and all(_is_whole(item, least) for item in value)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,42 +19,12 @@ from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
-from . import build
+from . import build, snapshot_config
 from .build import ReferenceModel
-from .snapshot_files import StoredTensor, digest, read_json, tensors
+from .snapshot_files import SHOWN, StoredTensor, digest, some, tensors
 
 FLOATS = ("BF16", "F16", "F32")
 UNUSED = ("vision_model.embeddings.patch_embedding.weight", "position_ids")  # SAM's features replace the first
-SHOWN = 5  # problems of one kind named one by one
-
-# Fields of the snapshot's config.json → ours. Widths that it leaves out show in the tensors' shapes. Its
-# max_position_embeddings (8192) is no dimension of a rotary model, so it may differ from ours.
-LANGUAGE, VISION = "language_config.", "vision_config."
-SAM, CLIP = f"{VISION}width.sam_vit_b.", f"{VISION}width.clip-l-14-224."
-FIELDS = {
-    f"{LANGUAGE}hidden_size": "decoder.width",
-    f"{LANGUAGE}num_hidden_layers": "decoder.layers",
-    f"{LANGUAGE}first_k_dense_replace": "decoder.dense_layers",
-    f"{LANGUAGE}num_attention_heads": "decoder.heads",
-    f"{LANGUAGE}num_key_value_heads": "decoder.kv_heads",
-    f"{LANGUAGE}intermediate_size": "decoder.dense_width",
-    f"{LANGUAGE}moe_intermediate_size": "decoder.expert_width",
-    f"{LANGUAGE}n_routed_experts": "decoder.experts",
-    f"{LANGUAGE}num_experts_per_tok": "decoder.experts_per_token",
-    f"{LANGUAGE}n_shared_experts": "decoder.shared_experts",
-    f"{LANGUAGE}vocab_size": "decoder.vocabulary",
-    f"{VISION}image_size": "sam.image_side",
-    f"{SAM}width": "sam.width",
-    f"{SAM}layers": "sam.layers",
-    f"{SAM}heads": "sam.heads",
-    f"{SAM}global_attn_indexes": "sam.global_layers",
-    f"{SAM}downsample_channels": "sam.downsample_widths",
-    f"{CLIP}width": "clip.width",
-    f"{CLIP}layers": "clip.layers",
-    f"{CLIP}heads": "clip.heads",
-    f"{CLIP}patch_size": "clip.patch",
-    f"{CLIP}image_size": "clip.image_side",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +64,7 @@ def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {folder} {problem}: give the folder of a local snapshot")
     try:
-        check_config(folder / "config.json", model)
+        snapshot_config.check(folder / "config.json", model)
         stored = tensors(folder)
     except OSError as error:
         raise CheckpointError(
@@ -105,23 +73,6 @@ def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
     used = {name: tensor for name, tensor in stored.items() if not name.endswith(UNUSED)}
     check_tensors(folder, used, model)
     return Snapshot(folder, stored, used)
-
-
-def check_config(path: Path, model: Architecture) -> None:
-    """Raises CheckpointError with a line for each dimension that `model` has otherwise."""
-    document = read_json(path)
-    problems = []
-    for theirs, ours in FIELDS.items():
-        there, here = _field(document, theirs), attrgetter(ours)(model)
-        here = list(here) if isinstance(here, tuple) else here
-        if there != here:
-            stands = "is missing" if there is None else f"is {reprlib.repr(there)}"
-            problems.append(
-                f"{path}: {theirs} {stands}, should be {here!r} as {ours} of {model.name}: "
-                "choose the model of this snapshot, or the snapshot of this model"
-            )
-    if problems:
-        raise CheckpointError("\n".join(problems))
 
 
 @cache
@@ -150,7 +101,7 @@ def check_tensors(folder: Path, stored: Mapping[str, StoredTensor], model: Archi
         for name, tensor in stored.items()
         if name in shapes and (tensor.shape != shapes[name] or tensor.dtype not in FLOATS)
     ]
-    lines = [line for problems in (missing, extra, wrong) for line in _some(sorted(problems))]
+    lines = [line for problems in (missing, extra, wrong) for line in some(sorted(problems), "tensors")]
     if lines:
         raise CheckpointError("\n".join(lines))
 
@@ -180,17 +131,3 @@ def _build(found: Snapshot, model: Architecture, attention: str, experts: str, d
         names = ", ".join(left[:SHOWN])
         raise CheckpointError(f"{found.folder}: transformers did not load {names}: use the release this project names")
     return build.ready(built.to(device))
-
-
-def _field(document: Any, path: str) -> Any:
-    """The value at a dotted path, None where there is none."""
-    for key in path.split("."):
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
-
-
-def _some(problems: list[str]) -> Iterable[str]:
-    """The first few, and how many more: a snapshot of another model has thousands."""
-    yield from problems[:SHOWN]
-    if len(problems) > SHOWN:
-        yield f"... and {len(problems) - SHOWN:,} more tensors like this one"

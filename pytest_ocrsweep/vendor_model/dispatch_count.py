@@ -79,7 +79,7 @@ class DispatchCounter(DispatchMode):
         out = func(*args, **kwargs)
         if is_view(func):
             return out
-        inputs, outputs = list(_tensors((args, kwargs))), list(_tensors(out))
+        inputs, outputs = list(tensors((args, kwargs))), list(tensors(out))
         if not mutates(func):
             for tensor in outputs:
                 self._allocate(tensor)
@@ -112,11 +112,11 @@ def counting(experts_per_token: int, at_once: bool = True) -> Iterator[DispatchC
         yield counter
 
 
-def _tensors(tree: object) -> Iterator[torch.Tensor]:
+def tensors(tree: object) -> Iterator[torch.Tensor]:
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, list | tuple):
         for item in tree:
-            yield from _tensors(item)
+            yield from tensors(item)
     elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
+        yield from tensors(list(tree.values()))

@@ -10,7 +10,7 @@ import torch
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
-from ..model.layers import clip, decoder, projector, sam
+from ..model.layers import clip, decoder, moe, projector, sam
 from . import build, forward
 from .build import ReferenceModel
 from .forward import Call
@@ -129,8 +129,8 @@ def _decoder_calls(
     yield layer(dense.mlp, gated, x, what="dense")
     shared = decoder.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
     yield layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
-    yield layer(sparse.mlp.gate, decoder.router(d, rows), flat)
-    yield layer(sparse.mlp.experts, decoder.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
+    yield layer(sparse.mlp.gate, moe.router(d, rows), flat)
+    yield layer(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
     yield layer(sparse.mlp, mixture, x, what=experts)
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ MOST_HEADER_BYTES = 1 << 23
 MOST_CONFIG_BYTES = 1 << 20
 MOST_VALUES = 16 * MOST_TENSORS  # of a JSON text; a tensor in a header has ten
 SAMPLE = 4096  # bytes of each tensor that the digest reads
+SHOWN = 5  # problems of one kind named one by one
 
 
 class _TooLongError(Exception):
@@ -95,6 +96,13 @@ def read_json(path: Path, most_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any]
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} is a JSON {type(document).__name__}, should be an object: download it again")
     return document
+
+
+def some(problems: Sequence[str], noun: str) -> Iterator[str]:
+    """The first few, and how many more: a snapshot of another model has thousands."""
+    yield from problems[:SHOWN]
+    if len(problems) > SHOWN:
+        yield f"... and {len(problems) - SHOWN:,} more {noun} like this one"
 
 
 def digest(stored: Mapping[str, StoredTensor]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 
+import pytest
 from checkouts import COUNTED, POINTS, Checkout
 
 
@@ -52,3 +53,26 @@ def test_a_run_that_replaces_nobody_says_what_it_left(checkout: Checkout) -> Non
     told = checkout.run("-n1", "--max-worker-restart=0", *COUNTED, die=f"{POINTS[1]} 9", code=1)
     assert "worker gw0 crashed and worker restarting disabled" in told
     assert f"suites/test_decode.py::{POINTS[1]}" in told.partition("no worker was left to run 5 points:")[2]
+
+
+# As pytest-rerunfailures does with --reruns 2.
+RERUN = """
+crashed = []
+
+def pytest_handlecrashitem(crashitem, report, sched):
+    crashed.append(crashitem)
+    if len(crashed) <= 2:
+        sched.mark_test_pending(crashitem)
+        report.outcome = "rerun"
+"""
+
+
+@pytest.mark.parametrize(("times", "passed", "tries"), [(1, 6, 2), (2, 6, 3), (9, 5, 3)])
+def test_a_point_that_another_plugin_runs_again_is_not_run_twice(checkout: Checkout, times, passed, tries) -> None:
+    with (checkout.path / "conftest.py").open("a") as file:
+        file.write(RERUN)
+    told = checkout.run("-n1", *COUNTED, die=f"{POINTS[3]} {times}", code=int(passed < 6))
+    assert f"{passed} passed" in told
+    assert "retried" not in told
+    assert ("it is not tried again" in told) == (passed < 6)
+    assert [item for item, *_ in checkout.ran].count(POINTS[3]) == tries

@@ -386,6 +386,21 @@ def test_a_broken_checkpoint_is_found_before_a_point_runs(recorded, holds: str) 
     assert recorded.baseline().read_bytes() == before
 
 
+def test_each_problem_of_a_checkpoint_has_a_line_of_its_own(recorded) -> None:
+    pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
+    folder = recorded.path / "snapshot"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"use_mla": true, "a\\n::error::b": 1}')
+    result = recorded.run("--ocrsweep-set=vendor.device=cpu", "--ocrsweep-checkpoint=snapshot")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in result.stderr.lines if line]
+    assert all(line.startswith("ERROR: ") for line in lines)
+    assert [line for line in lines if "use_mla is true, should be false" in line]
+    assert [
+        line for line in lines if line.endswith("delete the key if it changes nothing") and r"a\n::error::b" in line
+    ]
+
+
 def test_a_checkpoint_that_nobody_times_is_not_looked_into(recorded) -> None:
     (recorded.path / "snapshot").mkdir()
     assert recorded.run("--ocrsweep-checkpoint=snapshot", "--ocrsweep-analytic-only").ret == 0

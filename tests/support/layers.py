@@ -33,8 +33,11 @@ LAYERS = {
     "errors": layer(0),  # everybody may raise them, files too
     "files": layer(0, late="PIL"),
     "model": layer(1),
+    "model/line_work": layer(1, at_once="numpy"),
     "model/bulk": layer(1, at_once="numpy", late="pandas pyarrow"),
-    "hardware": layer(2),
+    "hardware": layer(2, late="numpy"),
+    "hardware/line_time": layer(2, at_once="numpy"),
+    "hardware/fit": layer(2, at_once="numpy"),
     "baselines": layer(3),
     "vendor_model": layer(4, at_once="torch transformers", late="numpy PIL"),
     "engines": layer(4),

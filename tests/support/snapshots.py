@@ -57,7 +57,7 @@ def written_config() -> dict[str, object]:
             "num_experts_per_tok": decoder.experts_per_token,
             "n_shared_experts": decoder.shared_experts,
             "vocab_size": decoder.vocabulary,
-            "max_position_embeddings": 8192,
+            "max_position_embeddings": decoder.max_positions,
             "use_mla": False,
         },
         "vision_config": {

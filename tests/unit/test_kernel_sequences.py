@@ -11,7 +11,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel, allocated
-from pytest_ocrsweep.model.layers import attention, clip, decoder, projector, sam
+from pytest_ocrsweep.model.layers import attention, clip, decoder, moe, projector, sam
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.model.symbolic import Size, symbol
 
@@ -19,7 +19,7 @@ MODEL = load_model("deepseek-ocr")
 SAM, CLIP, DECODER = MODEL.architecture.sam, MODEL.architecture.clip, MODEL.architecture.decoder
 IMAGES, MANY = symbol("images"), symbol("many")
 every_attention = pytest.mark.parametrize("mode", ATTENTION)
-every_way = pytest.mark.parametrize("experts", decoder.EXPERTS)
+every_way = pytest.mark.parametrize("experts", moe.EXPERTS)
 
 
 # Names: who selects a part of a ledger, or reads its lines, leans on them
@@ -71,12 +71,12 @@ LINES = {
         f"{QKV} scores scale mask to_float softmax to_half values o_proj",
     ),
     "grouped experts": (
-        decoder.grouped_experts(DECODER, 3),
+        moe.grouped_experts(DECODER, 3),
         "sort token gather gather_weights to_int count offsets gate_up gate:(silu mul) down weigh "
         "positions invert restore sum to_half",
     ),
     "batched experts": (
-        decoder.batched_experts(DECODER, 3),
+        moe.batched_experts(DECODER, 3),
         "repeat gather_gate_up gate_up gate:(silu mul) gather_down down weigh sum to_half",
     ),
     "rotary tables": (
@@ -85,7 +85,7 @@ LINES = {
     ),
     "RMS norm": (decoder.rms_norm(3, 128), "to_float square mean epsilon rsqrt scale to_half weight"),
     "gated MLP": (decoder.gated_mlp(3, 128, 5), "gate_proj silu up_proj mul down_proj"),
-    "router": (decoder.router(DECODER, 3), "to_float weight_to_float logits softmax top_k scale"),
+    "router": (moe.router(DECODER, 3), "to_float weight_to_float logits softmax top_k scale"),
     "scatter": (projector.scatter(1, 273, 283, 1280), "concatenate find scatter"),
 }
 
@@ -193,7 +193,7 @@ def test_small_layers_leave_their_results():
     assert left(decoder.rotary_tables(rows, 128)) == half(rows * 128, rows * 128)
     assert left(decoder.rotate(rows, 128, 5)) == half(rows * 128)
     assert left(decoder.gated_mlp(rows, 1280, 64)) == half(rows * 1280)
-    assert left(decoder.gate(rows, 896)) == half(rows * 896) - half(rows * 2 * 896)
+    assert left(moe.gate(rows, 896)) == half(rows * 896) - half(rows * 2 * 896)
     assert left([*sam.position_table(40, 64, 64)]) == half(40 * 40 * 64)
     assert left([projector.join(IMAGES, 10, 1024, 256)]) == half(IMAGES * 100 * 1280) - half(
         IMAGES * 101 * 1024, IMAGES * 100 * 256
@@ -206,9 +206,9 @@ def test_small_layers_leave_their_results():
 def test_a_mixture_leaves_its_output(experts):
     rows = IMAGES * 37
     assert left(decoder.mixture(DECODER, rows, experts)) == half(rows * 1280)
-    assert left(decoder.EXPERTS[experts](DECODER, rows)) == half(rows * 1280)
+    assert left(moe.EXPERTS[experts](DECODER, rows)) == half(rows * 1280)
     scores, weights, choices = (allocated(rows * n) for n in (64 * 4, 6 * 4, 6 * 8))
-    assert left(decoder.router(DECODER, rows)) == scores + weights + choices
+    assert left(moe.router(DECODER, rows)) == scores + weights + choices
 
 
 @every_way

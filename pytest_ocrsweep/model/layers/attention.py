@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..attention import ATTENTION
-from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, released
+from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, Pattern, released
 from ..operations import cast, copy, elementwise, fused_attention, matmul, softmax
 from ..symbolic import Size
 
@@ -16,20 +16,21 @@ def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q
     """
     scores = batch * heads * q * kv
     out, keys = batch * heads * q * dim, batch * heads * kv * dim
+    pattern = Pattern.NARROW if q == 1 else Pattern.BATCHED
     if heads == 1:  # it lies as a matmul takes it
         q_copy = kv_copy = 0
     yield copy("copy_q", out * q_copy)
     yield copy("copy_k", keys * kv_copy)
     copies = (out * q_copy * HALF, keys * kv_copy * HALF)
-    yield matmul("scores", batch * heads, q, dim, kv, frees=copies)
+    yield matmul("scores", batch * heads, q, dim, kv, frees=copies, pattern=pattern)
     yield elementwise("scale", "mul", scores, frees=scores * HALF)
     if mask != 0:
-        yield elementwise("mask", "add", scores, also=mask * HALF, frees=scores * HALF)
+        yield elementwise("mask", "add", scores, also=mask * HALF, frees=scores * HALF, pattern=Pattern.STRIDED)
     yield cast("to_float", scores, HALF, FLOAT)
     yield softmax("softmax", scores, frees=scores * FLOAT)
     yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
     yield copy("copy_v", keys * kv_copy)
-    yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF)
+    yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF, pattern=pattern)
     if q != 1 and heads != 1:  # a single query's heads stand side by side already
         yield copy("merge_heads", out, frees=out * HALF)
 
@@ -38,7 +39,7 @@ def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool)
     """One kernel that does the arithmetic of `eager` and leaves only the output."""
     per_score = VECTOR_FLOPS["mul"] + VECTOR_FLOPS["softmax"] + (VECTOR_FLOPS["add"] if masked else 0)
     vector = batch * heads * q * kv * per_score
-    yield fused_attention("fused", batch, heads, q, kv, dim, vector=vector)
+    yield fused_attention("fused", batch, heads, q, kv, dim, vector=vector, causal=masked)
 
 
 def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:

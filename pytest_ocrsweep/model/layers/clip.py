@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..architecture import Clip
 from ..attention import ATTENTION
-from ..kernels import HALF, INDEX, Kernel, Kernels, allocated, kernel, released, repeated, under
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
 from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
@@ -37,6 +37,8 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
         reads=images * patches * patches * clip.width * HALF,
         weights=clip.width * HALF,
         writes=x * HALF,
+        pattern=Pattern.STRIDED,
+        work=x,
     )
     table = (trained * trained + 1) * clip.width * HALF
     if patches == trained:

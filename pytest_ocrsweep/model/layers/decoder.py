@@ -9,10 +9,24 @@ from collections.abc import Iterable
 
 from ..architecture import Decoder
 from ..attention import ATTENTION
-from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, held, kernel, released, repeated, under
-from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
-from ..symbolic import Size, distinct_experts
+from ..kernels import (
+    FLOAT,
+    HALF,
+    INDEX,
+    VECTOR_FLOPS,
+    Kernel,
+    Kernels,
+    Pattern,
+    held,
+    kernel,
+    released,
+    repeated,
+    under,
+)
+from ..operations import cast, elementwise, linear
+from ..symbolic import Size
 from . import attention as attend
+from .moe import EXPERTS, router
 
 
 def embed(decoder: Decoder, tokens: Size) -> Kernels:
@@ -74,12 +88,16 @@ def rms_norm(rows: Size, width: int) -> Kernels:
     x, row = rows * width, rows * FLOAT
     yield cast("to_float", x, HALF, FLOAT)
     yield elementwise("square", "square", x, itemsize=FLOAT)
-    yield kernel("mean", vector=x * VECTOR_FLOPS["mean"], reads=x * FLOAT, writes=row, frees=x * FLOAT)
+    yield kernel(
+        "mean", vector=x * VECTOR_FLOPS["mean"], reads=x * FLOAT, writes=row, frees=x * FLOAT, pattern=Pattern.REDUCTION
+    )
     yield elementwise("epsilon", "add", rows, itemsize=FLOAT)
     yield elementwise("rsqrt", "rsqrt", rows, itemsize=FLOAT, frees=row)
-    yield elementwise("scale", "mul", x, also=row, itemsize=FLOAT, frees=(x * FLOAT, row))
+    yield elementwise("scale", "mul", x, also=row, itemsize=FLOAT, frees=(x * FLOAT, row), pattern=Pattern.STRIDED)
     yield cast("to_half", x, FLOAT, HALF)
-    yield elementwise("weight", "mul", x, weights=width * HALF, frees=(x * HALF, x * FLOAT, row))
+    yield elementwise(
+        "weight", "mul", x, weights=width * HALF, frees=(x * HALF, x * FLOAT, row), pattern=Pattern.STRIDED
+    )
 
 
 def rotary_tables(q: Size, dim: int) -> Kernels:
@@ -99,10 +117,10 @@ def rotary_tables(q: Size, dim: int) -> Kernels:
 def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
     """x·cos + rotate_half(x)·sin over [vectors, dim]; its result and x stay allocated."""
     x, half = vectors * dim * HALF, vectors * (dim // 2) * HALF
-    yield elementwise("cos", "mul", vectors * dim, also=table)
-    yield elementwise("negate", "neg", vectors * (dim // 2))
-    yield kernel("swap", reads=x, writes=x, frees=half)
-    yield elementwise("sin", "mul", vectors * dim, also=table, frees=x)
+    yield elementwise("cos", "mul", vectors * dim, also=table, pattern=Pattern.STRIDED)
+    yield elementwise("negate", "neg", vectors * (dim // 2), pattern=Pattern.STRIDED)
+    yield kernel("swap", reads=x, writes=x, frees=half, pattern=Pattern.STRIDED, work=vectors * dim)
+    yield elementwise("sin", "mul", vectors * dim, also=table, frees=x, pattern=Pattern.STRIDED)
     yield elementwise("add", "add", vectors * dim, also=x, frees=(x, x))
 
 
@@ -148,83 +166,3 @@ def mixture(decoder: Decoder, tokens: Size, experts: str) -> Kernels:
     yield from under("shared_experts", gated_mlp(tokens, decoder.width, shared))
     yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
     yield released(tokens * decoder.experts * FLOAT, picks * FLOAT, picks * INDEX)
-
-
-def router(decoder: Decoder, tokens: Size) -> Kernels:
-    """Scores in float32, the best experts and their weights; logits, weights and choices stay allocated."""
-    x, scores = tokens * decoder.width, tokens * decoder.experts
-    picks, table = tokens * decoder.experts_per_token, decoder.experts * decoder.width
-    yield cast("to_float", x, HALF, FLOAT)
-    yield cast("weight_to_float", table, HALF, FLOAT, weights=True)
-    frees = (x * FLOAT, table * FLOAT)
-    yield matmul("logits", 1, tokens, decoder.width, decoder.experts, itemsize=FLOAT, frees=frees)
-    yield softmax("softmax", scores)
-    yield kernel("top_k", reads=scores * FLOAT, writes=(picks * FLOAT, picks * INDEX))
-    yield elementwise("scale", "mul", picks, itemsize=FLOAT, frees=(picks * FLOAT, scores * FLOAT))
-
-
-def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
-    """Tokens sorted by expert, one product per expert reached, and back. Source: grouped_mm_experts_forward."""
-    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
-    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token)
-    rows, index = picks * width * HALF, picks * INDEX
-    counts = decoder.experts * INT
-    yield kernel("sort", reads=index, writes=(index, index))
-    yield kernel("token", reads=index, writes=index)
-    yield kernel("gather", reads=(rows, index), writes=rows, frees=index)
-    yield kernel("gather_weights", reads=(picks * FLOAT, index), writes=picks * FLOAT)
-    yield cast("to_int", picks, INDEX, INT)
-    yield kernel("count", reads=picks * INT, writes=counts)
-    yield kernel("offsets", reads=counts, writes=counts)
-    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached)
-    yield from under("gate", gate(picks, hidden))
-    yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached)
-    yield released(picks * hidden * HALF)
-    yield weigh(picks, width)
-    yield kernel("positions", writes=index)
-    yield kernel("invert", reads=(index, index), writes=index, frees=index)
-    yield kernel("restore", reads=(picks * width * FLOAT, index), writes=picks * width * FLOAT)
-    yield released(picks * width * FLOAT)
-    yield from combine(tokens, picks, width)
-    yield released(rows, rows, *(index,) * 3, picks * FLOAT, picks * INT, counts, counts)
-
-
-def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
-    """Each pick's own copy of its expert's weights. Source: batched_mm_experts_forward."""
-    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
-    rows, index = picks * width * HALF, picks * INDEX
-    up, down = (picks * out * width * HALF for out in (2 * hidden, hidden))
-    table = decoder.experts * width * hidden * HALF
-    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token) * width * hidden * HALF
-    yield kernel("repeat", reads=tokens * width * HALF, writes=rows)
-    yield kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
-    yield matmul("gate_up", picks, 2 * hidden, width, 1)
-    yield from under("gate", gate(picks, hidden))
-    yield kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
-    yield matmul("down", picks, width, hidden, 1, frees=picks * hidden * HALF)
-    yield weigh(picks, width)
-    yield from combine(tokens, picks, width)
-    yield released(rows, rows, down)
-
-
-EXPERTS = {"grouped_mm": grouped_experts, "batched_mm": batched_experts}
-
-
-def gate(picks: Size, hidden: int) -> Kernels:
-    """silu(gate) · up, over the two halves of [picks, 2·hidden]."""
-    h = picks * hidden
-    yield elementwise("silu", "silu", h)
-    yield elementwise("mul", "mul", h, also=h * HALF, frees=(h * HALF, 2 * h * HALF))
-
-
-def weigh(picks: Size, width: int) -> Kernel:
-    """Multiplies by the router's float32 weights, so that the products are float32."""
-    x = picks * width
-    return kernel("weigh", vector=x, reads=(x * HALF, picks * FLOAT), writes=x * FLOAT)
-
-
-def combine(tokens: Size, picks: Size, width: int) -> Kernels:
-    """Sums over each token's experts in float32 and casts to half; frees the weighed products."""
-    x, products = tokens * width, picks * width
-    yield kernel("sum", vector=products * VECTOR_FLOPS["sum"], reads=products * FLOAT, writes=x * FLOAT)
-    yield cast("to_half", x, FLOAT, HALF, frees=(x * FLOAT, products * FLOAT))

@@ -5,7 +5,7 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, allocated, kernel
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel
 from ..operations import copy, linear
 from ..symbolic import Size
 
@@ -31,18 +31,22 @@ def project(images: Size, patches: int, features: int, width: int) -> Kernel:
 
 def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, owner: bool) -> Kernel:
     """Appends the newline token to each of `lines` lines of `columns` tokens, page by page."""
-    return kernel(
+    out = batch * lines * (columns + 1) * width
+    together = kernel(
         path,
         reads=batch * lines * columns * width * HALF,
         weights=batch * width * HALF,
         resident=width * HALF if owner else 0,
-        writes=batch * lines * (columns + 1) * width * HALF,
+        writes=out * HALF,
+        pattern=Pattern.STRIDED,
+        work=out,
     )
+    return together._replace(by_page=True)
 
 
 def place_crops(elements: Size) -> Kernel:
     """Copies crops that stand side by side into rows of tokens that run through all of them."""
-    return copy("place_crops", elements)
+    return copy("place_crops", elements)._replace(by_page=True)
 
 
 def pages(batch: Size, tokens: Size, width: int) -> Kernel:
@@ -54,7 +58,7 @@ def pages(batch: Size, tokens: Size, width: int) -> Kernel:
         resident=width * HALF,
         writes=batch * tokens * width * HALF,
     )
-    return together._replace(allocates=batch * allocated(tokens * width * HALF))
+    return together._replace(allocates=batch * allocated(tokens * width * HALF), by_page=True)
 
 
 def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kernels:
@@ -68,4 +72,5 @@ def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kerne
         reads=(prompt, mask, image * HALF),
         writes=prompt,
         frees=prompt,
+        launches=6,  # it counts the places before each one first
     )

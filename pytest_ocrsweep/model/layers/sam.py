@@ -9,7 +9,21 @@ from math import ceil
 
 from ..architecture import Sam
 from ..attention import ATTENTION
-from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, allocated, kernel, released, repeated, under
+from ..kernels import (
+    FLOAT,
+    HALF,
+    INDEX,
+    VECTOR_FLOPS,
+    Kernels,
+    Loop,
+    Pattern,
+    allocated,
+    kernel,
+    released,
+    repeated,
+    turns,
+    under,
+)
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 
@@ -24,11 +38,12 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     grid = side // sam.patch
     x = images * grid * grid * sam.width
     pixels = images * sam.channels * side * side * HALF
-    yield convolution("patch_embed", images, sam.channels, sam.width, sam.patch, side, grid, bias=True, io=pixels)
+    shape = (images, sam.channels, sam.width, sam.patch, side, grid)
+    yield convolution("patch_embed", *shape, bias=True, io=pixels, pattern=Pattern.SIMT)
     yield from under("positions", absolute_positions(sam, x, grid))
-    windowed = sam.layers - len(sam.global_layers)
-    yield from under("window", repeated(block(sam, images, grid, sam.window, many, attention), windowed))
-    yield from under("global", repeated(block(sam, images, grid, 0, many, attention), len(sam.global_layers)))
+    blocks, windowed = Loop("SAM's blocks"), [i for i in range(sam.layers) if i not in sam.global_layers]
+    yield from under("window", turns(block(sam, images, grid, sam.window, many, attention), blocks, windowed))
+    yield from under("global", turns(block(sam, images, grid, 0, many, attention), blocks, sam.global_layers))
     yield from under("neck", neck(sam, images, grid))
     yield from under("downsample", downsample(sam, images, grid))
 
@@ -38,10 +53,11 @@ def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
     trained = sam.image_side // sam.patch
     table, resized = trained * trained * sam.width, grid * grid * sam.width
     if grid == trained:
-        yield elementwise("add", "add", x, weights=table * HALF, frees=x * HALF)
+        yield elementwise("add", "add", x, weights=table * HALF, frees=x * HALF, pattern=Pattern.TRANSPOSED)
         return
     yield from resize(table, resized, trained, grid)
-    yield elementwise("add", "add", x, also=resized * HALF, frees=(x * HALF, resized * HALF))
+    frees = (x * HALF, resized * HALF)
+    yield elementwise("add", "add", x, also=resized * HALF, frees=frees, pattern=Pattern.TRANSPOSED)
 
 
 def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
@@ -57,6 +73,9 @@ def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
         reads=table * FLOAT,
         writes=resized * FLOAT,
         frees=table * FLOAT,
+        pattern=Pattern.SERIAL,
+        work=table * FLOAT + resized * FLOAT,
+        launches=3,
     )
     yield cast("to_half", resized, FLOAT, HALF, frees=resized * FLOAT)
 
@@ -67,7 +86,7 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
     One window for the whole map needs no copy into windows and back, and a map of whole windows none that crops it.
     """
     x = images * grid * grid * sam.width
-    yield layer_norm("norm1", images * grid * grid, sam.width)
+    yield layer_norm("norm1", images * grid * grid, sam.width, copied=True)
     if window:
         across = ceil(grid / window)
         padded = images * across * across * window * window * sam.width
@@ -84,10 +103,10 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
         trained = sam.image_side // sam.patch
         yield from under("attn", self_attention(sam, images, grid, trained, many, attention))
         yield released(x * HALF)
-    yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF)
-    yield layer_norm("norm2", images * grid * grid, sam.width)
+    yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF, pattern=Pattern.TRANSPOSED)
+    yield layer_norm("norm2", images * grid * grid, sam.width, copied=True)
     yield from under("mlp", mlp(images * grid * grid, sam.width, sam.mlp_width))
-    yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF,) * 4)
+    yield elementwise("residual2", "add", x, also=x * HALF, frees=(x * HALF,) * 4, pattern=Pattern.TRANSPOSED)
     if not ATTENTION[attention].fused:
         yield released(_scores(sam, images, grid, window) * HALF)
 
@@ -130,7 +149,7 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
         row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
         padded = maps * sam.heads * side * side * row if row != side * side else 0
         if padded != 0:
-            yield copy("pad_bias", scores, into=padded)
+            yield copy("pad_bias", scores, into=padded)._replace(pattern=Pattern.ABSORBED)
         vector = out * VECTOR_FLOPS["mul"] + scores * (VECTOR_FLOPS["add"] + VECTOR_FLOPS["softmax"])
         yield fused_attention(
             "fused",
@@ -170,6 +189,8 @@ def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size
         reads=(lines * HALF, lines * HALF),
         writes=bias * HALF,
         frees=(lines * HALF, lines * HALF, table, table),
+        pattern=Pattern.STRIDED,
+        work=bias,
     )
     yield copy("merge", bias * apart, frees=bias * apart * HALF)
 
@@ -182,6 +203,8 @@ def position_table(side: int, trained: int, dim: int) -> Kernels:
         vector=resized * VECTOR_FLOPS["interpolate_linear"],
         weights=(2 * trained - 1) * dim * HALF,
         writes=resized * HALF,
+        pattern=Pattern.REDUCTION,
+        launches=2,
     )
     for coordinate in ("query", "key"):
         yield kernel(f"{coordinate}_range", writes=side * INDEX)
@@ -190,7 +213,8 @@ def position_table(side: int, trained: int, dim: int) -> Kernels:
     yield kernel("distance", vector=square, reads=(side * FLOAT, side * FLOAT), writes=square * FLOAT)
     yield elementwise("shift", "add", square, itemsize=FLOAT)
     yield kernel("index", reads=square * FLOAT, writes=square * INDEX)
-    yield kernel("gather", reads=(square * dim * HALF, square * INDEX), writes=square * dim * HALF)
+    operands = (square * dim * HALF, square * INDEX)
+    yield kernel("gather", reads=operands, writes=square * dim * HALF, pattern=Pattern.REDUCTION)
     ranges = (side * INDEX, side * FLOAT) * 2
     yield released(resized * HALF, *ranges, square * FLOAT, square * FLOAT, square * INDEX)
 
@@ -199,8 +223,9 @@ def neck(sam: Sam, images: Size, grid: int) -> Kernels:
     """A 1×1 and a 3×3 convolution, each followed by a norm over its channels."""
     points = images * grid * grid
     narrow = points * sam.neck_width * HALF
-    yield convolution("conv1", images, sam.width, sam.neck_width, 1, grid, grid)
-    yield layer_norm("norm1", points, sam.neck_width, frees=narrow)
+    shape = (images, sam.width, sam.neck_width, 1, grid, grid)
+    yield convolution("conv1", *shape, pattern=Pattern.PRODUCT, launches=1)
+    yield layer_norm("norm1", points, sam.neck_width, frees=narrow, copied=True)
     conv = convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
     norm = layer_norm("norm2", points, sam.neck_width, frees=(narrow, narrow, points * sam.width * HALF))
     # The convolution frees what it reads. The L2 rule would take the tensor for its result, of the same size.

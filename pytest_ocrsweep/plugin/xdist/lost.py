@@ -34,11 +34,14 @@ class Lost:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._finished.add(nodeid)
 
+    @pytest.hookimpl(trylast=True)  # another plugin may have the test run again, as pytest-rerunfailures does
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         if crashitem not in self._workers.points:
             return
         victims = self._victims.setdefault(crashitem, [])
         victims.append(self._workers.named(report.node))  # pytest-xdist adds it
+        if report.outcome != "failed":
+            return
         if len(victims) > 1:
             report.longrepr = f"{' and then '.join(victims)} died while running {crashitem}; it is not tried again"
             self._finished.add(crashitem)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ...files.text import terminal_line
+from ..options import usage_error
 from ..state import leave_out
 from .scheduling import PointScheduling
 from .worker import GIVEN, Collected, Kind
@@ -92,7 +92,7 @@ class Workers:
         if error:
             leave_out(self._config, "a worker was lost")  # what it had is run by others, if there are any
         elif worker.collected is None and (problem := self._receive(node).problem):
-            raise pytest.UsageError(terminal_line(problem))
+            raise usage_error(problem)
 
     # The user's own scheduler wins over ours, and ours over pytest-xdist's: that is `trylast` too, and comes later.
     @pytest.hookimpl(trylast=True)

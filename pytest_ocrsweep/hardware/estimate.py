@@ -1,0 +1,84 @@
+"""The time that a stage is expected to take on a calibrated device: with an interval, and what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import log2
+from typing import TYPE_CHECKING
+
+from ..model.geometry import Workload
+from ..model.ledger import Ledger
+from .calibration import LIMITS, TERMS, Calibration
+from .calibration_file import calibration_of
+from .devices import Device
+
+if TYPE_CHECKING:
+    from ..model.line_work import LineWork
+
+Terms = Iterable[tuple[str, float]]  # a name of TERMS, ns
+WIDER = 1.5  # the power by which an interval grows each time that a size doubles beyond what the calibration covers
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Whole nanoseconds of the device's own time, all steps of a decode together; `terms` sum to `time_ns`."""
+
+    time_ns: int
+    low_ns: int  # 90 % of measured times lie between `low_ns` and `high_ns`
+    high_ns: int
+    terms: Mapping[str, int]  # by the names of TERMS
+    device: str
+    reasons: tuple[str, ...]  # why the interval is wider than the calibration's own
+
+
+def estimate(ledger: Ledger, device: Device) -> Estimate:
+    """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
+    calibration = calibration_of(device)
+    terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
+    total = sum(terms.values())
+    spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
+    return Estimate(total, round(total / spread), round(total * spread), terms, device.name, reasons)
+
+
+def _spread(calibration: Calibration, stage: str, attention: str, work: Workload) -> tuple[float, tuple[str, ...]]:
+    """How many times more or less than the estimate a measured time may be, and why that is more than usual."""
+    reasons = []
+    if calibration.scaled_from:
+        reasons.append(f"scaled from {calibration.scaled_from} by both sheets")
+    doublings, reach = 0.0, calibration.covers.get(f"{stage} {attention}")
+    if reach is None:
+        doublings = 1.0
+        reasons.append(f"no {stage} with {attention} attention was calibrated")
+    else:
+        for size, most, word in (
+            (work.batch, reach.batch, "batch"),
+            (work.context_tokens, reach.context_tokens, "context"),
+        ):
+            if size > most:
+                doublings += log2(size / most)
+                reasons.append(f"{word} {size:,} is beyond the calibration's {most:,}")
+    usual = calibration.spread.get(stage, max(calibration.spread.values()))
+    return usual * WIDER**doublings, tuple(reasons)
+
+
+@lru_cache(maxsize=256)
+def _laid_out(
+    lines: LineWork, calibration: Calibration, l2_bytes: int
+) -> Callable[[Ledger], Iterable[tuple[str, float]]]:
+    """A function that gives each term of a ledger with its ns."""
+    import numpy as np
+
+    from .line_time import Rates
+
+    rates = Rates(calibration.values, lines.patterns, l2_bytes)
+    places = np.array([TERMS.index(LIMITS[pattern].term) for pattern in lines.patterns])
+
+    def terms(ledger: Ledger) -> Terms:
+        times = rates.times(ledger.work_of_lines())
+        sums = np.bincount(places, times.busy_ns, len(TERMS))
+        sums[0] += times.launch_ns.sum()
+        return zip(TERMS, sums.tolist(), strict=True)
+
+    return terms

@@ -1,0 +1,131 @@
+"""Measured lines: what each line of a ledger took on a GPU, and files of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProfileError
+from ..files.text import quoted
+from ..model.geometry import CropGrid, Workload
+
+SCHEMA = 1
+DEFAULTS = Workload(CropGrid(1, 1))
+MOST_BYTES = 256 * 2**20  # of a file, unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class ProfiledLine:
+    """All runs of one line in one call of the stage, or in one step of a decode."""
+
+    index: int  # among the kernels of the stage's program
+    path: str
+    runs: int
+    kernels: int  # CUDA kernels of all runs
+    time_ns: float  # that the GPU was busy with them
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One point, measured line by line. A decode is its last step."""
+
+    stage: str
+    attention: str
+    work: Workload
+    device_ns: float  # the median of a CUDA graph's replays
+    lines: tuple[ProfiledLine, ...]
+
+    @property
+    def busy_ns(self) -> float:
+        """The sum of all lines."""
+        return sum(line.time_ns for line in self.lines)
+
+    @property
+    def gap_ns(self) -> float:
+        """The time between kernels; below 0 if profiled kernels ran slower than those of the timed replays."""
+        return self.device_ns - self.busy_ns
+
+    @property
+    def label(self) -> str:
+        """The point in a few words, what is not default included."""
+        work = self.work
+        return " ".join([f"{self.stage} {work.grid} {self.attention}", *_changed(work)])
+
+
+def _changed(work: Workload) -> list[str]:
+    names = {"batch": "batch", "resolution": "resolution", "prompt_tokens": "prompt"}
+    return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The profiles of one GPU."""
+
+    device: str  # as the driver reports it
+    environment: Mapping[str, str]
+    points: tuple[Profile, ...]
+
+
+def to_json(profile: Profile) -> dict[str, Any]:
+    """A profile as one JSON object."""
+    work = profile.work
+    return {
+        "stage": profile.stage,
+        "grid": str(work.grid),
+        "attention": profile.attention,
+        "batch": work.batch,
+        "resolution": work.resolution,
+        "prompt_tokens": work.prompt_tokens,
+        "new_tokens": work.new_tokens,
+        "device_ns": round(profile.device_ns),
+        "lines": [[x.index, x.path, x.runs, x.kernels, round(x.time_ns)] for x in profile.lines],
+    }
+
+
+def from_json(entry: Mapping[str, Any]) -> Profile:
+    """A profile from its JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
+    sizes = {name: entry[name] for name in ("batch", "resolution", "prompt_tokens", "new_tokens")}
+    work = Workload(CropGrid.parse(entry["grid"]), **sizes)
+    lines = tuple(ProfiledLine(*line) for line in entry["lines"])
+    return Profile(entry["stage"], entry["attention"], work, float(entry["device_ns"]), lines)
+
+
+def write(path: Path, profiles: Profiles) -> None:
+    """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
+    header = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
+    text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+
+
+def read(path: Path) -> Profiles:
+    """The profiles of a file. Raises ProfileError, with the line, if it is not one."""
+    try:
+        header, *entries = _objects(path)
+    except (OSError, ValueError, EOFError) as error:
+        message = f"{quoted(path)} is no file of profiles: {error};"
+        raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
+    if header.get("schema") != SCHEMA:
+        raise ProfileError(f"{quoted(path)} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew")
+    points = []
+    for number, entry in enumerate(entries, start=2):
+        try:
+            points.append(from_json(entry))
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"{quoted(path)}, line {number} is no profile: {error!r};"
+            raise ProfileError(message, hint="record it anew") from None
+    return Profiles(str(header.get("device")), dict(header.get("environment", {})), tuple(points))
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it holds more than {MOST_BYTES:,} bytes")
+    objects = [json.loads(line) for line in text.splitlines()]
+    if not objects or not all(isinstance(entry, dict) for entry in objects):
+        raise ValueError("every line must be a JSON object")
+    return objects

@@ -1,0 +1,103 @@
+"""The router and the routed experts, in each of the implementations that transformers has.
+
+Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrTextTopkRouter, integrations/moe.py.
+"""
+
+from __future__ import annotations
+
+from ..architecture import Decoder
+from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released, under
+from ..operations import cast, elementwise, grouped_matmul, matmul, softmax
+from ..symbolic import Size, distinct_experts
+
+
+def router(decoder: Decoder, tokens: Size) -> Kernels:
+    """Scores in float32, the best experts and their weights; logits, weights and choices stay allocated."""
+    x, scores = tokens * decoder.width, tokens * decoder.experts
+    picks, table = tokens * decoder.experts_per_token, decoder.experts * decoder.width
+    yield cast("to_float", x, HALF, FLOAT)
+    yield cast("weight_to_float", table, HALF, FLOAT, weights=True)
+    frees = (x * FLOAT, table * FLOAT)
+    yield matmul("logits", 1, tokens, decoder.width, decoder.experts, itemsize=FLOAT, frees=frees)
+    yield softmax("softmax", scores)
+    yield kernel(
+        "top_k",
+        reads=scores * FLOAT,
+        writes=(picks * FLOAT, picks * INDEX),
+        pattern=Pattern.SERIAL,
+        work=scores * FLOAT + picks * (FLOAT + INDEX),
+    )
+    yield elementwise("scale", "mul", picks, itemsize=FLOAT, frees=(picks * FLOAT, scores * FLOAT))
+
+
+def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
+    """Tokens sorted by expert, one product per expert reached, and back. Source: grouped_mm_experts_forward."""
+    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
+    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token)
+    rows, index = picks * width * HALF, picks * INDEX
+    counts = decoder.experts * INT
+    yield kernel("sort", reads=index, writes=(index, index), pattern=Pattern.SERIAL, work=3 * index, launches=22)
+    yield kernel("token", reads=index, writes=index)
+    yield kernel("gather", reads=(rows, index), writes=rows, frees=index)
+    yield kernel("gather_weights", reads=(picks * FLOAT, index), writes=picks * FLOAT, pattern=Pattern.REDUCTION)
+    yield cast("to_int", picks, INDEX, INT)
+    yield kernel("count", reads=picks * INT, writes=counts, launches=2)
+    yield kernel("offsets", reads=counts, writes=counts, launches=2)
+    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached)
+    yield from under("gate", gate(picks, hidden))
+    yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached)
+    yield released(picks * hidden * HALF)
+    yield weigh(picks, width)
+    yield kernel("positions", writes=index)
+    yield kernel("invert", reads=(index, index), writes=index, frees=index, pattern=Pattern.REDUCTION)
+    yield kernel("restore", reads=(picks * width * FLOAT, index), writes=picks * width * FLOAT)
+    yield released(picks * width * FLOAT)
+    yield from combine(tokens, picks, width)
+    yield released(rows, rows, *(index,) * 3, picks * FLOAT, picks * INT, counts, counts)
+
+
+def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
+    """Each pick's own copy of its expert's weights. Source: batched_mm_experts_forward."""
+    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
+    rows, index = picks * width * HALF, picks * INDEX
+    up, down = (picks * out * width * HALF for out in (2 * hidden, hidden))
+    table = decoder.experts * width * hidden * HALF
+    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token) * width * hidden * HALF
+    yield kernel("repeat", reads=tokens * width * HALF, writes=rows, pattern=Pattern.STRIDED, work=picks * width)
+    yield kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
+    yield matmul("gate_up", picks, 2 * hidden, width, 1, pattern=Pattern.GROUPED)
+    yield from under("gate", gate(picks, hidden))
+    yield kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
+    yield matmul("down", picks, width, hidden, 1, frees=picks * hidden * HALF, pattern=Pattern.GROUPED)
+    yield weigh(picks, width)
+    yield from combine(tokens, picks, width)
+    yield released(rows, rows, down)
+
+
+EXPERTS = {"grouped_mm": grouped_experts, "batched_mm": batched_experts}
+
+
+def gate(picks: Size, hidden: int) -> Kernels:
+    """silu(gate) · up, over the two halves of [picks, 2·hidden]."""
+    h = picks * hidden
+    yield elementwise("silu", "silu", h, pattern=Pattern.STRIDED)
+    yield elementwise("mul", "mul", h, also=h * HALF, frees=(h * HALF, 2 * h * HALF), pattern=Pattern.STRIDED)
+
+
+def weigh(picks: Size, width: int) -> Kernel:
+    """Multiplies by the router's float32 weights, so that the products are float32."""
+    x = picks * width
+    return kernel("weigh", vector=x, reads=(x * HALF, picks * FLOAT), writes=x * FLOAT, pattern=Pattern.STRIDED, work=x)
+
+
+def combine(tokens: Size, picks: Size, width: int) -> Kernels:
+    """Sums over each token's experts in float32 and casts to half; frees the weighed products."""
+    x, products = tokens * width, picks * width
+    yield kernel(
+        "sum",
+        vector=products * VECTOR_FLOPS["sum"],
+        reads=products * FLOAT,
+        writes=x * FLOAT,
+        pattern=Pattern.REDUCTION,
+    )
+    yield cast("to_half", x, FLOAT, HALF, frees=(x * FLOAT, products * FLOAT))

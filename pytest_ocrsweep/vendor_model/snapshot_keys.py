@@ -1,0 +1,197 @@
+"""The keys of a snapshot's config.json: the values that the model implements, and which keys change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from ..model.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that may change what is computed: the values that `values` gives for a model are the ones it implements."""
+
+    values: Callable[[Architecture], tuple[object, ...]]
+    ours: str = ""  # our dimension of the same meaning
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An object of config.json: its keys, and the objects in it."""
+
+    keys: Mapping[str, Key]
+    below: Mapping[str, Level] = field(default_factory=dict)
+    required: bool = True
+
+
+def size(ours: str, required: bool = True) -> Key:
+    return Key(lambda model: (attrgetter(ours)(model),), ours, required)
+
+
+def only(*values: object, required: bool = False) -> Key:
+    return Key(lambda _: values, required=required)
+
+
+def computed(value: Callable[[Architecture], object]) -> Key:
+    return Key(lambda model: (value(model),))
+
+
+def _head_dim(model: Architecture) -> int:
+    return model.decoder.width // model.decoder.heads
+
+
+def _mlp_layers(model: Architecture) -> list[str]:
+    dense, layers = model.decoder.dense_layers, model.decoder.layers
+    return ["dense"] * dense + ["sparse"] * (layers - dense)
+
+
+# DeepSeek-V2's keys, and those that transformers adds to them. Where a key is left out, DeepSeek's default is the value
+# here, but for use_mla: latent attention has tensors of other names.
+DECODER = {
+    "hidden_size": size("decoder.width"),
+    "num_hidden_layers": size("decoder.layers"),
+    "first_k_dense_replace": size("decoder.dense_layers"),
+    "num_attention_heads": size("decoder.heads"),
+    "num_key_value_heads": size("decoder.kv_heads"),
+    "intermediate_size": size("decoder.dense_width"),
+    "moe_intermediate_size": size("decoder.expert_width"),
+    "n_routed_experts": size("decoder.experts"),
+    "num_experts_per_tok": size("decoder.experts_per_token"),
+    "n_shared_experts": size("decoder.shared_experts"),
+    "vocab_size": size("decoder.vocabulary"),
+    "max_position_embeddings": size("decoder.max_positions", required=False),
+    "num_experts": size("decoder.experts", required=False),
+    "head_dim": computed(_head_dim),
+    # Attention: all positions, rotary, without latents
+    "use_mla": only(False),
+    "kv_lora_rank": only(None),
+    "q_lora_rank": only(None),
+    "qk_nope_head_dim": only(0, None),
+    "qk_rope_head_dim": only(0, None),
+    "v_head_dim": Key(lambda model: (0, None, _head_dim(model))),  # read with use_mla only
+    "layer_types": computed(lambda model: ["full_attention"] * model.decoder.layers),
+    "sliding_window": only(None),
+    "sliding_window_size": only(None),
+    "use_sliding_window": only(False),
+    "rope_theta": only(10000),
+    "rope_scaling": only(None),
+    "rope_parameters": only(None, {"rope_type": "default", "rope_theta": 10000}),
+    "attention_bias": only(False),
+    # Experts: the best by softmax, all groups alike
+    "mlp_layer_types": computed(_mlp_layers),
+    "moe_layer_freq": only(1),
+    "n_group": only(1, None),
+    "topk_group": only(1, None),
+    "topk_method": only("greedy", "gready"),  # DeepSeek's default is misspelt
+    "scoring_func": only("softmax"),
+    "norm_topk_prob": only(False),
+    "routed_scaling_factor": only(1),
+    "ep_size": only(1),
+    "output_router_logits": only(False),
+    # The rest
+    "hidden_act": only("silu"),
+    "mlp_bias": only(False),
+    "rms_norm_eps": only(1e-6),
+    "tie_word_embeddings": only(False),
+    "lm_head": only(True),
+    "rm_head": only(False),
+    "pretraining_tp": only(1, None),
+    "use_cache": only(True),
+    "num_beams": only(1),
+    "torch_dtype": only("bfloat16", "float16", "float32"),  # of the tensors, which are cast to ours
+    "dtype": only("bfloat16", "float16", "float32"),
+    "quantization_config": only(None),
+    "is_decoder": only(False),
+    "is_encoder_decoder": only(False),
+    "add_cross_attention": only(False),
+    "cross_attention_hidden_size": only(None),
+    "tie_encoder_decoder": only(False),
+    "chunk_size_feed_forward": only(0),
+    "pruned_heads": only({}),
+    "output_attentions": only(False),
+    "output_hidden_states": only(False),
+}
+
+LANGUAGE = {
+    "architectures": only(["DeepseekV2ForCausalLM"], ["DeepseekOCRForCausalLM"]),
+    "model_type": only("deepseek_v2"),
+} | DECODER
+
+SAM = {
+    "width": size("sam.width"),
+    "layers": size("sam.layers"),
+    "heads": size("sam.heads"),
+    "global_attn_indexes": size("sam.global_layers"),
+    "downsample_channels": size("sam.downsample_widths"),
+    "window_size": size("sam.window", required=False),
+    "patch_size": size("sam.patch", required=False),
+    "image_size": size("sam.image_side", required=False),
+    "mlp_ratio": computed(lambda model: model.sam.mlp_width / model.sam.width),
+}
+
+CLIP = {
+    "width": size("clip.width"),
+    "layers": size("clip.layers"),
+    "heads": size("clip.heads"),
+    "patch_size": size("clip.patch"),
+    "image_size": size("clip.image_side"),
+    "mlp_ratio": computed(lambda model: model.clip.mlp_width / model.clip.width),
+}
+
+VISION = {
+    "image_size": size("sam.image_side"),
+    "model_type": only("vision"),
+    "model_name": only("deeplip_b_l"),
+    "mlp_ratio": only(3.7362),  # DeepSeek's code ignores it; the tensors' shapes show the true ones
+}
+
+PROJECTOR = {
+    "projector_type": only("linear"),
+    "model_type": only("mlp_projector"),
+    "input_dim": computed(lambda model: model.sam.downsample_widths[-1] + model.clip.width),
+    "n_embed": size("decoder.width", required=False),
+}
+
+# DeepSeek's classes read the decoder's keys here, vLLM and transformers in language_config: both have to be right.
+TOP = {
+    "architectures": only(["DeepseekOCRForCausalLM"], required=True),
+    "model_type": only("deepseek_vl_v2", "DeepseekOCR", required=True),  # as published; as DeepSeek's class saves it
+    "tile_tag": only("2D"),
+    "global_view_pos": only("head"),
+    "candidate_resolutions": computed(lambda model: [[model.sam.image_side] * 2]),
+} | {name: replace(key, required=False) for name, key in DECODER.items()}
+
+CONFIG = Level(
+    TOP,
+    {
+        "language_config": Level(LANGUAGE),
+        "vision_config": Level(VISION, {"width": Level({}, {"sam_vit_b": Level(SAM), "clip-l-14-224": Level(CLIP)})}),
+        "projector_config": Level(PROJECTOR, required=False),
+    },
+)
+
+# No effect on a forward pass at inference, at any level.
+# fmt: off
+WITHOUT_EFFECT = frozenset({
+    # names, and code that nobody here runs
+    "_name_or_path", "_commit_hash", "auto_map", "transformers_version", "tokenizer_class", "finetuning_task",
+    "task_specific_params", "problem_type", "id2label", "label2id", "unsloth_fixed", "unsloth_version",
+    # token ids
+    "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "forced_bos_token_id",
+    "forced_eos_token_id", "image_token_id", "image_token_index",
+    # training
+    "initializer_range", "attention_dropout", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "tf_legacy_loss",
+    # how tokens are chosen from logits
+    "max_length", "min_length", "do_sample", "early_stopping", "num_beam_groups", "diversity_penalty", "temperature",
+    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "remove_invalid_values",
+    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "prefix",
+    # in what form results are returned
+    "return_dict", "return_dict_in_generate", "output_scores", "torchscript", "use_bfloat16",
+    # a point names its own attention
+    "_attn_implementation", "attn_implementation", "_attn_implementation_autoset",
+})
+# fmt: on

@@ -105,7 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if problem is not None:
         raise options.usage_error(problem)
     if checks:
-        gc.freeze()  # thousands of items stay to the end: no collection need look at them, that of Python's exit neither
+        gc.freeze()  # thousands of items stay to the end: no collection need look at them, nor that of Python's exit
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -134,9 +134,9 @@ def _check(path: Path, line: int, header: Header, point: PointResult, check: Che
     try:
         if vendor is None or vendor.gpu != header.gpu:
             raise ValueError(f"it has no time on {header.gpu}")
-        if attained is not None and not 0 < attained <= 1:
+        time = TimedProcess.of(vendor, header.environment(vendor.host), attained)
+        if time.attained is not None and not 0 < time.attained <= 1:
             raise ValueError(f"floor.attained must be a fraction above 0, got {attained}")
-        TimedProcess.of(vendor, header.environment(vendor.host), attained)
         check(point)
     except ValueError as error:
         raise _damaged(path, line, str(error)) from None

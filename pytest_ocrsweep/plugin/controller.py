@@ -121,7 +121,12 @@ def _results(config: pytest.Config) -> Results:
     if RESULTS not in config.stash:
         from ..sweep.results import Results
 
-        config.stash[RESULTS] = Results(sweep_of(config))
+        config.stash[RESULTS] = results = Results(sweep_of(config))
+        if config.option.ocrsweep_update:
+            from ..sweep.journals import Journals
+
+            results.journals = Journals(results.sweep, lambda: results.revision(config.rootpath).name)
+            config.add_cleanup(results.journals.close)
     return config.stash[RESULTS]
 
 

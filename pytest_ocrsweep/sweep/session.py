@@ -161,13 +161,18 @@ class Sweep:
 
     def fingerprints(self) -> dict[str, str]:
         """What must be the same in every process whose points are judged together, by its name."""
-        package, recorded = Path(__file__).parents[1], self.options.baselines / self.model.name
-        sources = [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")]
+        recorded = self.options.baselines / self.model.name
         return {
-            "versions of pytest-ocrsweep": _digest(package, sources),
+            "versions of pytest-ocrsweep": self.program,
             "settings": sha256(repr(self.settings).encode()).hexdigest(),
             "baselines": _digest(recorded, recorded.rglob("*.json")),
         }
+
+    @cached_property
+    def program(self) -> str:
+        """A digest of the code and configuration that count and time."""
+        package = Path(__file__).parents[1]
+        return _digest(package, [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")])
 
     @cached_property
     def meter(self) -> Meter:

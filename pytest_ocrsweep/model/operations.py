@@ -43,7 +43,7 @@ def convolution(
     """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
     points = images * out_side * out_side
     tensor = 2 * points * out * channels * window * window
-    return kernel(
+    one = kernel(
         path,
         tensor=tensor,
         vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
@@ -55,6 +55,14 @@ def convolution(
         work=tensor,
         launches=launches,
     )
+    unneeded = tensor - 2 * images * _taps(window, side, out_side) ** 2 * channels * out
+    return one._replace(unneeded=unneeded) if window % 2 else one
+
+
+def _taps(window: int, side: int, out_side: int) -> int:
+    """Pairs of an output and an input along one side of a padded convolution; the others meet zeros."""
+    stride, reach = -(-side // out_side), window // 2
+    return sum(0 <= stride * i + tap < side for i in range(out_side) for tap in range(-reach, reach + 1))
 
 
 def matmul(

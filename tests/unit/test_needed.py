@@ -70,6 +70,14 @@ def test_what_pads_sams_windows_is_not_needed(attention: str) -> None:
     assert left_out("vision", "sam/global", work, attention) == 0
 
 
+def test_what_pads_a_convolution_is_not_needed() -> None:
+    work = Workload(CropGrid(1, 1))
+    for path, side, stride, channels, out in (("neck/conv2", 64, 1, 256, 256), ("downsample/conv1", 64, 2, 256, 512)):
+        taps = sum(0 <= stride * i + tap < side for i in range(side // stride) for tap in (-1, 0, 1))
+        assert MODEL.ledger("vision", work).needed(f"sam/{path}").tensor_flops == 2 * taps**2 * channels * out
+    assert left_out("vision", "sam/neck/conv1", work) == left_out("vision", "sam/patch_embed", work) == 0
+
+
 def test_the_class_token_is_not_needed_in_clips_last_block() -> None:
     work, tokens = Workload(CropGrid(1, 1)), 257
     row = 2 * (2 * CLIP.width**2 + 2 * CLIP.width * CLIP.mlp_width) + 4 * tokens * CLIP.width

@@ -17,6 +17,7 @@ from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
+from .catalogue import model_of
 from .grid_entry import GridEntry
 from .made_for import SweptFor
 
@@ -47,7 +48,7 @@ class Sweep:
     @cached_property
     def model(self) -> Model:
         """The one analytic model of the session."""
-        return Model(self.settings.model)
+        return model_of(self.settings)
 
     @cached_property
     def source(self) -> dict[CropGrid, GridEntry]:

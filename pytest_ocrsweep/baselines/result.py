@@ -103,6 +103,11 @@ class EstimateResult(JsonObject):
             return None
         return cls(found.device, found.time_ns, found.low_ns, found.high_ns, found.terms, found.reasons)
 
+    @property
+    def spread(self) -> float:
+        """How many times longer than expected a measured time may be."""
+        return self.high_ns / self.time_ns if self.time_ns else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class PointResult(JsonObject):

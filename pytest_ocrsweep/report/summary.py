@@ -26,7 +26,7 @@ def lines(results: Results) -> list[str]:
     work = describe(sweep.settings.workload.on(CropGrid(1, 1)))
     return [
         f"{sweep.model.name}, {work}",
-        *terminal.table(list(results.points.values()), labels),
+        *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
         *_about_updates(results),

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     flags.show(*aligned([DEVICES, *map(_row, fits)]))
     if timed := {each.device: each.speeds for each in fits if each.speeds}:
         flags.show("", f"how long it takes, with {work.new_tokens} new tokens:", "", *_times(timed))
-        flags.show(*notes({name: catalogue[name] for name in timed}, timed))
+        flags.show(*notes({name: catalogue[name] for name in timed}, {name: [found] for name, found in timed.items()}))
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
         flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0

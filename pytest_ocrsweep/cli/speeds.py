@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..hardware.estimate import why_not
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..hardware.devices import Device
 
 DIGITS = 3  # that a number shows at least
+FEW = 3  # reasons that are shown
 
 
 def shown(number: float) -> str:
@@ -29,11 +30,16 @@ def at_least(number: float) -> str:
     return f">= {shown(number)}"
 
 
-def notes(devices: Mapping[str, Device], found: Mapping[str, Speeds | None]) -> Iterator[str]:
+def notes(devices: Mapping[str, Device], found: Mapping[str, Sequence[Speeds | None]]) -> Iterator[str]:
     """Why intervals are wide, and what to do where nothing can be expected."""
-    for reason in dict.fromkeys(reason for speeds in found.values() if speeds for reason in speeds.reasons):
-        names = [name for name, speeds in found.items() if speeds and reason in speeds.reasons]
-        yield f"wide intervals on {', '.join(names)}: {reason}"
+    by_reason: dict[str, dict[str, None]] = {}
+    for name, of_device in found.items():
+        for reason in {reason: None for speeds in of_device if speeds for reason in speeds.reasons}:
+            by_reason.setdefault(reason, {})[name] = None
+    most = sorted(by_reason, key=lambda reason: -len(by_reason[reason]))
+    yield from (f"wide intervals on {', '.join(by_reason[reason])}: {reason}" for reason in most[:FEW])
+    if len(most) > FEW:
+        yield f"{len(most) - FEW} reasons more for wide intervals: --json has all"
     for name, device in devices.items():
         if error := why_not(device):
-            yield f"{name}: floors only (>=): {error}"
+            yield f"{name}: floors only (<=, >=): {error}"

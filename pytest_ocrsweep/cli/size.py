@@ -92,9 +92,9 @@ def run(options: argparse.Namespace) -> int:
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
     flags.show(f"{model.name}, {options.attention}: {kept}")
     flags.show(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes))
-    flags.show("", "the largest batch that each device serves in time, and pages a second with it:", "", *_served(sizes))
     all_of = {name: [each.devices[name].speeds for each in sizes] for name in catalogue}
-    flags.show(*notes(catalogue, all_of))
+    flags.show("", "the largest batch that each device serves in time, and pages a second with it:", "")
+    flags.show(*_served(sizes), *notes(catalogue, all_of))
     for line in beyond(settings.model, ((stage, work) for work in works for stage in STAGES)):
         flags.show("", line)
     return 0

@@ -471,11 +471,15 @@ def test_size_is_what_sizing_says(said, answered):
         assert [found["most_batch"] for found in sized["devices"].values()] == list(batches.values())
     lines = said(*words)
     (row,) = [line.split() for line in lines if line.startswith("2x3   rtx-4090")]
-    assert row == ["2x3", "rtx-4090", "-", "-", "3", "-", "-"]
+    assert row == ["2x3", "rtx-4090", "-", "-", "2", "-", "-"]
 
 
 def test_a_device_that_misses_the_target_is_a_dash(said):
-    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == ["2x3", "l40s", *"-----"]
+    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == [
+        "2x3",
+        "l40s",
+        *"-----",
+    ]
 
 
 @pytest.mark.parametrize("words", [("fits", "2x3"), ("size", "2x3", "--ttft", "1s", "--tpot", "20ms")])

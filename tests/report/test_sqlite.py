@@ -331,7 +331,11 @@ def of_version_1(path: Path, *changes: str) -> Path:
     dump = (Path(__file__).parent / "data/version-1.sql").read_text(encoding="utf-8")
     with closing(sqlite3.connect(path)) as db, db:
         db.executescript(dump)
-        for statement in (*changes, f"PRAGMA application_id = {sqlite_schema.APPLICATION_ID}", "PRAGMA user_version = 1"):
+        for statement in (
+            *changes,
+            f"PRAGMA application_id = {sqlite_schema.APPLICATION_ID}",
+            "PRAGMA user_version = 1",
+        ):
             db.execute(statement)
     return path
 

@@ -99,7 +99,9 @@ def test_why_intervals_are_wide_is_said_once():
 def test_a_device_without_a_calibration_has_no_estimates_and_the_remedy():
     lines = table([replace(row(), estimate=None)], {})
     assert "estimate ms" not in lines[0]
-    assert lines[-1].startswith("no estimate for NVIDIA H200, which has no calibration; calibrate it: ocrsweep calibrate")
+    assert lines[-1].startswith(
+        "no estimate for NVIDIA H200, which has no calibration; calibrate it: ocrsweep calibrate"
+    )
 
 
 def test_estimates_are_asked_only_of_the_points_that_are_shown():

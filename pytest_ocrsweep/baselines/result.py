@@ -147,8 +147,8 @@ class PointResult(JsonObject):
     ) -> PointResult:
         """A point of a workload."""
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
-        found = analytic, floor, vendor, verdict, components or NOTHING, estimate
-        return cls(stage, work.grid, attention, *tokens, *found)
+        parts = components or NOTHING
+        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, parts, estimate)
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:

@@ -34,7 +34,7 @@ or nearly square grid that fits at this batch; no page fits that needs more posi
 driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
 
 Times are estimates of the device's own time for the reference model, each with the interval that holds nine of ten
-measured ones. Pages a second are of batches that are prefilled and decoded one after the other; "at most" is the floors'.
+measured ones. Pages a second are of batches that are prefilled and decoded one after the other; "at most" is by floors.
 """
 
 

@@ -1,7 +1,7 @@
 """How fast a device works off a batch of pages, and the batch with which it still keeps its latency targets.
 
-What to expect comes from estimates, with the interval that holds nine of ten measured times. Floors bound it: no software
-is faster. On a device without a calibration only the floors are known.
+What to expect comes from estimates, with the interval that holds nine of ten measured times. Floors bound it: no
+software is faster. On a device without a calibration only the floors are known.
 """
 
 from __future__ import annotations

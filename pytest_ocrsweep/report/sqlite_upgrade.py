@@ -1,4 +1,4 @@
-"""A sweep.sqlite of version 1, which had no estimates and called the kernel limit an estimate, becomes one of today's."""
+"""A sweep.sqlite of version 1, which had no estimates and called the kernel limit so, becomes one of today's."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
 def _notes(ledger: Ledger, device: Device) -> list[str]:
     """Lines about the stage as a whole: its times on the device, its memory."""
     ms = METRICS["floor_ns"].show
-    floor, limit = roofline.floor(ledger, device), roofline.estimate(ledger, device)
+    floor, limit = roofline.floor(ledger, device), roofline.kernel_limit(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
     over = f", over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
@@ -209,7 +209,7 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
         **counted,
         "peak_path": ledger.peak_path,
         "estimate": None if expected is None else asdict(expected),
-        "estimate_ns": roofline.estimate(ledger, device),
+        "estimate_ns": roofline.kernel_limit(ledger, device),
         "parts": parts,
     }
 

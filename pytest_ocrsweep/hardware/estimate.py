@@ -8,6 +8,7 @@ from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
 
+from ..errors import CalibrationError
 from ..model.geometry import Workload
 from ..model.ledger import Ledger
 from .calibration import LIMITS, TERMS, Calibration
@@ -44,6 +45,15 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
     low = max(round(total / spread), min(floor(ledger, device).time_ns, total))
     return Estimate(total, low, round(total * spread), terms, device.name, reasons)
+
+
+def why_not(device: Device) -> CalibrationError | None:
+    """Why nothing can be estimated on `device`, and what to do; None if it has a calibration."""
+    try:
+        calibration_of(device)
+    except CalibrationError as error:
+        return error
+    return None
 
 
 def _spread(calibration: Calibration, stage: str, attention: str, work: Workload) -> tuple[float, tuple[str, ...]]:

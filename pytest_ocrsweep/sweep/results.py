@@ -14,12 +14,14 @@ from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_time import TimedProcess
-from ..baselines.result import PointResult, components, order
+from ..baselines.result import EstimateResult, PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import BaselineError, OcrsweepError
 from ..files import atomic
+from ..hardware.devices import Device
 from ..model.geometry import CropGrid
+from ..model.ledger import Ledger
 from .journals import Journals, TakenUp
 from .revision import Revision, revision
 from .session import Sweep
@@ -217,5 +219,21 @@ class Results:
         return Report.of(settings.model.name, workload, environment, map(self._taken_apart, self.points.values()))
 
     def _taken_apart(self, point: PointResult) -> PointResult:
-        work = self.sweep.settings.workload.on(point.grid)
-        return replace(point, components=components(self.sweep.model.ledger(point.stage, work, point.attention)))
+        return replace(self.expected(point), components=components(self._ledger(point)))
+
+    def expected(self, point: PointResult) -> PointResult:
+        """The point with the estimate on the device that its floor is of; without one where nothing is known of it."""
+        device = self._device(point.floor.device) if point.floor else None
+        if device is None:
+            return point
+        return replace(point, estimate=EstimateResult.of(self._ledger(point), device))
+
+    def _ledger(self, point: PointResult) -> Ledger:
+        return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
+
+    def _device(self, name: str) -> Device | None:
+        """That of the settings, or a GPU that was measured."""
+        from .config import device_of
+
+        device = self.sweep.settings.device
+        return device if device.name == name else device_of(name)

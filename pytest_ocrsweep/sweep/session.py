@@ -14,6 +14,7 @@ from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
+from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
@@ -106,6 +107,8 @@ class Sweep:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
+            if self.settings.device.calibration and (error := why_not(self.settings.device)):
+                raise error.at("--ocrsweep-set")
         except OcrsweepError as error:
             return str(error)
         return None

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.cli import cost, main
-from pytest_ocrsweep.hardware import roofline, sizing
+from pytest_ocrsweep.hardware import roofline, serving, sizing
 from pytest_ocrsweep.sweep.config import devices
 
 COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
@@ -369,6 +370,7 @@ def test_fits_is_what_sizing_says(answered):
             "largest_batch": sizing.largest_batch(model, work, device),
             "largest_page": str(sizing.largest_page(model, work, device)),
             "largest_page_context_tokens": Workload(sizing.largest_page(model, work, device)).context_tokens,
+            "speeds": json.loads(json.dumps(asdict(serving.speeds(model, work, device)))),
         }
     ]
     assert [stage["total_bytes"] for stage in document["stages"]] == [part.total_bytes for part in fit.parts]
@@ -466,14 +468,28 @@ def test_size_is_what_sizing_says(said, answered):
         ]
         assert sized["requirements"][1]["bandwidth_bytes_per_s"] == needed[1].bandwidth_bytes_per_s
         batches = sizing.batches(model, Workload(grid), devices().values(), target)
-        assert list(sized["largest_batch"].values()) == list(batches.values())
+        assert [found["most_batch"] for found in sized["devices"].values()] == list(batches.values())
     lines = said(*words)
-    (header,) = [line for line in lines if line.startswith("grid") and "h200" in line]
-    assert dict(zip(header.split(), lines[-1].split(), strict=True))["rtx-4090"] == "2"
+    (row,) = [line.split() for line in lines if line.startswith("2x3   rtx-4090")]
+    assert row == ["2x3", "rtx-4090", "-", "-", "2", "-", "-"]
 
 
 def test_a_device_that_misses_the_target_is_a_dash(said):
-    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == ["2x3", "-"]
+    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == [
+        "2x3",
+        "l40s",
+        *"-----",
+    ]
+
+
+@pytest.mark.parametrize("words", [("fits", "2x3"), ("size", "2x3", "--ttft", "1s", "--tpot", "20ms")])
+def test_a_device_without_a_calibration_has_its_floors_marked_and_the_remedy(said, words):
+    lines = said(*words, "--device", "mi300x", "--device", "h100")
+    row = [line for line in lines if "mi300x" in line][-2]
+    assert re.search("[<>]= ", row)
+    assert lines[-1].startswith("mi300x: floors only (<=, >=): AMD Instinct MI300X has no calibration")
+    assert "ocrsweep calibrate" in lines[-1]
+    assert not any(line.startswith("h100: floors only") for line in lines)
 
 
 # The pages about it

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.hardware.roofline import estimate as kernel_limit
-from pytest_ocrsweep.hardware.roofline import floor
+from pytest_ocrsweep.hardware.roofline import floor, kernel_limit
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import devices

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Ledger, Workload, load_model
 from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.hardware.devices import Device
-from pytest_ocrsweep.hardware.roofline import attained, below_floor, estimate, floor, floors, mbu, mfu
+from pytest_ocrsweep.hardware.roofline import attained, below_floor, floor, floors, kernel_limit, mbu, mfu
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel
 from pytest_ocrsweep.model.program import Program
@@ -64,9 +64,9 @@ def test_each_component_has_its_own_floor_and_bound() -> None:
     assert floor(LEDGER, ROUND, "dense/norm").bound == "vector"
 
 
-def test_the_estimate_adds_each_lines_own_slowest_time() -> None:
+def test_the_kernel_limit_adds_each_lines_own_slowest_time() -> None:
     # matmul 12 ns of tensor; norm 6 ns, of 60 bytes rather than 500 FLOPs in 5 ns; copy 16 ns
-    assert estimate(LEDGER, ROUND) == 12 + 6 + 16
+    assert kernel_limit(LEDGER, ROUND) == 12 + 6 + 16
 
 
 def test_vector_work_may_be_what_takes_the_longest() -> None:
@@ -74,7 +74,7 @@ def test_vector_work_may_be_what_takes_the_longest() -> None:
         Kernel("exp", 1000, 400, read_bytes=20, write_bytes=10, io_bytes=30, functions=400)
     )  # 1, 4 and 3 ns
     found = floor(busy, ROUND)
-    assert (found.time_ns, found.bound, estimate(busy, ROUND)) == (4, "vector", 4)
+    assert (found.time_ns, found.bound, kernel_limit(busy, ROUND)) == (4, "vector", 4)
 
 
 def test_measured_ceilings_stand_in_where_there_are_any() -> None:
@@ -120,10 +120,10 @@ def test_vision_is_bound_by_the_tensor_cores_and_sam_is_most_of_it(attention: st
 
 
 @given(points, st.sampled_from(list(DEVICES)))
-def test_no_floor_is_above_the_estimate_of_the_same_ledger(point: tuple[str, Workload, str], name: str) -> None:
+def test_no_floor_is_above_the_kernel_limit_of_the_same_ledger(point: tuple[str, Workload, str], name: str) -> None:
     ledger = MODEL.ledger(*point)
     assert ledger.compulsory() <= ledger.total().moved_bytes
-    assert floor(ledger, DEVICES[name]).time_ns <= estimate(ledger, DEVICES[name])
+    assert floor(ledger, DEVICES[name]).time_ns <= kernel_limit(ledger, DEVICES[name])
 
 
 @given(points, st.sampled_from(list(DEVICES)))

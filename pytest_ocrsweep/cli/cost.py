@@ -209,7 +209,7 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
         **counted,
         "peak_path": ledger.peak_path,
         "estimate": None if expected is None else asdict(expected),
-        "estimate_ns": roofline.kernel_limit(ledger, device),
+        "kernel_limit_ns": roofline.kernel_limit(ledger, device),
         "parts": parts,
     }
 

@@ -142,16 +142,18 @@ def read(path: Path) -> Profiles:
     try:
         header, *entries = _objects(path)
     except (OSError, ValueError, EOFError) as error:
-        message = f"{quoted(path)} is no file of profiles: {error};"
+        message = f"{quoted(str(path))} is no file of profiles: {error};"
         raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
     if header.get("schema") != SCHEMA:
-        raise ProfileError(f"{quoted(path)} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew")
+        raise ProfileError(
+            f"{quoted(str(path))} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew"
+        )
     points = []
     for number, entry in enumerate(entries, start=2):
         try:
             points.append(from_json(entry))
         except (KeyError, TypeError, ValueError) as error:
-            message = f"{quoted(path)}, line {number} is no profile: {error!r};"
+            message = f"{quoted(str(path))}, line {number} is no profile: {error!r};"
             raise ProfileError(message, hint="record it anew") from None
     return Profiles(str(header.get("device")), dict(header.get("environment", {})), tuple(points))
 

@@ -71,9 +71,6 @@ def kernel_limit(ledger: Ledger, device: Device) -> int:
     )
 
 
-estimate = kernel_limit  # the name that cli/cost.py still calls it by
-
-
 def attained(floor: Floor, measured_ns: int) -> float:
     """The floor as a fraction of a measured time; more than 1 if the time is below the floor."""
     return floor.time_ns / measured_ns

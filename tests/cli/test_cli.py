@@ -312,7 +312,7 @@ def test_costs_json_is_the_points_row_and_its_parts(answered):
     assert (stage["grid"], stage["context_tokens"], stage["peak_path"]) == ("2x3", 903, ledger.peak_path)
     assert stage["analytic"]["tensor_flops"] == part["tensor_flops"] == ledger.total().tensor_flops
     assert part["floor"]["time_ns"] == roofline.floor(ledger, devices()["h100"]).time_ns
-    assert stage["estimate_ns"] == roofline.estimate(ledger, devices()["h100"])
+    assert stage["kernel_limit_ns"] == roofline.kernel_limit(ledger, devices()["h100"])
 
 
 def test_a_path_is_the_root_and_stages_without_it_are_left_out(answered):

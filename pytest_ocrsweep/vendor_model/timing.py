@@ -100,13 +100,17 @@ class Vendor:
     def timed(self, stage: str, work: Workload, attention: str, page: Path | None = None) -> Iterator[PreparedPoint]:
         """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
-            if self._graph_speed is None and self.device.type == "cuda":
-                self._graph_speed = GraphSpeed()
-                self._graph_speed.settle()
+            self.settle()
             try:
                 yield self._prepared(stage, work, attention, page)
             finally:
                 self._tidy()
+
+    def settle(self) -> None:
+        """Has the driver run graphs at its lasting speed, once a process: its first three are faster."""
+        if self._graph_speed is None and self.device.type == "cuda":
+            self._graph_speed = GraphSpeed()
+            self._graph_speed.settle()
 
     @contextmanager
     def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:

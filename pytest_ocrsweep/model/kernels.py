@@ -6,7 +6,7 @@ operand is read once even if it is broadcast, a gather reads what it selects, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -62,6 +62,18 @@ class Loop:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The turns of a loop at which a kernel runs: those of `among` that are not in `but`, never listed one by one."""
+
+    loop: Loop
+    among: range | tuple[int, ...]
+    but: tuple[int, ...] = ()
+
+    def __iter__(self) -> Iterator[int]:
+        return (turn for turn in self.among if turn not in self.but)
+
+
 class Kernel(NamedTuple):
     """One kernel that runs `times` times; its costs are those of one run.
 
@@ -85,7 +97,7 @@ class Kernel(NamedTuple):
     pattern: Pattern = Pattern.STREAM
     work: Size = 0  # what the pattern says that it counts, of one run
     launches: int = 1  # CUDA kernels that one run consists of
-    loops: tuple[tuple[Loop, tuple[int, ...]], ...] = ()  # innermost first: a loop, and at which of its turns it runs
+    loops: tuple[Turns, ...] = ()  # innermost first
     by_page: bool = False  # it stands for one run for each page of the batch
     unneeded: Size = 0  # tensor FLOPs, of all runs, that an implementation of the same function may leave out
     functions: Size = 0  # exponentials and the like, of all runs, that none can: one vector FLOP each
@@ -178,20 +190,20 @@ def repeated(kernels: Iterable[Kernel], times: int) -> Kernels:
     Tensors that a run leaves allocated accumulate. The run that is listed is the last one: it starts with the tensors
     that the earlier runs left.
     """
-    return turns(kernels, Loop("repeated"), range(times))
+    return at_turns(kernels, Turns(Loop("repeated"), range(times)), times)
 
 
-def turns(kernels: Iterable[Kernel], loop: Loop, at: Sequence[int]) -> Kernels:
-    """The sequence, run at some turns of a loop, which other sequences share; else as `repeated`."""
-    sequence = list(kernels) if at else []
+def at_turns(kernels: Iterable[Kernel], turns: Turns, times: int) -> Kernels:
+    """The sequence, run at `times` turns of a loop, which other sequences share; else as `repeated`."""
+    sequence = list(kernels) if times else []
     left: Size = 0
     for k in sequence:
         left = left + k.allocates - k.frees
-    yield Kernel("held", allocates=left * (len(at) - 1))  # each tensor is rounded up already
+    yield Kernel("held", allocates=left * (times - 1))  # each tensor is rounded up already
     for k in sequence:
         yield k._replace(
-            times=k.times * len(at),
-            loops=(*k.loops, (loop, tuple(at))),
-            unneeded=k.unneeded * len(at),
-            functions=k.functions * len(at),
+            times=k.times * times,
+            loops=(*k.loops, turns),
+            unneeded=k.unneeded * times,
+            functions=k.functions * times,
         )

@@ -41,13 +41,14 @@ def numbers(kernel: Kernel, point: Mapping[str, int]) -> Numbers:
 
 def _unrolled(kernels: Sequence[tuple[Run, Kernel, int]]) -> Iterator[tuple[Run, bool]]:
     """Each kernel with the number of its loops that are not unrolled yet; the last of them is the outermost."""
-    for loop, group in groupby(kernels, key=lambda entry: entry[1].loops[entry[2] - 1][0] if entry[2] else None):
+    for loop, group in groupby(kernels, key=lambda entry: entry[1].loops[entry[2] - 1].loop if entry[2] else None):
         body = list(group)
         if loop is None:
             yield from ((run, k.by_page) for run, k, _ in body)
             continue
-        for turn in sorted({turn for _, k, depth in body for turn in k.loops[depth - 1][1]}):
-            yield from _unrolled([(run, k, depth - 1) for run, k, depth in body if turn in k.loops[depth - 1][1]])
+        turns = [set(k.loops[depth - 1]) for _, k, depth in body]
+        for turn in sorted(set().union(*turns)):
+            yield from _unrolled([(run, k, d - 1) for (run, k, d), at in zip(body, turns, strict=True) if turn in at])
 
 
 def _pages(entries: Sequence[tuple[Run, bool]], batch: int) -> Iterator[Run]:

@@ -17,11 +17,12 @@ from ..kernels import (
     Kernels,
     Loop,
     Pattern,
+    Turns,
     allocated,
+    at_turns,
     kernel,
     released,
     repeated,
-    turns,
     under,
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
@@ -42,9 +43,11 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     shape = (images, sam.channels, sam.width, sam.patch, side, grid)
     yield convolution("patch_embed", *shape, bias=True, io=pixels, pattern=Pattern.SIMT)
     yield from under("positions", absolute_positions(sam, x, grid))
-    blocks, windowed = Loop("SAM's blocks"), [i for i in range(sam.layers) if i not in sam.global_layers]
-    yield from under("window", turns(block(sam, images, grid, sam.window, many, attention), blocks, windowed))
-    yield from under("global", turns(block(sam, images, grid, 0, many, attention), blocks, sam.global_layers))
+    blocks, whole = Loop("SAM's blocks"), tuple(sam.global_layers)
+    windowed, others = block(sam, images, grid, sam.window, many, attention), Turns(blocks, range(sam.layers), whole)
+    yield from under("window", at_turns(windowed, others, sam.layers - len(whole)))
+    alike = block(sam, images, grid, 0, many, attention)
+    yield from under("global", at_turns(alike, Turns(blocks, whole), len(whole)))
     yield from under("neck", neck(sam, images, grid))
     yield from under("downsample", downsample(sam, images, grid))
 

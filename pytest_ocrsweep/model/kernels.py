@@ -100,6 +100,7 @@ class Kernel(NamedTuple):
     loops: tuple[Turns, ...] = ()  # innermost first
     by_page: bool = False  # it stands for one run for each page of the batch
     unneeded: Size = 0  # tensor FLOPs, of all runs, that an implementation of the same function may leave out
+    unneeded_bytes: Size = 0  # of its outputs, of all runs, that one may keep to itself
     functions: Size = 0  # exponentials and the like, of all runs, that none can: one vector FLOP each
     least_bytes: Size | None = None  # of parameters, under any routing, if that is less than `used_bytes`
 
@@ -205,5 +206,6 @@ def at_turns(kernels: Iterable[Kernel], turns: Turns, times: int) -> Kernels:
             times=k.times * times,
             loops=(*k.loops, turns),
             unneeded=k.unneeded * times,
+            unneeded_bytes=k.unneeded_bytes * times,
             functions=k.functions * times,
         )

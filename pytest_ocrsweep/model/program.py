@@ -102,7 +102,7 @@ class Program:
 def _needed(k: Kernel) -> tuple[Size, Size, Size]:
     """Tensor FLOPs, vector FLOPs and bytes, of all runs, that no implementation can leave out, under any routing."""
     least = k.used_bytes if k.least_bytes is None or k.used_bytes == 0 else k.least_bytes
-    return k.tensor_flops * k.times - k.unneeded, k.functions, (least + k.io_bytes) * k.times
+    return k.tensor_flops * k.times - k.unneeded, k.functions, (least + k.io_bytes) * k.times - k.unneeded_bytes
 
 
 def _moves(k: Kernel) -> bool:

@@ -32,6 +32,12 @@ def test_only_each_pages_last_logits_are_needed() -> None:
     assert left_out("decode", "head") == 0
 
 
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_the_head_moves_its_parameters_and_no_logits(stage: str) -> None:
+    ledger = MODEL.ledger(stage, replace(PAGE, new_tokens=3))
+    assert ledger.needed("head").moved_bytes == ledger.steps * DECODER.width * DECODER.vocabulary * 2
+
+
 @pytest.mark.parametrize("attention", ATTENTION)
 def test_a_key_after_its_query_is_not_needed_nor_another_query_in_the_last_layer(attention: str) -> None:
     tokens, layers = PAGE.context_tokens, DECODER.layers

@@ -102,7 +102,7 @@ def test_a_decode_is_bound_by_bandwidth_through_the_weights_and_keys_it_reads(at
     dense, expert = 3 * 1280 * 6848, 3 * 1280 * 896
     parameters = 12 * layer + dense + 11 * ((6 + 2) * expert + 64 * 1280) + 1280 + 129280 * 1280
     keys = sum(903 + step for step in range(1, 101))  # all but the newest read, that one written
-    outputs = 8 + 2 * 1280 + 2 * 129280  # the token's id and embedding, its logits
+    outputs = 8 + 2 * 1280  # the token's id and embedding; a kernel that samples writes no logits
     moved = 100 * (2 * parameters + outputs) + keys * 2 * 12 * 1280 * 2
     found = floor(MODEL.ledger("decode", TWO_BY_THREE, attention), H200)
     assert found.bound == "bandwidth"
@@ -155,7 +155,7 @@ def test_twice_the_bandwidth_halves_a_floor_that_is_bound_by_it() -> None:
 
 def test_only_a_device_with_measured_ceilings_has_another_floor_by_them() -> None:
     ledger = MODEL.ledger("decode", TWO_BY_THREE)
-    assert floor(ledger, H200.as_measured).time_ns == int((ledger.compulsory() - 100 * H200.l2_bytes) / 4.25e12 * 1e9)
+    assert floor(ledger, H200.as_measured).time_ns == int((ledger.needed().moved_bytes - 100 * H200.l2_bytes) / 4.25e12 * 1e9)
     assert DEVICES["l40s"].as_measured == DEVICES["l40s"]
 
 

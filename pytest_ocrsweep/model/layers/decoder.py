@@ -43,9 +43,14 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
 
 
 def head(decoder: Decoder, tokens: Size, pages: Size) -> Kernels:
-    """Logits of every token over the whole vocabulary, of which a page's last token alone is needed."""
+    """Logits of every token over the whole vocabulary, of which a page's last token alone is needed.
+
+    No logits need to reach memory: a kernel may sample the token that it computes them for.
+    """
     logits = linear("head", tokens, decoder.width, decoder.vocabulary, bias=False)
-    yield logits._replace(unneeded=2 * (tokens - pages) * decoder.width * decoder.vocabulary)
+    yield logits._replace(
+        unneeded=2 * (tokens - pages) * decoder.width * decoder.vocabulary, unneeded_bytes=logits.write_bytes
+    )
 
 
 def layers(

@@ -215,18 +215,21 @@ def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedT
         return Part(Verdict.FAIL, f"{priced}: {fastest:,} ns is below {limit}: {wrong}")
     if sweep.options.update or recorded is None:
         return PASSED
-    return attained_part(str(priced), recorded.attained, floor.attained, found.gate)
+    then = recorded.baseline.observed.tensor_flops
+    less_work = then is not None and priced.analytic["tensor_flops"] < then
+    return attained_part(str(priced), recorded.attained, floor.attained, found.gate, less_work=less_work)
 
 
-def attained_part(point: str, then: float | None, now: float | None, judged: GateResult) -> Part:
+def attained_part(point: str, then: float | None, now: float | None, judged: GateResult, *, less_work: bool) -> Part:
     """The attained fraction against the recorded one, by the margin of the time, of which it is the reciprocal.
 
-    It is named beside a time that failed, and fails by itself where the floor fell and the time did not follow.
+    It is named beside a time that failed, and fails by itself if there is `less_work` than was timed, the floor fell,
+    and the time did not follow. Of the same work a floor falls only by another definition of it, or another sheet.
     """
     if then is None or now is None or judged.margin is None or judged.change is None:
         return PASSED
     slower = judged.outcome == gate.Outcome.FAIL
-    lower_floor = now * (1 + judged.change) < then * (1 - judged.margin)
+    lower_floor = less_work and now * (1 + judged.change) < then * (1 - judged.margin)
     if now >= then * (1 - judged.margin) or not (slower or lower_floor):
         return PASSED
     why = "the time grew" if slower else "the floor fell, and the time did not follow"

@@ -8,8 +8,10 @@ from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.sweep.check import PASSED, Part, attained_part
 
 
-def judged(now: float, change: float, outcome: Outcome = Outcome.PASS, *, then: float | None = 0.41) -> Part:
-    return attained_part("vision 2x3 flash", then, now, GateResult(outcome, change, 0.013))
+def judged(
+    now: float, change: float, outcome: Outcome = Outcome.PASS, *, then: float | None = 0.41, less_work: bool = True
+) -> Part:
+    return attained_part("vision 2x3 flash", then, now, GateResult(outcome, change, 0.013), less_work=less_work)
 
 
 def test_a_slower_time_is_told_as_the_fraction_that_it_lost():
@@ -23,6 +25,10 @@ def test_a_floor_that_fell_while_the_time_stayed_is_a_failure():
     assert part.failure == (
         "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the floor fell, and the time did not follow"
     )
+
+
+def test_a_floor_that_is_defined_anew_is_no_failure_of_the_same_work():
+    assert judged(0.36, 0.0, less_work=False) == PASSED
 
 
 @pytest.mark.parametrize(

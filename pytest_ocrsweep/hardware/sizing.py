@@ -73,15 +73,17 @@ class Requirement:
     stage: str
     tensor_flops_per_s: float
     vector_flops_per_s: float
-    bandwidth_bytes_per_s: float
+    bandwidth_bytes_per_s: float  # from DRAM, or from an L2
     memory_bytes: int
+    steps_per_s: float = 0  # in each of which an L2 may give as much as it holds
 
     def shares(self, device: Device) -> dict[str, float]:
         """What is needed as a fraction of what `device` has; if the device keeps the target, none exceeds 1."""
+        from_dram = max(0, self.bandwidth_bytes_per_s - self.steps_per_s * device.l2_bytes)
         return {
             "tensor": self.tensor_flops_per_s / device.tensor_flops_per_s,
             "vector": self.vector_flops_per_s / device.vector_flops_per_s,
-            "bandwidth": self.bandwidth_bytes_per_s / device.bandwidth_bytes_per_s,
+            "bandwidth": from_dram / device.bandwidth_bytes_per_s,
             "memory": self.memory_bytes / device.memory_bytes,
         }
 
@@ -166,9 +168,9 @@ def largest(holds: Callable[[int], bool]) -> int | None:
 
 
 def requirements(model: Model, work: Workload, target: Target, attention: str = "flash") -> tuple[Requirement, ...]:
-    """What prefill and decode each need from a device to keep their target, on compulsory traffic.
+    """What prefill and decode each need from a device to keep their target: what no implementation leaves out.
 
-    Only the memory depends on `attention`: both do the same arithmetic, and traffic between kernels is not compulsory.
+    Only the memory depends on `attention`: both do the same arithmetic, and traffic between kernels is not needed.
     """
     return tuple(
         _requirement(model.ledger(part.stage, work), _seconds(part.stage, work, target), part.total_bytes)
@@ -177,13 +179,14 @@ def requirements(model: Model, work: Workload, target: Target, attention: str = 
 
 
 def _requirement(ledger: Ledger, seconds: float, memory_bytes: int) -> Requirement:
-    cost = ledger.total()
+    needed = ledger.needed()
     return Requirement(
         ledger.stage,
-        cost.tensor_flops / seconds,
-        cost.vector_flops / seconds,
-        ledger.compulsory() / seconds,
+        needed.tensor_flops / seconds,
+        needed.vector_flops / seconds,
+        needed.moved_bytes / seconds,
         memory_bytes,
+        ledger.steps / seconds,
     )
 
 

@@ -471,7 +471,7 @@ def test_size_is_what_sizing_says(said, answered):
         assert [found["most_batch"] for found in sized["devices"].values()] == list(batches.values())
     lines = said(*words)
     (row,) = [line.split() for line in lines if line.startswith("2x3   rtx-4090")]
-    assert row == ["2x3", "rtx-4090", "-", "-", "2", "-", "-"]
+    assert row == ["2x3", "rtx-4090", "-", "-", "4", "-", "-"]
 
 
 def test_a_device_that_misses_the_target_is_a_dash(said):

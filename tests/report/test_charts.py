@@ -41,7 +41,7 @@ REQUIRED = ["required-flops", "required-bytes"]
 UNITS = {
     "time": "ms, logarithmic",
     "attained": "floor as % of the device time",
-    "roofline": "tensor TFLOP/s, logarithmic",
+    "roofline": "needed tensor TFLOP/s, logarithmic",
     "flops": "TFLOP, tensor and vector",
     "split-linear": "TFLOP",
     "split-log": "TFLOP, logarithmic",

@@ -146,13 +146,23 @@ def test_more_pages_and_more_crops_never_need_less(grid: CropGrid, batch: int, a
 def test_a_target_requires_work_over_time() -> None:
     prefill, decode = requirements(MODEL, TWO_BY_THREE, TARGET)
     first, rest = (MODEL.ledger(stage, TWO_BY_THREE) for stage in ("prefill", "decode"))
-    assert prefill.tensor_flops_per_s == pytest.approx(first.total().tensor_flops / 0.1)
-    assert prefill.bandwidth_bytes_per_s == pytest.approx(first.compulsory() / 0.1)
-    assert decode.tensor_flops_per_s == pytest.approx(rest.total().tensor_flops / 100 / 0.002)
-    assert decode.bandwidth_bytes_per_s == pytest.approx(rest.compulsory() / 100 / 0.002)
-    assert prefill.vector_flops_per_s == pytest.approx(first.total().vector_flops / 0.1)
-    assert decode.vector_flops_per_s == pytest.approx(rest.total().vector_flops / 100 / 0.002)
+    assert prefill.tensor_flops_per_s == pytest.approx(first.needed().tensor_flops / 0.1)
+    assert prefill.bandwidth_bytes_per_s == pytest.approx(first.needed().moved_bytes / 0.1)
+    assert decode.tensor_flops_per_s == pytest.approx(rest.needed().tensor_flops / 100 / 0.002)
+    assert decode.bandwidth_bytes_per_s == pytest.approx(rest.needed().moved_bytes / 100 / 0.002)
+    assert prefill.vector_flops_per_s == pytest.approx(first.needed().vector_flops / 0.1)
+    assert decode.vector_flops_per_s == pytest.approx(rest.needed().vector_flops / 100 / 0.002)
     assert [prefill.memory_bytes, decode.memory_bytes] == [p.total_bytes for p in memory(MODEL, TWO_BY_THREE)]
+
+
+@pytest.mark.parametrize("name", ["h100", "mi300x"])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_target_is_met_at_the_floor_and_not_below_it(name: str, batch: int) -> None:
+    device, work = replace(DEVICES[name], memory_bytes=10**15), replace(TWO_BY_THREE, batch=batch)
+    ttft, decode = (floor(MODEL.ledger(stage, work), device).time_ns / 1e9 for stage in ("prefill", "decode"))
+    for factor, met in ((1.001, True), (0.999, False)):
+        assert serves(MODEL, work, device, Target(ttft * factor, decode / 100 * 1.001)) is met
+        assert serves(MODEL, work, device, Target(ttft * 1.001, decode / 100 * factor)) is met
 
 
 def test_attentions_need_the_same_rates_and_other_memory() -> None:
@@ -162,7 +172,7 @@ def test_attentions_need_the_same_rates_and_other_memory() -> None:
         assert replace(flash, memory_bytes=eager.memory_bytes) == eager
         assert flash.memory_bytes < eager.memory_bytes
         ledgers = [MODEL.ledger(flash.stage, TWO_BY_THREE, mode) for mode in ATTENTION]
-        assert len({(each.total().flops, each.compulsory()) for each in ledgers}) == 1
+        assert len({each.needed() for each in ledgers}) == 1
 
 
 def test_what_is_needed_is_set_against_what_a_device_has() -> None:

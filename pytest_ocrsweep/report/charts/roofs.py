@@ -19,7 +19,7 @@ COLOURS = ("#cc79a7", "#d55e00", "#e69f00", "#009e73")  # for the first, second,
 
 
 def roofline(points: Points, device: Device) -> Drawing:
-    """Tensor FLOP/s over tensor FLOPs per compulsory byte: hollow marks at floors, filled marks at measured times."""
+    """Needed tensor FLOP/s over FLOPs per byte from DRAM: hollow marks at floors, filled marks at measured times."""
     import altair as alt
 
     columns = points.columns
@@ -29,16 +29,16 @@ def roofline(points: Points, device: Device) -> Drawing:
     shapes = alt.Scale(domain=names, range=[marker(stage, attention) for stage, attention in kinds])
     colours = alt.Scale(domain=names, range=[ATTENTION[attention].colour for _, attention in kinds])
     wide = alt.Scale(type="log", nice=False, padding=14)
-    x = alt.X("flop_per_byte:Q", title="tensor FLOP / compulsory byte, logarithmic", scale=wide)
-    y = alt.Y("value:Q", title="tensor TFLOP/s, logarithmic", scale=wide, axis=alt.Axis(format=style.NUMBER))
+    x = alt.X("flop_per_byte:Q", title="needed tensor FLOP / byte from DRAM, logarithmic", scale=wide)
+    y = alt.Y("value:Q", title="needed tensor TFLOP/s, logarithmic", scale=wide, axis=alt.Axis(format=style.NUMBER))
 
     def at(time: str) -> Drawing:
         return (
             alt.Chart(alt.NamedData("points"))
-            .transform_filter(valid("compulsory_bytes", time))
+            .transform_filter(f"{valid(time)} && datum.tensor_ns > 0 && datum.bandwidth_ns > 0")
             .transform_calculate(
-                flop_per_byte="datum.tensor_flops / datum.compulsory_bytes",
-                value=f"datum.tensor_flops / datum.{time} / 1e3",
+                flop_per_byte=f"datum.tensor_ns / datum.bandwidth_ns * {device.ridge:g}",
+                value=f"datum.tensor_ns / datum.{time} * {device.tensor_flops_per_s / 1e12:g}",
                 series="datum.stage + ', ' + datum.attention",
             )
             .encode(x, y, alt.Shape("series:N", scale=shapes), alt.Color("series:N", scale=colours))
@@ -62,11 +62,9 @@ def _roof(points: Points, device: Device) -> Drawing:
     """The roof by the data sheet, and the one by measured rates."""
     import altair as alt
 
-    intensities = [
-        flops / moved
-        for flops, moved in zip(points.columns["tensor_flops"], points.columns["compulsory_bytes"], strict=True)
-        if moved
-    ]
+    times = zip(points.columns["tensor_ns"], points.columns["bandwidth_ns"], strict=True)
+    ratios = [1, *(tensor / bandwidth for tensor, bandwidth in times if tensor and bandwidth)]
+    left, right = min(ratios) * device.ridge / 2, max(ratios) * device.ridge * 2
     roofs = [(f"{device.name}, its sheet", device)]
     if device.as_measured != device:
         roofs.append((f"{device.name}, as measured", device.as_measured))
@@ -77,7 +75,7 @@ def _roof(points: Points, device: Device) -> Drawing:
             "value": min(roof.tensor_flops_per_s, at * roof.bandwidth_bytes_per_s) / 1e12,
         }
         for name, roof in roofs
-        for at in sorted((min(intensities) / 2, roof.ridge, max(*intensities, device.ridge) * 2))
+        for at in sorted((left, roof.ridge, right))
     ]
     dashes = alt.Scale(domain=[name for name, _ in roofs], range=[[1, 0], [6, 3]])
     lines: Drawing = (

@@ -291,7 +291,7 @@ def test_cost_shows_what_the_ledger_says(said):
         floor.bound,
     ]
     assert "decode on NVIDIA H200, over 100 new tokens:" in lines
-    assert "  floor         23.837 ms (bandwidth): nothing runs faster" in lines
+    assert "  floor         23.832 ms (bandwidth): nothing runs faster" in lines
 
 
 def test_the_parts_of_a_tree_add_up_to_their_parent(answered):

@@ -155,7 +155,9 @@ def test_twice_the_bandwidth_halves_a_floor_that_is_bound_by_it() -> None:
 
 def test_only_a_device_with_measured_ceilings_has_another_floor_by_them() -> None:
     ledger = MODEL.ledger("decode", TWO_BY_THREE)
-    assert floor(ledger, H200.as_measured).time_ns == int((ledger.needed().moved_bytes - 100 * H200.l2_bytes) / 4.25e12 * 1e9)
+    assert floor(ledger, H200.as_measured).time_ns == int(
+        (ledger.needed().moved_bytes - 100 * H200.l2_bytes) / 4.25e12 * 1e9
+    )
     assert DEVICES["l40s"].as_measured == DEVICES["l40s"]
 
 

@@ -1,7 +1,7 @@
 """Which components account for a point's change: its lines as recorded against its lines now.
 
-A machine that runs everything a little slower moves all lines alike. This pace is the median of the lines' ratios,
-weighted by their time, and at most the gate's margin: beyond it is what a component lost. A component is named if it
+A machine that runs everything a little slower moves all lines alike. This pace is the lower median of the components'
+ratios, within the gate's margin; what a component lost is what it took beyond the pace. A component is named if it
 
 - grew by more than its own noise, margin / sqrt(share): noise of lines averages out, less so in a small component;
 - grew by more than SMALLEST of the point;
@@ -28,6 +28,12 @@ MOST_NOISE = 0.05
 
 CLOCK_STEP = 0.01
 """A clock that fell by less is the same: one boost step, 15 MHz, is 0.8 % of 1980 MHz."""
+
+ALIKE = 0.75
+"""Lines of so much of the time must have grown, if the clock is the cause."""
+
+PACED = 0.01
+"""A component with less of the time is too noisy to tell the pace."""
 
 LINES = 3  # named of one component, at most
 
@@ -81,8 +87,7 @@ class Clocks:
 
 def blame(then: PointProfile, now: PointProfile, margin: float, clocks: Clocks = Clocks()) -> list[Cause]:
     """The causes of a point's growth, largest first; empty where nothing grew beyond its noise."""
-    common = _median_ratio(then.times, now.times)
-    pace = min(max(common, 1 / (1 + margin)), (1 + clocks.slower) * (1 + margin))
+    pace = min(max(_pace(then, now), 1 / (1 + margin)), (1 + clocks.slower) * (1 + margin))
     found = [*_components(then, now, margin, pace), *_launches(then, now, margin, pace)]
     if clocks.slower and _alike(then.times, now.times, 1 + min(clocks.slower, pace - 1) / 2):
         detail = f"SM clock {clocks.then} -> {clocks.now} MHz, and all lines grew alike"
@@ -91,6 +96,14 @@ def blame(then: PointProfile, now: PointProfile, margin: float, clocks: Clocks =
     grown = max([now.device_ns - then.device_ns, *(cause.change_ns for cause in found)])
     causes = [cause for cause in found if cause.change_ns >= GOOD_PART * grown and cause.of_point >= SMALLEST]
     return sorted(causes, key=lambda cause: -cause.change_ns)
+
+
+def _pace(then: PointProfile, now: PointProfile) -> float:
+    """Of components, not of lines: one component may have most of the time."""
+    old, new = components(then.times), components(now.times)
+    least = PACED * sum(old.values())
+    ratios = sorted(new[name] / time_ns for name, time_ns in old.items() if name in new and time_ns > least)
+    return ratios[(len(ratios) - 1) // 2] if ratios else 1.0
 
 
 def _components(then: PointProfile, now: PointProfile, margin: float, pace: float) -> list[Cause]:
@@ -135,27 +148,10 @@ def _cause(
     return Cause(name, change_ns, ratio, change_ns / max(1, then.device_ns), lines, detail)
 
 
-def _ratios(then: Mapping[str, int], now: Mapping[str, int]) -> list[tuple[float, int]]:
-    """How each line that is there then and now changed, in ascending order, and its time then."""
-    return sorted((now[path] / time_ns, time_ns) for path, time_ns in then.items() if time_ns and path in now)
-
-
-def _median_ratio(then: Mapping[str, int], now: Mapping[str, int]) -> float:
-    return _quantile(_ratios(then, now), 0.5)
-
-
 def _alike(then: Mapping[str, int], now: Mapping[str, int], least: float) -> bool:
     """Whether lines that are three quarters of the time grew by at least this ratio."""
-    return _quantile(_ratios(then, now), 0.25) >= least
-
-
-def _quantile(weighted: list[tuple[float, int]], part: float) -> float:
-    left = part * sum(weight for _, weight in weighted)
-    for value, weight in weighted:
-        left -= weight
-        if left <= 0:
-            return value
-    return 1.0
+    grown = sum(ns for path, ns in then.items() if now.get(path, 0) >= ns * least)
+    return grown >= ALIKE * sum(then.values())
 
 
 def _grown(change_ns: int, ratio: float | None) -> str:

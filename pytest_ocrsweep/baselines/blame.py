@@ -137,7 +137,11 @@ def _launches(then: PointProfile, now: PointProfile, margin: float, pace: float)
     grown = now.gap_ns - before
     if grown <= margin * then.device_ns:
         return []
-    same = f"{now.kernels} kernels as before" if now.kernels == then.kernels else f"kernels {then.kernels} -> {now.kernels}"
+    same = (
+        f"{now.kernels} kernels as before"
+        if now.kernels == then.kernels
+        else f"kernels {then.kernels} -> {now.kernels}"
+    )
     return [_cause("launches", round(grown), before, then, detail=f"the time between kernels, {same}")]
 
 

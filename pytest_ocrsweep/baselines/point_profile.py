@@ -76,10 +76,7 @@ def components(times: Mapping[str, int]) -> dict[str, int]:
 
 
 def _shared(times: Mapping[str, int], device_ns: int) -> dict[str, LineTime]:
-    return {
-        path: LineTime(ns, round(ns / device_ns, 6) if device_ns > 0 else None)
-        for path, ns in times.items()
-    }
+    return {path: LineTime(ns, round(ns / device_ns, 6) if device_ns > 0 else None) for path, ns in times.items()}
 
 
 # JSON

@@ -91,7 +91,7 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
     if option.ocrsweep_analytic_only and option.ocrsweep_profile:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-profile exclude each other")
-    if _slowdown(option).percent and option.ocrsweep_update:
+    if option.ocrsweep_slowdown != "0" and _slowdown(option).percent and option.ocrsweep_update:
         raise pytest.UsageError(
             "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
         )

@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..baselines import gate
 from ..baselines.attribution import Observed
+from ..baselines.blame import Cause
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
 from ..errors import CheckpointError, DeviceLost, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
+from . import explain
+from .options import Options
 
 if TYPE_CHECKING:
+    from ..model.analytic import Model
     from ..model.architecture import Architecture
     from ..vendor_model.timing import PreparedPoint, Vendor
     from .settings import Settings
@@ -35,6 +39,7 @@ class Measured:
     measurement: Measurement
     decision: gate.Decision
     incomparable: list[str]
+    causes: list[Cause] | None = None  # of a change since the recorded profile; None if it was not looked for
 
 
 def why_not(device: str) -> str | None:
@@ -90,8 +95,8 @@ class Meter:
     """
 
     settings: Settings
-    checkpoint: Path | None = None
-    slowdown_percent: float = 0.0
+    model: Model
+    options: Options
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
@@ -109,16 +114,17 @@ class Meter:
 
         self._held.enter_context(self.lock())
         device = gpu_state.device(self.settings.vendor.device)
-        load = self._load if self.checkpoint else None
-        return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
+        load, slowdown = self._load if self.options.checkpoint else None, self.options.slowdown
+        percent = 0.0 if slowdown.component else slowdown.percent
+        return Vendor(self.settings.model, device, self.settings.vendor.seed, percent, load=load)
 
     def _load(self, attention: str, experts: str) -> Any:
         from ..vendor_model import checkpoint
 
-        assert self.checkpoint is not None
+        assert self.options.checkpoint is not None
         with _refused():
             loaded = checkpoint.load(
-                self.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
+                self.options.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
             )
         self.digest = loaded.digest
         return loaded.model
@@ -193,7 +199,8 @@ class Meter:
         count: bool,
         page: Path | None,
     ) -> Measured:
-        pixels = page if self.checkpoint else None
+        pixels = page if self.options.checkpoint else None
+        self.vendor.delay = explain.delay(self.options.slowdown, stored)
         with self.vendor.timed(stage, work, attention, pixels) as point:
             here = self.environment()
             why = incomparable(stored, point.clock, point.experts, here) if stored else []
@@ -204,7 +211,13 @@ class Meter:
             if decision.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
-            return Measured(_measurement(point, decision, seen, here), decision, why)
+            measured = Measured(_measurement(point, decision, seen, here), decision, why)
+        if not explain.profiles(self.options.profile, decision, stored := None if why else stored):
+            return measured
+        now = explain.measured(self.vendor, self.model, stage, work, attention)
+        found = explain.causes(now, decision, stored, measured.measurement.sm_clock_mhz)
+        now = replace(now, causes=tuple(map(str, found or ())))
+        return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
 
 def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, here: Environment) -> Measurement:

@@ -174,7 +174,7 @@ class Sweep:
         from .meter import Meter
 
         options = self.options
-        return Meter(self.settings, options.checkpoint, options.slowdown_percent, self.device_lock)
+        return Meter(self.settings, self.model, options, self.device_lock)
 
     def device_lock(self) -> AbstractContextManager[None]:
         """One process at a time measures on a device."""

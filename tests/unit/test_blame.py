@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import pytest
-
-from pytest_ocrsweep.baselines.blame import Clocks, blame
+from pytest_ocrsweep.baselines.blame import blame
 from pytest_ocrsweep.baselines.point_profile import PointProfile, component_of, components
 from pytest_ocrsweep.hardware import profile
 

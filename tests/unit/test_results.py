@@ -51,7 +51,14 @@ def results(tmp_path: Path) -> Results:
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
     given = Options(
-        **chosen, **paths, analytic_only=True, update=True, prune=False, profile=False, slowdown=Slowdown(), default_grids="1x1"
+        **chosen,
+        **paths,
+        analytic_only=True,
+        update=True,
+        prune=False,
+        profile=False,
+        slowdown=Slowdown(),
+        default_grids="1x1",
     )
     return Results(Sweep(given))
 

@@ -112,7 +112,7 @@ def check(config: pytest.Config) -> None:
             raise pytest.UsageError(terminal_line(f"--ocrsweep-report: {error}")) from None
 
 
-def _slowdown(option: Any) -> Slowdown:
+def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points needs anyway
     from ..sweep.options import Slowdown
 
     try:

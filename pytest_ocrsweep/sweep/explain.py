@@ -40,8 +40,10 @@ def causes(
     return blame(stored.profile, now, decision.margin, Clocks(stored.baseline.observed.sm_clock_mhz, sm_clock_mhz))
 
 
-def said(found: Sequence[Cause] | None) -> list[str]:
+def said(found: Sequence[Cause] | None, unprofiled: str | None) -> list[str]:
     """The causes of a failure, a line each."""
+    if unprofiled:
+        return [f"its lines are not known: {unprofiled}"]
     if found is None:
         return []
     if not found:

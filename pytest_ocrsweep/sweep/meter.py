@@ -19,11 +19,11 @@ from ..baselines.blame import Cause
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
-from ..errors import CheckpointError, DeviceLost, OutOfMemory
+from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
 from . import explain
-from .options import Options
+from .options import Slowdown
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
@@ -40,6 +40,7 @@ class Measured:
     decision: gate.Decision
     incomparable: list[str]
     causes: list[Cause] | None = None  # of a change since the recorded profile; None if it was not looked for
+    unprofiled: str | None = None  # why its lines are not known, although they were to be
 
 
 def why_not(device: str) -> str | None:
@@ -96,7 +97,9 @@ class Meter:
 
     settings: Settings
     model: Model
-    options: Options
+    checkpoint: Path | None = None
+    profile: bool = False
+    slowdown: Slowdown = Slowdown()
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
@@ -114,17 +117,17 @@ class Meter:
 
         self._held.enter_context(self.lock())
         device = gpu_state.device(self.settings.vendor.device)
-        load, slowdown = self._load if self.options.checkpoint else None, self.options.slowdown
+        load, slowdown = self._load if self.checkpoint else None, self.slowdown
         percent = 0.0 if slowdown.component else slowdown.percent
         return Vendor(self.settings.model, device, self.settings.vendor.seed, percent, load=load)
 
     def _load(self, attention: str, experts: str) -> Any:
         from ..vendor_model import checkpoint
 
-        assert self.options.checkpoint is not None
+        assert self.checkpoint is not None
         with _refused():
             loaded = checkpoint.load(
-                self.options.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
+                self.checkpoint, self.settings.model, attention, experts, self.settings.vendor.device
             )
         self.digest = loaded.digest
         return loaded.model
@@ -199,8 +202,8 @@ class Meter:
         count: bool,
         page: Path | None,
     ) -> Measured:
-        pixels = page if self.options.checkpoint else None
-        self.vendor.delay = explain.delay(self.options.slowdown, stored)
+        pixels = page if self.checkpoint else None
+        self.vendor.delay = explain.delay(self.slowdown, stored)
         with self.vendor.timed(stage, work, attention, pixels) as point:
             here = self.environment()
             why = incomparable(stored, point.clock, point.experts, here) if stored else []
@@ -212,9 +215,12 @@ class Meter:
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
             measured = Measured(_measurement(point, decision, seen, here), decision, why)
-        if not explain.profiles(self.options.profile, decision, stored := None if why else stored):
+        if not explain.profiles(self.profile, decision, stored := None if why else stored):
             return measured
-        now = explain.measured(self.vendor, self.model, stage, work, attention)
+        try:
+            now = explain.measured(self.vendor, self.model, stage, work, attention)
+        except MeasureError as error:
+            return replace(measured, unprofiled=str(error))
         found = explain.causes(now, decision, stored, measured.measurement.sm_clock_mhz)
         now = replace(now, causes=tuple(map(str, found or ())))
         return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)

@@ -23,7 +23,7 @@ from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
 from . import explain
-from .options import Slowdown
+from .options import NO_SLOWDOWN, Slowdown
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
@@ -99,7 +99,7 @@ class Meter:
     model: Model
     checkpoint: Path | None = None
     profile: bool = False
-    slowdown: Slowdown = Slowdown()
+    slowdown: Slowdown = NO_SLOWDOWN
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has

@@ -28,6 +28,9 @@ class Slowdown:
         return found
 
 
+NO_SLOWDOWN = Slowdown()
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The command line and the ini file, as plain values."""

@@ -44,7 +44,7 @@ def noisy(point: PointProfile, random_: random.Random, slower: Mapping[str, floa
 
 
 def large(point: PointProfile) -> list[str]:
-    """Components that are large enough to be heard of when they take a tenth more."""
+    """Components by which the stage takes STAGE_SLOWER more when they take a tenth more."""
     times = components(point.times)
     return [name for name, ns in times.items() if ns * (SLOWER - 1) >= STAGE_SLOWER * point.device_ns]
 
@@ -80,3 +80,61 @@ def test_nothing_is_named_of_an_unchanged_point():
         for point in recorded(gpu):
             for _ in range(TRIALS):
                 assert blame(noisy(point, random_), noisy(point, random_), margin_of(point)) == []
+
+
+# Launches and clocks
+
+
+LINES = {"sam/attn/qkv": 400_000, "sam/mlp/lin1": 300_000, "clip/mlp/fc1": 200_000, "head": 50_000}
+POINT = PointProfile.of(900, 50_000, LINES)
+
+
+def scaled(ratio: float, gap_ns: int = 50_000, **lines: int) -> PointProfile:
+    return PointProfile.of(900, gap_ns, {path: round(ns * ratio) for path, ns in LINES.items()} | lines)
+
+
+def test_gaps_that_grew_are_launches():
+    (cause,) = blame(POINT, scaled(1.0, 80_000), 0.01)
+    assert str(cause) == (
+        "launches +60.0 % (+30,000 ns), +3.0 % of the point: the time between kernels, 900 kernels as before"
+    )
+
+
+def test_all_lines_that_grew_with_a_clock_that_fell_are_the_clock():
+    (cause,) = blame(POINT, scaled(1.1, 55_000), 0.01, Clocks(1980, 1800))
+    assert str(cause) == (
+        "clock +10.0 % (+95,000 ns), +9.5 % of the point: SM clock 1980 -> 1800 MHz, and all lines grew alike"
+    )
+
+
+def test_a_clock_that_fell_is_no_cause_of_one_components_growth():
+    slower = PointProfile.of(900, 50_000, {**LINES, "clip/mlp/fc1": 240_000})
+    assert [cause.name for cause in blame(POINT, slower, 0.01, Clocks(1980, 1800))] == ["clip"]
+
+
+def test_a_component_that_has_most_of_the_time_is_named_too():
+    slower = PointProfile.of(900, 50_000, {**LINES, "sam/attn/qkv": 440_000, "sam/mlp/lin1": 330_000})
+    (cause,) = blame(POINT, slower, 0.01)
+    assert str(cause) == (
+        "sam +10.0 % (+70,000 ns), +7.0 % of the point: sam/attn/qkv +10.0 % (+40,000 ns), "
+        "sam/mlp/lin1 +10.0 % (+30,000 ns)"
+    )
+
+
+def test_all_lines_that_grew_alike_beyond_the_margin_without_a_clock_name_every_component():
+    assert [cause.name for cause in blame(POINT, scaled(1.1), 0.01)] == ["sam", "clip"]
+
+
+def test_a_line_that_is_new_is_named_as_new():
+    slower = PointProfile.of(901, 50_000, {**LINES, "clip/copy": 60_000})
+    (cause,) = blame(POINT, slower, 0.01)
+    assert str(cause) == "clip +30.0 % (+60,000 ns), +6.0 % of the point: clip/copy new (+60,000 ns)"
+
+
+def test_a_point_that_got_faster_has_no_causes():
+    assert blame(POINT, scaled(0.5, 20_000), 0.01) == []
+
+
+def test_a_change_hides_no_other():
+    slower = PointProfile.of(900, 50_000, {**LINES, "sam/attn/qkv": 380_000, "clip/mlp/fc1": 220_000})
+    assert [cause.name for cause in blame(POINT, slower, 0.01)] == ["clip"]

@@ -94,7 +94,7 @@ def test_a_profile_is_in_the_report(measured):
     (point,) = json.loads((measured.path / "out" / "sweep.json").read_text())["points"]
     profile = point["vendor"]["profile"]
     assert sum(line["time_ns"] for line in profile["lines"].values()) + profile["gap_ns"] == profile["device_ns"]
-    assert list(profile["components"])[0] == "embed"
+    assert next(iter(profile["components"])) == "embed"
     assert profile["components"]["head"] == profile["lines"]["head"]
     assert profile["causes"] == []
 

@@ -1,14 +1,14 @@
 """Which components account for a point's change: its lines as recorded against its lines now.
 
 A machine that runs everything a little slower moves all lines alike. This pace is the lower median of the components'
-ratios, within the gate's margin; what a component lost is what it took beyond the pace. A component is named if it
+ratios; what a component lost is what it took beyond the pace. A component is named if it
 
 - grew by more than its own noise, margin / sqrt(share): noise of lines averages out, less so in a small component;
 - grew by more than SMALLEST of the point;
 - and accounts for at least GOOD_PART of what the point lost.
 
-The time between kernels is judged alike, under the name "launches". If the SM clock fell, the pace may exceed the
-margin, and it has the name "clock".
+The time between kernels is judged alike, under the name "launches". The pace itself is named "clock" if the SM clock
+fell and all lines grew, or "all components" if it is beyond the gate's band without that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .gate import BAND
 from .point_profile import PointProfile, component_of, components
 
 GOOD_PART = 0.2
@@ -52,7 +53,7 @@ class LineChange:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What accounts for a point's change: a component by its path, "launches", or "clock".
+    """What accounts for a point's change: a component by its path, "launches", "clock" or "all components".
 
     `change_ns` is of one call, a decode's last step, beyond the pace of all lines; `ratio` is that over its old time.
     """
@@ -87,12 +88,12 @@ class Clocks:
 
 def blame(then: PointProfile, now: PointProfile, margin: float, clocks: Clocks = Clocks()) -> list[Cause]:
     """The causes of a point's growth, largest first; empty where nothing grew beyond its noise."""
-    pace = min(max(_pace(then, now), 1 / (1 + margin)), (1 + clocks.slower) * (1 + margin))
-    found = [*_components(then, now, margin, pace), *_launches(then, now, margin, pace)]
-    if clocks.slower and _alike(then.times, now.times, 1 + min(clocks.slower, pace - 1) / 2):
-        detail = f"SM clock {clocks.then} -> {clocks.now} MHz, and all lines grew alike"
-        busy = sum(then.times.values())
-        found.append(_cause("clock", round(busy * (pace - 1)), busy, then, detail=detail))
+    pace = max(_pace(then, now), 1 / (1 + margin))
+    found = [
+        *_components(then, now, margin, pace),
+        *_launches(then, now, margin, pace),
+        *_all(then, now, margin, pace, clocks),
+    ]
     grown = max([now.device_ns - then.device_ns, *(cause.change_ns for cause in found)])
     causes = [cause for cause in found if cause.change_ns >= GOOD_PART * grown and cause.of_point >= SMALLEST]
     return sorted(causes, key=lambda cause: -cause.change_ns)
@@ -148,6 +149,18 @@ def _launches(then: PointProfile, now: PointProfile, margin: float, pace: float)
         else f"kernels {then.kernels} -> {now.kernels}"
     )
     return [_cause("launches", round(grown), before, then, detail=f"the time between kernels, {same}")]
+
+
+def _all(then: PointProfile, now: PointProfile, margin: float, pace: float, clocks: Clocks) -> list[Cause]:
+    busy = sum(then.times.values())
+    change_ns = round(busy * (pace - 1))
+    if clocks.slower and _alike(then.times, now.times, 1 + min(clocks.slower, pace - 1) / 2):
+        detail = f"SM clock {clocks.then} -> {clocks.now} MHz, and all lines grew alike"
+        return [_cause("clock", change_ns, busy, then, detail=detail)]
+    if pace - 1 <= margin * (1 + BAND):
+        return []
+    clock = f"SM clock {clocks.then} -> {clocks.now} MHz" if clocks.then and clocks.now else "the SM clock is not known"
+    return [_cause("all components", change_ns, busy, then, detail=clock)]
 
 
 def _cause(

@@ -16,7 +16,6 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from . import explain
 from .meter import Measured
 from .session import Sweep, describe
 
@@ -197,11 +196,7 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
         same = recorded is not None and decision.outcome is Outcome.PASS
         return PASSED if same else Part(Verdict.RECORDED)
     if decision.outcome is Outcome.FAIL:
-        lines = [
-            f"{priced} on {gpu}: {decision.message}:",
-            options.accepting(file),
-            *explain.said(measured.causes, measured.unprofiled),
-        ]
+        lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
         return Part(Verdict.FAIL, "\n".join(lines))
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""

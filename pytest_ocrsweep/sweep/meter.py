@@ -42,6 +42,11 @@ class Measured:
     causes: list[Cause] | None = None  # of a change since the recorded profile; None if it was not looked for
     unprofiled: str | None = None  # why its lines are not known, although they were to be
 
+    @property
+    def blamed(self) -> list[str]:
+        """What accounts for a slower time, a line each."""
+        return explain.said(self.causes, self.unprofiled)
+
 
 def why_not(device: str) -> str | None:
     """Why nothing can be measured on `device` ("cuda", "cuda:1", "cpu"); None where it can. Loads torch last."""

@@ -27,10 +27,10 @@ def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Mod
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
-    from .model.analytic import Model
+    from .sweep.catalogue import model_of
     from .sweep.config import compose
 
-    return Model(compose([f"model={name}", *overrides]).model)
+    return model_of(compose([f"model={name}", *overrides]))
 
 
 def __getattr__(name: str) -> object:

@@ -13,7 +13,8 @@ OcrsweepError
 ├── CalibrationError    a GPU whose times nothing is known of, or a calibration that cannot be made or read
 ├── MeasureError        what keeps a point from being measured
 │   ├── OutOfMemory     this point only
-│   └── DeviceLost      this point and all that follow
+│   ├── DeviceLost      this point and all that follow
+│   └── NoLine          an operation that is no line of the ledger
 └── ColumnOverflow      a number that 64 bits do not hold
 """
 
@@ -87,6 +88,10 @@ class OutOfMemory(MeasureError):
 
 class DeviceLost(MeasureError):
     """The device no longer answers this process."""
+
+
+class NoLine(MeasureError):
+    """An operation of the reference model that is no line of the ledger, or a line without an operation."""
 
 
 class ColumnOverflow(OcrsweepError, OverflowError):

@@ -67,6 +67,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
+    "baselines/journal": ("tests/unit/test_journal.py", VALUES),
 }
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester")

@@ -67,12 +67,19 @@ def file_of(folder: Path, model: str, stage: str) -> Path:
 
 def compare(old: Mapping[str, int], new: Mapping[str, int]) -> list[NumberChange]:
     """Every number that differs at all."""
+    if old == new:
+        return []
     return [NumberChange(name, old[name], new[name]) for name in exact_names() if old[name] != new[name]]
 
 
 def read(path: Path, model: str, stage: str) -> CountedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
-    return Document.load(path, _about(model, stage), "points").points(exact_names(), _numbers)
+    names = exact_names()
+
+    def numbers(raw: Json) -> dict[str, int]:
+        return {name: whole(raw, name) for name in names}
+
+    return Document.load(path, _about(model, stage), "points").points(names, numbers)
 
 
 def record(path: Path, model: str, stage: str, found: CountedPoints) -> Recorded:
@@ -106,10 +113,6 @@ def dump(model: str, stage: str, points: CountedPoints) -> str:
 
 def _about(model: str, stage: str) -> dict[str, object]:
     return {"schema": SCHEMA, "model": model, "stage": stage}
-
-
-def _numbers(raw: Json) -> dict[str, int]:
-    return {name: whole(raw, name) for name in exact_names()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +161,15 @@ class Document:
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
     def points(
-        self, names: Iterable[str], value: Callable[[Json], T], optional: Iterable[str] = ()
+        self, names: Iterable[str], value: Callable[[Json], T], optional: tuple[str, ...] = ()
     ) -> dict[PointKey, T]:
         """What `value` makes of each point: a key and, beside it, just `names`, and None for what is `optional`."""
         found: dict[PointKey, T] = {}
+        wanted = (*WORKLOAD, "grid", "attention", *names, *optional)
 
         def take(raw: object) -> None:
-            filled = {**dict.fromkeys(optional), **raw} if isinstance(raw, dict) else raw
-            fields = exactly(filled, (*WORKLOAD, "grid", "attention", *names, *optional))
+            filled = {**dict.fromkeys(optional), **raw} if optional and isinstance(raw, dict) else raw
+            fields = exactly(filled, wanted)
             made, key = value(fields), _key(fields)
             if key in found:
                 raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")

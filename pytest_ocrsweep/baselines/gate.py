@@ -134,6 +134,11 @@ def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
     return max(FLOOR, t * max(between, within) * math.sqrt(1 + 1 / count))
 
 
+def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:
+    """Whether another process's median lies within the margin, to either side; its samples are not there to judge."""
+    return abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
+
+
 def judge(
     baseline: Baseline | None,
     rounds: Sequence[Samples],

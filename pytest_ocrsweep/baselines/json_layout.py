@@ -69,15 +69,19 @@ class Field(NamedTuple):
 
 
 class Layout(Generic[R]):
-    """A dataclass as an object with these fields, which are written in this order, and any others after them."""
+    """A dataclass as an object with these fields, which are written in this order, and any others after them.
+
+    `renamed` are names that earlier versions wrote, each with what it is called now.
+    """
 
     def __init__(
         self,
         make: Callable[..., R],
         fields: Mapping[str, Field | Kind],
         get: Callable[[R, str], object] = getattr,
+        renamed: Mapping[str, str] = NOTHING,
     ) -> None:
-        self._make, self._get = make, get
+        self._make, self._get, self._renamed = make, get, renamed
         self._fields = {name: each if isinstance(each, Field) else Field(each) for name, each in fields.items()}
         self._reads = [(name, each.kind.read, each.default) for name, each in self._fields.items()]
         self._writes = [(name, each.kind.write, each.fills) for name, each in self._fields.items()]
@@ -86,6 +90,9 @@ class Layout(Generic[R]):
         """The object that the JSON holds. Raises Wrong."""
         if not isinstance(value, dict):
             raise Wrong(f"must be an object, got {reprlib.repr(value)}")
+        for old, new in self._renamed.items():
+            if old in value and new not in value:
+                value = {new if name == old else name: other for name, other in value.items()}
         made: Json = {}
         absent, name = [], ""
         try:

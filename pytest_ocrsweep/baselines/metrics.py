@@ -63,6 +63,18 @@ def _floor_ns(point: PointResult) -> int | None:
     return point.floor.time_ns if point.floor else None
 
 
+def _estimate_ns(point: PointResult) -> int | None:
+    return point.estimate.time_ns if point.estimate else None
+
+
+def _estimate_low_ns(point: PointResult) -> int | None:
+    return point.estimate.low_ns if point.estimate else None
+
+
+def _estimate_high_ns(point: PointResult) -> int | None:
+    return point.estimate.high_ns if point.estimate else None
+
+
 def _attained(point: PointResult) -> float | None:
     return point.floor.attained if point.floor else None
 
@@ -91,10 +103,13 @@ METRICS = {
         "bytes", EXACT, "peak GB", 10**9, 3, of=lambda ledger: ledger.peak_activation_bytes, column=5
     ),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3, value=_floor_ns, column=9),
-    "attained": Metric("fraction", GATED, "attained", 1, 3, value=_attained, column=11),
-    "device_ns": Metric("ns", GATED, "device ms", 10**6, 3, value=_device_ns, column=10),
-    "wall_ns": Metric("ns", DERIVED, "wall ms", 10**6, 1, value=_wall_ns, column=12),
-    "launch_overhead_ns": Metric("ns", DERIVED, "launch ms", 10**6, 1, value=_launch_ns, column=13),
+    "estimate_ns": Metric("ns", DERIVED, "estimate ms", 10**6, 3, value=_estimate_ns, column=10),
+    "estimate_low_ns": Metric("ns", DERIVED, "estimate from ms", 10**6, 3, value=_estimate_low_ns),
+    "estimate_high_ns": Metric("ns", DERIVED, "estimate to ms", 10**6, 3, value=_estimate_high_ns),
+    "attained": Metric("fraction", GATED, "attained", 1, 3, value=_attained, column=12),
+    "device_ns": Metric("ns", GATED, "device ms", 10**6, 3, value=_device_ns, column=11),
+    "wall_ns": Metric("ns", DERIVED, "wall ms", 10**6, 1, value=_wall_ns, column=13),
+    "launch_overhead_ns": Metric("ns", DERIVED, "launch ms", 10**6, 1, value=_launch_ns, column=14),
     "flops": Metric("FLOP", DERIVED, "TFLOP", 10**12, 3, value=_flops, column=2),
     "moved_bytes": Metric("bytes", DERIVED, "GB moved", 10**9, 2, value=_moved, column=3),
     "intensity": Metric(

@@ -57,6 +57,11 @@ class RecordedTime:
     attained: float | None
     profile: PointProfile | None = None  # of the latest process that was profiled
 
+    def holds(self, timed: TimedProcess) -> bool:
+        """Whether that very process is recorded already."""
+        recorded = zip(self.baseline.processes, self.environments, strict=True)
+        return (_whole_ns(timed.process), timed.environment) in recorded
+
     @property
     def measurement(self) -> Measurement:
         """What was measured, over all recorded processes; samples are not kept."""

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from ..errors import CalibrationError
 from ..hardware import roofline
 from ..hardware.devices import Device
+from ..hardware.estimate import estimate
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
@@ -57,7 +59,7 @@ class FloorResult(JsonObject):
     vector_ns: int | None
     bandwidth_ns: int | None
     dram_bytes: int | None = None
-    estimate_ns: int | None = None
+    kernel_limit_ns: int | None = None
     attained: float | None = None
     mfu: float | None = None
     mbu: float | None = None
@@ -74,7 +76,7 @@ class FloorResult(JsonObject):
             *counted,
             *times,
             ledger.dram_bytes(device),
-            roofline.estimate(ledger, device),
+            roofline.kernel_limit(ledger, device),
             roofline.attained(least, measured_ns),
             roofline.mfu(ledger, device, measured_ns),
             roofline.mbu(ledger, device, measured_ns),
@@ -82,8 +84,37 @@ class FloorResult(JsonObject):
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateResult(JsonObject):
+    """The device's own time that a calibration expects; 90 % of measured times lie between `low_ns` and `high_ns`."""
+
+    device: str
+    time_ns: int
+    low_ns: int
+    high_ns: int
+    terms: Mapping[str, int] = field(default_factory=lambda: NOTHING, hash=False)  # ns; they sum to `time_ns`
+    reasons: tuple[str, ...] = ()  # why the interval is wider than the calibration's own
+
+    @classmethod
+    def of(cls, ledger: Ledger, device: Device) -> EstimateResult | None:
+        """What a stage is expected to take; None if the device has no calibration. Loads numpy."""
+        try:
+            found = estimate(ledger, device)
+        except CalibrationError:
+            return None
+        return cls(found.device, found.time_ns, found.low_ns, found.high_ns, found.terms, found.reasons)
+
+    @property
+    def spread(self) -> float:
+        """How many times longer than expected a measured time may be."""
+        return self.high_ns / self.time_ns if self.time_ns else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class PointResult(JsonObject):
-    """One point: what it costs, the floor where the device is known, what was measured, and what that came to."""
+    """One point: what it costs, the floor where the device is known, what was measured, and what that came to.
+
+    The estimate is of the floor's device; a run adds it last, and only to points that it shows or stores.
+    """
 
     stage: str
     grid: CropGrid
@@ -99,6 +130,7 @@ class PointResult(JsonObject):
     components: Mapping[str, Costs] = field(
         default_factory=lambda: NOTHING, hash=False
     )  # by path, in the order they run
+    estimate: EstimateResult | None = None
 
     @classmethod
     def of(
@@ -111,10 +143,12 @@ class PointResult(JsonObject):
         vendor: Measurement | None = None,
         verdict: Verdict = Verdict.COUNTED,
         components: Mapping[str, Costs] | None = None,
+        estimate: EstimateResult | None = None,
     ) -> PointResult:
         """A point of a workload."""
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
-        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, components or NOTHING)
+        parts = components or NOTHING
+        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, parts, estimate)
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:

@@ -37,7 +37,7 @@ from .json_layout import (
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
 from .point_profile import PROFILE
-from .result import COSTS, Analytic, Costs, FloorResult, PointResult, order
+from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
 from .sweep_report import SCHEMA, WORKLOAD, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
 
@@ -113,8 +113,18 @@ FLOOR = Layout(
         "compulsory_bytes": unknown(whole),
         "time_ns": whole,
         "bound": text,
-        **dict.fromkeys(("tensor_ns", "vector_ns", "bandwidth_ns", "dram_bytes", "estimate_ns"), unknown(whole)),
+        **dict.fromkeys(("tensor_ns", "vector_ns", "bandwidth_ns", "dram_bytes", "kernel_limit_ns"), unknown(whole)),
         **dict.fromkeys(("attained", "mfu", "mbu"), unknown(number)),
+    },
+    renamed={"estimate_ns": "kernel_limit_ns"},
+)
+ESTIMATE = Layout(
+    EstimateResult,
+    {
+        "device": text,
+        **dict.fromkeys(("time_ns", "low_ns", "high_ns"), whole),
+        "terms": Field(each(whole), {}),
+        "reasons": Field(many(text), ()),
     },
 )
 POINT = Layout(
@@ -126,6 +136,7 @@ POINT = Layout(
         **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
         "analytic": Layout(_analytic, dict.fromkeys(analytic_names(), whole), get=Analytic.__getitem__),
         "floor": unknown(FLOOR),
+        "estimate": unknown(ESTIMATE),
         "vendor": known(MEASUREMENT),
         "verdict": Plain(_verdict, lambda verdict, _: verdict.value),
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),

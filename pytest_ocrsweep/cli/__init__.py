@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size")
+COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size", "profile", "calibrate")
 
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -29,6 +29,8 @@ examples:
   ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
+  ocrsweep profile 2x3 --stage decode                    where the time goes on this GPU, line by line
+  ocrsweep calibrate --output my-gpu.json                the constants from which times on this GPU are estimated
 
 A grid is ROWSxCOLUMNS of crops. The model reads one view of the whole page, and crops of 640 x 640 pixels; 1x1 is a
 page without crops. The stages are vision, prefill (which contains vision) and decode.

@@ -12,8 +12,9 @@ from ..baselines.json_layout import Json
 from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
 from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CalibrationError
 from ..hardware import roofline
+from ..hardware.estimate import Estimate, estimate
 from ..model.analytic import Model
 from ..model.positions import beyond
 from ..model.stages import STAGES
@@ -68,15 +69,9 @@ def add(subparsers: Subparsers) -> None:
     flags.add_device(parser)
     flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
-    parser.add_argument("--depth", metavar="N", type=_depth, default=1, help="levels of the tree to show (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)
     parser.set_defaults(run=run)
-
-
-def _depth(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -160,17 +155,48 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
 
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:
-    """Lines about the stage as a whole: its floor, its kernel limit, its memory."""
-    floor, estimate = roofline.floor(ledger, device), roofline.estimate(ledger, device)
+    """Lines about the stage as a whole: its times on the device, its memory."""
+    ms = METRICS["floor_ns"].show
+    floor, limit = roofline.floor(ledger, device), roofline.kernel_limit(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
-    ms = METRICS["floor_ns"].show
-    over = f" over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
-    return [
-        f"{ledger.stage}{over} on {device.name}: at least {ms(floor.time_ns)} ms ({floor.bound}); "
-        f"{ms(estimate)} ms with each kernel by itself at its own limit",
-        f"activations peak at {peak} GB, in {ledger.peak_path}; the KV cache is {cache} MB at the end",
+    over = f", over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
+    times = [
+        *_expected(ledger, device),
+        ("floor", f"{ms(floor.time_ns)} ms ({floor.bound}): nothing runs faster"),
+        ("kernel limit", f"{ms(limit)} ms: each kernel by itself, at the device's limits"),
     ]
+    return [
+        f"{ledger.stage} on {device.name}{over}:",
+        *(f"  {name:<13} {text}".rstrip() for name, text in times),
+        f"activations peak at {peak} GB, in {ledger.peak_path}",
+        f"the KV cache is {cache} MB at the end",
+    ]
+
+
+def _expected(ledger: Ledger, device: Device) -> Iterator[tuple[str, str]]:
+    """What the stage is expected to take, and where that time goes, the largest part first."""
+    ms = METRICS["floor_ns"].show
+    try:
+        expected = estimate(ledger, device)
+    except CalibrationError as error:
+        yield "estimate", f"none: {error.message}"
+        yield "", str(error.hint)
+        return
+    yield "estimate", f"{ms(expected.time_ns)} ms; nine of ten times {ms(expected.low_ns)} to {ms(expected.high_ns)}"
+    parts = sorted(expected.terms.items(), key=lambda term: -term[1])
+    shown = [f"{name} {ms(ns)}" for name, ns in parts if ns >= expected.time_ns / 1000]
+    for start in range(0, len(shown), 4):
+        yield "", ", ".join(shown[start : start + 4])
+    for reason in expected.reasons:
+        yield "", f"wide, as it is {reason}" if reason.startswith("scaled") else f"wide: {reason}"
+
+
+def _estimate(ledger: Ledger, device: Device) -> Estimate | None:
+    try:
+        return estimate(ledger, device)
+    except CalibrationError:
+        return None
 
 
 def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
@@ -178,8 +204,14 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     point = PointResult.of(ledger.stage, ledger.work, ledger.attention, analytic(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
-    estimate_ns = roofline.estimate(ledger, device)
-    return {**counted, "peak_path": ledger.peak_path, "estimate_ns": estimate_ns, "parts": parts}
+    expected = _estimate(ledger, device)
+    return {
+        **counted,
+        "peak_path": ledger.peak_path,
+        "estimate": None if expected is None else asdict(expected),
+        "kernel_limit_ns": roofline.kernel_limit(ledger, device),
+        "parts": parts,
+    }
 
 
 def _part(ledger: Ledger, device: Device, path: str) -> Json:

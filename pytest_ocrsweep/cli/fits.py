@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ..hardware import sizing
 from ..hardware.devices import Device
+from ..hardware.serving import Speeds, speeds
 from ..model.analytic import Model
 from ..model.geometry import Workload
 from ..model.positions import beyond
@@ -14,10 +16,12 @@ from ..model.stages import STAGES
 from ..report.table import aligned
 from . import flags
 from .flags import Subparsers
+from .speeds import at_least, interval, notes, shown
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
 HEADER = ("stage", "weights GB", "KV cache GB", "inputs GB", "peak GB", "total GB")
 DEVICES = ("device", "memory GB", "needed GB", "fits", "largest batch", "largest page", "its tokens")
+TIMES = ("device", "TTFT ms", "nine of ten", "TPOT ms", "pages/s", "nine of ten", "at most")
 
 EXAMPLES = """\
 examples:
@@ -28,12 +32,15 @@ examples:
 The column "peak GB" is activations. The largest batch has pages like this one. The largest page is the largest square
 or nearly square grid that fits at this batch; no page fits that needs more positions than the model was made for. The
 driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
+
+Times are estimates of the device's own time for the reference model, each with the interval that holds nine of ten
+measured ones. Pages a second are of batches that are prefilled and decoded one after the other; "at most" is by floors.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class OnDevice:
-    """Whether a page fits into a device, and the largest batch and page that fit; None if none fits."""
+    """Whether a page fits into a device, the largest batch and page that fit, and how fast it is; None if none fits."""
 
     device: str
     memory_bytes: int
@@ -42,13 +49,14 @@ class OnDevice:
     largest_batch: int | None
     largest_page: str | None
     largest_page_context_tokens: int | None
+    speeds: Speeds | None
 
 
 def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "fits",
-        help="whether a page fits into a device's memory, and the largest batch and page that fit",
-        description="Whether weights, KV cache, inputs and activations fit into a device, and the most that fit.",
+        help="whether a page fits into a device's memory, the most that fits, and the time that it takes",
+        description="Whether weights, KV cache, inputs and activations fit into a device, and how fast it is then.",
         epilog=EXAMPLES,
     )
     flags.add_target(parser)
@@ -75,6 +83,10 @@ def run(options: argparse.Namespace) -> int:
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
     flags.show(*aligned([HEADER, *cells]), "")
     flags.show(*aligned([DEVICES, *map(_row, fits)]))
+    if timed := {each.device: each.speeds for each in fits if each.speeds}:
+        flags.show(
+            "", f"how long it takes, with {work.new_tokens} new tokens:", "", *_times(timed), *_notes(catalogue, timed)
+        )
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
         flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0
@@ -91,6 +103,7 @@ def _on_device(name: str, device: Device, model: Model, work: Workload, attentio
         largest_batch=sizing.largest_batch(model, work, device, attention),
         largest_page=None if page is None else str(page),
         largest_page_context_tokens=None if page is None else replace(work, grid=page).context_tokens,
+        speeds=speeds(model, work, device, attention) if fit.fits else None,
     )
 
 
@@ -104,3 +117,32 @@ def _row(each: OnDevice) -> list[str]:
         each.largest_page or "-",
         f"{each.largest_page_context_tokens:,}" if each.largest_page_context_tokens else "-",
     ]
+
+
+def _notes(catalogue: Mapping[str, Device], timed: Mapping[str, Speeds]) -> Iterator[str]:
+    return notes({name: catalogue[name] for name in timed}, {name: [speeds] for name, speeds in timed.items()})
+
+
+def _times(timed: Mapping[str, Speeds]) -> list[str]:
+    return aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
+
+
+def _cells(speeds: Speeds) -> Sequence[str]:
+    expected, slow, fast = speeds.expected, speeds.slow, speeds.fast
+    if expected is None or slow is None or fast is None:  # the floors, marked
+        return (
+            at_least(speeds.floor.ttft_ns / 1e6),
+            "-",
+            at_least(speeds.floor.tpot_ns / 1e6),
+            "-",
+            "-",
+            shown(speeds.floor.pages_per_s),
+        )
+    return (
+        shown(expected.ttft_ns / 1e6),
+        interval(fast.ttft_ns / 1e6, slow.ttft_ns / 1e6),
+        shown(expected.tpot_ns / 1e6),
+        shown(expected.pages_per_s),
+        interval(slow.pages_per_s, fast.pages_per_s),
+        shown(speeds.floor.pages_per_s),
+    )

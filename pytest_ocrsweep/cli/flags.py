@@ -81,6 +81,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
+def levels(text: str) -> int:
+    """For `type=`: how many levels of a tree to show."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """For `type=`: a number above 0."""
     try:

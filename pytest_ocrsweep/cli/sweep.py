@@ -9,9 +9,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ..baselines.metrics import analytic
-from ..baselines.result import FloorResult, PointResult, components
+from ..baselines.result import EstimateResult, FloorResult, PointResult, components
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
+from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if options.parquet:
         return parquet.run(options)
     settings = flags.compose(options)
+    if settings.device.calibration and (error := why_not(settings.device)):
+        raise error
     points = flags.points(options.grids, settings)
     stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else list(ATTENTION)
     if options.report:
@@ -98,8 +101,15 @@ def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str]
         for point, stage, attention in product(points, stages, attentions):
             work = settings.workload.on(point.grid)
             ledger = model.ledger(stage, work, attention)
-            floor = FloorResult.of(ledger, settings.device)
-            yield PointResult.of(stage, work, attention, analytic(ledger), floor, components=components(ledger))
+            yield PointResult.of(
+                stage,
+                work,
+                attention,
+                analytic(ledger),
+                FloorResult.of(ledger, settings.device),
+                components=components(ledger),
+                estimate=EstimateResult.of(ledger, settings.device),
+            )
 
     count = len(points) * len(stages) * len(attentions)
     workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))

@@ -75,6 +75,13 @@ def replace(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def remove(path: Path) -> None:
+    """Remove the file for good, inside a block that has `locked` it. Raises OSError."""
+    with _naming(path):
+        path.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed writers of this user left in `folder`, but nothing of a file that is being written."""
     with suppress(OSError):

@@ -11,9 +11,10 @@ import reprlib
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 
-COMMAND = re.compile(r"^(\s*:)(?=:)|##(?=\[)")  # GitHub's runner obeys lines that begin with "::", and "##[" anywhere
-MARKUP = re.compile(r"([\\`*_\[\]<>|&#~$])")
-LINKED = re.compile(r"(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-))", re.IGNORECASE)  # mentions, issues, addresses
+# As text, because every pytest run in an environment imports this file: `re` compiles them when they are first used.
+COMMAND = r"^(\s*:)(?=:)|##(?=\[)"  # GitHub's runner obeys lines that begin with "::", and "##[" anywhere
+MARKUP = r"([\\`*_\[\]<>|&#~$])"
+LINKED = r"(?i:(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-)))"  # mentions, issues, addresses
 
 
 def quoted(value: object) -> str:
@@ -29,7 +30,7 @@ def printable(text: str, most: int | None = 200) -> str:
 
 def terminal_line(text: str) -> str:
     """A line for a terminal or the log of a CI job, as it is but for what either would obey."""
-    return COMMAND.sub(r"\g<0> ", printable(text, most=None))
+    return re.sub(COMMAND, r"\g<0> ", printable(text, most=None))
 
 
 def terminal_lines(text: str) -> str:
@@ -39,4 +40,5 @@ def terminal_lines(text: str) -> str:
 
 def markdown(value: object) -> str:
     """A value as plain text of a Markdown page, on one line: no markup, no mention, no link."""
-    return LINKED.sub("\\g<1>\u200b", MARKUP.sub(r"\\\1", printable(" ".join(str(value).split()), most=None)))
+    plain = printable(" ".join(str(value).split()), most=None)
+    return re.sub(LINKED, "\\g<1>\u200b", re.sub(MARKUP, r"\\\1", plain))

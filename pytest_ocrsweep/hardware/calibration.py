@@ -33,13 +33,13 @@ SHEET = ("tensor_flops_per_s", "vector_flops_per_s", "bandwidth_bytes_per_s")  #
 RESOURCE = {
     **dict.fromkeys(CONSTANTS, "vector_flops_per_s"),
     **dict.fromkeys(("short_kernel_ns", "indexed_kernel_ns", "staged_kernel_ns"), "nothing"),
-    "dram_bytes_per_s": "bandwidth_bytes_per_s",
+    **dict.fromkeys(("dram_bytes_per_s", "l2_bytes_per_s"), "bandwidth_bytes_per_s"),
     **dict.fromkeys(
         ("product_flops_per_s", "grouped_flops_per_s", "batched_flops_per_s", "attention_flops_per_s"),
         "tensor_flops_per_s",
     ),
 }
-OTHER_DEVICE = 1.2  # how much wider each way an interval is on a device that nobody measured
+OTHER_DEVICE = 1.5  # how much wider each way an interval is on a device that nobody measured: a guess
 
 
 class Limit(NamedTuple):

@@ -77,7 +77,7 @@ def read(path: Path) -> Calibration:
         return from_json(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise CalibrationError(f"{quoted(path)} is no calibration: {reason};", hint=REMEDY) from None
+        raise CalibrationError(f"{quoted(str(path))} is no calibration: {reason};", hint=REMEDY) from None
 
 
 @cache

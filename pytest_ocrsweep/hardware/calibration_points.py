@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..model.geometry import CropGrid, Workload
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A stage of one workload."""
-
-    stage: str
-    attention: str
-    work: Workload
+from .profile import Point
 
 
 def _point(stage: str, grid: str, attention: str, **sizes: int | str) -> Point:

@@ -8,17 +8,21 @@ from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
 
+from ..errors import CalibrationError
 from ..model.geometry import Workload
 from ..model.ledger import Ledger
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
+from .roofline import floor
 
 if TYPE_CHECKING:
     from ..model.line_work import LineWork
 
 Terms = Iterable[tuple[str, float]]  # a name of TERMS, ns
-WIDER = 1.5  # the power by which an interval grows each time that a size doubles beyond what the calibration covers
+# The power by which an interval grows each time that a size doubles beyond what the calibration covers. From batch 1 to
+# 64, six doublings, and from prompts of 1,000 tokens to 7,000, errors of at most 6 % were seen: this allows for more.
+WIDER = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Estimate:
     """Whole nanoseconds of the device's own time, all steps of a decode together; `terms` sum to `time_ns`."""
 
     time_ns: int
-    low_ns: int  # 90 % of measured times lie between `low_ns` and `high_ns`
+    low_ns: int  # 90 % of measured times lie between `low_ns`, which no floor exceeds, and `high_ns`
     high_ns: int
     terms: Mapping[str, int]  # by the names of TERMS
     device: str
@@ -39,7 +43,17 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
     total = sum(terms.values())
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
-    return Estimate(total, round(total / spread), round(total * spread), terms, device.name, reasons)
+    low = max(round(total / spread), min(floor(ledger, device).time_ns, total))
+    return Estimate(total, low, round(total * spread), terms, device.name, reasons)
+
+
+def why_not(device: Device) -> CalibrationError | None:
+    """Why nothing can be estimated on `device`, and what to do; None if it has a calibration."""
+    try:
+        calibration_of(device)
+    except CalibrationError as error:
+        return error
+    return None
 
 
 def _spread(calibration: Calibration, stage: str, attention: str, work: Workload) -> tuple[float, tuple[str, ...]]:

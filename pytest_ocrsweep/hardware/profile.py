@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProfileError
+from ..files.atomic import write_bytes
 from ..files.text import quoted
 from ..model.geometry import CropGrid, Workload
 
 SCHEMA = 1
 DEFAULTS = Workload(CropGrid(1, 1))
 MOST_BYTES = 256 * 2**20  # of a file, unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A stage of one workload."""
+
+    stage: str
+    attention: str
+    work: Workload
+
+    @property
+    def label(self) -> str:
+        """The point in a few words, what is not default included."""
+        return " ".join([f"{self.stage} {self.work.grid} {self.attention}", *_changed(self.work)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +65,28 @@ class Profile:
         return self.device_ns - self.busy_ns
 
     @property
+    def point(self) -> Point:
+        """The point by itself."""
+        return Point(self.stage, self.attention, self.work)
+
+    @property
     def label(self) -> str:
-        """The point in a few words, what is not default included."""
-        work = self.work
-        return " ".join([f"{self.stage} {work.grid} {self.attention}", *_changed(work)])
+        """As the point's."""
+        return self.point.label
 
 
 def _changed(work: Workload) -> list[str]:
     names = {"batch": "batch", "resolution": "resolution", "prompt_tokens": "prompt"}
     return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
+
+
+def parts(profile: Profile, depth: int) -> dict[str, float]:
+    """Nanoseconds by path, up to `depth` parts of it, in the order in which the parts first run."""
+    sums: dict[str, float] = {}
+    for line in profile.lines:
+        path = "/".join(line.path.split("/")[:depth])
+        sums[path] = sums.get(path, 0.0) + line.time_ns
+    return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +96,14 @@ class Profiles:
     device: str  # as the driver reports it
     environment: Mapping[str, str]
     points: tuple[Profile, ...]
+
+    def of(self, points: Iterable[Point]) -> Iterator[Profile]:
+        """The profiles of these points, in order. Raises ProfileError, which names it, for one that is missing."""
+        known = {profile.point: profile for profile in self.points}
+        for point in points:
+            if point not in known:
+                raise ProfileError(f"{point.label} is not among the profiles;", hint="measure it: ocrsweep calibrate")
+            yield known[point]
 
 
 def to_json(profile: Profile) -> dict[str, Any]:
@@ -98,7 +134,7 @@ def write(path: Path, profiles: Profiles) -> None:
     """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
     header = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
     text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
-    path.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+    write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
 
 def read(path: Path) -> Profiles:
@@ -106,16 +142,18 @@ def read(path: Path) -> Profiles:
     try:
         header, *entries = _objects(path)
     except (OSError, ValueError, EOFError) as error:
-        message = f"{quoted(path)} is no file of profiles: {error};"
+        message = f"{quoted(str(path))} is no file of profiles: {error};"
         raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
     if header.get("schema") != SCHEMA:
-        raise ProfileError(f"{quoted(path)} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew")
+        raise ProfileError(
+            f"{quoted(str(path))} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew"
+        )
     points = []
     for number, entry in enumerate(entries, start=2):
         try:
             points.append(from_json(entry))
         except (KeyError, TypeError, ValueError) as error:
-            message = f"{quoted(path)}, line {number} is no profile: {error!r};"
+            message = f"{quoted(str(path))}, line {number} is no profile: {error!r};"
             raise ProfileError(message, hint="record it anew") from None
     return Profiles(str(header.get("device")), dict(header.get("environment", {})), tuple(points))
 

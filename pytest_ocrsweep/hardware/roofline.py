@@ -1,4 +1,4 @@
-"""Floors: no stage runs faster on a device than its peak rates and the compulsory traffic allow.
+"""Floors: no stage runs faster on a device than its peak rates allow for what no implementation leaves out.
 
 Times are whole nanoseconds.
 """
@@ -35,15 +35,16 @@ class Floor:
 
 
 def floor(ledger: Ledger, device: Device, path: str = "") -> Floor:
-    """The floor for all kernels at or under `path`, on compulsory traffic; for a decode, over all its steps.
+    """The floor for all kernels at or under `path`, on what no implementation leaves out; over all steps of a decode.
 
-    Raises ValueError if no kernel has such a path.
+    An L2 may hold as much as fits from the step, or the call, before. Raises ValueError if no kernel has such a path.
     """
-    cost = ledger.total(path)
+    needed = ledger.needed(path)
+    held = min(needed.moved_bytes, ledger.steps * device.l2_bytes)
     return Floor(
-        int(cost.tensor_flops * NS / device.tensor_flops_per_s),
-        int(cost.vector_flops * NS / device.vector_flops_per_s),
-        int(ledger.compulsory(path) * NS / device.bandwidth_bytes_per_s),
+        int(needed.tensor_flops * NS / device.tensor_flops_per_s),
+        int(needed.vector_flops * NS / device.vector_flops_per_s),
+        int((needed.moved_bytes - held) * NS / device.bandwidth_bytes_per_s),
     )
 
 
@@ -52,8 +53,8 @@ def floors(ledger: Ledger, device: Device) -> dict[str, Floor]:
     return {name: floor(ledger, device, name) for name in ledger.components}
 
 
-def estimate(ledger: Ledger, device: Device) -> int:
-    """The kernel limit in nanoseconds: each kernel runs alone, and all that it reads and writes passes DRAM.
+def kernel_limit(ledger: Ledger, device: Device) -> int:
+    """Nanoseconds that the kernels need one by one, if all that they read and write passes DRAM.
 
     It sums the longest of each line's tensor, vector and traffic times, and rounds up; launches cost nothing.
     """

@@ -1,7 +1,7 @@
 """What a workload needs from a device, in memory and in rates, and how much work a device holds and serves in time.
 
 Rates come from floors: a device that misses a target here misses it in practice; one that meets it here may still miss
-it. To plan with what software attains, multiply the targets by the attained fraction.
+it. `serving` says what to expect.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _has_positions(model: Model, work: Workload) -> bool:
 
 def largest_batch(model: Model, work: Workload, device: Device, attention: str = "flash") -> int | None:
     """The largest batch of pages like that of `work` that fits; None if not even one page fits."""
-    return _largest(lambda batch: fits(model, replace(work, batch=batch), device, attention).fits)
+    return largest(lambda batch: fits(model, replace(work, batch=batch), device, attention).fits)
 
 
 def largest_page(model: Model, work: Workload, device: Device, attention: str = "flash") -> CropGrid | None:
@@ -143,7 +143,7 @@ def largest_page(model: Model, work: Workload, device: Device, attention: str = 
     """
     if work.sides.crop_side is None:
         return work.grid if fits(model, work, device, attention).fits else None
-    nth = _largest(lambda n: fits(model, replace(work, grid=_squarish(n)), device, attention).fits)
+    nth = largest(lambda n: fits(model, replace(work, grid=_squarish(n)), device, attention).fits)
     return None if nth is None else _squarish(nth)
 
 
@@ -151,7 +151,7 @@ def _squarish(n: int) -> CropGrid:
     return CropGrid((n + 1) // 2, n // 2 + 1)
 
 
-def _largest(holds: Callable[[int], bool]) -> int | None:
+def largest(holds: Callable[[int], bool]) -> int | None:
     """The largest number from 1 on for which `holds`; if it fails for a number, it must fail for all above."""
     if not holds(1):
         return None
@@ -206,6 +206,6 @@ def batches(
     """By device, the largest batch of pages like that of `work` that it serves in time; None if not even one page."""
 
     def most(device: Device) -> int | None:
-        return _largest(lambda batch: serves(model, replace(work, batch=batch), device, target, attention))
+        return largest(lambda batch: serves(model, replace(work, batch=batch), device, target, attention))
 
     return {device.name: most(device) for device in devices}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .architecture import Architecture
 from .attention import ATTENTION
 from .geometry import Workload
-from .ledger import Ledger
+from .ledger import Hardware, Ledger
 from .program import Program
 from .stages import STAGES, point
 
@@ -23,6 +23,7 @@ class Model:
     """An analytic model of one architecture. It lays a stage out once, when the stage is first priced."""
 
     architecture: Architecture
+    hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
     _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -34,7 +35,7 @@ class Model:
         """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, and names the known."""
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
         at = point(work)
-        return Ledger(stage, work, attention, program, at, program.values(at))
+        return Ledger(stage, work, attention, program, at, program.values(at), self.hardware)
 
     def sweep(
         self,

@@ -87,6 +87,9 @@ class Kernel(NamedTuple):
     launches: int = 1  # CUDA kernels that one run consists of
     loops: tuple[tuple[Loop, tuple[int, ...]], ...] = ()  # innermost first: a loop, and at which of its turns it runs
     by_page: bool = False  # it stands for one run for each page of the batch
+    unneeded: Size = 0  # tensor FLOPs, of all runs, that an implementation of the same function may leave out
+    functions: Size = 0  # exponentials and the like, of all runs, that none can: one vector FLOP each
+    least_bytes: Size | None = None  # of parameters, under any routing, if that is less than `used_bytes`
 
 
 Kernels = Iterator[Kernel]
@@ -186,4 +189,9 @@ def turns(kernels: Iterable[Kernel], loop: Loop, at: Sequence[int]) -> Kernels:
         left = left + k.allocates - k.frees
     yield Kernel("held", allocates=left * (len(at) - 1))  # each tensor is rounded up already
     for k in sequence:
-        yield k._replace(times=k.times * len(at), loops=(*k.loops, (loop, tuple(at))))
+        yield k._replace(
+            times=k.times * len(at),
+            loops=(*k.loops, (loop, tuple(at))),
+            unneeded=k.unneeded * len(at),
+            functions=k.functions * len(at),
+        )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
-from .program import COMPULSORY, WEIGHTS, Program, Row
+from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
 
 if TYPE_CHECKING:
     from .line_work import LineWork, Work
@@ -53,6 +53,14 @@ class Cost:
         return self.read_bytes + self.write_bytes
 
 
+class Needed(NamedTuple):
+    """What every implementation of the same function does and moves, under any routing of tokens to experts."""
+
+    tensor_flops: int
+    vector_flops: int  # exponentials and the like: all else can be part of a product
+    moved_bytes: int  # inputs, outputs, the KV cache, and parameters: once a step
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One kernel of a ledger: its path, the cost of all its runs, how often it runs, and the parameters it owns."""
@@ -65,6 +73,22 @@ class Line:
 
 def _dot(row: Row, values: Sequence[int]) -> int:
     return sum(map(mul, row, values))  # a row may be shorter than the values: map stops at its end
+
+
+class Hardware(Protocol):
+    """What a ledger asks of the layers above it: devices by name, and the times that they give."""
+
+    def device(self, device: Any) -> Any:
+        """The device itself, from itself or from its name. Raises ConfigError, which names the known ones."""
+        ...
+
+    def floor(self, ledger: Ledger, device: Any) -> Any:
+        """The stage's floor on the device."""
+        ...
+
+    def estimate(self, ledger: Ledger, device: Any) -> Any:
+        """What the stage is expected to take on the device."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +104,7 @@ class Ledger:
     _program: Program
     _point: Mapping[str, int]
     _values: list[int]
+    _hardware: Hardware | None = None
 
     def total(self, path: str = "") -> Cost:
         """Cost of all kernels at or under `path`, by default of the whole stage.
@@ -140,6 +165,10 @@ class Ledger:
         """
         return _dot(self._program.rows(path)[COMPULSORY], self._values)
 
+    def needed(self, path: str = "") -> Needed:
+        """What no implementation leaves out of the kernels at or under `path`. Raises ValueError as `total` does."""
+        return Needed(*(_dot(row, self._values) for row in self._program.rows(path)[NEEDED:]))
+
     @property
     def compulsory_bytes(self) -> int:
         """Compulsory bytes of the whole stage."""
@@ -163,9 +192,31 @@ class Ledger:
         """Bytes that each kernel moves between DRAM and the L2 of `device`, by the rule of `l2_cache`."""
         return stage_traffic(self._program.sequence, self._point, self.steps, device.l2_bytes)
 
-    def dram_bytes(self, device: Cached) -> int:
-        """Bytes that all kernels together move between DRAM and the L2 of `device`."""
-        return sum(line.read_bytes + line.write_bytes for line in self.dram(device))
+    def dram_bytes(self, device: Cached | str) -> int:
+        """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name."""
+        cached: Cached = self._of_hardware.device(device) if isinstance(device, str) else device
+        return sum(line.read_bytes + line.write_bytes for line in self.dram(cached))
+
+    def floor(self, device: object) -> Any:
+        """The stage's `Floor` on a `Device` or on a device of that name ("h200"): nothing runs faster.
+
+        Raises ConfigError, which names the known devices, for an unknown one.
+        """
+        return self._of_hardware.floor(self, device)
+
+    def estimate(self, device: object) -> Any:
+        """The stage's `Estimate` on a `Device` or on a device of that name: `time_ns, low_ns, high_ns, terms`.
+
+        Raises CalibrationError, which names the remedy, if nothing is known of the device's times; ConfigError as
+        `floor` does.
+        """
+        return self._of_hardware.estimate(self, device)
+
+    @property
+    def _of_hardware(self) -> Hardware:
+        if self._hardware is None:
+            raise ValueError("this ledger knows no devices: get its model from load_model, or from ocrsweep_model")
+        return self._hardware
 
     @property
     def weight_bytes(self) -> int:

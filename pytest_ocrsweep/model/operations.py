@@ -8,6 +8,8 @@ from __future__ import annotations
 from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Pattern, Sizes, kernel
 from .symbolic import Size
 
+FUNCTIONS = ("cos", "sin", "sigmoid", "silu", "gelu", "softmax")  # that no product can take in: one FLOP an element
+
 
 def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:
     """[rows, width] @ [width, out] + [out]."""
@@ -41,7 +43,7 @@ def convolution(
     """[images, channels, side, side] * [out, channels, window, window] → [images, out, out_side, out_side]."""
     points = images * out_side * out_side
     tensor = 2 * points * out * channels * window * window
-    return kernel(
+    one = kernel(
         path,
         tensor=tensor,
         vector=points * out * VECTOR_FLOPS["add"] if bias else 0,
@@ -53,6 +55,14 @@ def convolution(
         work=tensor,
         launches=launches,
     )
+    unneeded = tensor - 2 * images * _taps(window, side, out_side) ** 2 * channels * out
+    return one._replace(unneeded=unneeded) if window % 2 else one
+
+
+def _taps(window: int, side: int, out_side: int) -> int:
+    """Pairs of an output and an input along one side of a padded convolution; the others meet zeros."""
+    stride, reach = -(-side // out_side), window // 2
+    return sum(0 <= stride * i + tap < side for i in range(out_side) for tap in range(-reach, reach + 1))
 
 
 def matmul(
@@ -92,7 +102,7 @@ def elementwise(
     pattern: Pattern = Pattern.STREAM,
 ) -> Kernel:
     """`op` over [elements], with a second operand of `also` bytes or of `weights` bytes of parameters."""
-    return kernel(
+    one = kernel(
         path,
         vector=elements * VECTOR_FLOPS[op],
         reads=(elements * itemsize, also),
@@ -102,6 +112,7 @@ def elementwise(
         pattern=pattern,
         work=0 if pattern is Pattern.STREAM else elements,
     )
+    return one._replace(functions=elements) if op in FUNCTIONS else one
 
 
 def softmax(path: str, elements: Size, *, frees: Sizes = 0) -> Kernel:
@@ -169,7 +180,7 @@ def fused_attention(
 ) -> Kernel:
     """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention."""
     products, query, key = 2 * batch * heads * q * kv * dim, batch * heads * q * dim, batch * heads * kv * dim
-    return kernel(
+    one = kernel(
         path,
         tensor=2 * products,
         vector=vector,
@@ -180,10 +191,28 @@ def fused_attention(
         launches=2,  # a fill of its statistics goes first
         work=(products if causal else 2 * products) if bias == 0 else (2 * query + 2 * key) * HALF + bias,
     )
+    if causal and q != 1:
+        return one._replace(
+            unneeded=2 * above_diagonal(batch, heads, q, dim), functions=below_diagonal(batch, heads, q)
+        )
+    return one._replace(functions=batch * heads * q * kv)
 
 
-def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size) -> Kernel:
-    """Each of [rows, width] times the [width, out] of its expert; reads the weights of the `reached` experts."""
+def above_diagonal(batch: Size, heads: int, q: Size, dim: int) -> Size:
+    """Tensor FLOPs of one of attention's products whose key comes after its query: q (q - 1) / 2 of q² pairs."""
+    return batch * heads * dim * (q * q - q)
+
+
+def below_diagonal(batch: Size, heads: int, q: Size) -> Size:
+    """Scores of a query and a key not after it, q (q + 1) / 2 a head; of an odd head only its pair is counted."""
+    return batch * (heads // 2) * (q * q + q)
+
+
+def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size, least: int) -> Kernel:
+    """Each of [rows, width] times the [width, out] of its expert; reads the weights of the `reached` experts.
+
+    No routing reaches fewer than `least`.
+    """
     expert = width * out * HALF
     return kernel(
         path,
@@ -195,4 +224,4 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
         writes=rows * out * HALF,
         pattern=Pattern.GROUPED,
         work=2 * rows * width * out,
-    )
+    )._replace(least_bytes=least * expert)

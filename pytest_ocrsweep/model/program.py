@@ -14,7 +14,7 @@ from .symbolic import Monomial, Size, poly, product, summed
 if TYPE_CHECKING:
     from .line_work import LineWork
 
-COMPULSORY, WEIGHTS = 4, 5  # places in a kernel's rows, after the four costs
+COMPULSORY, WEIGHTS, NEEDED = 4, 5, 6  # places in a kernel's rows, after the four costs; three are needed
 Row = tuple[int, ...]  # coefficients of a program's monomials, in their order; those that are left out at the end are 0
 
 
@@ -41,7 +41,11 @@ class Program:
         """A kernel's rows, in the order that `rows` has."""
         costs = (k.tensor_flops, k.vector_flops, k.read_bytes, k.write_bytes, k.used_bytes + k.io_bytes)
         summands = (summed(size, "keys", "steps", "all_keys") if steps else size for size in costs)
-        return (*(self._row(size, k.times) for size in summands), self._row(k.weight_bytes, k.times))
+        return (
+            *(self._row(size, k.times) for size in summands),
+            self._row(k.weight_bytes, k.times),
+            *(self._row(summed(size, "keys", "steps", "all_keys") if steps else size) for size in _needed(k)),
+        )
 
     def _row(self, size: Size, times: int = 1) -> Row:
         if size == 0:
@@ -64,10 +68,11 @@ class Program:
         return [product(monomial, point) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
-        """Six rows that sum the kernels at or under `path`; "" sums all kernels.
+        """Nine rows that sum the kernels at or under `path`; "" sums all kernels.
 
-        In order: tensor FLOPs, vector FLOPs, bytes read, bytes written, compulsory bytes, weight bytes. Raises
-        ValueError, which names the first parts of paths, if no kernel has such a path.
+        In order: tensor FLOPs, vector FLOPs, bytes read, bytes written, compulsory bytes, weight bytes; and what no
+        implementation leaves out of tensor FLOPs, vector FLOPs and bytes. Raises ValueError, which names the first
+        parts of paths, if no kernel has such a path.
         """
         if path not in self._totals:
             chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
@@ -92,6 +97,12 @@ class Program:
     def components(self) -> tuple[str, ...]:
         """The first part of every path, once, in the order in which kernels run."""
         return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
+
+
+def _needed(k: Kernel) -> tuple[Size, Size, Size]:
+    """Tensor FLOPs, vector FLOPs and bytes, of all runs, that no implementation can leave out, under any routing."""
+    least = k.used_bytes if k.least_bytes is None or k.used_bytes == 0 else k.least_bytes
+    return k.tensor_flops * k.times - k.unneeded, k.functions, (least + k.io_bytes) * k.times
 
 
 def _moves(k: Kernel) -> bool:

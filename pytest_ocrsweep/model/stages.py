@@ -91,7 +91,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -
     )
     mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
     yield released(*joined(model, resolution, crops), mask, pages)  # the vendor's model is done, the head is to come
-    yield from decoder.head(model.decoder, tokens)
+    yield from decoder.head(model.decoder, tokens, BATCH)
 
 
 def decode_step(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
@@ -101,7 +101,7 @@ def decode_step(model: Architecture, resolution: str, crops: bool, attention: st
         "decoder",
         decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, model.decoder.decode_experts),
     )
-    yield from decoder.head(model.decoder, BATCH)
+    yield from decoder.head(model.decoder, BATCH, BATCH)
 
 
 def kv_cache_bytes(model: Architecture, keys: Size) -> Size:

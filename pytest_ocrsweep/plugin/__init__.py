@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from ..errors import OcrsweepError
-from . import compat, options, parametrize
+from . import compat, options
 from .compat import uses
 from .controller import Controller
-from .fixture import ITEM, attach, forget, ocrsweep, ocrsweep_model
+from .fixture import ocrsweep, ocrsweep_model
 from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, leave_out, sweep_of
-from .transport import pytest_report_from_serializable, pytest_report_to_serializable
+from .transport import (
+    pytest_report_from_serializable,
+    pytest_report_to_serializable,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+)
 
 __all__ = [  # where pytest looks for fixtures and hooks
     "ocrsweep",
     "ocrsweep_model",
     "pytest_report_from_serializable",
     "pytest_report_to_serializable",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
 ]
 
 MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
@@ -39,7 +45,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
-    config.add_cleanup(gc.unfreeze)  # so early, it runs after the collections that pytest makes at its end
+    gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
     if config.pluginmanager.has_plugin("xdist") and config.getoption("dist", "no") != "no":
@@ -55,7 +61,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Arguments `grid` and `attention` come from the sweep, unless the test gives its own."""
     if "ocrsweep" not in metafunc.fixturenames:
         return
+    from ..errors import OcrsweepError
     from ..model.attention import ATTENTION
+    from . import parametrize
 
     values: dict[str, Collection[object]] = {}
     for name in parametrize.wanted(metafunc, ("grid", "attention")):
@@ -97,22 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if problem is not None:
         raise options.usage_error(problem)
     if checks:
-        gc.freeze()  # thousands of items stay to the end: no collection need look at them
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if uses(item, "ocrsweep"):
-        item.config.stash[ITEM] = item
-        forget(item)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.when != "teardown" and uses(item, "ocrsweep"):
-        attach(report, item)
-    return report
+        gc.freeze()  # thousands of items stay to the end: no collection need look at them, nor that of Python's exit
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -82,15 +82,7 @@ def entry(
 
 def add(config: pytest.Config, point: Entry) -> None:
     """Have a point reported, in the process that reports; one that comes again replaces itself."""
-    fixture = compat.BenchmarkFixture(
-        fullname=point["fullname"],
-        name=point["name"],
-        group=point["group"],
-        param=point["param"],
-        params=point["params"],
-        extra_info=point["extra_info"],
-    )
-    benchmark = compat.benchmark_of(fixture, point["timer"], (sample / 1e9 for sample in point["samples_ns"]))
+    benchmark = compat.benchmark_of(point)
     reported = compat.benchmarks(config)
     assert reported is not None, "available() is not asked"
     same = (benchmark.fullname, benchmark.group, benchmark.params)

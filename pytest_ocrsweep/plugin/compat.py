@@ -10,13 +10,15 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from execnet import Gateway
+
+    from .benchmark import Entry
 
 SEEN = {  # the first version, and the first that is refused; pyproject.toml has the same
     "pytest": ("8.3", "10"),
@@ -124,31 +126,18 @@ def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
 BENCHMARK = "pytest-benchmark"
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkFixture:
-    """What `Metadata` reads of the `benchmark` fixture."""
-
-    fullname: str
-    name: str
-    group: str | None
-    param: str | None
-    params: dict[str, object] | None
-    extra_info: dict[str, object]
-    cprofile_stats: None = None
-    has_error: bool = False
-
-
 def benchmarks(config: pytest.Config) -> list[Any] | None:
     """What pytest-benchmark is to report, to be added to; None if it is not active."""
     session: Any = config.pluginmanager.get_plugin(BENCHMARK)
     return session and session.benchmarks  # type: ignore[no-any-return]
 
 
-def benchmark_of(fixture: BenchmarkFixture, timer: str, samples_s: Iterable[float]) -> Any:
+def benchmark_of(point: Entry) -> Any:
     """One benchmark with its samples; under pytest-xdist too, where `disabled` only keeps the fixture from timing."""
     from pytest_benchmark.stats import Metadata
 
-    benchmark: Any = Metadata(fixture, 1, {"timer": timer})  # type: ignore[no-untyped-call]  # it is not annotated
-    for sample in samples_s:
-        benchmark.update(sample)
+    fixture = SimpleNamespace(**point, cprofile_stats=None, has_error=False)  # what `Metadata` reads of it, and more
+    benchmark: Any = Metadata(fixture, 1, {"timer": point["timer"]})  # type: ignore[no-untyped-call]  # not annotated
+    for sample in point["samples_ns"]:
+        benchmark.update(sample / 1e9)
     return benchmark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ import pytest
 
 from ..files.text import terminal_line
 from . import compat
-from .interrupt import Stopping
 from .state import FILTERED, GROUPS, leave_out, sweep_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..baselines.sweep_report import Report
     from ..sweep.results import Results
     from .benchmark import Entry
+    from .interrupt import Stopping
 
 RESULTS = pytest.StashKey["Results"]()
 FEW = 3  # tests that a line names
@@ -29,9 +30,15 @@ class Controller:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._stopping = Stopping()
         self._without: dict[str, bool] = {}  # tests that came to no point, and whether they were skipped
-        config.add_cleanup(self._stopping.as_before)
+
+    @cached_property
+    def _stopping(self) -> Stopping:
+        from .interrupt import Stopping
+
+        stopping = Stopping()
+        self._config.add_cleanup(stopping.as_before)
+        return stopping
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         points: list[PointResult] | None = getattr(report, "ocrsweep", None)
@@ -114,7 +121,12 @@ def _results(config: pytest.Config) -> Results:
     if RESULTS not in config.stash:
         from ..sweep.results import Results
 
-        config.stash[RESULTS] = Results(sweep_of(config))
+        config.stash[RESULTS] = results = Results(sweep_of(config))
+        if config.option.ocrsweep_update:
+            from ..sweep.journals import Journals
+
+            results.journals = Journals(results.sweep, lambda: results.revision(config.rootpath).name)
+            config.add_cleanup(results.journals.close)
     return config.stash[RESULTS]
 
 

@@ -1,4 +1,4 @@
-"""Points on their way from a worker of pytest-xdist to its controller: on a report as values, sent as JSON."""
+"""Points on their way from a test to the controller: on its report, from a worker of pytest-xdist as JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .compat import uses
+
 if TYPE_CHECKING:
     from ..baselines.json_layout import Json
+    from ..baselines.measurement import Environment
+    from ..baselines.result import PointResult
+    from .benchmark import Entry
+
+ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
+POINTS: pytest.StashKey[list[PointResult]] = pytest.StashKey()
+ENVIRONMENT: pytest.StashKey[Environment | None] = pytest.StashKey()
+BENCHMARKS: pytest.StashKey[list[Entry]] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if uses(item, "ocrsweep"):
+        item.config.stash[ITEM] = item
+        item.stash[POINTS], item.stash[BENCHMARKS] = [], []  # not those of an earlier try, where a plugin makes several
+        item.stash[ENVIRONMENT] = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Points travel on the report: it reaches the controller even from a worker that dies later."""
+    report = yield
+    if report.when != "teardown" and uses(item, "ocrsweep"):
+        # pytest sends such extras on, from a worker as JSON
+        report.ocrsweep = item.stash.get(POINTS, [])  # type: ignore[attr-defined]
+        report.ocrsweep_environment = item.stash.get(ENVIRONMENT, None)  # type: ignore[attr-defined]
+        report.ocrsweep_benchmarks = item.stash.get(BENCHMARKS, [])  # type: ignore[attr-defined]
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

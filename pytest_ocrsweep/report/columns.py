@@ -13,7 +13,7 @@ from ..baselines.metrics import values
 from ..baselines.result import COSTS, PointResult
 from ..baselines.sweep_report import Report
 
-FLOOR = ("compulsory_bytes", "dram_bytes", "bound", "estimate_ns", "mfu", "mbu")
+FLOOR = ("compulsory_bytes", "dram_bytes", "bound", "kernel_limit_ns", "mfu", "mbu")
 MEASURED: dict[str, Callable[[Measurement], float | None]] = {
     "vendor_flops": lambda vendor: vendor.tensor_flops,
     "vendor_peak_bytes": lambda vendor: vendor.peak_bytes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 from ..baselines import gate
@@ -87,6 +87,9 @@ class Change:
         return float("inf") if self.ratio is None else abs(self.ratio)
 
 
+CHANGED = tuple(each.name for each in fields(Change) if each.name != "key")
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What two sides say of the points that both have; `changes` are largest first."""
@@ -117,17 +120,7 @@ class Comparison:
             "compared": self.compared,
             "moved": len(self.moved),
             "changes": [
-                {
-                    **_named(change.key),
-                    "metric": change.metric,
-                    "old": change.old,
-                    "new": change.new,
-                    "ratio": change.ratio,
-                    "margin": change.margin,
-                    "moved": change.moved,
-                    "why": change.why,
-                }
-                for change in self.changes
+                {**_named(change.key), **{name: getattr(change, name) for name in CHANGED}} for change in self.changes
             ],
             "only_a": [_named(key) for key in self.only_a],
             "only_b": [_named(key) for key in self.only_b],

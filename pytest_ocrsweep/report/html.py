@@ -24,7 +24,8 @@ from .columns import Points, points
 TEMPLATES = Path(__file__).parent / "templates"
 FACTS = (
     *("flops", "moved_bytes", "weight_bytes", "kv_cache_bytes", "peak_activation_bytes", "flops_per_token"),
-    *("moved_bytes_per_token", "floor_ns", "device_ns", "attained", "wall_ns"),
+    *("moved_bytes_per_token", "floor_ns", "estimate_ns", "estimate_low_ns", "estimate_high_ns"),
+    *("device_ns", "attained", "wall_ns"),
 )
 LEFT_OUT = ("flops_per_token", "moved_bytes_per_token")  # of the table: facts of a point alone
 GOOD = (Verdict.PASS, Verdict.RECORDED)

@@ -102,6 +102,7 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
         notes.append(f"{whose}'s numbers are of {tokens} new tokens, and per token their mean.")
     if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
         notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
+    notes += [f"{line[0].upper()}{markdown(line[1:])}." for line in terminal.estimates(points)]
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")
     return [" ".join(notes)] if notes else []

@@ -11,7 +11,7 @@ from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.metrics import analytic, analytic_names, values
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import Analytic, FloorResult, PointResult, components
+from ..baselines.result import Analytic, EstimateResult, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import ReportError, SourceError
@@ -128,4 +128,7 @@ def _point(model: Model, recorded: RecordedPoint, device: Device | None) -> Poin
     stage, work, attention = recorded.stage, recorded.key.work, recorded.key.attention
     ledger, vendor = model.ledger(stage, work, attention), recorded.stored.measurement
     floor = FloorResult.of(ledger, device, vendor.device_ns.median) if device else None
-    return PointResult.of(stage, work, attention, analytic(ledger), floor, vendor, Verdict.RECORDED, components(ledger))
+    estimate = EstimateResult.of(ledger, device) if device else None
+    return PointResult.of(
+        stage, work, attention, analytic(ledger), floor, vendor, Verdict.RECORDED, components(ledger), estimate
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from ..files import atomic, database
 from ..files.text import printable
 from .sqlite_rows import append, document
 from .sqlite_schema import APPLICATION_ID, SQL, VERSION
+from .sqlite_upgrade import OLD_SQL, OLD_VERSION, as_before, upgrade
 
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
@@ -64,6 +65,8 @@ def write(report: Report, path: Path) -> int:
 def _write(whole: Json, digest: str, path: Path) -> int:
     with _opened(path, "rwc", writes=True) as db:
         db.execute("BEGIN IMMEDIATE")
+        if _version(db, path) == OLD_VERSION:
+            _upgrade(db, path)
         if not _is_ours(db, path):
             _lay_out(db)
             database.trust(db, SQL)
@@ -122,9 +125,16 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with _opened(path, "rw") as db:  # after a killed write SQLite must roll its journal back first
             db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
-            if not _is_ours(db, path):
+            if _version(db, path) == OLD_VERSION:
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+                    copy.execute("PRAGMA trusted_schema = OFF")
+                    db.backup(copy)  # the file stays as it is until somebody adds a run
+                    _upgrade(copy, path)
+                    yield copy
+            elif not _is_ours(db, path):
                 raise ReportError(f"{path}: it holds no run:", WRITE)
-            yield db
+            else:
+                yield db
     except ReportError:
         raise
     except OSError as error:
@@ -135,18 +145,40 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together);", REMEDY) from None
 
 
-def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
-    """Whether the tables are there; False for an empty file. Raises ReportError for somebody else's."""
+def _version(db: sqlite3.Connection, path: Path) -> int | None:
+    """The version of our tables; None for an empty file. Raises ReportError for somebody else's."""
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         if application or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise ReportError(f"{path}: it is a SQLite database, but not one of sweeps:", "give another file")
+        return None
+    return int(version)
+
+
+def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether the tables are there; False for an empty file. Raises ReportError for somebody else's."""
+    version = _version(db, path)
+    if version is None:
         return False
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}:", REMEDY)
-    if difference := database.trust(db, SQL):
-        raise ReportError(f"{path}: {difference}, so it is not a database of version {VERSION}:", REMEDY)
+    _trust(db, path, VERSION, SQL)
     return True
+
+
+def _trust(db: sqlite3.Connection, path: Path, version: int, sql: str) -> None:
+    if difference := database.trust(db, sql):
+        raise ReportError(f"{path}: {difference}, so it is not a database of version {version}:", REMEDY)
+
+
+def _upgrade(db: sqlite3.Connection, path: Path) -> None:
+    """Today's tables in place of the old ones; a digest that was right is right of the new document too."""
+    _trust(db, path, OLD_VERSION, OLD_SQL)
+    upgrade(db, lambda: _lay_out(db))
+    for run, digest in db.execute("SELECT run, sha256 FROM runs").fetchall():
+        whole = to_json(from_json(document(db, run), f"{path}: run {run}"), fill=True)
+        if _digest(as_before(whole)) == digest:
+            db.execute("UPDATE runs SET sha256 = ? WHERE run = ?", (_digest(whole), run))
 
 
 def _lay_out(db: sqlite3.Connection) -> None:

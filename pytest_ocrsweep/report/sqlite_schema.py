@@ -12,7 +12,7 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
-VERSION = 1  # of these tables
+VERSION = 2  # of these tables
 
 
 def _choices(names: Iterable[str]) -> str:
@@ -72,10 +72,15 @@ CREATE TABLE points (
   floor_tensor_ns       INTEGER CHECK (floor_tensor_ns >= 0),
   floor_vector_ns       INTEGER CHECK (floor_vector_ns >= 0),
   floor_bandwidth_ns    INTEGER CHECK (floor_bandwidth_ns >= 0),
-  estimate_ns           INTEGER CHECK (estimate_ns >= 0),
+  kernel_limit_ns       INTEGER CHECK (kernel_limit_ns >= 0),
   attained_ratio        REAL    CHECK (attained_ratio >= 0),
   mfu_ratio             REAL    CHECK (mfu_ratio >= 0),
   mbu_ratio             REAL    CHECK (mbu_ratio >= 0),
+  -- what is expected on estimate_device; 90 % of measured times lie between low and high
+  estimate_device       TEXT,
+  estimate_ns           INTEGER CHECK (estimate_ns >= 0),
+  estimate_low_ns       INTEGER CHECK (estimate_low_ns >= 0),
+  estimate_high_ns      INTEGER CHECK (estimate_high_ns >= 0),
   -- measured on the vendor's model
   vendor_gpu            TEXT,
   vendor_tensor_flops   INTEGER CHECK (vendor_tensor_flops >= 0),
@@ -107,6 +112,7 @@ CREATE TABLE points (
   CHECK (wall_q1_ns <= wall_median_ns),
   CHECK (wall_median_ns <= wall_q3_ns),
   CHECK ((floor_device IS NULL) = (floor_ns IS NULL)),
+  CHECK ((estimate_device IS NULL) = (estimate_ns IS NULL)),
   CHECK (wall_median_ns IS NULL OR device_median_ns IS NOT NULL)
 ) STRICT;
 
@@ -153,9 +159,12 @@ POINT: dict[str, Path] = {
     "floor_device": ("floor", "device"),
     "floor_ns": ("floor", "time_ns"),
     "floor_bound": ("floor", "bound"),
-    **{name: ("floor", name) for name in ("compulsory_bytes", "dram_bytes", "estimate_ns")},
+    **{name: ("floor", name) for name in ("compulsory_bytes", "dram_bytes", "kernel_limit_ns")},
     **{f"floor_{name}": ("floor", name) for name in ("tensor_ns", "vector_ns", "bandwidth_ns")},
     **{f"{name}_ratio": ("floor", name) for name in ("attained", "mfu", "mbu")},
+    "estimate_device": ("estimate", "device"),
+    **{f"estimate_{name}": ("estimate", name) for name in ("low_ns", "high_ns")},
+    "estimate_ns": ("estimate", "time_ns"),
     **{f"vendor_{name}": ("vendor", name) for name in ("gpu", "tensor_flops", "peak_bytes")},
     **{
         f"{clocked.removesuffix('ns')}{name}_ns": ("vendor", clocked, name)
@@ -174,4 +183,5 @@ NULLABLE: dict[Path, str] = {  # parts of a point that are null where the column
     ("vendor", "wall_ns"): "wall_median_ns",
     ("vendor",): "device_median_ns",
     ("floor",): "floor_ns",
+    ("estimate",): "estimate_ns",
 }

@@ -24,16 +24,17 @@ def lines(results: Results) -> list[str]:
     sweep = results.sweep
     labels = {grid: point.label for grid, point in sweep.points.items() if point.label}
     work = describe(sweep.settings.workload.on(CropGrid(1, 1)))
+    runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
         f"{sweep.model.name}, {work}",
-        *terminal.table(list(results.points.values()), labels),
+        *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
         *_about_environments(results),
         *_about_unused(results),
-        *beyond(sweep.settings.model, ((p.stage, sweep.settings.workload.on(p.grid)) for p in results.points.values())),
+        *beyond(sweep.settings.model, ((stage, sweep.settings.workload.on(grid)) for stage, grid in runs)),
         *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured else []),
         *results.notes,
         *results.reported,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..baselines.metrics import METRICS, columns, values
-from ..baselines.result import NAMES, PointResult, order
+from ..baselines.result import NAMES, EstimateResult, PointResult, order
+from ..hardware.calibration_file import REMEDY
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from .table import aligned
@@ -16,14 +17,18 @@ HEAVIEST = 4  # points a stage that a cut table shows beside them
 
 
 def table(
-    points: Sequence[PointResult], labels: Mapping[CropGrid, str], option: str = "--ocrsweep-report"
+    points: Sequence[PointResult],
+    labels: Mapping[CropGrid, str],
+    option: str = "--ocrsweep-report",
+    expected: Callable[[PointResult], PointResult] = lambda point: point,
 ) -> list[str]:
     """A line a point under a header that has the units; decode's totals are over all new tokens.
 
-    `option` is what writes all of the points where a table of many is cut.
+    `option` is what writes all of the points where a table of many is cut. `expected` adds its estimate to a point: to
+    those alone that are shown.
     """
     points = sorted(points, key=order)
-    shown = points if len(points) <= MANY else _worst(points)
+    shown = [expected(point) for point in (points if len(points) <= MANY else _worst(points))]
     metrics = columns(shown)
     header = [*NAMES, *(METRICS[name].heading for name in metrics), "bound", "verdict"]
     cells = [header, *(_cells(point, labels.get(point.grid), metrics) for point in shown)]
@@ -43,7 +48,32 @@ def table(
         lines.append(
             f"floors are of {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
         )
-    return lines
+    return [*lines, *estimates(shown)]
+
+
+def estimates(points: Sequence[PointResult]) -> Iterator[str]:
+    """What the estimates of these points are, how far they may be trusted, and why some points have none."""
+    by_device: dict[str, list[tuple[PointResult, EstimateResult]]] = {}
+    for point in points:
+        if point.estimate:
+            by_device.setdefault(point.estimate.device, []).append((point, point.estimate))
+    for device, found in by_device.items():
+        yield f"estimates are of {device}; nine of ten measured times are this near: {_spreads(found)}"
+        if wide := [each for each in found if each[1].reasons]:
+            point, widest = max(wide, key=lambda each: each[1].spread)
+            why = "; ".join(widest.reasons)
+            yield f"{len(wide)} of {len(found)} intervals are wider than usual, {point}'s the most: {why}"
+    unknown = [point for point in points if point.estimate is None and "estimate" not in point.absent]
+    for device in dict.fromkeys(point.floor.device for point in unknown if point.floor):
+        yield f"no estimate for {device}, which has no calibration; {REMEDY}"
+
+
+def _spreads(found: Sequence[tuple[PointResult, EstimateResult]]) -> str:
+    """The widest interval of each stage."""
+    widest: dict[str, float] = {}
+    for point, estimate in found:
+        widest[point.stage] = max(widest.get(point.stage, 0), estimate.spread)
+    return ", ".join(f"{stage} {100 * (spread - 1):.0f} %" for stage, spread in widest.items())
 
 
 def _cells(point: PointResult, label: str | None, metrics: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from .meter import Measured
+from .explain import Measured
 from .session import Sweep, describe
 
 # What to do about a point that a device does not hold.

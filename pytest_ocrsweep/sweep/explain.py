@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..baselines import gate
 from ..baselines.blame import Cause, Clocks, blame
+from ..baselines.measurement import Measurement
 from ..baselines.point_profile import PointProfile
 from ..baselines.recorded_time import RecordedTime
 from ..errors import MeasureError
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
     from ..model.geometry import Workload
     from ..vendor_model.slowed import Delay
     from ..vendor_model.timing import Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one point took, what the gate decided, and why what is recorded was no baseline for it."""
+
+    measurement: Measurement
+    decision: gate.Decision
+    incomparable: list[str]
+    causes: list[Cause] | None = None  # of a change since the recorded profile; None if it was not looked for
+    unprofiled: str | None = None  # why its lines are not known, although they were to be
+
+    @property
+    def blamed(self) -> list[str]:
+        """What accounts for a slower time, a line each."""
+        return said(self.causes, self.unprofiled)
 
 
 def profiles(asked: bool, decision: gate.Decision, stored: RecordedTime | None) -> bool:

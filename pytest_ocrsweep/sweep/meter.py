@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..baselines import gate
 from ..baselines.attribution import Observed
-from ..baselines.blame import Cause
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
@@ -23,6 +22,7 @@ from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
 from . import explain
+from .explain import Measured
 from .options import NO_SLOWDOWN, Slowdown
 
 if TYPE_CHECKING:
@@ -30,22 +30,6 @@ if TYPE_CHECKING:
     from ..model.architecture import Architecture
     from ..vendor_model.timing import PreparedPoint, Vendor
     from .settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one point took, what the gate decided, and why what is recorded was no baseline for it."""
-
-    measurement: Measurement
-    decision: gate.Decision
-    incomparable: list[str]
-    causes: list[Cause] | None = None  # of a change since the recorded profile; None if it was not looked for
-    unprofiled: str | None = None  # why its lines are not known, although they were to be
-
-    @property
-    def blamed(self) -> list[str]:
-        """What accounts for a slower time, a line each."""
-        return explain.said(self.causes, self.unprofiled)
 
 
 def why_not(device: str) -> str | None:

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..baselines import counted, timed
+from ..baselines import counted, gate, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_time import TimedProcess
-from ..baselines.result import PointResult, components, order
+from ..baselines.result import EstimateResult, PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import BaselineError, OcrsweepError
 from ..files import atomic
+from ..hardware.devices import Device
 from ..model.geometry import CropGrid
+from ..model.ledger import Ledger
+from .journals import Journals, TakenUp
 from .revision import Revision, revision
 from .session import Sweep
 
@@ -41,6 +44,7 @@ class Results:
     notes: list[str] = field(default_factory=list)  # what a person should know of how this was found
     _known_revision: Revision | None = None
     problems: list[str] = field(default_factory=list)  # what could not be done, a line each
+    journals: Journals | None = None  # of an update that may be killed
 
     def take(self, points: Sequence[PointResult], failed: bool, environment: Environment | None = None) -> None:
         """Keep what one test found, in what `environment` it was timed; a test that failed did so on its last point."""
@@ -50,6 +54,10 @@ class Results:
             self.points[point.key] = point
         if failed and not points[-1].verdict.failed:
             self.points[points[-1].key] = replace(points[-1], verdict=Verdict.FAIL)
+        if self.journals and environment:
+            for point in points:
+                if point.vendor:
+                    self.journals.append(self.points[point.key], environment)
 
     def finish(self, rootdir: Path, write: Callable[[Report], list[str]] | None = None) -> None:
         """Record what the options ask for, and `write` the report, which gives the lines to say of it.
@@ -64,6 +72,7 @@ class Results:
             steps["recording counted numbers"] = lambda: self._record(self._counted(), barred)
             steps["recording times"] = lambda: self._record(self._times(rootdir), barred)
             steps["naming the files that were not recorded"] = lambda: self._say_barred(barred)
+            steps["removing the journal"] = self._end_journals
         if write:
             steps["writing the report"] = lambda: self.reported.extend(write(self.report(rootdir)))
         for name, step in steps.items():
@@ -75,6 +84,13 @@ class Results:
                 self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
         self.problems = list(dict.fromkeys(self.problems))
 
+    def _end_journals(self) -> None:
+        """The journals go once all that they hold is recorded."""
+        if self.journals and self.problems:
+            self.notes += [f"{path} keeps what was timed for the next update" for path in self.journals.paths]
+        elif self.journals:
+            self.journals.remove()
+
     def _find_unused(self) -> None:
         if not (self.filtered or self.sweep.options.grids):
             for stage, points in self._by_stage(self.points.values()).items():
@@ -84,6 +100,17 @@ class Results:
     @property
     def _good(self) -> list[PointResult]:
         return [point for point in self.points.values() if not point.verdict.failed]
+
+    @property
+    def _taken_up(self) -> list[TakenUp]:
+        """What an earlier run timed, less what this run has a verdict on, as far as that is one on the time."""
+
+        def is_own(point: PointResult) -> bool:
+            own = self.points.get(point.key)
+            timed_here = own and own.vendor and point.vendor and own.vendor.gpu == point.vendor.gpu
+            return own is not None and (bool(timed_here) or own.verdict.failed)
+
+        return [each for each in self.journals.taken_up if not is_own(each.point)] if self.journals else []
 
     def _record(self, writes: dict[Path, Write], barred: dict[str, list[str]]) -> None:
         """Each file, whatever becomes of the others."""
@@ -120,16 +147,22 @@ class Results:
 
     def _counted(self) -> dict[Path, Write]:
         """What records the counted numbers of every point that did not fail, by file."""
-        name = self.sweep.model.name
+        name, left = self.sweep.model.name, [each.point for each in self._taken_up]
         return {
             self.sweep.file_of(stage): partial(counted.record, model=name, stage=stage, found=points)
-            for stage, points in self._by_stage(self._good).items()
+            for stage, points in self._by_stage([*left, *self._good]).items()
         }
 
     def _times(self, rootdir: Path) -> dict[Path, Write]:
         """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
-        git_revision = self._revision(rootdir).name
+        git_revision = self.revision(rootdir).name
         found: dict[tuple[str, str], dict[PointKey, tuple[TimedProcess, bool]]] = defaultdict(dict)
+        for left in self._taken_up:
+            vendor, stage, key = left.point.vendor, left.point.stage, self.key(left.point)
+            assert vendor is not None
+            time = TimedProcess.of(vendor, left.environment, left.point.floor.attained if left.point.floor else None)
+            if (agrees := self._agrees(time, stage, key)) is not None:
+                found[str(vendor.gpu), stage][key] = time, agrees
         for point in sorted(self._good, key=order):
             vendor = point.vendor
             if vendor is not None:
@@ -145,7 +178,17 @@ class Results:
             for (gpu, stage), points in found.items()
         }
 
-    def _revision(self, rootdir: Path) -> Revision:
+    def _agrees(self, time: TimedProcess, stage: str, key: PointKey) -> bool | None:
+        """Whether a time that was taken up is what is recorded by now; None if that very time is recorded already."""
+        known = self.sweep.timed_of(stage, str(time.environment.gpu))
+        stored = known.get(key)
+        if stored is None:
+            return False
+        noise = gate.expected_noise(each.baseline for each in known.values())
+        return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
+
+    def revision(self, rootdir: Path) -> Revision:
+        """That of the project, asked for once."""
         if self._known_revision is None:
             self._known_revision = revision(rootdir, self.sweep.options.baselines)
             if self._known_revision.unknown:
@@ -171,10 +214,26 @@ class Results:
     def report(self, rootdir: Path) -> Report:
         """The points with their components, and what they were found on."""
         settings = self.sweep.settings
-        environment = SweepEnvironment.of(settings.model, self._revision(rootdir).name, *self.measured)
+        environment = SweepEnvironment.of(settings.model, self.revision(rootdir).name, *self.measured)
         workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
         return Report.of(settings.model.name, workload, environment, map(self._taken_apart, self.points.values()))
 
     def _taken_apart(self, point: PointResult) -> PointResult:
-        work = self.sweep.settings.workload.on(point.grid)
-        return replace(point, components=components(self.sweep.model.ledger(point.stage, work, point.attention)))
+        return replace(self.expected(point), components=components(self._ledger(point)))
+
+    def expected(self, point: PointResult) -> PointResult:
+        """The point with the estimate on the device that its floor is of; without one where nothing is known of it."""
+        device = self._device(point.floor.device) if point.floor else None
+        if device is None:
+            return point
+        return replace(point, estimate=EstimateResult.of(self._ledger(point), device))
+
+    def _ledger(self, point: PointResult) -> Ledger:
+        return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
+
+    def _device(self, name: str) -> Device | None:
+        """That of the settings, or a GPU that was measured."""
+        from .config import device_of
+
+        device = self.sweep.settings.device
+        return device if device.name == name else device_of(name)

@@ -14,9 +14,11 @@ from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
+from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.stages import STAGES
+from .catalogue import model_of
 from .grid_entry import GridEntry
 from .made_for import SweptFor
 
@@ -47,7 +49,7 @@ class Sweep:
     @cached_property
     def model(self) -> Model:
         """The one analytic model of the session."""
-        return Model(self.settings.model)
+        return model_of(self.settings)
 
     @cached_property
     def source(self) -> dict[CropGrid, GridEntry]:
@@ -105,6 +107,8 @@ class Sweep:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
+            if self.settings.device.calibration and (error := why_not(self.settings.device)):
+                raise error.at("--ocrsweep-set")
         except OcrsweepError as error:
             return str(error)
         return None
@@ -160,13 +164,18 @@ class Sweep:
 
     def fingerprints(self) -> dict[str, str]:
         """What must be the same in every process whose points are judged together, by its name."""
-        package, recorded = Path(__file__).parents[1], self.options.baselines / self.model.name
-        sources = [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")]
+        recorded = self.options.baselines / self.model.name
         return {
-            "versions of pytest-ocrsweep": _digest(package, sources),
+            "versions of pytest-ocrsweep": self.program,
             "settings": sha256(repr(self.settings).encode()).hexdigest(),
             "baselines": _digest(recorded, recorded.rglob("*.json")),
         }
+
+    @cached_property
+    def program(self) -> str:
+        """A digest of the code and configuration that count and time."""
+        package = Path(__file__).parents[1]
+        return _digest(package, [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")])
 
     @cached_property
     def meter(self) -> Meter:

@@ -7,6 +7,7 @@ import re
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
 from math import inf
 from operator import attrgetter
 from typing import TypeVar, cast, get_type_hints
@@ -54,6 +55,7 @@ class WorkloadSettings:
     batch: int
     resolution: str
 
+    @lru_cache(2**16)  # noqa: B019  # a run has one workload; thousands of points have few different grids
     def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
         return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)

@@ -150,7 +150,7 @@ def _decoder_calls(
     )
     ids = torch.zeros(batch, q, dtype=torch.long, device="meta")
     yield layer(text.embed_tokens, decoder.embed(d, rows), ids)
-    yield layer(built.lm_head, decoder.head(d, rows), x, what="head")
+    yield layer(built.lm_head, decoder.head(d, rows, batch), x, what="head")
 
 
 def _tensor(*shape: int) -> torch.Tensor:

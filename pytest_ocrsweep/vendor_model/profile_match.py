@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import MeasureError
+from ..errors import NoLine
 from ..model.run_order import Numbers, Run
 
 
@@ -15,10 +15,6 @@ class Operation(NamedTuple):
     name: str
     numbers: Numbers
     kernels: tuple[tuple[str, float], ...]  # name, ns
-
-
-class NoLine(MeasureError):
-    """An operation that is no line of the ledger, or a line without an operation."""
 
 
 # Fused attention that reads its bias as it lies, where PyTorch's memory-efficient kernel has it padded first.

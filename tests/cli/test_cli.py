@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.cli import cost, main
-from pytest_ocrsweep.hardware import roofline, sizing
+from pytest_ocrsweep.hardware import roofline, serving, sizing
 from pytest_ocrsweep.sweep.config import devices
 
 COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
@@ -86,7 +87,7 @@ def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    assert [name for name in cli.COMMANDS if f"\n    {name} " not in out] == []
+    assert [name for name in cli.COMMANDS if not re.search(rf"\n    {name}\s", out)] == []
     assert "Exit codes" in out
 
 
@@ -289,7 +290,8 @@ def test_cost_shows_what_the_ledger_says(said):
         f"{floor.time_ns / 1e6:,.3f}",
         floor.bound,
     ]
-    assert "decode over 100 new tokens on NVIDIA H200: at least 25.148 ms (bandwidth)" in "\n".join(lines)
+    assert "decode on NVIDIA H200, over 100 new tokens:" in lines
+    assert "  floor         23.837 ms (bandwidth): nothing runs faster" in lines
 
 
 def test_the_parts_of_a_tree_add_up_to_their_parent(answered):
@@ -310,7 +312,7 @@ def test_costs_json_is_the_points_row_and_its_parts(answered):
     assert (stage["grid"], stage["context_tokens"], stage["peak_path"]) == ("2x3", 903, ledger.peak_path)
     assert stage["analytic"]["tensor_flops"] == part["tensor_flops"] == ledger.total().tensor_flops
     assert part["floor"]["time_ns"] == roofline.floor(ledger, devices()["h100"]).time_ns
-    assert stage["estimate_ns"] == roofline.estimate(ledger, devices()["h100"])
+    assert stage["kernel_limit_ns"] == roofline.kernel_limit(ledger, devices()["h100"])
 
 
 def test_a_path_is_the_root_and_stages_without_it_are_left_out(answered):
@@ -368,6 +370,7 @@ def test_fits_is_what_sizing_says(answered):
             "largest_batch": sizing.largest_batch(model, work, device),
             "largest_page": str(sizing.largest_page(model, work, device)),
             "largest_page_context_tokens": Workload(sizing.largest_page(model, work, device)).context_tokens,
+            "speeds": json.loads(json.dumps(asdict(serving.speeds(model, work, device)))),
         }
     ]
     assert [stage["total_bytes"] for stage in document["stages"]] == [part.total_bytes for part in fit.parts]
@@ -465,14 +468,28 @@ def test_size_is_what_sizing_says(said, answered):
         ]
         assert sized["requirements"][1]["bandwidth_bytes_per_s"] == needed[1].bandwidth_bytes_per_s
         batches = sizing.batches(model, Workload(grid), devices().values(), target)
-        assert list(sized["largest_batch"].values()) == list(batches.values())
+        assert [found["most_batch"] for found in sized["devices"].values()] == list(batches.values())
     lines = said(*words)
-    (header,) = [line for line in lines if line.startswith("grid") and "h200" in line]
-    assert dict(zip(header.split(), lines[-1].split(), strict=True))["rtx-4090"] == "2"
+    (row,) = [line.split() for line in lines if line.startswith("2x3   rtx-4090")]
+    assert row == ["2x3", "rtx-4090", "-", "-", "2", "-", "-"]
 
 
 def test_a_device_that_misses_the_target_is_a_dash(said):
-    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == ["2x3", "-"]
+    assert said("size", "2x3", "--ttft", "0.001", "--tpot", "1", "--device", "l40s")[-1].split() == [
+        "2x3",
+        "l40s",
+        *"-----",
+    ]
+
+
+@pytest.mark.parametrize("words", [("fits", "2x3"), ("size", "2x3", "--ttft", "1s", "--tpot", "20ms")])
+def test_a_device_without_a_calibration_has_its_floors_marked_and_the_remedy(said, words):
+    lines = said(*words, "--device", "mi300x", "--device", "h100")
+    row = [line for line in lines if "mi300x" in line][-2]
+    assert re.search("[<>]= ", row)
+    assert lines[-1].startswith("mi300x: floors only (<=, >=): AMD Instinct MI300X has no calibration")
+    assert "ocrsweep calibrate" in lines[-1]
+    assert not any(line.startswith("h100: floors only") for line in lines)
 
 
 # The pages about it

@@ -13,7 +13,7 @@ import pytest
 from pytest_benchmark import session, stats
 from xdist.workermanage import WorkerController
 
-from pytest_ocrsweep.plugin import compat
+from pytest_ocrsweep.plugin import benchmark, compat
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pytest_ocrsweep" / "plugin").rglob("*.py"))
@@ -85,8 +85,8 @@ def test_what_is_known_of_pytest_benchmark_is_there(pytester: pytest.Pytester) -
     reported = pytester.parseconfigure().pluginmanager.get_plugin(compat.BENCHMARK)
     assert isinstance(reported, session.BenchmarkSession)
     assert reported.benchmarks == []
-    fixture = compat.BenchmarkFixture("t.py::test", "test", None, None, None, {})
-    assert isinstance(compat.benchmark_of(fixture, "t", [0.5]), stats.Metadata)
+    point = benchmark.entry("t.py::test", "test", None, [5e8], {}, {}, timer="t")
+    assert isinstance(compat.benchmark_of(point), stats.Metadata)
     assert "self.benchmarks = []" in inspect.getsource(session.BenchmarkSession)
 
 

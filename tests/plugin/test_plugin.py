@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -205,3 +206,9 @@ def test_a_run_without_our_tests_or_options_composes_nothing(pytester):
     )
     plugins = ("-p", "no:hydra_pytest", "-p", "no:benchmark", "-p", "no:hypothesispytest")
     pytester.runpytest_subprocess(*plugins).assert_outcomes(passed=1)
+
+
+def test_a_run_lets_go_of_what_an_earlier_one_in_its_process_froze(pytester):
+    gc.freeze()
+    pytester.parseconfigure()
+    assert gc.get_freeze_count() == 0

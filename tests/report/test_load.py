@@ -86,6 +86,17 @@ def test_what_earlier_reports_lack_is_null_and_points_are_put_in_order(path):
     assert {each["floor"] for each in to_json(found, fill=True)["points"]} == {None}
 
 
+def test_what_earlier_reports_called_an_estimate_is_read_as_the_kernel_limit(path):
+    old = document()
+    floor = old["points"][0]["floor"]
+    floor["estimate_ns"] = floor.pop("kernel_limit_ns")
+    del old["points"][0]["estimate"]
+    path.write_text(json.dumps(old))
+    found = load(path).points[0]
+    assert found.floor is not None
+    assert (found.floor.kernel_limit_ns, found.floor.extra, found.estimate) == (15_000_000, {}, None)
+
+
 def test_what_later_reports_have_beside_it_stays(path):
     later = document(point(mood="good", vendor=vendor(l2_hits=3))) | {"suite": ["a"]}
     path.write_text(json.dumps(later))

@@ -180,7 +180,7 @@ def not_a_database(path: Path) -> None:
 
 DAMAGE = {
     foreign: "it is a SQLite database, but not one of sweeps",
-    newer: "its tables are of version 9, but this one uses 1",
+    newer: "its tables are of version 9, but this one uses 2",
     emptied: "it holds no run",
     edited: "run 1 is not what was written (its sha256 differs)",
     odd: "it cannot be read (more is not a JSON object: [])",
@@ -321,3 +321,60 @@ def test_processes_that_write_at_once_wait_for_one_another(path):
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), here, name]) for name in ("a", "b")]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(sqlite.runs(path)) == 10
+
+
+# Files of version 1
+
+
+def of_version_1(path: Path, *changes: str) -> Path:
+    """What version 1 wrote: a run of two points, one of them with nothing but counts, and a run of one point."""
+    dump = (Path(__file__).parent / "data/version-1.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(dump)
+        for statement in (
+            *changes,
+            f"PRAGMA application_id = {sqlite_schema.APPLICATION_ID}",
+            "PRAGMA user_version = 1",
+        ):
+            db.execute(statement)
+    return path
+
+
+def test_a_file_of_version_1_is_read_and_left_as_it_is(path):
+    before = of_version_1(path).read_bytes()
+    decode, prefill = sorted(sqlite.read(path, 1).points, key=lambda each: each.stage)
+    assert prefill.floor is not None
+    assert (prefill.floor.kernel_limit_ns, prefill.estimate, decode.floor) == (15_000_000, None, None)
+    assert sqlite.read(path).points[0].extra == {"mood": "good"}
+    assert [run.points for run in sqlite.runs(path)] == [2, 1]
+    assert path.read_bytes() == before
+
+
+def test_a_run_that_is_added_to_a_file_of_version_1_makes_it_one_of_today(path):
+    of_version_1(path)
+    old = [sqlite.read(path, run) for run in (1, 2)]
+    assert sqlite.write(report(), path) == 3
+    assert query(path, "PRAGMA user_version") == [(sqlite_schema.VERSION,)]
+    assert [sqlite.read(path, run) for run in (1, 2, 3)] == [*old, report()]
+    written = "SELECT DISTINCT written_utc < '2027' FROM runs WHERE run < 3"
+    assert query(path, written) == [(1,)]
+
+
+def test_a_run_of_version_1_that_somebody_changed_is_refused_before_and_after(path):
+    of_version_1(path, "UPDATE points SET read_bytes = 7 WHERE run = 2")
+    for _ in range(2):
+        with pytest.raises(ReportError) as error:
+            sqlite.read(path, 2)
+        assert line(error).startswith(f"{path}: run 2 is not what was written")
+        assert len(sqlite.read(path, 1).points) == 2
+        sqlite.write(report(), path)
+
+
+def test_a_file_of_version_1_with_something_beside_our_tables_is_refused(path):
+    of_version_1(path, "CREATE VIEW more AS SELECT 1")
+    before = path.read_bytes()
+    for act in (lambda: sqlite.read(path), lambda: sqlite.write(report(), path)):
+        with pytest.raises(ReportError) as error:
+            act()
+        assert line(error).startswith(f"{path}: its view 'more' is not ours, so it is not a database of version 1")
+    assert path.read_bytes() == before

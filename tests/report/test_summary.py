@@ -12,7 +12,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import METRICS, analytic, exact_names, exact_numbers, values
-from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
+from pytest_ocrsweep.baselines.result import Analytic, EstimateResult, FloorResult, PointResult
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
@@ -30,12 +30,13 @@ NUMBERS = {
     "peak_activation_bytes": 837 * 10**6,
 }
 FLOOR = FloorResult("NVIDIA H200", 10**9, 25 * 10**6, "bandwidth", 1, 2, 25 * 10**6)
+ESTIMATE = EstimateResult("NVIDIA H200", 100 * 10**6, 95 * 10**6, 105 * 10**6)
 UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
 
 
 def row(stage: str = "decode", grid: str = "2x3", verdict: Verdict = Verdict.PASS, **counted: int) -> PointResult:
     work = Workload(CropGrid.parse(grid))
-    return PointResult.of(stage, work, "flash", Analytic(NUMBERS | counted), FLOOR, verdict=verdict)
+    return PointResult.of(stage, work, "flash", Analytic(NUMBERS | counted), FLOOR, verdict=verdict, estimate=ESTIMATE)
 
 
 def measured(row: PointResult, clock: str = "cuda-graph") -> PointResult:
@@ -46,7 +47,7 @@ def measured(row: PointResult, clock: str = "cuda-graph") -> PointResult:
 
 
 def test_numbers_are_scaled_in_print_only():
-    header, line, note, floors = table([row()], {})
+    header, line, note, floors, estimates = table([row()], {})
     shown = dict(zip(re.split(r"  +", header), line.split(), strict=True))
     assert shown == {
         "stage": "decode",
@@ -61,15 +62,17 @@ def test_numbers_are_scaled_in_print_only():
         "GFLOP/token": "30.000",
         "GB/token": "0.060",
         "floor ms": "25.000",
+        "estimate ms": "100.000",
         "bound": "bandwidth",
         "verdict": "PASS",
     }
     assert floors == "floors are of NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
+    assert estimates == "estimates are of NVIDIA H200; nine of ten measured times are this near: decode 5 %"
     assert note == "decode rows are totals over 100 new tokens; the columns per token are their mean"
 
 
 def test_columns_are_aligned_under_their_units():
-    header, *lines, _, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {CropGrid(3, 3): "poster"})
+    header, *lines, _, _, _ = table([row(grid="1x1"), row(grid="3x3", tensor_flops=10**16)], {CropGrid(3, 3): "poster"})
     for heading in ("tokens", "TFLOP", "GB moved", "peak GB", "KV MB"):
         end = header.index(heading) + len(heading)
         assert all(line[end - 1].isdigit() and line[end] == " " for line in lines)
@@ -77,20 +80,44 @@ def test_columns_are_aligned_under_their_units():
 
 
 def test_only_decode_has_numbers_per_token():
-    header, _, _ = table([row("vision")], {})
+    header, _, _, _ = table([row("vision")], {})
     assert "token" not in header.replace("tokens", "")
     assert values(row("prefill"))["flops_per_token"] is None
     assert values(row("decode"))["moved_bytes_per_token"] == 6 * 10**7
+
+
+def test_why_intervals_are_wide_is_said_once():
+    wide = replace(ESTIMATE, high_ns=150 * 10**6, reasons=("batch 9 is beyond the calibration's 4",))
+    points = [row(grid="1x1"), *(replace(row(grid=f"1x{n}"), estimate=wide) for n in (2, 3))]
+    near, why = table(points, {})[-2:]
+    assert near.endswith("this near: decode 50 %")
+    assert why == (
+        "2 of 3 intervals are wider than usual, decode 1x2 flash's the most: batch 9 is beyond the calibration's 4"
+    )
+
+
+def test_a_device_without_a_calibration_has_no_estimates_and_the_remedy():
+    lines = table([replace(row(), estimate=None)], {})
+    assert "estimate ms" not in lines[0]
+    assert lines[-1].startswith(
+        "no estimate for NVIDIA H200, which has no calibration; calibrate it: ocrsweep calibrate"
+    )
+
+
+def test_estimates_are_asked_only_of_the_points_that_are_shown():
+    asked = []
+    table([row(grid=f"1x{n}") for n in range(1, 200)], {}, expected=lambda point: asked.append(point) or point)
+    assert len(asked) == 4
 
 
 def test_many_points_are_cut_to_the_failing_and_the_heaviest():
     rows = [row(grid=f"1x{n}", tensor_flops=n) for n in range(1, 200)]
     rows[2] = replace(rows[2], verdict=Verdict.FAIL)
     lines = table(rows, {})
-    assert [line.split()[1] for line in lines[1:-3]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
-    assert lines[-3].startswith("5 of 199 points, 1 failed: ")
-    assert "--ocrsweep-report" in lines[-3]
-    assert len(table(rows[:MANY], {})) == MANY + 3
+    assert [line.split()[1] for line in lines[1:-4]] == ["1x3", "1x196", "1x197", "1x198", "1x199"]
+    assert lines[-4].startswith("5 of 199 points, 1 failed: ")
+    assert "--ocrsweep-report" in lines[-4]
+    assert len(table(rows[:MANY], {})) == MANY + 4
 
 
 def test_a_table_of_failures_ends():
@@ -111,7 +138,7 @@ def test_what_was_not_measured_is_a_dash_and_a_hosts_clock_sees_no_launch():
 def test_a_table_of_measured_points_has_their_times():
     head, line = table([measured(row())], {})[:2]
     assert head.split("device ms")[1].split() == ["attained", "wall", "ms", "launch", "ms", "bound", "verdict"]
-    assert line.split()[-7:] == ["25.000", "200.000", "0.125", "900.0", "700.0", "bandwidth", "PASS"]
+    assert line.split()[-8:] == ["25.000", "100.000", "200.000", "0.125", "900.0", "700.0", "bandwidth", "PASS"]
 
 
 def test_what_a_baseline_holds_is_whole_numbers():

@@ -77,10 +77,18 @@ def point(stage: str = "prefill", grid: str = "2x3", attention: str = "flash", *
             "tensor_ns": 1_152_063,
             "vector_ns": 128_650,
             "bandwidth_ns": 168_443,
-            "estimate_ns": 15_000_000,
+            "kernel_limit_ns": 15_000_000,
             "attained": 0.0576,
             "mfu": 0.05,
             "mbu": 0.25,
+        },
+        "estimate": {
+            "device": "NVIDIA H200",
+            "time_ns": 19_000_000,
+            "low_ns": 18_100_000,
+            "high_ns": 19_900_000,
+            "terms": {"launches": 4_000_000, "products": 15_000_000},
+            "reasons": [],
         },
         "vendor": vendor(),
         "verdict": "PASS",
@@ -150,10 +158,16 @@ def vendors() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def floors() -> st.SearchStrategy[dict[str, Any]]:
-    fields = ("compulsory_bytes", "dram_bytes", "tensor_ns", "vector_ns", "bandwidth_ns", "estimate_ns")
+    fields = ("compulsory_bytes", "dram_bytes", "tensor_ns", "vector_ns", "bandwidth_ns", "kernel_limit_ns")
     known = {"device": name, "time_ns": whole, "bound": name, **dict.fromkeys(fields, st.none() | whole)}
     ratios = dict.fromkeys(("attained", "mfu", "mbu"), st.none() | ratio)
     return st.fixed_dictionaries(known | ratios, optional={"more": anything})
+
+
+def estimates() -> st.SearchStrategy[dict[str, Any]]:
+    known = {"device": name, **dict.fromkeys(("time_ns", "low_ns", "high_ns"), whole)}
+    parts = {"terms": st.dictionaries(name, whole, max_size=2), "reasons": st.lists(name, max_size=2)}
+    return st.fixed_dictionaries(known | parts, optional={"more": anything})
 
 
 def points() -> st.SearchStrategy[dict[str, Any]]:
@@ -166,6 +180,7 @@ def points() -> st.SearchStrategy[dict[str, Any]]:
             **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
             "analytic": st.fixed_dictionaries(dict.fromkeys(analytic_names(), whole), optional={"more": anything}),
             "floor": st.none() | floors(),
+            "estimate": st.none() | estimates(),
             "vendor": st.none() | vendors(),
             "verdict": name,
             "components": st.dictionaries(name, costs, max_size=3),

@@ -62,7 +62,7 @@ KERNELS = {
         (2 * 2 * 6 * 5 * 7 * 11, 13, 6 * (5 + 7 + 7) * 11 * 2 + 17, 6 * 5 * 11 * 2, 0),
     ),
     "grouped matmul": (  # 2 rows; 3 of 7 experts are reached, 7 are resident, 7 offsets are read
-        operations.grouped_matmul("x", 2, 5, 11, 7, 3),
+        operations.grouped_matmul("x", 2, 5, 11, 7, 3, 1),
         (2 * 2 * 5 * 11, 0, 2 * 5 * 2 + 7 * INT + 3 * 110, 2 * 11 * 2, 7 * 110),
     ),
 }
@@ -87,7 +87,7 @@ def test_resident_parameters_need_not_be_those_read():
 
 
 def test_of_experts_that_are_resident_those_reached_are_used():
-    kernel = operations.grouped_matmul("x", 2, 5, 11, 7, 3)
+    kernel = operations.grouped_matmul("x", 2, 5, 11, 7, 3, 1)
     assert (kernel.weight_bytes, kernel.used_bytes) == (7 * 110, 3 * 110)
 
 

@@ -18,7 +18,7 @@ from pytest_ocrsweep.baselines.metrics import (
     exact_numbers,
     values,
 )
-from pytest_ocrsweep.baselines.result import Analytic, FloorResult, PointResult
+from pytest_ocrsweep.baselines.result import Analytic, EstimateResult, FloorResult, PointResult
 
 VALUE = 1_234_567_890_123
 # In the order of the report's columns: unit stored, heading, and how VALUE reads under it.
@@ -33,6 +33,9 @@ READS = {
     "kv_cache_bytes": ("bytes", "KV MB", "1,234,567.9"),
     "peak_activation_bytes": ("bytes", "peak GB", "1,234.568"),
     "floor_ns": ("ns", "floor ms", "1,234,567.890"),
+    "estimate_ns": ("ns", "estimate ms", "1,234,567.890"),
+    "estimate_low_ns": ("ns", "estimate from ms", "1,234,567.890"),
+    "estimate_high_ns": ("ns", "estimate to ms", "1,234,567.890"),
     "attained": ("fraction", "attained", "1,234,567,890,123.000"),
     "device_ns": ("ns", "device ms", "1,234,567.890"),
     "wall_ns": ("ns", "wall ms", "1,234,567.9"),
@@ -45,6 +48,7 @@ READS = {
 }
 UNKNOWN = dict.fromkeys(("tensor_flops", "peak_bytes", "host", "gpu", "experts", "kernels", "sm_clock_mhz"))
 TIMES = Measurement(device_ns=TimeSummary(3_000), wall_ns=TimeSummary(5_000), clock="cuda-graph", **UNKNOWN)
+ESTIMATED = ("estimate_ns", "estimate_low_ns", "estimate_high_ns")
 FLOOR = FloorResult("H200", 10, 1_500, "tensor", 1_500, 2, 3, attained=0.5)
 
 
@@ -85,7 +89,7 @@ def test_an_analytic_point_has_no_times():
     point = row()
     found = values(point)
     assert list(found) == list(METRICS)
-    missing = {"floor_ns", "attained", "device_ns", "wall_ns", "launch_overhead_ns"}
+    missing = {*ESTIMATED, "floor_ns", "attained", "device_ns", "wall_ns", "launch_overhead_ns"}
     assert {name for name, value in found.items() if value is None} == missing
 
 
@@ -115,6 +119,11 @@ def test_times_and_floors_are_taken_from_the_row():
     found = values(replace(row(vendor=TIMES), floor=FLOOR))
     assert (found["device_ns"], found["wall_ns"], found["launch_overhead_ns"]) == (3_000, 5_000, 2_000)
     assert (found["floor_ns"], found["attained"]) == (1_500, 0.5)
+
+
+def test_an_estimate_is_shown_with_its_interval():
+    found = values(replace(row(), estimate=EstimateResult("H200", 2_000, 1_900, 2_100)))
+    assert [found[name] for name in ESTIMATED] == [2_000, 1_900, 2_100]
 
 
 @pytest.mark.parametrize("change", [{"clock": "host"}, {"wall_ns": None}])

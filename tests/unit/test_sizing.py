@@ -14,10 +14,10 @@ from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.hardware.sizing import (
     Requirement,
     Target,
-    _largest,
     batches,
     fits,
     input_bytes,
+    largest,
     largest_batch,
     largest_page,
     memory,
@@ -80,7 +80,7 @@ def test_what_is_fuller_decides() -> None:
 
 @given(st.integers(0, 300))
 def test_the_largest_is_found_exactly(limit: int) -> None:
-    assert _largest(lambda n: n <= limit) == (limit or None)
+    assert largest(lambda n: n <= limit) == (limit or None)
 
 
 @pytest.mark.parametrize("attention", ["eager", "flash"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..attention import ATTENTION
 from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, Pattern, released
-from ..operations import cast, copy, elementwise, fused_attention, matmul, softmax
+from ..operations import above_diagonal, below_diagonal, cast, copy, elementwise, fused_attention, matmul, softmax
 from ..symbolic import Size
 
 
@@ -22,15 +22,19 @@ def eager(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, mask: Size, q
     yield copy("copy_q", out * q_copy)
     yield copy("copy_k", keys * kv_copy)
     copies = (out * q_copy * HALF, keys * kv_copy * HALF)
-    yield matmul("scores", batch * heads, q, dim, kv, frees=copies, pattern=pattern)
+    causal = mask != 0 and q != 1
+    unneeded = above_diagonal(batch, heads, q, dim) if causal else 0
+    yield matmul("scores", batch * heads, q, dim, kv, frees=copies, pattern=pattern)._replace(unneeded=unneeded)
     yield elementwise("scale", "mul", scores, frees=scores * HALF)
     if mask != 0:
         yield elementwise("mask", "add", scores, also=mask * HALF, frees=scores * HALF, pattern=Pattern.STRIDED)
     yield cast("to_float", scores, HALF, FLOAT)
-    yield softmax("softmax", scores, frees=scores * FLOAT)
+    exponentials = below_diagonal(batch, heads, q) if causal else scores
+    yield softmax("softmax", scores, frees=scores * FLOAT)._replace(functions=exponentials)
     yield cast("to_half", scores, FLOAT, HALF, frees=(scores * FLOAT, scores * HALF))
     yield copy("copy_v", keys * kv_copy)
-    yield matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF, pattern=pattern)
+    values = matmul("values", batch * heads, q, kv, dim, frees=keys * kv_copy * HALF, pattern=pattern)
+    yield values._replace(unneeded=unneeded)
     if q != 1 and heads != 1:  # a single query's heads stand side by side already
         yield copy("merge_heads", out, frees=out * HALF)
 

@@ -23,8 +23,19 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) 
     # The caller keeps the first block's stream until the last block is done; the L2 rule follows the blocks alone.
     normed = allocated(x * (clip.layers > 1))
     yield Kernel("held", allocates=normed)
-    yield from repeated(block(clip, images, patches * patches + 1, many, attention), clip.layers)
+    blocks = repeated(block(clip, images, patches * patches + 1, many, attention), clip.layers)
+    yield from _without_class_token(clip, images, patches * patches + 1, blocks)
     yield Kernel("released", frees=normed)
+
+
+def _without_class_token(clip: Clip, images: Size, tokens: int, blocks: Kernels) -> Kernels:
+    """The blocks, in the last of which nobody needs the class token's own row."""
+    square, wide = 2 * clip.width * clip.width, 2 * clip.width * clip.mlp_width
+    products = {"attn/q_proj": square, "attn/out_proj": square, "mlp/fc1": wide, "mlp/fc2": wide}
+    products |= dict.fromkeys(("attn/scores", "attn/values"), 2 * tokens * clip.width)
+    products |= {"attn/fused": 4 * tokens * clip.width}
+    for k in blocks:
+        yield k._replace(unneeded=k.unneeded + images * products[k.path]) if k.path in products else k
 
 
 def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:

@@ -42,9 +42,10 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
     )
 
 
-def head(decoder: Decoder, tokens: Size) -> Kernels:
-    """Logits of every token over the whole vocabulary."""
-    yield linear("head", tokens, decoder.width, decoder.vocabulary, bias=False)
+def head(decoder: Decoder, tokens: Size, pages: Size) -> Kernels:
+    """Logits of every token over the whole vocabulary, of which a page's last token alone is needed."""
+    logits = linear("head", tokens, decoder.width, decoder.vocabulary, bias=False)
+    yield logits._replace(unneeded=2 * (tokens - pages) * decoder.width * decoder.vocabulary)
 
 
 def layers(
@@ -60,14 +61,40 @@ def layers(
     stacks = ((dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers))
     (mlp, times), *others = ((mlp, times) for mlp, times in stacks if times)
     embedded = held(x)  # the caller keeps the embedded tokens until the last norm is done; they are the first's stream
+    stack = [*layer(batch * q, decoder.width, attn, mlp), *kept]
+    last = [] if q == 1 else list(last_token(decoder, batch, kv, many, attention, experts))
     yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
-    yield from repeated([*layer(batch * q, decoder.width, attn, mlp), *kept], times)
+    yield from _ended(stack, repeated(stack, times), [] if others else last)
     yield from (embedded,) * (times == 1)
     for mlp, times in others:
-        yield from repeated([*layer(batch * q, decoder.width, attn, mlp), *kept], times)
+        stack = [*layer(batch * q, decoder.width, attn, mlp), *kept]
+        yield from _ended(stack, repeated(stack, times), last)
     yield from under("final_norm", rms_norm(batch * q, decoder.width))
     table = q * (decoder.width // decoder.heads) * HALF
     yield released(x, x, table, table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
+
+
+def last_token(decoder: Decoder, batch: Size, kv: Size, many: Size, attention: str, experts: str) -> Kernels:
+    """The last layer for each page's last token: all of it that is needed, but for the others' keys and values."""
+    sparse = decoder.layers > decoder.dense_layers
+    dense = under("mlp", gated_mlp(batch, decoder.width, decoder.dense_width))
+    attn = under("attn", self_attention(decoder, batch, 1, kv, kv - 1, many, attention))
+    yield from layer(batch, decoder.width, attn, mixture(decoder, batch, experts) if sparse else dense)
+
+
+def _ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
+    """The repeated `layers` of a `stack`, in the last of which what `last` does is enough."""
+    whole, enough = {k.path: k for k in stack}, {k.path: k for k in last}
+    for k in layers:
+        if not enough or k.path in ("attn/k_proj", "attn/v_proj") or k.path not in whole:
+            yield k
+            continue
+        one, needed = whole[k.path], enough.get(k.path, Kernel(k.path))
+        unneeded = one.tensor_flops - one.unneeded - (needed.tensor_flops - needed.unneeded)
+        yield k._replace(
+            unneeded=k.unneeded + unneeded,
+            functions=k.functions - one.functions + needed.functions,
+        )
 
 
 def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel]) -> Kernels:

@@ -33,7 +33,7 @@ def router(decoder: Decoder, tokens: Size) -> Kernels:
 def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     """Tokens sorted by expert, one product per expert reached, and back. Source: grouped_mm_experts_forward."""
     picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
-    reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token)
+    reached, least = distinct_experts(tokens, decoder.experts, decoder.experts_per_token), decoder.experts_per_token
     rows, index = picks * width * HALF, picks * INDEX
     counts = decoder.experts * INT
     yield kernel("sort", reads=index, writes=(index, index), pattern=Pattern.SERIAL, work=3 * index, launches=22)
@@ -43,9 +43,9 @@ def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield cast("to_int", picks, INDEX, INT)
     yield kernel("count", reads=picks * INT, writes=counts, launches=2)
     yield kernel("offsets", reads=counts, writes=counts, launches=2)
-    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached)
+    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least)
     yield from under("gate", gate(picks, hidden))
-    yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached)
+    yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached, least)
     yield released(picks * hidden * HALF)
     yield weigh(picks, width)
     yield kernel("positions", writes=index)
@@ -64,10 +64,13 @@ def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
     table = decoder.experts * width * hidden * HALF
     reached = distinct_experts(tokens, decoder.experts, decoder.experts_per_token) * width * hidden * HALF
     yield kernel("repeat", reads=tokens * width * HALF, writes=rows, pattern=Pattern.STRIDED, work=picks * width)
-    yield kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
+    least = decoder.experts_per_token * width * hidden * HALF
+    gathered = kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
+    yield gathered._replace(least_bytes=2 * least)
     yield matmul("gate_up", picks, 2 * hidden, width, 1, pattern=Pattern.GROUPED)
     yield from under("gate", gate(picks, hidden))
-    yield kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
+    gathered = kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
+    yield gathered._replace(least_bytes=least)
     yield matmul("down", picks, width, hidden, 1, frees=picks * hidden * HALF, pattern=Pattern.GROUPED)
     yield weigh(picks, width)
     yield from combine(tokens, picks, width)

@@ -26,6 +26,7 @@ from ..kernels import (
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
+from .padding import without_padding
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
 
@@ -95,7 +96,7 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
         yield copy("partition", apart, frees=apart * HALF)
         yield released(x * HALF)
         attn = self_attention(sam, images * across * across, window, window, 1 if across > 1 else many, attention)
-        yield from under("attn", attn)
+        yield from under("attn", without_padding(sam, images, grid, window, attn))
         yield released(padded * HALF)
         yield copy("unpartition", apart)
         yield copy("crop", cropped, frees=(apart * HALF, padded * (grid % window > 0) * HALF))

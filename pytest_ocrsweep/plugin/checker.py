@@ -1,0 +1,39 @@
+"""What the fixture `ocrsweep` gives to tests: it checks points, and keeps what it found for the test's report."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..baselines.result import PointResult
+from ..errors import OcrsweepError
+from ..files.text import terminal_lines
+from ..model.geometry import CropGrid
+from ..sweep.check import judge
+from . import benchmark
+from .state import sweep_of
+from .transport import BENCHMARKS, ENVIRONMENT, ITEM, POINTS
+
+
+class Checker:
+    """Checks points for the test that runs."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config, self._sweep = config, sweep_of(config)
+
+    def check(self, stage: str, grid: CropGrid | str, attention: str) -> PointResult:
+        """The point's result, if it is as recorded; else the test fails, or is skipped where nothing is."""
+        __tracebackhide__ = True
+        item = self._config.stash[ITEM]
+        try:
+            judgement = judge(self._sweep, stage, CropGrid.of(grid), attention, item.path)
+        except OcrsweepError as error:
+            pytest.fail(terminal_lines(str(error)), pytrace=False)
+        item.stash[POINTS].append(judgement.point)
+        item.stash[ENVIRONMENT] = judgement.environment
+        if judgement.point.vendor is not None and benchmark.available(self._config):
+            item.stash[BENCHMARKS].append(benchmark.point(item, judgement.point))
+        if judgement.failure is not None:
+            pytest.fail(terminal_lines(judgement.failure))
+        if judgement.skip is not None:
+            pytest.skip(terminal_lines(judgement.skip))
+        return judgement.point

@@ -1,0 +1,54 @@
+"""A sweep.sqlite of version 1, which had no estimates and called the kernel limit so, becomes one of today's."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+
+from ..baselines.json_layout import Json
+from .sqlite_schema import SQL
+
+OLD_VERSION = 1
+TABLES = ("runs", "points", "components", "samples")  # those that others refer to come first
+RENAMED = {"kernel_limit_ns": "estimate_ns"}  # columns of `points`, each with its old name
+ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns")
+
+
+def _old_sql() -> str:
+    """The tables of version 1, from those of today."""
+    added = "|".join(ADDED)
+    sql = re.sub(rf"^  (?:(?:{added}) .*|CHECK \(\(estimate_device .*)\n", "", SQL, flags=re.MULTILINE)
+    for new, old in RENAMED.items():
+        sql = sql.replace(new, old)
+    return sql
+
+
+OLD_SQL = _old_sql()
+
+
+def upgrade(db: sqlite3.Connection, lay_out: Callable[[], None]) -> None:
+    """Move every run into new tables; the caller holds a transaction, and has compared the old ones with OLD_SQL."""
+    for table in TABLES:
+        db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    lay_out()
+    for table in TABLES:
+        names = [str(name) for (name,) in db.execute(f"SELECT name FROM pragma_table_info('{table}')")]
+        kept = [name for name in names if table != "points" or name in RENAMED or name not in ADDED]
+        old = [RENAMED.get(name, name) if table == "points" else name for name in kept]
+        db.execute(f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(old)} FROM old_{table}")
+    for table in reversed(TABLES):
+        db.execute(f"DROP TABLE old_{table}")
+
+
+def as_before(document: Json) -> Json:
+    """A document as version 1 had it, for the digests that it wrote."""
+    points = [
+        {name: _floor(value) if name == "floor" else value for name, value in point.items() if name != "estimate"}
+        for point in document["points"]
+    ]
+    return {**document, "points": points}
+
+
+def _floor(floor: Json | None) -> Json | None:
+    return floor and {RENAMED.get(name, name): value for name, value in floor.items()}

@@ -1,0 +1,43 @@
+"""The catalogue of devices, as ledgers ask it: by a device or by its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..files.text import quoted
+from ..hardware import roofline
+from ..hardware.devices import Device
+from ..hardware.estimate import Estimate, estimate
+from ..model.analytic import Model
+from ..model.ledger import Ledger
+from .config import devices
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Floors and estimates on the devices of conf/device/."""
+
+    def device(self, device: Device | str) -> Device:
+        """A device, or that of a name: of its file ("h200") or of its driver. Raises ConfigError for another."""
+        if isinstance(device, Device):
+            return device
+        known = devices()
+        found = known.get(device) or next((each for each in known.values() if each.name == device), None)
+        if found is None:
+            raise ConfigError(f"no device is called {quoted(device)}: choose from {', '.join(known)}")
+        return found
+
+    def floor(self, ledger: Ledger, device: Device | str) -> roofline.Floor:
+        """As `Ledger.floor`."""
+        return roofline.floor(ledger, self.device(device))
+
+    def estimate(self, ledger: Ledger, device: Device | str) -> Estimate:
+        """As `Ledger.estimate`."""
+        return estimate(ledger, self.device(device))
+
+
+def model_of(settings: Settings) -> Model:
+    """The analytic model of the settings, whose ledgers know the catalogue."""
+    return Model(settings.model, Catalogue())

@@ -1,0 +1,100 @@
+"""`ocrsweep profile` and `ocrsweep calibrate`: with the tiny model on a CPU, and from profiles of real GPUs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_ocrsweep.cli import main
+from pytest_ocrsweep.hardware.profile import read, write
+
+PROFILES = Path(__file__).parents[2] / "dev" / "profiles" / "nvidia-h200-lines.jsonl.gz"
+TINY = ("--set", "model=deepseek-ocr-tiny", "--set", "vendor.device=cpu", "--set", "workload.new_tokens=2")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(words) == 0
+    return capsys.readouterr().out
+
+
+def test_a_profile_shows_parts_gaps_and_their_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = printed(capsys, "profile", "1x1", "--stage", "decode", *TINY)
+    lines = [line for line in out.splitlines() if line]
+    assert "a step of decode 1x1 flash on cpu" in lines[0].replace("\x1b", "")
+    assert [line.split()[0] for line in lines[2:]] == ["embed", "decoder", "head", "between"]
+    assert all(len(line) <= 80 for line in lines[1:])
+
+
+def test_a_profile_as_json_holds_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    document = json.loads(printed(capsys, "profile", "1x1", "--stage", "vision", "--json", *TINY))
+    (stage,) = document["stages"]
+    assert document["gpu"] == "cpu"
+    assert {line[1].split("/")[0] for line in stage["lines"]} == {"sam", "clip", "projector"}
+
+
+def test_kept_profiles_are_shown_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "profile", "2x3", "--stage", "prefill", "--from", str(PROFILES))
+    lines = [line for line in out.splitlines() if line]
+    assert lines[0] == "prefill 2x3 flash on NVIDIA H200: 39.448 ms; 2,931 kernels, each of one of 300 lines"
+    shares = [float(line.split()[-5 if "between" not in line else -1]) for line in lines[2:]]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_without_a_gpu_a_profile_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["profile", "1x1"]) == 2
+    assert capsys.readouterr().err.startswith("ocrsweep: no GPU")
+
+
+def test_a_calibration_fitted_again_is_the_packaged_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "own.json"
+    assert "nine of ten measured times" in printed(capsys, "calibrate", "--from", str(PROFILES), "--output", str(out))
+    own = printed(capsys, "cost", "2x3", "--set", f"device.calibration={out}", "--json")
+    packaged = printed(capsys, "cost", "2x3", "--json")
+    for mine, theirs in zip(json.loads(own)["stages"], json.loads(packaged)["stages"], strict=True):
+        assert mine["estimate"]["time_ns"] == pytest.approx(theirs["estimate"]["time_ns"], rel=1e-3)
+
+
+def test_a_validation_has_a_row_for_each_split(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(printed(capsys, "calibrate", "--from", str(PROFILES), "--validate", "--json"))
+    assert [row["name"] for row in rows] == [
+        *(
+            f"without {stage} {attention}"
+            for stage in ("vision", "prefill", "decode")
+            for attention in ("eager", "flash")
+        ),
+        "batch 1, judged on more",
+        "gundam and base, judged on the others",
+        "short prompts, judged on long ones",
+        "NVIDIA H100 80GB HBM3, and both sheets",
+        "calibration, judged on the rest",
+    ]
+    assert all(row["fitted"] and row["judged"] and 0 < row["mean_error"] <= row["largest_error"] for row in rows)
+    assert rows[-1]["mean_error"] < 0.03
+    assert rows[-1]["inside"] > 0.85
+
+
+def test_profiles_without_a_point_of_the_calibration_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    profiles = read(PROFILES)
+    write(tmp_path / "some.jsonl", type(profiles)(profiles.device, {}, profiles.points[1:]))
+    assert main(["calibrate", "--from", str(tmp_path / "some.jsonl")]) == 2
+    assert "vision 1x1 flash is not among the profiles; measure it" in capsys.readouterr().err
+
+
+def test_a_cost_says_the_estimate_its_interval_and_its_terms(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "cost", "2x3", "--stage", "decode", "--device", "h100")
+    assert "decode on NVIDIA H100 80GB HBM3, over 100 new tokens:" in out
+    assert "ms; nine of ten times" in out
+    assert "launches " in out
+    none = printed(capsys, "cost", "2x3", "--stage", "decode", "--device", "mi300x")
+    assert "estimate      none: AMD Instinct MI300X has no calibration" in none

@@ -1,0 +1,164 @@
+"""Estimates against every time that was profiled and that no calibration saw, and what an estimate says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.errors import CalibrationError, ConfigError
+from pytest_ocrsweep.hardware.calibration import CONSTANTS, LIMITS
+from pytest_ocrsweep.hardware.calibration_file import calibration_of, packaged
+from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
+from pytest_ocrsweep.hardware.estimate import estimate
+from pytest_ocrsweep.hardware.fit import estimates, measured
+from pytest_ocrsweep.hardware.line_time import Rates
+from pytest_ocrsweep.hardware.profile import Profile, Profiles, read
+from pytest_ocrsweep.hardware.roofline import floor
+from pytest_ocrsweep.model.kernels import Pattern
+from pytest_ocrsweep.model.line_work import LineWork
+from pytest_ocrsweep.model.stages import STAGES, point
+from pytest_ocrsweep.sweep.config import devices
+
+MODEL = load_model("deepseek-ocr")
+PROFILED = Path(__file__).parents[2] / "dev" / "profiles"
+H100, H200 = devices()["h100"], devices()["h200"]
+FILES = {H100: "nvidia-h100-80gb-hbm3-lines.jsonl.gz", H200: "nvidia-h200-lines.jsonl.gz"}
+SEEN = {*FITTED, *JUDGED}
+gpus = pytest.mark.parametrize("device", FILES, ids=["h100", "h200"])
+
+
+def unseen(profiles: Profiles) -> list[Profile]:
+    return [profile for profile in profiles.points if profile.point not in SEEN]
+
+
+@gpus
+def test_points_that_no_calibration_saw_are_within_3_percent_in_the_mean_and_10_at_most(device) -> None:
+    data = measured(MODEL, unseen(read(PROFILED / FILES[device])))
+    errors = np.abs(estimates(data, calibration_of(device).values, device) / data.device_ns - 1)
+    assert len(errors) >= 40
+    assert errors.mean() < 0.03
+    assert errors.max() < 0.10
+
+
+@gpus
+def test_lines_and_gaps_are_a_points_whole_time(device) -> None:
+    for profile in read(PROFILED / FILES[device]).points:
+        assert profile.busy_ns + profile.gap_ns == pytest.approx(profile.device_ns)
+        assert profile.gap_ns > -0.02 * profile.device_ns, profile.label  # a long profiled replay runs a little slower
+
+
+@pytest.mark.parametrize("name", ["h100", "h200"])
+def test_the_predictions_that_were_committed_before_they_were_measured_held(name: str) -> None:
+    device = devices()[name]
+    times = {(p.stage, p.attention, p.work): p.device_ns for p in read(PROFILED / FILES[device]).points}
+    errors = []
+    for row in json.loads((PROFILED / f"predicted-{name}.json").read_text()):
+        sizes = {key: row[key] for key in ("batch", "resolution", "prompt_tokens") if key in row}
+        work = Workload(CropGrid.parse(row["grid"]), **sizes)
+        errors.append(abs(row["time_ns"] / times[row["stage"], row["attention"], work] - 1))
+    assert len(errors) == 47
+    assert np.mean(errors) < 0.03
+
+
+@gpus
+@pytest.mark.parametrize("stage", STAGES)
+def test_terms_sum_to_the_time_inside_its_interval_and_above_the_floor(device, stage: str) -> None:
+    ledger = MODEL.ledger(stage, Workload(CropGrid(2, 3)))
+    expected = ledger.estimate(device)
+    assert sum(expected.terms.values()) == expected.time_ns
+    assert floor(ledger, device).time_ns < expected.low_ns < expected.time_ns < expected.high_ns
+    assert expected.reasons == ()
+
+
+def test_a_device_may_be_named() -> None:
+    ledger = MODEL.ledger("vision", Workload(CropGrid(1, 1)))
+    assert ledger.estimate("h100") == ledger.estimate(H100) == ledger.estimate(H100.name)
+    assert ledger.floor("h100") == floor(ledger, H100)
+    assert ledger.dram_bytes("h100") == ledger.dram_bytes(H100)
+    with pytest.raises(ConfigError, match="no device is called 'h1000': choose from a100-40"):
+        ledger.estimate("h1000")
+
+
+def test_a_ledger_of_a_bare_model_says_where_to_get_one_that_knows_devices() -> None:
+    with pytest.raises(ValueError, match="get its model from load_model"):
+        Model(MODEL.architecture).ledger("vision", Workload(CropGrid(1, 1))).estimate("h100")
+
+
+def test_a_kin_is_scaled_by_both_sheets_and_says_so() -> None:
+    ledger = MODEL.ledger("prefill", Workload(CropGrid(2, 3)))
+    pcie = ledger.estimate("h100-pcie")
+    assert pcie.time_ns > ledger.estimate("h100").time_ns
+    assert pcie.reasons == (f"scaled from {H100.name} by both sheets",)
+    assert pcie.high_ns / pcie.time_ns > ledger.estimate("h100").high_ns / ledger.estimate("h100").time_ns
+
+
+def test_a_device_without_calibration_or_kin_names_the_remedy() -> None:
+    with pytest.raises(CalibrationError, match="has no calibration, and no kin that has one; calibrate it: ocrsweep"):
+        MODEL.ledger("prefill", Workload(CropGrid(2, 3))).estimate("mi300x")
+
+
+def test_beyond_what_a_calibration_covers_the_interval_widens_and_says_why() -> None:
+    inside = MODEL.ledger("decode", Workload(CropGrid(2, 3), batch=64)).estimate(H100)
+    beyond = MODEL.ledger("decode", Workload(CropGrid(2, 3), batch=256)).estimate(H100)
+    assert inside.reasons == ()
+    assert beyond.reasons == ("batch 256 is beyond the calibration's 64",)
+    assert beyond.high_ns / beyond.time_ns > 1.1 * inside.high_ns / inside.time_ns
+
+
+def test_every_pattern_has_its_constants_and_no_gpu_more_than_sixteen() -> None:
+    assert LIMITS.keys() == set(Pattern) - {Pattern.ABSORBED}
+    assert {limit.kernel_ns for limit in LIMITS.values()} | {r for r in (x.rate for x in LIMITS.values()) if r} | {
+        "dram_bytes_per_s",
+        "l2_bytes_per_s",
+    } == CONSTANTS.keys()
+    assert len(CONSTANTS) <= 16
+
+
+@gpus
+def test_no_bandwidth_and_no_product_rate_is_above_the_sheets(device) -> None:
+    values = packaged()[device.name].values
+    assert values["dram_bytes_per_s"] < device.bandwidth_bytes_per_s < values["l2_bytes_per_s"] * 1.01
+    for rate in ("product_flops_per_s", "grouped_flops_per_s", "batched_flops_per_s", "attention_flops_per_s"):
+        assert values[rate] < device.tensor_flops_per_s
+
+
+@pytest.mark.parametrize("attention", ["eager", "flash"])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_merged_lines_take_as_long_as_single_ones(stage: str, attention: str, batch: int) -> None:
+    work = Workload(CropGrid(2, 3), batch=batch)
+    program = MODEL.program(stage, work.resolution, True, attention)
+    sums = []
+    for merged in (False, True):
+        lines = LineWork(program.sequence, per_step=program.steps, merged=merged)
+        times = Rates(packaged()[H100.name].values, lines.patterns, H100.l2_bytes).times(lines.at(point(work)))
+        sums.append(float(times.launch_ns.sum() + times.busy_ns.sum()))
+    assert sums[1] == pytest.approx(sums[0], rel=1e-9)
+
+
+def test_the_bytes_of_lines_are_those_of_the_ledger() -> None:
+    work = Workload(CropGrid(2, 3), batch=2)
+    for stage in STAGES:
+        program = MODEL.program(stage, work.resolution, True, "eager")
+        lines = LineWork(program.sequence, per_step=program.steps, merged=True).at(point(work))
+        moved = lines.first_bytes.sum() + lines.again_bytes.sum() + lines.activation_bytes.sum()
+        assert moved == pytest.approx(MODEL.ledger(stage, work, "eager").total().moved_bytes, rel=1e-9)
+
+
+def test_more_work_never_takes_less_time() -> None:
+    work = Workload(CropGrid(1, 1))
+    for stage in STAGES:
+        times = [MODEL.ledger(stage, replace(work, batch=batch)).estimate(H100).time_ns for batch in (1, 2, 4, 8, 16)]
+        assert times == sorted(times)
+
+
+def test_an_estimate_of_a_ledger_does_not_depend_on_those_before() -> None:
+    one, other = (MODEL.ledger("prefill", Workload(CropGrid(2, n))) for n in (2, 3))
+    first = estimate(one, H100)
+    assert estimate(other, H100) != first
+    assert estimate(one, H100) == first

@@ -35,19 +35,12 @@ class Bench:
     """The reference model on the GPU, as the meter has it."""
 
     def __init__(self, model: str, device: str, overrides: list[str]) -> None:
-        import torch
-
         from pytest_ocrsweep.vendor_model import gpu_state, timing
 
         self.model = load_model(model, overrides=overrides)
         self.vendor = timing.Vendor(self.model.architecture, gpu_state.device(device))
         self.name = gpu_state.name(self.vendor.device)
         self.read = gpu_state.reader(self.vendor.device, None)
-        if self.vendor.device.type == "cuda":  # the driver's lasting speed of graphs, as timed points have it
-            with torch.device(self.vendor.device):
-                from pytest_ocrsweep.vendor_model.graph_speed import GraphSpeed
-
-                GraphSpeed().settle()
 
     def profile(self, point: str, slowed: tuple[str, int] | None = None) -> tuple[PointProfile, int | None]:
         """The point's lines, one component slowed by so many ns, and the SM clock after it."""

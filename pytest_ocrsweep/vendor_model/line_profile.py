@@ -33,6 +33,7 @@ def profile_point(vendor: Vendor, model: Model, stage: str, work: Workload, atte
     no line.
     """
     with vendor.called(stage, work, attention) as (_, call):
+        vendor.settle()
         call()
         operations = traced(call, model.architecture.decoder.experts_per_token, vendor.device)
         if vendor.device.type == "cuda":

@@ -102,15 +102,19 @@ class Vendor:
     def timed(self, stage: str, work: Workload, attention: str, page: Path | None = None) -> Iterator[PreparedPoint]:
         """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
-            if self._graph_speed is None and self.device.type == "cuda":
-                self._graph_speed = GraphSpeed()
-                self._graph_speed.settle()
+            self.settle()
             experts = experts_of(self.model.decoder, stage)
             try:
                 with self._region(self.built(attention, experts), stage, work, attention, page) as region:
                     yield self._prepared(region, experts if STAGES[stage].experts else None)
             finally:
                 self._tidy()
+
+    def settle(self) -> None:
+        """Has the driver run graphs at its lasting speed, once a process: its first three are faster."""
+        if self._graph_speed is None and self.device.type == "cuda":
+            self._graph_speed = GraphSpeed()
+            self._graph_speed.settle()
 
     @contextmanager
     def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:

@@ -50,6 +50,7 @@ def test_a_number_stands_under_its_heading():
         "peak GB": "0.837",
         "KV MB": "55.5",
         "floor ms": "1.152",
+        "estimate ms": "19.000",
         "device ms": "20.000",
         "attained": "0.058",
         "wall ms": "60.0",

@@ -37,9 +37,9 @@ class Measured:
         return said(self.causes, self.unprofiled)
 
 
-def profiles(asked: bool, decision: gate.Decision, stored: RecordedTime | None) -> bool:
-    """Whether a point is to be profiled: if the run asks for it, or if the point failed and lines are recorded."""
-    return asked or (decision.outcome is gate.Outcome.FAIL and stored is not None and stored.profile is not None)
+def fails(decision: gate.Decision, stored: RecordedTime | None) -> bool:
+    """Whether a point failed whose lines are recorded."""
+    return decision.outcome is gate.Outcome.FAIL and stored is not None and stored.profile is not None
 
 
 def measured(vendor: Vendor, model: Model, stage: str, work: Workload, attention: str) -> PointProfile:

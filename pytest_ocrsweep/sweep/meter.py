@@ -154,7 +154,7 @@ class Meter:
         count: bool,
         page: Path | None,
     ) -> Measured:
-        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, which takes longer.
+        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, as an update does.
 
         With real weights, `page` gives the pixels. Raises OutOfMemory, after which other points can be measured, and
         DeviceLost, after which none can: `lost` says so from then on.
@@ -204,7 +204,8 @@ class Meter:
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
             measured = Measured(_measurement(point, decision, seen, here), decision, why)
-        if not explain.profiles(self.profile, decision, stored := None if why else stored):
+        stored = None if why else stored
+        if not self.profile and (count or not explain.fails(decision, stored)):  # an update fails no time
             return measured
         try:
             now = explain.measured(self.vendor, self.model, stage, work, attention)

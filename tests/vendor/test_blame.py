@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="the reference model needs the extra
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from pytest_ocrsweep.baselines import gate  # noqa: E402
 from pytest_ocrsweep.baselines.point_profile import PointProfile  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import TimeCap  # noqa: E402
 from pytest_ocrsweep.errors import MeasureError  # noqa: E402
@@ -81,12 +82,16 @@ def test_an_update_records_lines_if_it_profiles(recorded):
     profile = point_of(recorded.file)["profile"]
     assert profile.keys() == {"kernels", "gap_ns", "lines"}
     assert {"decoder/attn/fused", "head"} <= profile["lines"].keys()
+
+
+@pytest.mark.parametrize(("factor", "keeps"), [(1, True), (1 / 1000, False)], ids=["agrees", "moved"])
+def test_an_update_without_a_profile_keeps_the_lines_of_a_point_that_did_not_move(recorded, monkeypatch, factor, keeps):
+    monkeypatch.setattr(gate, "FLOOR", 3.0)  # a busy machine moves by less
+    profile = point_of(recorded.file)["profile"]
+    recorded.scale(factor)
     assert recorded.run("--ocrsweep-update").ret == 0
     after = point_of(recorded.file)
-    if len(after["processes"]) == 2:  # the process agreed, so the lines stay with the point
-        assert after["profile"] == profile
-    else:
-        assert "profile" not in after
+    assert (len(after["processes"]), after.get("profile")) == ((2, profile) if keeps else (1, None))
 
 
 def test_a_profile_is_in_the_report(measured):

@@ -160,13 +160,16 @@ class Document:
                 what = f"{name.removesuffix('s')} {index + 1}: {error}"
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
-    def points(self, names: Iterable[str], value: Callable[[Json], T]) -> dict[PointKey, T]:
-        """What `value` makes of each point: a key and, beside it, just `names`."""
+    def points(
+        self, names: Iterable[str], value: Callable[[Json], T], optional: tuple[str, ...] = ()
+    ) -> dict[PointKey, T]:
+        """What `value` makes of each point: a key and, beside it, just `names`, and None for what is `optional`."""
         found: dict[PointKey, T] = {}
-        wanted = (*WORKLOAD, "grid", "attention", *names)
+        wanted = (*WORKLOAD, "grid", "attention", *names, *optional)
 
         def take(raw: object) -> None:
-            fields = exactly(raw, wanted)
+            filled = {**dict.fromkeys(optional), **raw} if optional and isinstance(raw, dict) else raw
+            fields = exactly(filled, wanted)
             made, key = value(fields), _key(fields)
             if key in found:
                 raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .attribution import Observed
 from .gate import Process
 from .json_layout import JsonObject, names
+from .point_profile import PointProfile
 from .sampling import Samples
 
 
@@ -55,6 +56,7 @@ class Measurement(JsonObject):
     objections: tuple[str, ...] = ()
     power_w: float | None = None
     gate: GateResult = GateResult()
+    profile: PointProfile | None = None
 
     @property
     def process(self) -> Process:

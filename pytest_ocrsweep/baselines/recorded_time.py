@@ -8,6 +8,7 @@ from ..files.text import quoted
 from .attribution import Observed
 from .gate import Baseline, Process
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
+from .point_profile import PointProfile
 
 CLOCKS = ("cuda-graph", "profiler", "host")
 
@@ -30,6 +31,7 @@ class TimedProcess:
     process: Process
     environment: Environment
     attained: float | None = None  # the fraction of the time that the device's floor explains
+    profile: PointProfile | None = None
 
     def __post_init__(self) -> None:
         known_clock(self.clock)
@@ -40,7 +42,7 @@ class TimedProcess:
         """A measurement as baselines hold it."""
         wall = found.wall_ns.median if found.wall_ns else None
         clock, rounded = known_clock(found.clock), None if attained is None else round(attained, 6)
-        return cls(clock, found.experts, found.observed, wall, found.process, environment, rounded)
+        return cls(clock, found.experts, found.observed, wall, found.process, environment, rounded, found.profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class RecordedTime:
     wall_median_ns: int | None
     environments: tuple[Environment, ...]
     attained: float | None
+    profile: PointProfile | None = None  # of the latest process that was profiled
 
     def holds(self, timed: TimedProcess) -> bool:
         """Whether that very process is recorded already."""
@@ -78,7 +81,8 @@ class RecordedTime:
             experts=self.experts,
             kernels=seen.kernels,
             sm_clock_mhz=seen.sm_clock_mhz,
-            absent=OF_A_RUN,
+            profile=self.profile,
+            absent=OF_A_RUN if self.profile else OF_A_RUN | {"profile"},
         )
 
 
@@ -93,6 +97,7 @@ def joined(stored: RecordedTime | None, timed: TimedProcess) -> RecordedTime:
         timed.wall_median_ns,
         environments[-KEPT:],
         timed.attained,
+        timed.profile or (stored.profile if stored else None),
     )
 
 

@@ -13,12 +13,14 @@ from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
 from .gate import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
+from .point_profile import compact
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
 SCHEMA = 1
 TIMES = ("median_ns", "q1_ns", "q3_ns")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
+OPTIONAL = ("profile",)  # earlier versions did not record it, nor does a run that profiles nothing
 
 TimedPoints = dict[PointKey, RecordedTime]
 
@@ -120,7 +122,7 @@ def _load(path: Path, model: str, gpu: str, stage: str) -> tuple[TimedPoints, li
         environments.append(environment)
 
     document.each("environments", take)
-    return document.points(FIELDS, lambda raw: _stored(raw, environments)), environments
+    return document.points(FIELDS, lambda raw: _stored(raw, environments), OPTIONAL), environments
 
 
 def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, object]:
@@ -140,6 +142,7 @@ def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, 
         "wall_median_ns": stored.wall_median_ns,
         "attained": stored.attained,
         "processes": processes,
+        **({"profile": stored.profile.compact()} if stored.profile else {}),
     }
 
 
@@ -155,6 +158,7 @@ def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
         None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
         tuple(environments[index] for _, index in processes),
         _attained(raw["attained"]),
+        compact(raw["profile"]),
     )
 
 

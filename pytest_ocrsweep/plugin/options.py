@@ -12,7 +12,7 @@ from ..files.text import printable, terminal_line
 from . import compat
 
 if TYPE_CHECKING:
-    from ..sweep.options import Options
+    from ..sweep.options import Options, Slowdown
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-grids": {
@@ -52,11 +52,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "remove recorded points that no test uses; refuses unless all tests that could use one ran",
     },
+    "--ocrsweep-profile": {
+        "action": "store_true",
+        "help": "measure each timed point line by line too; with --ocrsweep-update, record its lines",
+    },
     "--ocrsweep-slowdown": {
         "metavar": "PERCENT",
-        "type": float,
-        "default": 0.0,
-        "help": "make the measured region slower by so much, on its device: the gate's self-test",
+        "default": "0",
+        "help": "make the measured region slower by so much, on its device, or one component of it "
+        "(decoder/attn:10): the gate's self-test",
     },
     "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
 }
@@ -85,9 +89,9 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
         raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
-    if not 0 <= option.ocrsweep_slowdown <= 1000:
-        raise pytest.UsageError(f"--ocrsweep-slowdown: 0 to 1000 percent, got {option.ocrsweep_slowdown:g}")
-    if option.ocrsweep_slowdown and option.ocrsweep_update:
+    if option.ocrsweep_analytic_only and option.ocrsweep_profile:
+        raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-profile exclude each other")
+    if option.ocrsweep_slowdown != "0" and _slowdown(option).percent and option.ocrsweep_update:
         raise pytest.UsageError(
             "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
         )
@@ -106,6 +110,16 @@ def check(config: pytest.Config) -> None:
             ready(Path(option.ocrsweep_report))
         except ReportError as error:
             raise pytest.UsageError(terminal_line(f"--ocrsweep-report: {error}")) from None
+
+
+def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points needs anyway
+    from ..sweep.options import Slowdown
+
+    try:
+        return Slowdown.parse(option.ocrsweep_slowdown)
+    except ValueError:
+        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
+        raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
 
 
 def about_points(config: pytest.Config) -> bool:
@@ -134,7 +148,8 @@ def read(config: pytest.Config) -> Options:
         update=option.ocrsweep_update,
         prune=option.ocrsweep_prune,
         checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,
-        slowdown_percent=option.ocrsweep_slowdown,
+        profile=option.ocrsweep_profile,
+        slowdown=_slowdown(option),
         report=here / option.ocrsweep_report if option.ocrsweep_report else None,
         default_grids=config.getini("ocrsweep_grids"),
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),

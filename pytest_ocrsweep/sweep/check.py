@@ -16,7 +16,7 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from .meter import Measured
+from .explain import Measured
 from .session import Sweep, describe
 
 # What to do about a point that a device does not hold.
@@ -134,6 +134,8 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
         parts.append(timing.missing)
     if timing.measured:
         parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
+        if timing.measured.unprofiled and sweep.options.profile:
+            parts.append(Part(Verdict.FAIL, f"{priced} has no profile: {timing.measured.unprofiled}"))
         if floor:
             parts.append(_floor(sweep, priced, timing.measured, timing.recorded, floor))
     return parts
@@ -194,7 +196,7 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
         same = recorded is not None and decision.outcome is Outcome.PASS
         return PASSED if same else Part(Verdict.RECORDED)
     if decision.outcome is Outcome.FAIL:
-        lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file)]
+        lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
         return Part(Verdict.FAIL, "\n".join(lines))
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""

@@ -155,7 +155,7 @@ class Journals:
             architecture,
             workload,
             program,
-            self.sweep.options.slowdown_percent,
+            self.sweep.options.slowdown.percent,
             str(on.gpu),
             on.driver,
             on.torch,

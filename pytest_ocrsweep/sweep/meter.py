@@ -18,23 +18,18 @@ from ..baselines.attribution import Observed
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
-from ..errors import CheckpointError, DeviceLost, OutOfMemory
+from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
+from . import explain
+from .explain import Measured
+from .options import NO_SLOWDOWN, Slowdown
 
 if TYPE_CHECKING:
+    from ..model.analytic import Model
     from ..model.architecture import Architecture
     from ..vendor_model.timing import PreparedPoint, Vendor
     from .settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one point took, what the gate decided, and why what is recorded was no baseline for it."""
-
-    measurement: Measurement
-    decision: gate.Decision
-    incomparable: list[str]
 
 
 def why_not(device: str) -> str | None:
@@ -90,8 +85,10 @@ class Meter:
     """
 
     settings: Settings
+    model: Model
     checkpoint: Path | None = None
-    slowdown_percent: float = 0.0
+    profile: bool = False
+    slowdown: Slowdown = NO_SLOWDOWN
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
@@ -109,8 +106,9 @@ class Meter:
 
         self._held.enter_context(self.lock())
         device = gpu_state.device(self.settings.vendor.device)
-        load = self._load if self.checkpoint else None
-        return Vendor(self.settings.model, device, self.settings.vendor.seed, self.slowdown_percent, load=load)
+        load, slowdown = self._load if self.checkpoint else None, self.slowdown
+        percent = 0.0 if slowdown.component else slowdown.percent
+        return Vendor(self.settings.model, device, self.settings.vendor.seed, percent, load=load)
 
     def _load(self, attention: str, experts: str) -> Any:
         from ..vendor_model import checkpoint
@@ -156,7 +154,7 @@ class Meter:
         count: bool,
         page: Path | None,
     ) -> Measured:
-        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, which takes longer.
+        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, as an update does.
 
         With real weights, `page` gives the pixels. Raises OutOfMemory, after which other points can be measured, and
         DeviceLost, after which none can: `lost` says so from then on.
@@ -194,6 +192,7 @@ class Meter:
         page: Path | None,
     ) -> Measured:
         pixels = page if self.checkpoint else None
+        self.vendor.delay = explain.delay(self.slowdown, stored)
         with self.vendor.timed(stage, work, attention, pixels) as point:
             here = self.environment()
             why = incomparable(stored, point.clock, point.experts, here) if stored else []
@@ -204,7 +203,17 @@ class Meter:
             if decision.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
-            return Measured(_measurement(point, decision, seen, here), decision, why)
+            measured = Measured(_measurement(point, decision, seen, here), decision, why)
+        stored = None if why else stored
+        if not self.profile and (count or not explain.fails(decision, stored)):  # an update fails no time
+            return measured
+        try:
+            now = explain.measured(self.vendor, self.model, stage, work, attention)
+        except MeasureError as error:
+            return replace(measured, unprofiled=str(error))
+        found = explain.causes(now, decision, stored, measured.measurement.sm_clock_mhz)
+        now = replace(now, causes=tuple(map(str, found or ())))
+        return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
 
 def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, here: Environment) -> Measurement:

@@ -12,6 +12,26 @@ PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--co
 
 
 @dataclass(frozen=True, slots=True)
+class Slowdown:
+    """The self-test: the whole measured region, or one component of it, takes so much longer."""
+
+    percent: float = 0.0
+    component: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Slowdown:
+        """From "3" or "decoder/attn:10". Raises ValueError."""
+        component, _, percent = text.rpartition(":")
+        found = cls(float(percent), component or None)
+        if not 0 <= found.percent <= 1000 or (":" in text and not component):
+            raise ValueError
+        return found
+
+
+NO_SLOWDOWN = Slowdown()
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The command line and the ini file, as plain values."""
 
@@ -23,7 +43,8 @@ class Options:
     update: bool
     prune: bool
     checkpoint: Path | None
-    slowdown_percent: float
+    profile: bool
+    slowdown: Slowdown
     report: Path | None
     default_grids: str  # of the ini file; "" for the vendor's grids
     baselines: Path
@@ -41,6 +62,7 @@ class Options:
         words += [f"--ocrsweep-grids={self.grids}"] if self.grids else []
         words += [f"--ocrsweep-image={name}" for name in self.images]
         words += [f"--ocrsweep-checkpoint={self.checkpoint}"] if self.checkpoint else []
+        words += ["--ocrsweep-profile"] if self.profile else []
         return shlex.join([*words, "--ocrsweep-update"])
 
     @property

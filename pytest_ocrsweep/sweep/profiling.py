@@ -24,7 +24,7 @@ class Profiler:
     """The vendor's model, held for several points; a context that gives the device back."""
 
     def __init__(self, settings: Settings, model: Model) -> None:
-        self._meter, self._model, self._settings = Meter(settings, lock=self._lock), model, settings
+        self._meter, self._model, self._settings = Meter(settings, model, lock=self._lock), model, settings
 
     def _lock(self) -> AbstractContextManager[None]:
         from .gpu_lock import gpu_lock

@@ -183,7 +183,14 @@ class Sweep:
         from .meter import Meter
 
         options = self.options
-        return Meter(self.settings, options.checkpoint, options.slowdown_percent, self.device_lock)
+        return Meter(
+            self.settings,
+            self.model,
+            options.checkpoint,
+            options.profile,
+            options.slowdown,
+            self.device_lock,
+        )
 
     def device_lock(self) -> AbstractContextManager[None]:
         """One process at a time measures on a device."""

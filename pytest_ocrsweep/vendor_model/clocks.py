@@ -135,10 +135,21 @@ def delayed(call: Call, device: torch.device, ns: int) -> Call:
 
 
 def _delay(device: torch.device, ns: int) -> Call:
+    amount = busy_amount(device, ns)
+    return lambda: keep_busy(device, amount)
+
+
+def busy_amount(device: torch.device, ns: int) -> int:
+    """What `keep_busy` takes for so many ns: a GPU's cycles, a CPU's ns. Not while a graph is captured."""
+    return round(ns * _cycles_per_ns(device)) if device.type == "cuda" else ns
+
+
+def keep_busy(device: torch.device, amount: int) -> None:
+    """Keeps the device busy, a GPU by a kernel."""
     if device.type == "cuda":
-        cycles = round(ns * _cycles_per_ns(device))
-        return lambda: compat.spin(cycles)
-    return lambda: _spin(ns)
+        compat.spin(amount)
+    else:
+        _spin(amount)
 
 
 def _cycles_per_ns(device: torch.device, cycles: int = 20_000_000) -> float:

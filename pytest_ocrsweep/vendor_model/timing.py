@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .forward import Call
 from .graph_speed import GraphSpeed
 from .peak_memory import peak_bytes
 from .regions import Region, experts_of, stage_region
+from .slowed import Delay, Slowed
 
 RULE = FirstOf((NoiseReached(0.004, 10), TimeCap(1.0)))  # replays of one graph lie within 0.2 %
 WARM_UP_S = 0.1
@@ -82,6 +83,7 @@ class Vendor:
     load: Callable[[str, str], ReferenceModel] | None = (
         None  # (attention, experts) → real weights, in place of random ones
     )
+    delay: Delay | None = None  # of one component, for the points that follow
     _built: dict[str, ReferenceModel] = field(default_factory=dict, repr=False)
     _graph_speed: GraphSpeed | None = field(default=None, repr=False)
 
@@ -101,8 +103,10 @@ class Vendor:
         """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
         with torch.device(self.device), torch.no_grad():
             self.settle()
+            experts = experts_of(self.model.decoder, stage)
             try:
-                yield self._prepared(stage, work, attention, page)
+                with self._region(self.built(attention, experts), stage, work, attention, page) as region:
+                    yield self._prepared(region, experts if STAGES[stage].experts else None)
             finally:
                 self._tidy()
 
@@ -119,7 +123,8 @@ class Vendor:
         with torch.device(self.device), torch.no_grad():
             built = self.built(attention, experts)
             try:
-                yield built, self._region(built, stage, work, attention, None).calls[-1]
+                with self._region(built, stage, work, attention, None) as region:
+                    yield built, region.calls[-1]
             finally:
                 self._tidy()
 
@@ -134,13 +139,19 @@ class Vendor:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _region(self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None) -> Region:
+    @contextmanager
+    def _region(
+        self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None
+    ) -> Iterator[Region]:
         torch.manual_seed(self.seed)
-        return stage_region(built, stage, work, attention, page, self.model.sam.channels)
+        region = stage_region(built, stage, work, attention, page, self.model.sam.channels)
+        if self.delay is None:
+            yield region
+            return
+        with Slowed(built, self.delay, self.device) as slowed:
+            yield replace(region, calls=tuple(slowed.armed(call) for call in region.calls))
 
-    def _prepared(self, stage: str, work: Workload, attention: str, page: Path | None) -> PreparedPoint:
-        experts = experts_of(self.model.decoder, stage)
-        region = self._region(self.built(attention, experts), stage, work, attention, page)
+    def _prepared(self, region: Region, experts: str | None) -> PreparedPoint:
         for call in region.calls:
             call()
         wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
@@ -157,7 +168,7 @@ class Vendor:
             self.rule,
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
-            experts if STAGES[stage].experts else None,
+            experts,
         )
 
     def _slower(self, clock: Clock, call: Call) -> Clock:

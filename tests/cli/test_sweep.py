@@ -14,7 +14,7 @@ from pytest_ocrsweep.cli import main, progress
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import CropGrid
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.options import Options, Slowdown
 from pytest_ocrsweep.sweep.session import Sweep
 
 
@@ -80,7 +80,8 @@ def test_a_gpu_run_would_time_only_what_the_vendor_runs(database, tmp_path):
         update=False,
         prune=False,
         checkpoint=None,
-        slowdown_percent=0,
+        profile=False,
+        slowdown=Slowdown(),
         report=None,
         default_grids="",
         baselines=tmp_path,

@@ -16,7 +16,7 @@ from pytest_ocrsweep.baselines.result_json import HOST, POINT
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.errors import ReportError
-from pytest_ocrsweep.sweep.options import Options
+from pytest_ocrsweep.sweep.options import Options, Slowdown
 from pytest_ocrsweep.sweep.results import Results
 from pytest_ocrsweep.sweep.session import Sweep
 
@@ -51,7 +51,14 @@ def results(tmp_path: Path) -> Results:
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
     given = Options(
-        **chosen, **paths, analytic_only=True, update=True, prune=False, slowdown_percent=0, default_grids="1x1"
+        **chosen,
+        **paths,
+        analytic_only=True,
+        update=True,
+        prune=False,
+        profile=False,
+        slowdown=Slowdown(),
+        default_grids="1x1",
     )
     return Results(Sweep(given))
 

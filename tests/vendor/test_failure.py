@@ -16,6 +16,7 @@ pytest.importorskip("transformers", reason="the vendor model needs the extra [ve
 from pytest_ocrsweep import CropGrid  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import Samples, TimeCap  # noqa: E402
 from pytest_ocrsweep.errors import DeviceLost, OutOfMemory  # noqa: E402
+from pytest_ocrsweep.model.analytic import Model  # noqa: E402
 from pytest_ocrsweep.sweep.config import compose  # noqa: E402
 from pytest_ocrsweep.sweep.meter import Meter  # noqa: E402
 from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
@@ -98,7 +99,8 @@ def test_a_capture_without_memory_is_not_timed_by_another_clock(monkeypatch):
 @pytest.fixture
 def meter(monkeypatch) -> Meter:
     monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
-    made = Meter(compose(SETTINGS))
+    settings = compose(SETTINGS)
+    made = Meter(settings, Model(settings.model))
     made.vendor.rule = TimeCap(0.01)
     return made
 

@@ -93,7 +93,7 @@ PREAD(pread64)
 ssize_t write(int fd, const void *from, size_t size) {
     if (!mine(fd)) return syscall(SYS_write, fd, from, size);
     if (fails("write")) return -1;
-    off_t at = lseek(fd, 0, SEEK_CUR);
+    off_t at = lseek(fd, 0, fcntl(fd, F_GETFL) & O_APPEND ? SEEK_END : SEEK_CUR);
     ssize_t done = syscall(SYS_write, fd, from, size);
     if (done > 0) note(from, done, "write\t%d\t%ld\t%zd\n", fd, (long)at, done);
     return done;

@@ -126,7 +126,7 @@ def contents(folder: Path) -> Contents:
 
     read = {"sweep.sqlite": runs, MANIFEST: unknown}
     files = [path for path in folder.rglob("*") if path.is_file() and not LEFTOVER.fullmatch(path.name)]
-    files = [path for path in files if not path.name.startswith("sweep.sqlite-")]
+    files = [path for path in files if not path.name.startswith("sweep.sqlite-") and path.suffix != ".ocrsweep-journal"]
     found = {str(path.relative_to(folder)): read.get(path.name, Path.read_bytes)(path) for path in files}
     return {name: content for name, content in found.items() if content != NOTHING}
 

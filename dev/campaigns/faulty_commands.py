@@ -13,12 +13,16 @@ import pytest
 from faults import Command
 
 from pytest_ocrsweep import cli
+from pytest_ocrsweep.baselines import gate
+from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model import bulk  # noqa: F401
+from pytest_ocrsweep.model.geometry import Workload
 from pytest_ocrsweep.report import charts, html  # noqa: F401
-from pytest_ocrsweep.sweep import check, config, results  # noqa: F401
+from pytest_ocrsweep.sweep import check, config, meter, results  # noqa: F401
 
 SUITE = 'def test_{stage}(ocrsweep, grid, attention):\n    ocrsweep.check("{stage}", grid, attention)\n'
+CARD = Environment("node", "card", None, "2.11", "5", "bf16", "0")
 PLUGINS = ("ocrsweep", "no:cacheprovider")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="marks"></svg>'
 PAGE = '<!doctype html>\n<a class="skip" href="#points">Skip to the points</a>\n'
@@ -51,6 +55,7 @@ def commands(project: Path) -> list[Command]:
     return [
         _over_old("update", project / "baselines", _update("1x1,1x2"), _update("1x2,2x3"), _edit),
         _over_none("first-update", project / "baselines", _update("1x2")),
+        _over_old("timed-update", project / "baselines", _timed("1x1"), _timed("1x1,1x2")),
         _over_old("report", project / "out", _report("1x1", project / "out"), _report("1x1,1x2", project / "out")),
         _over_none("first-report", project / "out", _report("1x1", project / "out")),
         _over_old("shapes", project / "db", _shapes("1..9", project / "db"), _shapes("1..900", project / "db")),
@@ -90,6 +95,26 @@ def _update(grids: str) -> Callable[[], int]:
     plugins = [word for name in PLUGINS for word in ("-p", name)]
     options = ["--ocrsweep-analytic-only", "--ocrsweep-update", f"--ocrsweep-grids={grids}"]
     return lambda: int(pytest.main(["suites", "-q", "--color=no", *plugins, *options]))
+
+
+def _timed(grids: str) -> Callable[[], int]:
+    """An update with a journal: each point takes as many ns as it has tokens, without torch."""
+    plugins = [word for name in PLUGINS for word in ("-p", name)]
+    options = ["--ocrsweep-set=vendor.device=cpu", "--ocrsweep-update", f"--ocrsweep-grids={grids}"]
+
+    def run() -> int:
+        made_up = mock.patch.multiple(meter.Meter, gpu="card", measure=_measured, environment=lambda self: CARD)
+        with made_up, mock.patch.object(meter, "why_not", return_value=None):
+            return int(pytest.main(["suites/test_decode.py", "-q", "--color=no", *plugins, *options]))
+
+    return run
+
+
+def _measured(self: meter.Meter, stage: str, work: Workload, *_: object, **__: object) -> meter.Measured:
+    time = TimeSummary(work.image_tokens, samples=(work.image_tokens,) * 5)
+    unknown = dict.fromkeys(("peak_bytes", "experts", "kernels", "sm_clock_mhz"))
+    found = Measurement(time, time, 7, host=CARD.host, gpu=CARD.gpu, clock="host", **unknown)
+    return meter.Measured(found, gate.Decision(gate.Outcome.NO_BASELINE, "", ()), [])
 
 
 def _report(grids: str, folder: Path) -> Callable[[], int]:

@@ -83,7 +83,7 @@ def test_the_command_draws_the_chart_that_is_named(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense", "out.svg"], "no chart 'nonsense': choose from time, attained, roofline"),
+        (["nonsense", "out.svg"], "no chart 'nonsense': choose from time, attained, parts-time, roofline"),
         (["time", "out.svg", "--gpu=nvidia-t4"], "no times of deepseek-ocr on nvidia-t4 are recorded in "),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,9 +88,9 @@ def test_what_is_left_of_a_file_whose_name_has_two_lines_is_removed(tmp_path):
 
 
 def failed(path: Path) -> tuple[int | None, str | None, str]:
-    with pytest.raises(OSError) as error:
+    with pytest.raises(OSError, match=re.escape(str(path))) as error:
         atomic.write(path, "new")
-    return error.value.errno, error.value.strerror, str(error.value.filename)
+    return error.value.errno, error.value.strerror, error.value.filename
 
 
 def test_a_file_in_a_folders_place_is_no_folder(file):
@@ -131,7 +132,7 @@ def test_who_waits_for_a_lock_too_long_is_told_as_one_who_waits(file):
     ids=["without a number", "with a text", "without a text"],
 )
 def test_an_error_of_the_block_names_the_file_and_keeps_what_it_says(file, raised, number, what):
-    with pytest.raises(OSError) as error, atomic.draft(file):
+    with pytest.raises(OSError, match=re.escape(str(file))) as error, atomic.draft(file):
         raise raised
     assert (error.value.errno, error.value.strerror, error.value.filename) == (number, what, str(file))
     assert file.read_text() == "old"

@@ -63,8 +63,11 @@ def sweep(meter: Meter | None = None, recorded: bool = True, **changed: Any) -> 
         **dict.fromkeys(("grids", "checkpoint", "report")),
         **dict.fromkeys(("require_vendor", "missing_fails", "update", "prune"), False),
         **dict.fromkeys(("images", "overrides", "command"), ()),
-        **{"analytic_only": meter is None, "slowdown_percent": 0, "default_grids": "1x1,2x3"},
-        **{"baselines": Path("/here/baselines"), "here": Path("/here")},
+        "analytic_only": meter is None,
+        "slowdown_percent": 0,
+        "default_grids": "1x1,2x3",
+        "baselines": Path("/here/baselines"),
+        "here": Path("/here"),
     }
     made = Sweep(Options(**given | changed))
     point = price(made, "decode", GRID, "flash")

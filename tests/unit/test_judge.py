@@ -11,14 +11,14 @@ import pytest
 from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import CountedPoints, PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Decision, Outcome, Process
+from pytest_ocrsweep.baselines.gate import Baseline, Decision, Outcome, Process, expected_noise
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import exact_numbers
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.errors import DeviceLost, OutOfMemory
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.check import SMALLER, Judgement, judge, price
+from pytest_ocrsweep.sweep.check import Judgement, judge, price
 from pytest_ocrsweep.sweep.config import device_of
 from pytest_ocrsweep.sweep.meter import Measured
 from pytest_ocrsweep.sweep.options import Options
@@ -97,6 +97,20 @@ def test_a_point_that_is_as_recorded_passes_and_has_its_floor():
     assert found.environment is None
     assert found.point.floor.device == "NVIDIA H200"
     assert found.point.vendor is None
+
+
+def test_a_point_that_is_only_counted_has_the_floor_of_the_configured_device():
+    assert judged(sweep(overrides=("device=h100",))).point.floor.device == "NVIDIA H100 80GB HBM3"
+
+
+def test_each_attention_is_counted_as_itself():
+    found = judge(sweep(), "prefill", GRID, "eager", FILE).point
+    assert found.analytic == price(sweep(), "prefill", GRID, "eager").analytic
+    assert found.analytic != judged(sweep(), stage="prefill").point.analytic
+    assert (
+        found.analytic["peak_activation_bytes"]
+        > judged(sweep(), stage="prefill").point.analytic["peak_activation_bytes"]
+    )
 
 
 def changed_by_one() -> Sweep:
@@ -243,7 +257,9 @@ def test_a_time_is_judged_beside_its_own_record_and_attained_fraction():
     made = sweep(meter)
     recorded_time(made, attained=0.9)
     verdict, failure, _ = told(judged(made))
-    assert meter.asked[3] is made.timed_of("decode", GPU)[PointKey(made.settings.workload.on(GRID), "flash")]
+    recorded = made.timed_of("decode", GPU)[PointKey(made.settings.workload.on(GRID), "flash")]
+    assert meter.asked[3] is recorded
+    assert meter.asked[4] == expected_noise([recorded.baseline])
     assert verdict is Verdict.FAIL
     assert [line.partition(":")[0] for line in failure.splitlines()] == [
         f"decode 1x1 flash on {GPU}",
@@ -310,7 +326,10 @@ def test_a_point_without_memory_fails_by_what_it_needs():
     sizes = [costs[name] / 1e9 for name in ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")]
     each = "weights {:,.3f}, KV cache {:,.3f}, activations {:,.3f}".format(*sizes)
     needed = f"and the point needs at least {sum(sizes):,.3f} GB ({each})"
-    assert told(found) == (Verdict.FAIL, f"decode 1x1 flash: CUDA out of memory, {needed}: {SMALLER}", None)
+    smaller = (
+        "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
+    )
+    assert told(found) == (Verdict.FAIL, f"decode 1x1 flash: CUDA out of memory, {needed}: {smaller}", None)
 
 
 def test_a_failure_is_told_without_the_skip_beside_it():

@@ -46,7 +46,7 @@ class Parser(NamedTuple):
     seeds: Callable[[Path], list[bytes]]
     damage: Damage
     take: Callable[[bytes, Path], object]
-    memory: int = 256 * MIB  # that one case may take
+    memory: int = 200 * MIB  # that one case may take beyond all before it
 
 
 PARSERS = {

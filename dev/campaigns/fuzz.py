@@ -83,8 +83,8 @@ def fuzz(name: str, cases: int, seed: int, save: Path, result: Path) -> None:
         corpus.mkdir()
         with atheris.instrument_imports(include=INSTRUMENTED):
             seeds = parser.seeds(folder)
-            for seed_input in seeds:  # imports what is imported late
-                assert case(parser._replace(memory=1 << 40), seed_input, folder) == ACCEPTED
+            for seed_input in seeds:  # each is accepted, and imports what is imported late
+                parser.take(seed_input, folder)
         for number, seed_input in enumerate(seeds):
             (corpus / f"{number:03}").write_bytes(seed_input)
         reserved = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

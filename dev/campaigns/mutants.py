@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
-SLOW = 15  # seconds for each one of the CPU, on a machine with other work
+SLOW = 5  # seconds for each one of the CPU, on a machine with other work
 
 VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from ..errors import BaselineError
 from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
@@ -31,7 +32,7 @@ def gpu_folder(name: str | None) -> str:
         return "cpu"
     folder = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
     if not folder:
-        raise ValueError(f"a GPU's name needs a letter or a digit to be a folder, got {name!r}")
+        raise BaselineError(f"a GPU's name needs a letter or a digit to be a folder, got {quoted(name)}")
     return folder
 
 

@@ -57,6 +57,8 @@ def write(report: Report, path: Path) -> int:
         raise _unwritten(path, str(error.strerror), f"{atomic.remedy(error)}, or give another folder") from None
     except OverflowError:
         raise _unwritten(path, "a number is above 2^63, the most that SQLite holds") from None
+    except UnicodeDecodeError as error:  # SQLite's message quotes the damage
+        raise _unwritten(path, f"it is damaged: {error}", "move it away") from None
     except (UnicodeEncodeError, RecursionError) as error:
         what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
         raise _unwritten(path, what) from None
@@ -77,7 +79,8 @@ def _write(whole: Json, digest: str, path: Path) -> int:
 
 
 def _unwritten(path: Path, why: str, remedy: str | None = None) -> ReportError:
-    return ReportError(f"{path}: the run cannot be written ({why}): nothing was changed{';' if remedy else ''}", remedy)
+    what = f"the run cannot be written ({printable(why)}): nothing was changed{';' if remedy else ''}"
+    return ReportError(f"{path}: {what}", remedy)
 
 
 def runs(path: Path) -> list[Run]:

@@ -167,6 +167,8 @@ WRONG = {
     "points[0].of_mine holds -inf, which is not a number": edit("points", 0, "of_mine", value=[{"deep": -1e999}]),
     "points[0].components.head.tensor_flops is missing": edit("points", 0, "components", "head", value={}),
     "environment.gpu must be text, got 1": edit("environment", "gpu", value=1),
+    "environment.hosts must be a list, got None": edit("environment", "hosts", value=None),
+    "points[0].vendor.objections must be a list, got None": edit("points", 0, "vendor", "objections", value=None),
     "workload.batch must be a whole number": edit("workload", "batch", value=None),
 }
 

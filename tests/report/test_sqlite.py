@@ -122,6 +122,19 @@ def test_the_last_run_again_is_not_another_run(path):
     assert [sqlite.write(each, path) for each in (first, first, second, first, first)] == [1, 1, 2, 3, 3]
 
 
+@pytest.mark.parametrize("kept", ["points", "components", "samples"])
+def test_rows_that_a_lost_run_left_never_become_a_new_ones(path, kept):
+    for found in (report(), report(point("vision", vendor=vendor()))):
+        sqlite.write(found, path)
+    for table in {"runs", "points", "components", "samples"} - {kept}:
+        query(path, f"DELETE FROM {table} WHERE run = 2")
+    before = path.read_bytes()
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(point(tensor_flops=7)), path)
+    assert "the run cannot be written (rows of no run have the number 2): nothing was changed" in line(error)
+    assert path.read_bytes() == before
+
+
 def test_a_run_without_points_is_a_run(path):
     empty = replace(report(), points=())
     sqlite.write(empty, path)

@@ -74,7 +74,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
-    parametrize.parametrize(metafunc, values)
+    for name, each in values.items():
+        metafunc.parametrize(name, each, ids=str)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

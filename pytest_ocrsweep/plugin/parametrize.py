@@ -14,9 +14,3 @@ def wanted(metafunc: pytest.Metafunc, known: Collection[str]) -> list[str]:
         names = mark.args[0] if mark.args else mark.kwargs["argnames"]
         own.update(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
     return [name for name in known if name in metafunc.fixturenames and name not in own]
-
-
-def parametrize(metafunc: pytest.Metafunc, values: Mapping[str, Collection[object]]) -> None:
-    """A test for each combination of the values, by the arguments' names."""
-    for name, each in values.items():
-        metafunc.parametrize(name, each, ids=str)

@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_settings(parser)
-    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
     flags.add_json(parser)
     parser.set_defaults(run=run)

@@ -10,6 +10,7 @@ import damage
 import damage_binary
 from damage import Damage, kept, packed
 from parsers_binary import checkpoint_damage, checkpoint_seeds, checkpoint_take, image_seeds, image_take, pixels_take
+from parsers_databases import databases_damage, databases_seeds, databases_take
 from parsers_files import (
     baselines_seeds,
     baselines_take,
@@ -21,9 +22,6 @@ from parsers_files import (
     sweep_take,
 )
 from parsers_shown import (
-    databases_damage,
-    databases_seeds,
-    databases_take,
     environments_damage,
     environments_seeds,
     environments_take,

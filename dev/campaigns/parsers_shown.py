@@ -1,4 +1,4 @@
-"""Labels, names, environments and databases to fuzz: what is shown of them, where they lead, what is added to them."""
+"""Labels, names and environments to fuzz: what is shown of them, and where they lead."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from typing import Any
 from unittest import mock
 
 import damage
-import damage_binary
 from damage import kept, pack, packed, parts
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "support"))
-
-
 LONG = 300  # characters of a page's name: more than a file's may have
 
 
@@ -58,7 +55,7 @@ def labels_take(data: bytes, folder: Path) -> None:
     for old in folder.iterdir():
         old.unlink()
     sweep = _sweep(kind, content.decode("utf-8", "surrogateescape"), folder)
-    sweep.__dict__.update(settings=_settings(), model=_judged()[1])
+    sweep.__dict__.update(settings=settings(), model=_judged()[1])
     _ = sweep.points  # refuses
     results = Results(sweep)
     results.take([_judged()[0]], failed=False)
@@ -97,7 +94,7 @@ def _page() -> bytes:
 
 
 @cache
-def _settings() -> Any:
+def settings() -> Any:
     from pytest_ocrsweep.sweep import config
 
     return config.compose()
@@ -112,7 +109,7 @@ def _judged() -> tuple[Any, Any]:
     from pytest_ocrsweep.model.geometry import CropGrid
     from pytest_ocrsweep.sweep.catalogue import model_of
 
-    model, work = model_of(_settings()), _settings().workload.on(CropGrid(2, 3))
+    model, work = model_of(settings()), settings().workload.on(CropGrid(2, 3))
     costs = analytic(model.ledger("decode", work, "flash"))
     return PointResult.of("decode", work, "flash", costs, None, None, Verdict.NO_BASELINE), model
 
@@ -251,68 +248,3 @@ def _lock_what_is_visible(value: bytes, folder: Path) -> None:
     assert not said
     for path in held:
         path.unlink()
-
-
-# Databases that are added to, or replaced
-
-
-def databases_seeds(folder: Path) -> list[bytes]:
-    import documents
-
-    from pytest_ocrsweep.report import sqlite
-    from pytest_ocrsweep.sweep import shapes
-
-    path = folder / "seed.sqlite"
-    sqlite.write(documents.report(), path)
-    sqlite.write(documents.report(documents.point("vision")), path)
-    made = [pack(b"runs", b""), pack(b"runs", path.read_bytes())]
-    path.unlink()
-    shapes.write(path, *shapes.shapes(range(1, 20), _settings(), 4.0))
-    made.append(pack(b"shapes", path.read_bytes()))
-    path.unlink()
-    return made
-
-
-databases_damage = packed(kept, damage_binary.database)
-
-
-def databases_take(data: bytes, folder: Path) -> None:
-    kind, content = parts(data, 2)
-    for old in folder.iterdir():
-        old.unlink()
-    path = folder / f"{kind.decode('ascii', 'replace')[:6]}.sqlite"
-    path.write_bytes(content)
-    try:
-        _add_run(path) if kind == b"runs" else _replace_shapes(path)
-    except ValueError:
-        now = path.read_bytes() if path.exists() else b""
-        assert now == content, "a database that was refused has changed"
-        raise
-
-
-def _add_run(path: Path) -> None:
-    """The runs that could be read can be read still, and the new one too."""
-    import documents
-
-    from pytest_ocrsweep.errors import ReportError
-    from pytest_ocrsweep.report import sqlite
-
-    def readable() -> dict[int, Any]:
-        found = {}
-        with suppress(ReportError):
-            for run in sqlite.runs(path):
-                with suppress(ReportError):
-                    found[run] = sqlite.read(path, run)
-        return found
-
-    before, new = readable(), documents.report(documents.point(tensor_flops=7))
-    number = sqlite.write(new, path)
-    assert readable() == {**before, number: new}
-
-
-def _replace_shapes(path: Path) -> None:
-    from pytest_ocrsweep.sweep import made_for, shapes
-
-    about, rows = shapes.shapes(range(1, 8), _settings(), 4.0)
-    shapes.write(path, about, rows)
-    assert len(shapes.read(str(path), None, made_for.SweptFor.of(_settings()))) == len(rows)

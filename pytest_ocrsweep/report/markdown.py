@@ -31,10 +31,22 @@ def page(report: Report) -> str:
         shown, left = failing[:FAILING], len(failing) - FAILING
         parts += ["### Failing points", _table(shown, NAMES, changes=True)]
         parts += [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
+        parts += list(filter(None, map(_grown, shown)))
     for stage in STAGES:
         if of_stage := [point for point in points if point.stage == stage]:
             parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
     return "\n\n".join([*parts, *_notes(points)]) + "\n"
+
+
+def _grown(point: PointResult) -> str:
+    """What accounts for a failed point's time, if it was profiled."""
+    profile = point.vendor.profile if point.vendor else None
+    causes = [f"- {markdown(cause)}" for cause in profile.causes] if profile else []
+    return (
+        "\n".join([f"What grew in {markdown(str(point))}, in one call or a decode's last step:\n", *causes])
+        if causes
+        else ""
+    )
 
 
 def _about(report: Report) -> str:

@@ -121,6 +121,18 @@ def test_a_whole_page_is_as_in_the_file_beside_this_one():
     assert page(report(*points, host="node1", hosts=hosts)) == WHOLE.read_text()
 
 
+def test_what_accounts_for_a_failed_time_follows_the_failing_points():
+    cause = "decoder/attn +10.2 % (+61,428 ns), +2.8 % of the point: decoder/attn/fused +105.9 % (+61,612 ns)"
+    line = {"decoder/attn/fused": {"time_ns": 120_000, "share": 1.0}}
+    profile = {"device_ns": 120_000, "gap_ns": 0, "kernels": 12, "components": line, "lines": line}
+    moved = vendor(profile=profile | {"causes": [cause, "@everyone"]})
+    slower = point("decode", "2x3", verdict="FAIL", vendor=moved)
+    assert (
+        "\n\nWhat grew in decode 2x3 flash, in one call or a decode's last step:\n\n"
+        f"- {cause}\n- @\u200beveryone\n\n### decode"
+    ) in page(report(slower, point("decode", "1x1", vendor=vendor(profile=profile), verdict="FAIL")))
+
+
 def grids(count: int, **changed: object) -> Report:
     return report(*(point("decode", f"1x{n}", tensor_flops=n, **changed) for n in range(1, count + 1)))
 

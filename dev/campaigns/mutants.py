@@ -89,6 +89,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "report/sqlite": DATABASE,
     "report/sqlite_rows": DATABASE,
     "report/sqlite_schema": DATABASE,
+    "report/sqlite_upgrade": DATABASE,
     "report/markdown": ("tests/report/test_markdown.py",),
     "report/html": ("tests/report/test_html.py",),
 }

@@ -5,108 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from updates import FIRST, HERE, NS, SECOND, THIRD, Project, point, time
 
-from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.baselines.counted import Recorded
-from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
-from pytest_ocrsweep.baselines.metrics import analytic
-from pytest_ocrsweep.baselines.result import FloorResult, PointResult
+from pytest_ocrsweep.baselines.result import PointResult
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.sweep.config import devices
-from pytest_ocrsweep.sweep.journals import Journals
-from pytest_ocrsweep.sweep.options import Options, Slowdown
-from pytest_ocrsweep.sweep.results import Results
-from pytest_ocrsweep.sweep.session import Sweep
-
-HERE = Environment("node1", "cpu", None, "2.11", "5.23", "bf16", "random, seed 0")
-FIRST, SECOND, THIRD = "1x1", "1x2", "2x3"
-NS = 10**12  # above every floor
-
-
-def time(ns: int = NS, gpu: str = "cpu") -> Measurement:
-    rest: dict[str, Any] = dict.fromkeys(("tensor_flops", "peak_bytes", "experts", "kernels", "sm_clock_mhz"))
-    return Measurement(
-        device_ns=TimeSummary(ns, ns - 9, ns - 5, ns + 5, (ns, ns - 9, ns + 9)),
-        wall_ns=TimeSummary(2 * ns),
-        host="node1",
-        gpu=gpu,
-        clock="host",
-        gate=GateResult("no baseline", None, None),
-        **rest,
-    )
-
-
-def point(
-    grid: str, vendor: Measurement | None = None, verdict: Verdict = Verdict.RECORDED, floor: bool = False
-) -> PointResult:
-    work = Workload(CropGrid.parse(grid))
-    ledger = load_model().ledger("decode", work)
-    beside = FloorResult.of(ledger, devices()["h200"], NS) if floor else None
-    return PointResult.of("decode", work, "flash", analytic(ledger), beside, vendor, verdict)
-
-
-class Project:
-    """A folder with baselines, in which one update comes after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.results = folder, list[Results]()
-
-    def update(self, *points: PointResult, environment: Environment = HERE) -> Results:
-        """An update that found these points, and has not recorded them."""
-        chosen: dict[str, Any] = {
-            **dict.fromkeys(("grids", "checkpoint", "report")),
-            **dict.fromkeys(("require_vendor", "missing_fails", "prune", "profile"), False),
-            **dict.fromkeys(("images", "overrides", "command"), ()),
-        }
-        paths = {"baselines": self.folder / "baselines", "here": self.folder, "default_grids": FIRST}
-        sweep = Sweep(Options(**chosen, **paths, analytic_only=True, update=True, slowdown=Slowdown()))
-        results = Results(sweep)
-        results.journals = Journals(sweep, lambda: None)
-        for each in points:
-            results.take([each], failed=False, environment=environment if each.vendor else None)
-        return results
-
-    def kill(self, *points: PointResult) -> None:
-        """An update that dies when it found these points."""
-        results = self.update(*points)
-        assert results.journals
-        results.journals.close()
-
-    def finish(self, results: Results) -> list[str]:
-        """What could not be done."""
-        results.finish(self.folder)
-        assert results.journals
-        results.journals.close()
-        return results.problems
-
-    @property
-    def times(self) -> dict[str, list[float]]:
-        """Recorded medians by grid."""
-        points = timed.read(timed.file_of(self.folder / "baselines", "deepseek-ocr", "cpu", "decode"), *NAMES)
-        return {
-            str(key.work.grid): [each.median_ns for each in found.baseline.processes] for key, found in points.items()
-        }
-
-    @property
-    def attained(self) -> dict[str, float | None]:
-        points = timed.read(timed.file_of(self.folder / "baselines", "deepseek-ocr", "cpu", "decode"), *NAMES)
-        return {str(key.work.grid): found.attained for key, found in points.items()}
-
-    @property
-    def counted(self) -> list[str]:
-        points = counted.read(self.folder / "baselines/deepseek-ocr/decode.json", "deepseek-ocr", "decode")
-        return [str(key.work.grid) for key in points]
-
-    @property
-    def journals(self) -> list[Path]:
-        return list(self.folder.rglob("*.ocrsweep-journal"))
-
-
-NAMES = ("deepseek-ocr", "cpu", "decode")
 
 
 @pytest.fixture
@@ -152,7 +58,6 @@ def test_a_runs_own_verdict_on_a_time_goes_before_what_was_taken_up(
 def test_a_time_of_a_test_that_failed_is_journalled_as_failed_and_not_recorded(project: Project) -> None:
     results = project.update()
     results.take([point(FIRST, time()), point(SECOND, time())], failed=True, environment=HERE)
-    assert results.journals
     results.journals.close()
     assert project.finish(project.update(point(THIRD, time()))) == []
     assert project.times == {FIRST: [NS], THIRD: [NS]}

@@ -23,7 +23,7 @@ FIRST, SECOND, THIRD = "1x1", "1x2", "2x3"
 NS = 10**12  # above every floor
 
 
-def time(ns: int = NS, gpu: str = "cpu") -> Measurement:
+def time(ns: int = NS, gpu: str = "cpu", outcome: str = "no baseline") -> Measurement:
     rest: dict[str, Any] = dict.fromkeys(("tensor_flops", "peak_bytes", "experts", "kernels", "sm_clock_mhz"))
     return Measurement(
         device_ns=TimeSummary(ns, ns - 9, ns - 5, ns + 5, (ns, ns - 9, ns + 9)),
@@ -31,18 +31,22 @@ def time(ns: int = NS, gpu: str = "cpu") -> Measurement:
         host="node1",
         gpu=gpu,
         clock="host",
-        gate=GateResult("no baseline", None, None),
+        gate=GateResult(outcome, None, None),
         **rest,
     )
 
 
 def point(
-    grid: str, vendor: Measurement | None = None, verdict: Verdict = Verdict.RECORDED, floor: bool = False
+    grid: str,
+    vendor: Measurement | None = None,
+    verdict: Verdict = Verdict.RECORDED,
+    floor: bool = False,
+    attention: str = "flash",
 ) -> PointResult:
     work = Workload(CropGrid.parse(grid))
-    ledger = load_model().ledger("decode", work)
+    ledger = load_model().ledger("decode", work, attention)
     beside = FloorResult.of(ledger, devices()["h200"], NS) if floor else None
-    return PointResult.of("decode", work, "flash", analytic(ledger), beside, vendor, verdict)
+    return PointResult.of("decode", work, attention, analytic(ledger), beside, vendor, verdict)
 
 
 class Project:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from updates import FIRST, HERE, NS, SECOND, THIRD, Project, point, time
+from updates import FIRST, HERE, NAMES, NS, SECOND, THIRD, Project, point, time
 
 from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.baselines import counted, timed
@@ -137,6 +137,13 @@ def test_a_report_has_an_estimate_on_the_device_of_its_floor(project: Project) -
         assert without.estimate is None
 
 
+def test_a_report_has_the_components_of_each_points_own_attention(project: Project) -> None:
+    report = written(project, project.run(point(FIRST), point(FIRST, attention="eager")))
+    read_bytes = [sum(part.read_bytes for part in each.components.values()) for each in report.points]
+    assert sorted(read_bytes) == sorted(each.analytic["read_bytes"] for each in report.points)
+    assert len(set(read_bytes)) == 2
+
+
 def test_a_report_says_its_workload_and_what_every_host_measured_with(project: Project) -> None:
     results = project.update()
     for host in ("node2", "node1"):
@@ -156,9 +163,11 @@ def test_a_projects_revision_is_asked_for_once_and_why_it_is_not_known_is_said_o
     from pytest_ocrsweep.sweep.revision import Revision
 
     asked: list[Path] = []
-    unknown = Revision(None, "git refuses to say")
+    unknown = Revision("1a2b", "git refuses to say more")
     monkeypatch.setattr(module, "revision", lambda folder, _: asked.append(folder) or unknown)
-    results = project.update(point(FIRST, time()))
-    written(project, results)
+    results = project.update(point(FIRST, time(2 * NS)))
+    report = written(project, results)
     assert asked == [project.folder]
-    assert results.notes == ["git refuses to say"]
+    assert results.notes == ["git refuses to say more"]
+    first, *_ = timed.read(project.timed, *NAMES).values()
+    assert [each.git_revision for each in (report.environment, *first.environments)] == ["1a2b", "1a2b"]

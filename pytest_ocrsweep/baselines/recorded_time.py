@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..files.text import quoted
 from .attribution import Observed
-from .gate import Baseline, Process
+from .evidence import Baseline, Process
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
 

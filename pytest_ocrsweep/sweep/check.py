@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate
+from ..baselines import counted, evidence, gate
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment, GateResult
 from ..baselines.metrics import analytic, exact_numbers
@@ -106,7 +106,7 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
             priced.work,
             priced.attention,
             times.get(priced.key),
-            gate.expected_noise(each.baseline for each in times.values()),
+            evidence.expected_noise(each.baseline for each in times.values()),
             count=sweep.options.update,
             page=next((Path(name) for name, grid in sweep.pages if grid == priced.work.grid), None),
         )

@@ -12,19 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.attribution import Observed, attribute
-from pytest_ocrsweep.baselines.gate import (
-    EXPECTED_NOISE,
-    FLOOR,
-    ROUNDS,
-    T_QUANTILES,
-    Baseline,
-    Outcome,
-    Process,
-    expected_noise,
-    judge,
-    margin,
-    settle,
-)
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
+from pytest_ocrsweep.baselines.gate import FLOOR, ROUNDS, T_QUANTILES, Outcome, judge, margin, settle
 from pytest_ocrsweep.baselines.sampling import Machine, Samples
 
 MS = 1_000_000

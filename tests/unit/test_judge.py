@@ -11,7 +11,8 @@ import pytest
 from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import CountedPoints, PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Decision, Outcome, Process, expected_noise
+from pytest_ocrsweep.baselines.evidence import Baseline, Process, expected_noise
+from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import exact_numbers
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime

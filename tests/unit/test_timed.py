@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Process
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import CLOCKS, KEPT, TimedProcess, comparable, differences, incomparable
 from pytest_ocrsweep.baselines.timed import (

@@ -57,7 +57,7 @@ def _add_run(path: Path) -> None:
         with suppress(ReportError):
             for run in sqlite.runs(path):
                 with suppress(ReportError):
-                    found[run.run] = sqlite.read(path, run.run)
+                    found[run] = sqlite.read(path, run)
         return found
 
     before, new = readable(), documents.report(documents.point(tensor_flops=7))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ..hardware import sizing
@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
     flags.show(*aligned([HEADER, *cells]), "")
     flags.show(*aligned([DEVICES, *map(_row, fits)]))
     if timed := {each.device: each.speeds for each in fits if each.speeds}:
-        flags.show(
-            "", f"how long it takes, with {work.new_tokens} new tokens:", "", *_times(timed), *_notes(catalogue, timed)
-        )
+        times = aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
+        why_wide = notes({name: catalogue[name] for name in timed}, {name: [each] for name, each in timed.items()})
+        flags.show("", f"how long it takes, with {work.new_tokens} new tokens:", "", *times, *why_wide)
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
         flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0
@@ -117,14 +117,6 @@ def _row(each: OnDevice) -> list[str]:
         each.largest_page or "-",
         f"{each.largest_page_context_tokens:,}" if each.largest_page_context_tokens else "-",
     ]
-
-
-def _notes(catalogue: Mapping[str, Device], timed: Mapping[str, Speeds]) -> Iterator[str]:
-    return notes({name: catalogue[name] for name in timed}, {name: [speeds] for name, speeds in timed.items()})
-
-
-def _times(timed: Mapping[str, Speeds]) -> list[str]:
-    return aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
 
 
 def _cells(speeds: Speeds) -> Sequence[str]:

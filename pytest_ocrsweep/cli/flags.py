@@ -81,10 +81,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
-def levels(text: str) -> int:
-    """For `type=`: how many levels of a tree to show."""
+def whole(text: str) -> int:
+    """For `type=`: a whole number from 0 on."""
     if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {quoted(text)}")
     return int(text)
 
 

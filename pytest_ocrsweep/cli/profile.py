@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..hardware.profile import Point, Profile, read, to_json
+from ..hardware.roofline import least_ns
 from ..model.ledger import Cost
 from ..model.run_order import numbers
 from ..model.stages import STAGES
@@ -57,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_settings(parser)
-    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
     flags.add_json(parser)
     parser.set_defaults(run=run)
@@ -118,18 +119,8 @@ def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> 
         path = "/".join(line.path.split("/")[:depth])
         cost = Cost(*numbers(program.sequence[line.index], at)) * program.sequence[line.index].times
         row = rows.get(path, Row(path, 0.0, 0, Cost(), 0.0))
-        limit_ns = _limit_ns(cost, device)
+        limit_ns = least_ns(cost, device) if device else 0.0
         rows[path] = Row(
             path, row.time_ns + line.time_ns, row.kernels + line.kernels, row.cost + cost, row.limit_ns + limit_ns
         )
     return [row for row in rows.values() if row.time_ns > 0]
-
-
-def _limit_ns(cost: Cost, device: Device | None) -> float:
-    if device is None:
-        return 0.0
-    return 1e9 * max(
-        cost.tensor_flops / device.tensor_flops_per_s,
-        cost.vector_flops / device.vector_flops_per_s,
-        cost.moved_bytes / device.bandwidth_bytes_per_s,
-    )

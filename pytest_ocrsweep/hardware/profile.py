@@ -80,15 +80,6 @@ def _changed(work: Workload) -> list[str]:
     return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
 
 
-def parts(profile: Profile, depth: int) -> dict[str, float]:
-    """Nanoseconds by path, up to `depth` parts of it, in the order in which the parts first run."""
-    sums: dict[str, float] = {}
-    for line in profile.lines:
-        path = "/".join(line.path.split("/")[:depth])
-        sums[path] = sums.get(path, 0.0) + line.time_ns
-    return sums
-
-
 @dataclass(frozen=True, slots=True)
 class Profiles:
     """The profiles of one GPU."""

@@ -42,6 +42,13 @@ class World:
     most_red: float = 1.0  # of judgements
     least_red: float = 0.0
 
+    @property
+    def bound(self) -> str:
+        """What its share of red judgements must keep, in words."""
+        if self.most_red < 1:
+            return f"at most {self.most_red:.2%}"
+        return f"at least {self.least_red:.1%}" if self.least_red else "-"
+
     def judgements(self, count: int, seed: int = 0) -> Iterator[gate.Decision]:
         """Decisions on points of stages, each stage recorded on one machine and judged on another."""
         rng = random.Random(f"{self.name} {seed}")
@@ -102,11 +109,11 @@ def rows() -> list[World]:
         replace(TAILS, most_red=0.01),
         replace(TAILS, slower=0.03),
         replace(APART),
-        replace(APART, slower=0.03),
+        replace(APART, slower=0.03, least_red=0.9),
         replace(BAD, most_red=0.0005),
-        replace(BAD, slower=0.03),
+        replace(BAD, slower=0.03, least_red=0.95),
         replace(WIDE, most_red=0.0005),
-        replace(WIDE, slower=0.02),
+        replace(WIDE, slower=0.02, least_red=0.95),
     ]
 
 
@@ -130,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         red = world.red(options.judgements)
         good = world.least_red <= red <= world.most_red
         kept &= good
-        bound = f"at most {world.most_red:.2%}" if world.most_red < 1 else f"at least {world.least_red:.1%}"
-        bound = bound if world.most_red < 1 or world.least_red else "-"
-        print(f"| {world.name} | {world.slower:.0%} | {red:.2%} | {bound}{'' if good else ': NOT KEPT'} |", flush=True)
+        print(
+            f"| {world.name} | {world.slower:.0%} | {red:.2%} | {world.bound}{'' if good else ': NOT KEPT'} |",
+            flush=True,
+        )
     moved, margin = drifted(10, 0.005, random.Random(1))
     print(f"\nten accepted updates of +0.5 %: moved by {moved:.1%}, margin {margin:.1%}")
     return 0 if kept else 1

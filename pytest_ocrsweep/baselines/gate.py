@@ -30,6 +30,9 @@ EXPECTED_WEIGHT = 6
 T_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221, 14: 4.140}
 """Student's t by degrees of freedom, one-sided 0.0005: 20 runs of 12 unchanged points may not be red."""
 
+CAP = 0.03
+"""What the gate is to see: a run says which points have a wider margin, and so cannot see this much."""
+
 BAND = 0.5
 """One round within half a margin of the margin decides nothing: measure again."""
 

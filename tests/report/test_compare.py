@@ -99,7 +99,7 @@ def test_a_machine_that_is_noisy_at_most_points_widens_the_margin_of_all(tmp_pat
     content = json.loads(file.read_text())
     for recorded in content["points"][1:]:
         first = recorded["processes"][0]
-        first |= {name: round(first[name] * 1.05) for name in ("median_ns", "q1_ns", "q3_ns")}
+        first |= {name: round(first[name] * 1.015) for name in ("median_ns", "q1_ns", "q3_ns")}
     file.write_text(json.dumps(content))
     before, after = sides(RECORDED, str(copy))
     quiet = next(iter(before.points))

@@ -20,7 +20,7 @@ MOST_BYTES = 2**20
 REMEDY = "calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE"
 
 
-def to_json(calibration: Calibration) -> dict[str, Any]:
+def to_json(calibration: Calibration) -> dict[str, object]:
     """A calibration as one JSON object; each constant with its unit."""
     constants = {
         name: {"value": c.value, "unit": CONSTANTS[name][0], "low": c.low, "high": c.high}

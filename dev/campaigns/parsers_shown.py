@@ -66,7 +66,7 @@ def labels_take(data: bytes, folder: Path) -> None:
 
 def _sweep(kind: bytes, text: str, folder: Path) -> Any:
     """Of a grid with this label, or of a page with this name where a file can have it."""
-    from pytest_ocrsweep.sweep.options import Options
+    from pytest_ocrsweep.sweep.options import NO_SLOWDOWN, Options
     from pytest_ocrsweep.sweep.session import Sweep
 
     grids, images = "2x3", tuple[str, ...]()
@@ -79,8 +79,8 @@ def _sweep(kind: bytes, text: str, folder: Path) -> Any:
         with suppress(OSError, ValueError):  # no file has such a name
             Path(images[0]).write_bytes(_page())
     given = dict.fromkeys(("checkpoint", "report")) | dict.fromkeys(("overrides", "command"), ())
-    given |= dict.fromkeys(("require_vendor", "missing_fails", "update", "prune"), False)
-    given |= {"baselines": folder / "none", "here": folder, "slowdown_percent": 0, "default_grids": None}
+    given |= dict.fromkeys(("require_vendor", "missing_fails", "update", "prune", "profile"), False)
+    given |= {"baselines": folder / "none", "here": folder, "slowdown": NO_SLOWDOWN, "default_grids": None}
     return Sweep(Options(grids=grids, images=images, analytic_only=True, **given))
 
 

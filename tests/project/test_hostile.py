@@ -409,6 +409,7 @@ def test_a_checkpoint_that_nobody_times_is_not_looked_into(recorded) -> None:
 # Nothing here can run what it reads
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "joblib", "urllib", "requests", "http"}
+HARMLESS = {"urllib.parse"}
 CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -418,7 +419,7 @@ def test_no_module_can_run_what_it_reads() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            found += [(path.name, name) for name in names if name.split(".")[0] in FORBIDDEN]
+            found += [(path.name, name) for name in names if name.split(".")[0] in FORBIDDEN and name not in HARMLESS]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
                 found.append((path.name, node.func.id))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

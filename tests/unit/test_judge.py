@@ -57,7 +57,7 @@ class Meter:
         return ON
 
 
-def sweep(meter: Meter | None = None, recorded: bool = True, **changed: Any) -> Sweep:
+def sweep(meter: Meter | None = None, known: bool = True, **changed: Any) -> Sweep:
     """One that records the point as it is, and nothing else."""
     given: dict[str, Any] = {
         **dict.fromkeys(("grids", "checkpoint", "report")),
@@ -73,7 +73,7 @@ def sweep(meter: Meter | None = None, recorded: bool = True, **changed: Any) -> 
     point = price(made, "decode", GRID, "flash")
     numbers = exact_numbers(point.work, point.analytic)
     empty: CountedPoints = {}
-    made.__dict__["recorded"] = {**dict.fromkeys(STAGES, empty), "decode": {point.key: numbers} if recorded else empty}
+    made.__dict__["recorded"] = {**dict.fromkeys(STAGES, empty), "decode": {point.key: numbers} if known else empty}
     made.__dict__.update(recorded_times={}, unmeasured=None, measured_device=device_of(GPU))
     if meter:
         made.__dict__["meter"] = meter
@@ -133,7 +133,7 @@ def test_an_update_records_what_is_new_or_changed_and_passes_what_is_not():
     made = changed_by_one()
     made.options = replace(made.options, update=True)
     assert told(judged(made)) == (Verdict.RECORDED, None, None)
-    assert told(judged(sweep(update=True, recorded=False))) == (Verdict.RECORDED, None, None)
+    assert told(judged(sweep(update=True, known=False))) == (Verdict.RECORDED, None, None)
     assert told(judged(sweep(update=True))) == (Verdict.PASS, None, None)
 
 
@@ -156,7 +156,7 @@ def with_(**options: object) -> dict[str, Any]:
     [
         (with_(), OTHER, "grid 9x1"),
         (with_(grids="2x3"), CropGrid(2, 3), "grid 2x3"),
-        (with_(recorded=False), GRID, "workload prompt_tokens=10, new_tokens=100, batch=1, resolution=gundam"),
+        (with_(known=False), GRID, "workload prompt_tokens=10, new_tokens=100, batch=1, resolution=gundam"),
     ],
     ids=["beyond the default", "asked for", "nothing is recorded"],
 )

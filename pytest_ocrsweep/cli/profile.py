@@ -31,9 +31,9 @@ examples:
   ocrsweep profile 1x1 --set workload.batch=8 --json
   ocrsweep profile 2x3 --from my-gpu.jsonl.gz      what ocrsweep calibrate kept, without a GPU
 
-The kernels of a CUDA graph's replays are mapped to the operations that launched them, and those to the lines of the
-ledger, by order and by cost; a kernel without a line is an error. A decode is its last step. "% of limit" is how near a
-part comes to the time that the device's peak rates allow for its lines.
+The times are those of a CUDA graph's replays. Each kernel is matched to the line of the ledger that launched it, by
+order and by cost; a kernel without a line is an error. Of a decode, the last step is measured. "% of limit" is the time
+that the device's peak rates allow for a part, as a percentage of its measured time.
 """
 
 

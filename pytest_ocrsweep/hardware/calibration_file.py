@@ -20,7 +20,7 @@ MOST_BYTES = 2**20
 REMEDY = "calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE"
 
 
-def to_json(calibration: Calibration) -> dict[str, Any]:
+def to_json(calibration: Calibration) -> dict[str, object]:
     """A calibration as one JSON object; each constant with its unit."""
     constants = {
         name: {"value": c.value, "unit": CONSTANTS[name][0], "low": c.low, "high": c.high}
@@ -90,7 +90,7 @@ def packaged() -> dict[str, Calibration]:
 
 @cache
 def calibration_of(device: Device) -> Calibration:
-    """The device's own calibration, or one of its kin scaled by both sheets.
+    """The device's own calibration, or that of the GPU in `calibrated_as`, scaled by both data sheets.
 
     Raises CalibrationError, which names the remedy, if the device has neither.
     """
@@ -101,7 +101,7 @@ def calibration_of(device: Device) -> Calibration:
         if device.name == name or device.name.startswith(f"{name} with "):
             return known[name]
     if device.calibrated_as is None or device.calibrated_as not in known:
-        raise CalibrationError(f"{device.name} has no calibration, and no kin that has one;", hint=REMEDY)
+        raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
     return scaled(known[device.calibrated_as], device)
 
 

@@ -97,7 +97,7 @@ class Profiles:
             yield known[point]
 
 
-def to_json(profile: Profile) -> dict[str, Any]:
+def to_json(profile: Profile) -> dict[str, object]:
     """A profile as one JSON object."""
     work = profile.work
     return {

@@ -59,20 +59,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-slowdown": {
         "metavar": "PERCENT",
         "default": "0",
-        "help": "make the measured region slower by so much, on its device, or one component of it "
-        "(decoder/attn:10): the gate's self-test",
+        "help": "slow the measured region down by this many percent, or one component of it (decoder/attn:10); "
+        "to test the gate",
     },
     "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
 }
 INI = {
-    "ocrsweep_grids": ("", "what to sweep where --ocrsweep-grids is not given"),
+    "ocrsweep_grids": ("", "what to sweep if --ocrsweep-grids is not given"),
     "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
-    "ocrsweep_missing": ("skip", "a point asked for beyond what is recorded: skip or fail"),
-    "ocrsweep_unused": ("warn", "a recorded point that a full run did not use: warn or fail"),
-    "ocrsweep_wide_margin": (
-        "warn",
-        "a timed point that cannot see 3 %, for its margin is wider: warn or fail",
-    ),
+    "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
+    "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
+    "ocrsweep_wide_margin": ("warn", "what to do about a time with a margin over 3 %, which cannot see 3 %: warn or fail"),
 }
 CHOICES = {
     "ocrsweep_missing": ("skip", "fail"),

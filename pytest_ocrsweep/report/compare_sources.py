@@ -41,7 +41,7 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
             f"--set {overrides[0]} is for a model or a device, and both sides are recorded:", "leave it out"
         )
     if recorded and (given := [text for text in overrides if text.startswith("workload")]):
-        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload:", "leave it out")
+        raise ReportError(f"--set {given[0]} changes nothing: {recorded[0].name} has its own workload:", "leave it out")
     if recorded:
         points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
         model = str(recorded[0].about["model"])

@@ -128,9 +128,9 @@ class Comparison:
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """What changed from `a` to `b`. Raises ReportError where they have nothing in common.
+    """What changed from `a` to `b`. Raises ReportError if they have nothing in common.
 
-    Sides of one workload each are compared even if these are different: that is said in the notes.
+    If each side has one workload, the sides are compared even if the workloads differ; the notes name both.
     """
     notes = [f"{name} {then} -> {b.about[name]}" for name, then in a.about.items() if _differs(then, b.about.get(name))]
     a, b, other_workload = _of_one_workload(a, b)

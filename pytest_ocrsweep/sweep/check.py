@@ -54,7 +54,7 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A point's time beside the one that is recorded, or why there is none although it was asked for."""
+    """A point's time and the recorded one; or why the point was not timed, although that was asked for."""
 
     measured: Measured | None = None
     recorded: RecordedTime | None = None

@@ -13,7 +13,7 @@ PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--co
 
 @dataclass(frozen=True, slots=True)
 class Slowdown:
-    """The self-test: the whole measured region, or one component of it, takes so much longer."""
+    """By how many percent the gate's self-test slows the measured region down, or one component of it."""
 
     percent: float = 0.0
     component: str | None = None

@@ -125,7 +125,7 @@ def write(path: Path, about: MadeFor, rows: Iterable[Shape]) -> bool:
         raise ShapesError(problem)
     replaces = os.path.lexists(path)
     if replaces and database.application(path) != APPLICATION:
-        raise ShapesError(f"{path} exists and is no database of shapes: it is left as it is, choose another name")
+        raise ShapesError(f"{path} exists and is not a database of shapes: it is left as it is, choose another name")
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(TABLES)
         db.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -165,7 +165,7 @@ def _contents(path: str) -> tuple[MadeFor, list[Shape]]:
         raise ShapesError("there is no such file; to make one: ocrsweep shapes --db FILE")
     try:
         if database.application(Path(path)) != APPLICATION:
-            raise ShapesError(f"it is no database of shapes; {remedy}")
+            raise ShapesError(f"it is not a database of shapes; {remedy}")
         with database.opened(Path(path), "ro") as db:
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:

@@ -68,8 +68,8 @@ def test_numbers_are_scaled_in_print_only():
         "bound": "bandwidth",
         "verdict": "PASS",
     }
-    assert floors == "floors are of NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
-    assert estimates == "estimates are of NVIDIA H200; nine of ten measured times are this near: decode 5 %"
+    assert floors == "floors are for NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
+    assert estimates == "estimates are for NVIDIA H200; nine of ten measured times lie within 5 % (decode) of them"
     assert note == "decode rows are totals over 100 new tokens; the columns per token are their mean"
 
 
@@ -92,9 +92,9 @@ def test_why_intervals_are_wide_is_said_once():
     wide = replace(ESTIMATE, high_ns=150 * 10**6, reasons=("batch 9 is beyond the calibration's 4",))
     points = [row(grid="1x1"), *(replace(row(grid=f"1x{n}"), estimate=wide) for n in (2, 3))]
     near, why = table(points, {})[-2:]
-    assert near.endswith("this near: decode 50 %")
+    assert near.endswith("lie within 50 % (decode) of them")
     assert why == (
-        "2 of 3 intervals are wider than usual, decode 1x2 flash's the most: batch 9 is beyond the calibration's 4"
+        "2 of 3 intervals are wider than usual; the widest, decode 1x2 flash: batch 9 is beyond the calibration's 4"
     )
 
 

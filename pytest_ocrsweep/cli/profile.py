@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import ProfileError
 from ..hardware.profile import Point, Profile, read, to_json
 from ..hardware.roofline import least_ns
 from ..model.ledger import Cost
@@ -116,6 +117,9 @@ def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> 
     at = symbols_of(work)
     rows: dict[str, Row] = {}
     for line in profile.lines:
+        if line.index >= len(program.sequence) or program.sequence[line.index].path != line.path:
+            what = f"line {line.path} of {profile.label} is not one of {model.name};"
+            raise ProfileError(what, hint="profile it anew")
         path = "/".join(line.path.split("/")[:depth])
         cost = Cost(*numbers(program.sequence[line.index], at)) * program.sequence[line.index].times
         row = rows.get(path, Row(path, 0.0, 0, Cost(), 0.0))

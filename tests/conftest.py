@@ -106,7 +106,7 @@ def _imported() -> None:
     from pytest_ocrsweep.sweep import grid_sources, results, shapes  # noqa: F401
 
     load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
-    for module in ("altair", "vl_convert"):
+    for module in ("numpy", "altair", "vl_convert"):
         if find_spec(module):
             import_module(module)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .attribution import Observed
-from .gate import Process
+from .evidence import Process
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
 from .sampling import Samples

@@ -11,7 +11,7 @@ from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
 from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
-from .gate import Baseline, Process
+from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .point_profile import compact

@@ -69,8 +69,13 @@ INI = {
     "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
+    "ocrsweep_wide_margin": ("warn", "what to do about a time with a margin over 3 %, which cannot see 3 %: warn or fail"),
 }
-CHOICES = {"ocrsweep_missing": ("skip", "fail"), "ocrsweep_unused": ("warn", "fail")}
+CHOICES = {
+    "ocrsweep_missing": ("skip", "fail"),
+    "ocrsweep_unused": ("warn", "fail"),
+    "ocrsweep_wide_margin": ("warn", "fail"),
+}
 
 
 def add(parser: pytest.Parser) -> None:
@@ -154,6 +159,7 @@ def read(config: pytest.Config) -> Options:
         default_grids=config.getini("ocrsweep_grids"),
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),
         missing_fails=config.getini("ocrsweep_missing") == "fail",
+        wide_fails=config.getini("ocrsweep_wide_margin") == "fail",
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
-from ..baselines import gate
+from ..baselines import evidence, gate
 from ..baselines.attribution import attribute
 from ..baselines.json_layout import Json
 from ..baselines.metrics import exact_names
@@ -43,9 +43,9 @@ class ComparisonKey(NamedTuple):
 class SideTime:
     """A measured time: its processes, the noise to `expect` between such, and what makes it comparable."""
 
-    baseline: gate.Baseline
+    baseline: evidence.Baseline
     alike: Mapping[str, str | None]  # clock, experts, dtype and weights: a time of other ones says nothing beside it
-    expected: float = gate.EXPECTED_NOISE
+    expected: float = evidence.EXPECTED_NOISE
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Options:
     default_grids: str  # of the ini file; "" for the vendor's grids
     baselines: Path
     missing_fails: bool
+    wide_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
 

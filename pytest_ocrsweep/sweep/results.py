@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted, evidence, gate, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
@@ -184,7 +184,7 @@ class Results:
         stored = known.get(key)
         if stored is None:
             return False
-        noise = gate.expected_noise(each.baseline for each in known.values())
+        noise = evidence.expected_noise(each.baseline for each in known.values())
         return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
 
     def revision(self, rootdir: Path) -> Revision:

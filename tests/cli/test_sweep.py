@@ -86,6 +86,7 @@ def test_a_gpu_run_would_time_only_what_the_vendor_runs(database, tmp_path):
         default_grids="",
         baselines=tmp_path,
         missing_fails=False,
+        wide_fails=False,
         here=tmp_path,
         command=(),
     )

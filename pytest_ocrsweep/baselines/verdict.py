@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """Of several verdicts, a point gets the one that stands first here. A text from another version is a verdict too."""
+    """Of several verdicts, a point gets the one that stands first here. A text of another version is one, too."""
 
     FAIL = "FAIL"
     NO_SAMPLE = "NO SAMPLE"

@@ -171,7 +171,7 @@ def _draft(path: Path) -> Iterator[BinaryIO]:
 
 
 def _status(target: Path) -> os.stat_result | None:
-    """The status of a regular file; None if nothing is there. Raises OSError for a folder, pipe, device or circular link."""
+    """The status of a regular file; None without one. Raises OSError for a folder, pipe, device or circular link."""
     try:
         status = os.lstat(target)
     except FileNotFoundError:

@@ -69,10 +69,7 @@ INI = {
     "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
-    "ocrsweep_wide_margin": (
-        "warn",
-        "what to do about a time with a margin over 3 %, which cannot see 3 %: warn or fail",
-    ),
+    "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
 }
 CHOICES = {
     "ocrsweep_missing": ("skip", "fail"),

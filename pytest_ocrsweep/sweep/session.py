@@ -144,7 +144,7 @@ class Sweep:
 
     @property
     def measures(self) -> bool:
-        """Whether points are timed on the vendor's model."""
+        """Whether points are timed on the reference model."""
         return not self.options.analytic_only and self.unmeasured is None
 
     def times(self, grid: CropGrid | None) -> bool:

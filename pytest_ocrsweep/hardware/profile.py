@@ -77,7 +77,7 @@ class Profile:
 
     @property
     def label(self) -> str:
-        """As the point's."""
+        """The label of the point."""
         return self.point.label
 
 

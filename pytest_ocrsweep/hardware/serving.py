@@ -28,7 +28,7 @@ class Speed:
 
     @classmethod
     def of(cls, work: Workload, prefill_ns: int, decode_ns: int) -> Speed:
-        """Of a batch that is prefilled and then decoded, in nanoseconds of the whole batch."""
+        """The speed of a batch that is prefilled and then decoded; both times are for the whole batch."""
         seconds = (prefill_ns + decode_ns) / NS
         return cls(prefill_ns, round(decode_ns / max(work.new_tokens, 1)), work.batch / seconds if seconds else 0.0)
 

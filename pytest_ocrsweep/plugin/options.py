@@ -34,15 +34,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--ocrsweep-analytic-only": {
         "action": "store_true",
-        "help": "count only: never touch the vendor model, torch or a GPU",
+        "help": "count only: never touch the reference model, torch or a GPU",
     },
     "--ocrsweep-require-vendor": {
         "action": "store_true",
-        "help": "fail each point that is not measured on the vendor model",
+        "help": "fail each point that is not measured on the reference model",
     },
     "--ocrsweep-checkpoint": {
         "metavar": "DIR",
-        "help": "real weights for the vendor model, from a local snapshot",
+        "help": "real weights for the reference model, from a local snapshot",
     },
     "--ocrsweep-update": {
         "action": "store_true",

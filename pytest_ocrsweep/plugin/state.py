@@ -35,9 +35,9 @@ def leave_out(config: pytest.Config, why: str) -> None:
 
 
 def say(config: pytest.Config, text: str) -> None:
-    """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+    """Shows a line at once, past pytest's capture, which keeps all that a test writes.
 
-    A worker of pytest-xdist writes to nowhere but has its controller's stderr.
+    The stdout of a pytest-xdist worker leads nowhere, so a worker writes to stderr, which its controller shares.
     """
     terminal, text = compat.terminal(config), terminal_lines(text)
     with compat.uncaptured(config):

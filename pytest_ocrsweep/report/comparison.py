@@ -180,7 +180,7 @@ def _parts(metric: str, a: Mapping[str, Costs], b: Mapping[str, Costs]) -> str:
 
 
 def _timed(key: ComparisonKey, a: SideTime, b: SideTime) -> Change:
-    """By the gate's rule, in both directions: `b` as one more process beside those of `a`."""
+    """Compares by the gate's rule, in both directions, with `b` as one more process beside those of `a`."""
     old, new, margin = a.baseline.time_ns, b.baseline.time_ns, gate.margin(a.baseline, a.expected)
     ratio = new / old - 1
     low, high = (a, b) if ratio > 0 else (b, a)

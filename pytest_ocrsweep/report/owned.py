@@ -112,7 +112,7 @@ class Owned:
             self.digests = {name: [self.digest(name)] for name in NAMES if self.has(name) and not self.refusal(name)}
 
     def digest(self, name: str) -> str:
-        """Of the file that is there."""
+        """The digest of the file that is there now."""
         return digest(untrusted.read(self.folder / name))
 
     def is_there(self, name: str) -> bool:

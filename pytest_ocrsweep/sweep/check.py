@@ -78,7 +78,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
 
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
-    """The point on the vendor's model, if it is to be timed."""
+    """The point on the reference model, if it is to be timed."""
     if not sweep.times(priced.work.grid):
         return Timing()
     if not sweep.measures:

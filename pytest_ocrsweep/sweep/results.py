@@ -188,7 +188,7 @@ class Results:
         return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
 
     def revision(self, rootdir: Path) -> Revision:
-        """That of the project, asked for once."""
+        """The git revision of the project; git is asked once."""
         if self._known_revision is None:
             self._known_revision = revision(rootdir, self.sweep.options.baselines)
             if self._known_revision.unknown:
@@ -232,7 +232,7 @@ class Results:
         return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
 
     def _device(self, name: str) -> Device | None:
-        """That of the settings, or a GPU that was measured."""
+        """The device of this name: that of the settings, or one of the catalogue."""
         from .config import device_of
 
         device = self.sweep.settings.device

@@ -144,7 +144,7 @@ class Sweep:
 
     @property
     def measures(self) -> bool:
-        """Whether points are timed on the vendor's model."""
+        """Whether points are timed on the reference model."""
         return not self.options.analytic_only and self.unmeasured is None
 
     def times(self, grid: CropGrid | None) -> bool:
@@ -231,7 +231,7 @@ class Sweep:
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """Of their names and contents."""
+    """A digest of the files' names and contents."""
     found = sha256()
     for path in sorted(files):
         found.update(repr((path.relative_to(folder).as_posix(), path.read_bytes())).encode())

@@ -1,4 +1,4 @@
-"""Shapes databases: the most square grid of each number of crops, its sizes, and whether the vendor model runs it.
+"""Shapes databases: the most square grid of each number of crops, its sizes, and whether the reference model runs it.
 
 Grids are landscape: rows ≤ columns. One crop is 1x1, the page without crops. A width is columns × crop side, a height
 rows × crop side; the global view does not count. The table is STRICT, its key is the number of crops:
@@ -30,7 +30,7 @@ APPLICATION = 0x4F435248  # SQLite's application_id, "OCRH": `write` replaces no
 SCHEMA = 1  # SQLite's user_version
 MOST = 1_000_000  # crops
 
-SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the vendor model runs a grid
+SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the reference model runs a grid
 
 TABLES = """
 CREATE TABLE shapes (
@@ -145,8 +145,8 @@ def _insert(db: sqlite3.Connection, table: str, records: Iterable[MadeFor | Shap
 def read(path: str, selection: str | None, swept_for: SweptFor) -> list[GridEntry]:
     """The entries of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
 
-    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError, also for a database that was made
-    for other settings than those that it is swept for.
+    A grid that the reference model does not run is `analytic_only`. Raises ShapesError, also for a database that was
+    made for other settings than those that it is swept for.
     """
     try:
         wanted = None if selection is None else counts(selection)

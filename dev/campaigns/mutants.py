@@ -78,6 +78,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
+    "baselines/blame": ("tests/unit/test_blame.py",),
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_results.py", RUNS, *ONE_PROCESS),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
@@ -88,6 +89,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "report/sqlite": DATABASE,
     "report/sqlite_rows": DATABASE,
     "report/sqlite_schema": DATABASE,
+    "report/sqlite_upgrade": DATABASE,
     "report/markdown": ("tests/report/test_markdown.py",),
     "report/html": ("tests/report/test_html.py",),
 }

@@ -241,8 +241,8 @@ def test_a_margin_wider_than_what_the_gate_is_to_see_fails_on_demand():
     assert told(judged(sweep(Meter(good), wide_fails=True))) == (Verdict.PASS, None, None)
 
 
-def recorded_time(made: Sweep, attained: float | None = None) -> None:
-    baseline = Baseline((Process(NS, NS, NS, 5),), Observed())
+def recorded_time(made: Sweep, attained: float | None = None, tensor_flops: int | None = None) -> None:
+    baseline = Baseline((Process(NS, NS, NS, 5),), Observed(tensor_flops=tensor_flops))
     key = PointKey(made.settings.workload.on(GRID), "flash")
     made.__dict__["recorded_times"] = {
         ("nvidia-h200", "decode"): {key: RecordedTime(baseline, "host", None, None, (ON,), attained)}
@@ -282,6 +282,26 @@ def test_a_time_is_judged_beside_its_own_record_and_attained_fraction():
         "decode 1x1 flash",
     ]
     assert "attained fraction fell from 0.900 to 0.0" in failure
+
+
+@pytest.mark.parametrize(("more", "verdict"), [(1, Verdict.FAIL), (0, Verdict.PASS), (None, Verdict.PASS)])
+def test_a_time_that_did_not_follow_its_floor_fails_if_more_work_was_timed_before(more, verdict):
+    made = sweep(Meter(measured()))
+    flops = int(price(made, "decode", GRID, "flash").analytic["tensor_flops"])
+    recorded_time(made, attained=0.9, tensor_flops=None if more is None else flops + more)
+    found = judged(made)
+    assert found.point.verdict is verdict
+    assert ("the floor fell, and the time did not follow" in str(found.failure)) == (verdict is Verdict.FAIL)
+
+
+@pytest.mark.parametrize("why", ["CUPTI is missing", None])
+def test_a_point_without_its_profile_fails_a_run_that_asks_for_profiles_and_no_other(why):
+    def of(profile):
+        return told(judged(sweep(Meter(replace(measured(), unprofiled=why)), profile=profile)))
+
+    passed = (Verdict.PASS, None, None)
+    assert of(False) == passed
+    assert of(True) == ((Verdict.FAIL, f"decode 1x1 flash has no profile: {why}", None) if why else passed)
 
 
 def test_a_time_below_the_floor_is_wrong_whatever_is_recorded():

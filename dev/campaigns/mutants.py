@@ -20,6 +20,7 @@ import argparse
 import gc
 import importlib
 import importlib.machinery
+import importlib.util
 import os
 import random
 import resource
@@ -120,7 +121,7 @@ class Change:
             return None
         loader = Changed(name, str(self.path))
         loader.source = self.source
-        return importlib.machinery.ModuleSpec(name, loader, origin=str(self.path))
+        return importlib.util.spec_from_file_location(name, self.path, loader=loader)
 
 
 def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:

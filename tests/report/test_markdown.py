@@ -41,6 +41,10 @@ def test_verdicts_come_first_and_then_what_failed():
     assert text.index("Failing points") < text.index("### prefill: 1 point\n")
 
 
+def test_a_run_in_which_nothing_failed_says_so():
+    assert page(report(point(), point("decode"))).startswith("## deepseek-ocr: 2 points, none failed\n")
+
+
 def test_a_number_stands_under_its_heading():
     head, row = tables(page(report(point(tensor_flops=2 * 10**12))))[1]
     shown = dict(zip(head, row, strict=True))

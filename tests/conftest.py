@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import checkouts
+import numpy  # noqa: F401  # a run inside a test forgets what it imported, and numpy cannot be loaded twice
 import pytest
 from checkouts import Checkout
 from hypothesis import settings

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SWEEP = pytest.StashKey["Sweep"]()
 COLLECTED = pytest.StashKey[int]()  # tests that check points
+TO_RUN = pytest.StashKey[int]()  # those of them that are left after plugins had the list
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
 GROUPS = pytest.StashKey[str]()  # why this run's group of tests may not be what other groups leave
 FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused

@@ -76,13 +76,17 @@ class Results:
         if write:
             steps["writing the report"] = lambda: self.reported.extend(write(self.report(rootdir)))
         for name, step in steps.items():
-            try:
-                step()
-            except (OcrsweepError, OSError) as error:
-                self.problems.append(str(error))
-            except Exception as error:  # a bug must not take the other steps with it
-                self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
+            self.attempt(name, step)
         self.problems = list(dict.fromkeys(self.problems))
+
+    def attempt(self, name: str, step: Callable[[], object]) -> None:
+        """Do a step of the end; what fails is a line."""
+        try:
+            step()
+        except (OcrsweepError, OSError) as error:
+            self.problems.append(str(error))
+        except Exception as error:  # a bug must not take the other steps with it
+            self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
 
     def _end_journals(self) -> None:
         """The journals go once all that they hold is recorded."""
@@ -92,7 +96,7 @@ class Results:
             self.journals.remove()
 
     def _find_unused(self) -> None:
-        if not (self.filtered or self.sweep.options.grids):
+        if not self.filtered:
             for stage, points in self._by_stage(self.points.values()).items():
                 if unused := self.sweep.of_workload(stage) - points.keys():
                     self.unused[stage] = unused
@@ -134,6 +138,8 @@ class Results:
                 f"--ocrsweep-prune removed nothing: {self.filtered};",
                 "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, names or grids",
             )
+        if not self.unused:
+            self.notes.append("--ocrsweep-prune removed nothing: no recorded point is unused")
         name, writes = self.sweep.model.name, dict[Path, Write]()
         for stage, keys in self.unused.items():
             seen = {key: self.sweep.recorded[stage][key] for key in keys}

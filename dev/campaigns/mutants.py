@@ -81,7 +81,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
     "baselines/blame": ("tests/unit/test_blame.py",),
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
-    "sweep/results": ("tests/unit/test_results.py", RUNS, *ONE_PROCESS),
+    "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),

@@ -107,14 +107,9 @@ class Results:
 
     @property
     def _taken_up(self) -> list[TakenUp]:
-        """What an earlier run timed, less what this run has a verdict on, as far as that is one on the time."""
-
-        def is_own(point: PointResult) -> bool:
-            own = self.points.get(point.key)
-            timed_here = own and own.vendor and point.vendor and own.vendor.gpu == point.vendor.gpu
-            return own is not None and (bool(timed_here) or own.verdict.failed)
-
-        return [each for each in self.journals.taken_up if not is_own(each.point)] if self.journals else []
+        """What an earlier run timed, less what failed in this one; a time that this one took comes later and wins."""
+        failed = {point.key for point in self.points.values() if point.verdict.failed}
+        return [each for each in self.journals.taken_up if each.point.key not in failed] if self.journals else []
 
     def _record(self, writes: dict[Path, Write], barred: dict[str, list[str]]) -> None:
         """Each file, whatever becomes of the others."""

@@ -96,7 +96,8 @@ def read(path: Path, check: Check) -> Journal:
     try:
         *lines, rest = untrusted.read(path).split(b"\n")
     except OSError as error:
-        raise BaselineError(f"{path}: the journal cannot be read ({error.strerror or error});", _remedy(path)) from None
+        what = f"{path}: the journal cannot be read ({error.strerror or error});"
+        raise BaselineError(what, untrusted.remedy(error)) from None
     if not lines:
         raise _damaged(path, 1, "it has no whole line")
     header = _parsed(path, 1, HEADER, lines[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..files.text import terminal_lines
+from ..files.text import terminal_line
 from . import compat, options
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ def leave_out(config: pytest.Config, why: str) -> None:
 
 
 def say(config: pytest.Config, text: str) -> None:
-    """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+    """A line to whoever watches, now: past pytest's capture, which swallows all that is written in a test.
 
     A worker of pytest-xdist writes to nowhere but has its controller's stderr.
     """
-    terminal, text = compat.terminal(config), terminal_lines(text)
+    terminal, text = compat.terminal(config), terminal_line(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:
             print(text, file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..baselines import journal
 from ..baselines.journal import Header, Writer
 from ..baselines.measurement import Environment
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files import atomic
@@ -146,6 +147,10 @@ class Journals:
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
         if tokens != (point.image_tokens, point.context_tokens, point.new_tokens, point.batch):
             raise ValueError(f"its tokens are not those of {describe(work)}")
+        counted = analytic(self.sweep.model.ledger(point.stage, work, point.attention))
+        for name, number in exact_numbers(work, counted).items():
+            if (found := exact_numbers(point, point.analytic)[name]) != number:
+                raise ValueError(f"its {name} is {found:,}, but {number:,} is counted")
 
     def _header(self, on: Environment) -> Header:
         architecture, workload, program = self._same

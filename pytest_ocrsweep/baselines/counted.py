@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
-from ..files.text import printable, quoted
+from ..files.text import command, printable, quoted
 from ..files.untrusted import MOST
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
@@ -245,5 +245,6 @@ def _line(text: str, index: int) -> int | None:
 
 def _damaged(path: Path, line: int | None, what: str) -> BaselineError:
     where = f"{path}:{line}" if line else str(path)
-    hint = f"restore it (git checkout -- {path}), or delete it and run again with --ocrsweep-update"
+    restoring = command("git", "checkout", "--", str(path))
+    hint = f"restore it ({restoring}), or delete it and run again with --ocrsweep-update"
     return BaselineError(f"damaged baseline {where}: {what};", hint)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
-from ..files.text import printable
+from ..files.text import command, printable
 from .json_layout import JsonObject, Layout, Wrong, known, number, positive, text
 from .measurement import Environment
 from .recorded_time import TimedProcess
@@ -148,7 +148,7 @@ def _damaged(path: Path, line: int, what: str) -> BaselineError:
 
 
 def _remedy(path: Path) -> str:
-    return f"delete it (rm {path}) to have times journalled again"
+    return f"delete it ({command('rm', str(path))}) to have times journalled again"
 
 
 def begin(path: Path, header: Header) -> None:

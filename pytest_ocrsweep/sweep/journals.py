@@ -19,6 +19,7 @@ from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files import atomic
+from ..files.text import command
 from ..model.geometry import CropGrid
 from .session import Sweep, describe
 
@@ -98,7 +99,9 @@ class Journals:
                 journal.begin(path, header)
             found = journal.read(path, self._check)
             if found.header != header:
-                raise OcrsweepError(f"{path}: its first line is of another run;", f"delete it (rm {path})")
+                raise OcrsweepError(
+                    f"{path}: its first line is of another run;", f"delete it ({command('rm', str(path))})"
+                )
             self._take_up(path, found)
             return _Held(Writer(path, found.whole_bytes), lock.pop_all())
 

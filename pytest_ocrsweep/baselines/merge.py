@@ -14,6 +14,7 @@ from ..model.stages import STAGES
 from . import counted, gate, timed
 from .counted import PointKey, Recorded
 from .evidence import Baseline, expected_noise
+from .journal import SUFFIX
 from .recorded_time import KEPT, RecordedTime, incomparable
 from .timed import TimedPoints
 
@@ -33,6 +34,11 @@ def merge(sources: Sequence[Path], folder: Path) -> list[Recorded]:
             for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, model)}):
                 writes += _timed(sources, folder, model, gpu, stage)
     return [write() for write in writes]
+
+
+def journals(sources: Sequence[Path]) -> list[Path]:
+    """Where killed runs left times that no file of baselines has."""
+    return sorted(path for source in sources for path in source.glob(f"*/timed/*/.*{SUFFIX}"))
 
 
 def _models(sources: Sequence[Path]) -> list[str]:

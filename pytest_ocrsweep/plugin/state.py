@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..files.text import terminal_lines
+from ..files.text import terminal_line
 from . import compat, options
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def say(config: pytest.Config, text: str) -> None:
 
     The stdout of a pytest-xdist worker leads nowhere, so a worker writes to stderr, which its controller shares.
     """
-    terminal, text = compat.terminal(config), terminal_lines(text)
+    terminal, text = compat.terminal(config), terminal_line(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:
             print(text, file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..files import atomic
-from ..files.text import printable
+from ..files.text import command, printable
 from . import markdown, owned, sqlite
 from .load import JSON, SQLITE
 from .owned import CHARTS, HTML, PAGE
@@ -140,7 +139,7 @@ class Writing:
             raise
         except BaseException as error:
             why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
-            again = shlex.join(["ocrsweep", "report", str(self.folder / JSON), str(self.folder)])
+            again = command("ocrsweep", "report", str(self.folder / JSON), str(self.folder))
             self.problems.append(f"{what}: not drawn ({why}): try again with `{again}`")
             return False
         return True

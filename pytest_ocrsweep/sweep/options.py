@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files.text import command
 
 PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
 
@@ -64,7 +65,7 @@ class Options:
         words += [f"--ocrsweep-image={name}" for name in self.images]
         words += [f"--ocrsweep-checkpoint={self.checkpoint}"] if self.checkpoint else []
         words += ["--ocrsweep-profile"] if self.profile else []
-        return shlex.join([*words, "--ocrsweep-update"])
+        return command(*words, "--ocrsweep-update")
 
     @property
     def _place(self) -> list[str]:
@@ -81,9 +82,9 @@ class Options:
     @property
     def pruning(self) -> str:
         """The command that removes what no test uses."""
-        return shlex.join(["pytest", *self._place, "--ocrsweep-prune"])
+        return command("pytest", *self._place, "--ocrsweep-prune")
 
     @property
     def accepting_all(self) -> str:
         """The same for every test of this run."""
-        return shlex.join(["pytest", *self.command, "--ocrsweep-update"])
+        return command("pytest", *self.command, "--ocrsweep-update")

@@ -85,6 +85,8 @@ class Results:
             step()
         except (OcrsweepError, OSError) as error:
             self.problems.append(str(error))
+        except KeyboardInterrupt:
+            self.problems.append(f"{name} was interrupted: what is there may be of two runs; run again")
         except Exception as error:  # a bug must not take the other steps with it
             self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
-from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
+from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
+from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
@@ -109,8 +110,10 @@ class Sweep:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
                 raise error.at("--ocrsweep-set")
+        except CheckpointError as error:
+            return str(error)  # a line a problem
         except OcrsweepError as error:
-            return str(error)
+            return printable(str(error), most=None)  # a path may hold a line's end
         return None
 
     def _check(self, checkpoint: Path) -> None:

@@ -101,7 +101,7 @@ DAMAGE = {
         lambda text: text.replace('write_bytes": ', 'write_bytes": 0.', 1),
         "*decode.json:6: point 1: *",
     ),
-    "another schema": (lambda text: text.replace('"schema": 1', '"schema": 2'), "*its schema is 2, not 1*"),
+    "another schema": (lambda text: text.replace('"schema": 1', '"schema": 0'), "*its schema is 0, not 1*"),
     "another model": (lambda text: text.replace("deepseek-ocr", "other"), "*its model is 'other'*"),
     "another stage": (lambda text: text.replace('e": "decode"', 'e": "vision"'), "*its stage is 'vision'*"),
     "a double": (lambda text: text.replace("1x2", "1x1"), "*decode.json:8: *1x1 eager is recorded twice*"),

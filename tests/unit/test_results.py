@@ -109,6 +109,16 @@ def test_a_report_that_cannot_be_written_is_a_line_and_the_baselines_are_there(
     assert len(recorded(results)) == 1
 
 
+def test_an_interrupt_at_the_end_of_a_run_costs_the_step_that_it_comes_in(results: Results, tmp_path: Path) -> None:
+    def interrupt(_: Report) -> list[str]:
+        raise KeyboardInterrupt
+
+    results.take([point()], failed=False)
+    results.finish(tmp_path, interrupt)
+    assert results.problems == ["writing the report was interrupted: what is there may be of two runs; run again"]
+    assert len(recorded(results)) == 1
+
+
 def test_a_worker_sends_plain_values_and_the_controller_has_the_point_again() -> None:
     plain = {type(None), bool, int, float, str, list, dict}
 

@@ -258,7 +258,7 @@ def test_an_environment_that_some_process_had_is_no_other(file):
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ('"schema": 1', '"schema": 2', "its schema is 2, not 1"),
+        ('"schema": 1', '"schema": 0', "its schema is 0, not 1"),
         ('"gpu": "nvidia-h200"', '"gpu": "nvidia-h100"', "its gpu is 'nvidia-h100', not 'nvidia-h200'"),
         ('"model": "m"', '"model": 3', "its model is 3, not 'm'"),
         ('"gpu": "nvidia-h200",', "", "it must hold schema, model, gpu, stage, environments and points, and nothing"),

@@ -13,6 +13,7 @@ import pytest
 from documents import documents, point, report, vendor
 from hypothesis import HealthCheck, given, settings
 
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic_names
 from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
@@ -65,6 +66,17 @@ def test_a_column_says_its_unit_and_holds_the_documents_number(path):
 def test_what_was_not_measured_is_null(path):
     sqlite.write(report(point(vendor=None, floor=None)), path)
     assert query(path, "SELECT device_median_ns, vendor_peak_bytes, floor_ns FROM points") == [(None, None, None)]
+
+
+def test_a_counted_columns_comment_stands_beside_it_where_there_is_one(path):
+    sqlite.write(report(), path)
+    ((sql,),) = query(path, "SELECT sql FROM sqlite_master WHERE name = 'points'")
+    beside = {line.split()[0]: line.partition("),")[2].strip() for line in sql.splitlines() if ">= 0)," in line}
+    comments = {name: METRICS[name].comment for name in analytic_names()}
+    assert {name: beside[name] for name in comments} == {
+        name: f"-- {comment}" if comment else "" for name, comment in comments.items()
+    }
+    assert "" in beside.values()
 
 
 @pytest.mark.parametrize(("table", "paths"), [("runs", sqlite_schema.RUN), ("points", sqlite_schema.POINT)])

@@ -69,6 +69,17 @@ def test_a_draft_has_a_name_by_which_it_is_known_when_its_writer_is_dead(file):
     assert found[1] == "file"
 
 
+def test_a_file_is_removed_for_good_and_one_that_is_gone_is_no_error(file, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    with atomic.locked(file):
+        atomic.remove(file)
+        assert not file.exists()
+        atomic.remove(file)
+    if os.name == "posix":
+        assert set(synced) == {file.parent.stat().st_ino}
+
+
 def test_a_write_removes_old_drafts_of_its_file_and_of_no_other(file):
     others = [file.with_name(f".other.0a1b2c3d{atomic.DRAFT}"), file.with_name(f".other{atomic.LOCK}")]
     mine = [file.with_name(f".file.0a1b2c3d{atomic.DRAFT}"), file.with_name(f".file{atomic.DRAFT}")]

@@ -79,7 +79,7 @@ def _sweep(kind: bytes, text: str, folder: Path) -> Any:
         with suppress(OSError, ValueError):  # no file has such a name
             Path(images[0]).write_bytes(_page())
     given = dict.fromkeys(("checkpoint", "report")) | dict.fromkeys(("overrides", "command"), ())
-    given |= dict.fromkeys(("require_vendor", "missing_fails", "update", "prune", "profile"), False)
+    given |= dict.fromkeys(("require_vendor", "missing_fails", "wide_fails", "update", "prune", "profile"), False)
     given |= {"baselines": folder / "none", "here": folder, "slowdown": NO_SLOWDOWN, "default_grids": None}
     return Sweep(Options(grids=grids, images=images, analytic_only=True, **given))
 

@@ -56,7 +56,7 @@ class PointProfile(JsonObject):
         return {path: line.time_ns for path, line in self.lines.items()}
 
     def compact(self) -> dict[str, object]:
-        """As baselines hold it."""
+        """The object that baselines hold."""
         return {"kernels": self.kernels, "gap_ns": self.gap_ns, "lines": self.times}
 
 

@@ -10,14 +10,13 @@ from ..errors import BaselineError
 from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
-from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
-from .gate import Baseline, Process
+from .counted import SCHEMA, Document, PointKey, Recorded, exactly, render, rows, whole
+from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .point_profile import compact
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
-SCHEMA = 1
 TIMES = ("median_ns", "q1_ns", "q3_ns")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")

@@ -33,8 +33,8 @@ The column "peak GB" is activations. The largest batch has pages like this one. 
 or nearly square grid that fits at this batch; no page fits that needs more positions than the model was made for. The
 driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
 
-Times are estimates of the device's own time for the reference model, each with the interval that holds nine of ten
-measured ones. Pages a second are of batches that are prefilled and decoded one after the other; "at most" is by floors.
+Times are estimates of the device's own time for the reference model; nine of ten measured times lie in the interval
+beside them. Pages a second count one prefill and one decode after the other. "at most" follows from the floors.
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import ProfileError
 from ..hardware.profile import Point, Profile, read, to_json
 from ..hardware.roofline import least_ns
 from ..model.ledger import Cost
@@ -31,9 +32,9 @@ examples:
   ocrsweep profile 1x1 --set workload.batch=8 --json
   ocrsweep profile 2x3 --from my-gpu.jsonl.gz      what ocrsweep calibrate kept, without a GPU
 
-The kernels of a CUDA graph's replays are mapped to the operations that launched them, and those to the lines of the
-ledger, by order and by cost; a kernel without a line is an error. A decode is its last step. "% of limit" is how near a
-part comes to the time that the device's peak rates allow for its lines.
+The times are those of a CUDA graph's replays. Each kernel is matched to the line of the ledger that launched it, by
+order and by cost; a kernel without a line is an error. Of a decode, the last step is measured. "% of limit" is the time
+that the device's peak rates allow for a part, as a percentage of its measured time.
 """
 
 
@@ -116,6 +117,9 @@ def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> 
     at = symbols_of(work)
     rows: dict[str, Row] = {}
     for line in profile.lines:
+        if line.index >= len(program.sequence) or program.sequence[line.index].path != line.path:
+            what = f"line {line.path} of {profile.label} is not one of {model.name};"
+            raise ProfileError(what, hint="profile it anew")
         path = "/".join(line.path.split("/")[:depth])
         cost = Cost(*numbers(program.sequence[line.index], at)) * program.sequence[line.index].times
         row = rows.get(path, Row(path, 0.0, 0, Cost(), 0.0))

@@ -102,7 +102,7 @@ def _is_own(status: os.stat_result) -> bool:
 
 
 def _remove_drafts(target: Path) -> None:
-    """Those of killed writers; the lock of `target` is held."""
+    """Removes the drafts of killed writers; the caller holds the lock of `target`."""
     for name, path in _leftovers(target.parent):
         if name == target.name and path.name.endswith(DRAFT):
             with suppress(OSError):
@@ -171,7 +171,7 @@ def _draft(path: Path) -> Iterator[BinaryIO]:
 
 
 def _status(target: Path) -> os.stat_result | None:
-    """Of a regular file; None if there is nothing. Raises OSError for a folder, pipe, device, or link in a circle."""
+    """The status of a regular file; None without one. Raises OSError for a folder, pipe, device or circular link."""
     try:
         status = os.lstat(target)
     except FileNotFoundError:

@@ -111,9 +111,9 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
     if stages := terminal.per_token(points):
         tokens = min(point.new_tokens for point in points if point.stage in stages)
         whose = " and ".join(stages).capitalize()
-        notes.append(f"{whose}'s numbers are of {tokens} new tokens, and per token their mean.")
+        notes.append(f"{whose}'s numbers are totals over {tokens} new tokens; those per token are their mean.")
     if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
-        notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
+        notes.append(f"Floors are for {', '.join(devices)}: nothing runs faster there.")
     notes += [f"{line[0].upper()}{markdown(line[1:])}." for line in terminal.estimates(points)]
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")

@@ -135,7 +135,7 @@ def delayed(call: Call, device: torch.device, ns: int) -> Call:
 
 
 def busy_amount(device: torch.device, ns: int) -> int:
-    """What `keep_busy` takes for so many ns: a GPU's cycles, a CPU's ns. Not while a graph is captured."""
+    """What `keep_busy` needs for this time: a GPU's cycles, a CPU's ns. Not to be called while a graph is captured."""
     return round(ns * _cycles_per_ns(device)) if device.type == "cuda" else ns
 
 

@@ -421,7 +421,7 @@ def test_a_changed_figure_of_a_device_is_in_its_name(said, answered):
     assert answered("cost", "2x3", *memory)["device"] == name
     assert answered("cost", "2x3", "--set", "device.bandwidth_bytes_per_s=4.8e12")["device"] == "NVIDIA H200"
     assert answered("cost", "2x3", "--set", "device.name=mine", *memory)["device"] == "mine"
-    (floors,) = [line for line in said("sweep", "--grids", "1x1", *memory) if line.startswith("floors are of ")]
+    (floors,) = [line for line in said("sweep", "--grids", "1x1", *memory) if line.startswith("floors are for ")]
     assert name in floors
 
 

@@ -274,10 +274,11 @@ def test_a_models_name_is_a_folder_within_the_baselines(name: str) -> None:
 
 
 def test_an_update_for_a_model_named_outside_writes_nothing(recorded) -> None:
-    before = {path: path.stat().st_mtime_ns for path in recorded.path.parent.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in recorded.path.rglob("*")}
     result = recorded.run("--ocrsweep-update", "--ocrsweep-set=model.name=../../stolen")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert {path: path.stat().st_mtime_ns for path in recorded.path.parent.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in recorded.path.rglob("*")} == before
+    assert not (recorded.path / "baselines" / "../../stolen").exists()
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../b", "x\0", "C:\\x", "NVIDIA\nH200", "..é.x"])

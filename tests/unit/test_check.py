@@ -5,7 +5,7 @@ import pytest
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.measurement import GateResult
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.sweep.check import PASSED, Part, attained_part
+from pytest_ocrsweep.sweep.parts import PASSED, Part, attained_part
 
 
 def judged(

@@ -146,7 +146,7 @@ def test_a_damaged_journal_is_refused_in_a_line_that_says_where_and_what_to_do(p
 def test_what_is_no_file_is_refused_in_a_line(path):
     path.unlink()
     path.mkdir()
-    with pytest.raises(BaselineError, match=r"the journal cannot be read \(Is a directory\); delete it"):
+    with pytest.raises(BaselineError, match=r"the journal cannot be read \(Is a directory\); move away"):
         read(path)
 
 

@@ -11,7 +11,8 @@ import pytest
 from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import CountedPoints, PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Decision, Outcome, Process, expected_noise
+from pytest_ocrsweep.baselines.evidence import Baseline, Process, expected_noise
+from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import exact_numbers
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
@@ -61,7 +62,7 @@ def sweep(meter: Meter | None = None, known: bool = True, **changed: Any) -> Swe
     """One that records the point as it is, and nothing else."""
     given: dict[str, Any] = {
         **dict.fromkeys(("grids", "checkpoint", "report")),
-        **dict.fromkeys(("require_vendor", "missing_fails", "update", "prune", "profile"), False),
+        **dict.fromkeys(("require_vendor", "missing_fails", "wide_fails", "update", "prune", "profile"), False),
         **dict.fromkeys(("images", "overrides", "command"), ()),
         "analytic_only": meter is None,
         "slowdown": Slowdown(),
@@ -224,6 +225,20 @@ def test_a_time_that_was_never_recorded_is_skipped_or_fails_on_demand():
 def test_a_recorded_time_that_does_not_compare_is_said_with_why():
     made = sweep(Meter(measured(Outcome.NO_BASELINE, incomparable=["clock a -> b", "experts c -> d"])))
     assert judged(made).skip == f"no time that compares (clock a -> b, experts c -> d) {MISSING}: {ACCEPT}"
+
+
+def test_a_margin_wider_than_what_the_gate_is_to_see_fails_on_demand():
+    blind = measured()
+    blind = replace(blind, decision=replace(blind.decision, margin=0.045))
+    assert told(judged(sweep(Meter(blind)))) == (Verdict.PASS, None, None)
+    verdict, failure, _ = told(judged(sweep(Meter(blind), wide_fails=True)))
+    assert verdict is Verdict.FAIL
+    assert failure == (
+        "decode 1x1 flash: a time 3 % slower cannot be seen: the margin is 4.5 %, and ocrsweep_wide_margin=fail; "
+        "record it again on a quiet machine, three times"
+    )
+    good = replace(blind, decision=replace(blind.decision, margin=0.03))
+    assert told(judged(sweep(Meter(good), wide_fails=True))) == (Verdict.PASS, None, None)
 
 
 def recorded_time(made: Sweep, attained: float | None = None, tensor_flops: int | None = None) -> None:

@@ -83,6 +83,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
+    "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
     "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),

@@ -75,6 +75,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
     "baselines/gate": ("tests/unit/test_gate.py", VALUES),
+    "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),

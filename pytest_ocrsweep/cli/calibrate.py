@@ -33,7 +33,7 @@ examples:
   ocrsweep calibrate --from my-gpu.jsonl.gz --validate                  how well it does, split by split
   ocrsweep calibrate --from my-gpu.jsonl.gz --output my-gpu.json        fitted again, without a GPU
 
-It profiles 29 points line by line: 13 to fit at most 16 constants, 16 more to judge them, which give the interval.
+It profiles 29 points line by line. 13 of them fit the constants; the other 16 give the interval of the estimates.
 """
 
 
@@ -49,7 +49,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--output", metavar="FILE", type=flags.path, help="write the calibration there, as JSON")
     parser.add_argument("--profiles", metavar="FILE", type=flags.path, help="keep the profiles there: NAME.jsonl.gz")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
-    parser.add_argument("--validate", action="store_true", help="print how well constants do on points left out")
+    parser.add_argument("--validate", action="store_true", help="print the errors at points that a fit left out")
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

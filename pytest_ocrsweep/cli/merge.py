@@ -16,9 +16,9 @@ examples:
   ocrsweep merge part-0/baselines part-1/baselines --baselines baselines
 
 Reports belong together if they have one model, workload, dtype, weights, experts implementation and git revision, and
-no point was measured twice. Baselines are added to DIR as --ocrsweep-update does: counted numbers that a run changed
-take the place of the old ones, and a time joins the evidence of its point, at most five processes. Two sources that
-contradict each other are an error that names both, and nothing is written.
+no point was measured twice. Baselines are added to DIR as --ocrsweep-update adds them: counted numbers that a run
+changed replace the old ones, and a time is kept beside earlier ones of its point, at most five. If two sources
+contradict each other, an error names both, and nothing is written.
 """
 
 

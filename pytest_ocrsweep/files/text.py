@@ -23,6 +23,11 @@ def quoted(value: object) -> str:
     return SHORT.repr(value)
 
 
+def text_of(error: Exception) -> str:
+    """What is wrong, on one line; of an OSError without the path, which its message names already."""
+    return printable(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+
 def printable(text: str, most: int | None = 200) -> str:
     """`text` on one line, without characters that a terminal would obey, cut to `most` characters."""
     plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CalibrationError
-from ..files.text import quoted
+from ..files.text import quoted, text_of
+from ..files.untrusted import parse_json
+from ..files.untrusted import read as read_bytes
 from .calibration import CONSTANTS, OTHER_DEVICE, RESOURCE, SHEET, Calibration, Constant, Range
 from .devices import Device
 
 SCHEMA = 1
 MOST_BYTES = 2**20
+MOST = 1e30
 REMEDY = "calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE"
 
 
-def to_json(calibration: Calibration) -> dict[str, Any]:
+def to_json(calibration: Calibration) -> dict[str, object]:
     """A calibration as one JSON object; each constant with its unit."""
     constants = {
         name: {"value": c.value, "unit": CONSTANTS[name][0], "low": c.low, "high": c.high}
@@ -45,38 +48,45 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
         raise ValueError(f"schema {document['schema']!r}, not {SCHEMA}")
     if document["constants"].keys() != CONSTANTS.keys():
         raise ValueError(f"its constants are not {', '.join(CONSTANTS)}")
-    constants = {
-        name: Constant(*(_positive(c[key]) for key in ("value", "low", "high")))
-        for name, c in document["constants"].items()
-    }
+    constants = {name: _constant(fields) for name, fields in document["constants"].items()}
+    if not document["spread"]:
+        raise ValueError("its spread is empty")
     return Calibration(
         device=str(document["device"]),
         sheet={what: _positive(document["sheet"][what]) for what in SHEET},
         constants=constants,
-        spread={str(stage): _positive(factor) for stage, factor in document["spread"].items()},
-        covers={key: Range(**reach) for key, reach in document["covers"].items()},
+        spread={str(stage): _positive(factor, least=1) for stage, factor in document["spread"].items()},
+        covers={str(key): _range(reach) for key, reach in document["covers"].items()},
         environment={str(key): str(value) for key, value in document["environment"].items()},
         fitted=tuple(map(str, document["fitted"])),
         judged=tuple(map(str, document["judged"])),
     )
 
 
-def _positive(number: object) -> float:
-    if not isinstance(number, int | float) or not 0 < number < float("inf"):
-        raise ValueError(f"{number!r} is not a positive number")
+def _positive(number: object, least: float = 1e-3) -> float:
+    """Bounded, so that no sum of lines overflows."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= MOST:
+        raise ValueError(f"{quoted(number)} is not a number from {least:g} to {MOST:g}")
     return float(number)
+
+
+def _constant(fields: Mapping[str, Any]) -> Constant:
+    value, low, high = (_positive(fields[name]) for name in ("value", "low", "high"))
+    if not low <= value <= high:
+        raise ValueError(f"{value:g} is not within its interval, {low:g} to {high:g}")
+    return Constant(value, low, high)
+
+
+def _range(fields: Mapping[str, Any]) -> Range:
+    return Range(*(int(_positive(fields[name], least=1)) for name in ("batch", "context_tokens")))
 
 
 def read(path: Path) -> Calibration:
     """The calibration in a file. Raises CalibrationError, in one line, if it holds none."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES:,} bytes")
-        return from_json(json.loads(text))
+        return from_json(parse_json(read_bytes(path, MOST_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"no {error}" if isinstance(error, KeyError) else text_of(error)
         raise CalibrationError(f"{quoted(str(path))} is no calibration: {reason};", hint=REMEDY) from None
 
 
@@ -90,18 +100,21 @@ def packaged() -> dict[str, Calibration]:
 
 @cache
 def calibration_of(device: Device) -> Calibration:
-    """The device's own calibration, or one of its kin scaled by both sheets.
+    """The device's own calibration, or that of the GPU in `calibrated_as`, scaled by both data sheets.
+
+    A file of another GPU is scaled too.
 
     Raises CalibrationError, which names the remedy, if the device has neither.
     """
     if device.calibration is not None:
-        return replace(read(Path(device.calibration)), device=device.name)
+        own = read(Path(device.calibration))
+        return own if own.device == device.name else scaled(own, device)
     known = packaged()
     for name in sorted(known, key=len, reverse=True):
         if device.name == name or device.name.startswith(f"{name} with "):
             return known[name]
     if device.calibrated_as is None or device.calibrated_as not in known:
-        raise CalibrationError(f"{device.name} has no calibration, and no kin that has one;", hint=REMEDY)
+        raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
     return scaled(known[device.calibrated_as], device)
 
 

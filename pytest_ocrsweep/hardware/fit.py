@@ -60,10 +60,12 @@ def measured(model: Model, points: Sequence[Profile]) -> Measured:
     works, patterns, times, places = [], [], [], []
     for i, profile in enumerate(points):
         line_work = of_profile(model, profile)
-        known = {line.index: line for line in profile.lines if line.time_ns > 0}
+        timed = [line for line in profile.lines if line.time_ns > 0 and line.kernels]
+        known = {line.index: line for line in timed}
         kept = [place for place, index in enumerate(line_work.index) if index in known]
         lines = [known[line_work.index[place]] for place in kept]
-        if [line_work.paths[place] for place in kept] != [line.path for line in lines]:
+        same_paths = [line_work.paths[place] for place in kept] == [line.path for line in lines]
+        if not lines or len(lines) != len(timed) or not same_paths:
             raise CalibrationError(f"{profile.label} has other lines than the model;", hint="profile it anew")
         gap_ns = profile.gap_ns / sum(line.kernels for line in lines)
         works.append([numbers[kept] for numbers in line_work.at(point(profile.work))])

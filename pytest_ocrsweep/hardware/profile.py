@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProfileError
 from ..files.atomic import write_bytes
-from ..files.text import quoted
+from ..files.text import printable, quoted, text_of
+from ..files.untrusted import open_regular, parse_json
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 
 SCHEMA = 1
 DEFAULTS = Workload(CropGrid(1, 1))
+LONGEST_NS = 24 * 3600 * 10**9  # no call of a stage takes a day
 MOST_BYTES = 256 * 2**20  # of a file, unpacked
 
 
@@ -71,22 +77,13 @@ class Profile:
 
     @property
     def label(self) -> str:
-        """As the point's."""
+        """The label of the point."""
         return self.point.label
 
 
 def _changed(work: Workload) -> list[str]:
     names = {"batch": "batch", "resolution": "resolution", "prompt_tokens": "prompt"}
     return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
-
-
-def parts(profile: Profile, depth: int) -> dict[str, float]:
-    """Nanoseconds by path, up to `depth` parts of it, in the order in which the parts first run."""
-    sums: dict[str, float] = {}
-    for line in profile.lines:
-        path = "/".join(line.path.split("/")[:depth])
-        sums[path] = sums.get(path, 0.0) + line.time_ns
-    return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ class Profiles:
             yield known[point]
 
 
-def to_json(profile: Profile) -> dict[str, Any]:
+def to_json(profile: Profile) -> dict[str, object]:
     """A profile as one JSON object."""
     work = profile.work
     return {
@@ -126,8 +123,27 @@ def from_json(entry: Mapping[str, Any]) -> Profile:
     """A profile from its JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
     sizes = {name: entry[name] for name in ("batch", "resolution", "prompt_tokens", "new_tokens")}
     work = Workload(CropGrid.parse(entry["grid"]), **sizes)
-    lines = tuple(ProfiledLine(*line) for line in entry["lines"])
-    return Profile(entry["stage"], entry["attention"], work, float(entry["device_ns"]), lines)
+    stage, attention = entry["stage"], entry["attention"]
+    if stage not in STAGES or attention not in ATTENTION:
+        raise ValueError(f"no stage {quoted(stage)} with {quoted(attention)} attention is known")
+    lines = tuple(_line(*line) for line in entry["lines"])
+    return Profile(stage, attention, work, _ns(entry["device_ns"], least=1), lines)
+
+
+def _line(index: object, path: object, *numbers: object) -> ProfiledLine:
+    runs, kernels, time_ns = numbers
+    for number in (index, runs, kernels):
+        if type(number) is not int or not 0 <= number < 2**32:
+            raise ValueError(f"{quoted(number)} is no count")
+    if not isinstance(path, str) or not path.isprintable():
+        raise ValueError(f"{quoted(path)} is no path of a line")
+    return ProfiledLine(index, path, runs, kernels, _ns(time_ns))  # type: ignore[arg-type]
+
+
+def _ns(number: object, least: int = 0) -> float:
+    if type(number) not in (int, float) or not least <= number <= LONGEST_NS:  # type: ignore[operator]
+        raise ValueError(f"{quoted(number)} is no time of {least} to {LONGEST_NS} ns")
+    return float(number)  # type: ignore[arg-type]
 
 
 def write(path: Path, profiles: Profiles) -> None:
@@ -141,29 +157,32 @@ def read(path: Path) -> Profiles:
     """The profiles of a file. Raises ProfileError, with the line, if it is not one."""
     try:
         header, *entries = _objects(path)
-    except (OSError, ValueError, EOFError) as error:
-        message = f"{quoted(str(path))} is no file of profiles: {error};"
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error) as error:
+        message = f"{quoted(str(path))} is no file of profiles: {text_of(error)};"
         raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
     if header.get("schema") != SCHEMA:
         raise ProfileError(
-            f"{quoted(str(path))} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew"
+            f"{quoted(str(path))} has schema {quoted(header.get('schema'))}, not {SCHEMA};", hint="record it anew"
         )
     points = []
     for number, entry in enumerate(entries, start=2):
         try:
             points.append(from_json(entry))
         except (KeyError, TypeError, ValueError) as error:
-            message = f"{quoted(str(path))}, line {number} is no profile: {error!r};"
+            reason = f"no {error}" if isinstance(error, KeyError) else text_of(error)
+            message = f"{quoted(str(path))}, line {number} is no profile: {reason};"
             raise ProfileError(message, hint="record it anew") from None
-    return Profiles(str(header.get("device")), dict(header.get("environment", {})), tuple(points))
+    environment = header.get("environment")
+    known = {str(key): str(value) for key, value in environment.items()} if isinstance(environment, dict) else {}
+    return Profiles(printable(str(header.get("device"))), known, tuple(points))
 
 
 def _objects(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
+    with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as unpacked:
+        text = unpacked.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise ValueError(f"it holds more than {MOST_BYTES:,} bytes")
-    objects = [json.loads(line) for line in text.splitlines()]
+    objects = [parse_json(line) for line in text.splitlines()]
     if not objects or not all(isinstance(entry, dict) for entry in objects):
         raise ValueError("every line must be a JSON object")
     return objects

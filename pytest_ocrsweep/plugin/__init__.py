@@ -64,10 +64,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from ..errors import OcrsweepError
     from ..model.attention import ATTENTION
-    from . import parametrize
 
     values: dict[str, Collection[object]] = {}
-    for name in parametrize.wanted(metafunc, ("grid", "attention")):
+    for name in _not_its_own(metafunc, ("grid", "attention")):
         values[name] = ATTENTION
         if name == "grid":
             try:
@@ -75,7 +74,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
-    parametrize.parametrize(metafunc, values)
+    for name, each in values.items():
+        metafunc.parametrize(name, each, ids=str)
+
+
+def _not_its_own(metafunc: pytest.Metafunc, names: Collection[str]) -> list[str]:
+    """Those of the arguments that the test takes and does not parametrize itself."""
+    own: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        given = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        own.update(name.strip() for name in (given.split(",") if isinstance(given, str) else given))
+    return [name for name in names if name in metafunc.fixturenames and name not in own]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -85,7 +85,7 @@ class Controller:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
 
     def _find_unmet(self, exitstatus: int) -> str | None:
-        """A demand that skipped tests did not meet: it is one over all points that were collected."""
+        """What was demanded of all points, and the tests that were skipped before their point; None if it is met."""
         option, skipped = self._config.option, [name for name, was_skipped in self._without.items() if was_skipped]
         demand = "--ocrsweep-require-vendor" if option.ocrsweep_require_vendor else None
         demand = demand or ("ocrsweep_missing=fail" if self._config.getini("ocrsweep_missing") == "fail" else None)

@@ -36,9 +36,9 @@ def leave_out(config: pytest.Config, why: str) -> None:
 
 
 def say(config: pytest.Config, text: str) -> None:
-    """A line to whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+    """Shows a line at once, past pytest's capture, which keeps all that a test writes.
 
-    A worker of pytest-xdist writes to nowhere but has its controller's stderr.
+    The stdout of a pytest-xdist worker leads nowhere, so a worker writes to stderr, which its controller shares.
     """
     terminal, text = compat.terminal(config), terminal_line(text)
     with compat.uncaptured(config):

@@ -10,6 +10,7 @@ from typing import Any
 from ..baselines.json_layout import Json
 from ..baselines.measurement import Measurement
 from ..baselines.metrics import values
+from ..baselines.point_profile import PointProfile
 from ..baselines.result import COSTS, PointResult
 from ..baselines.sweep_report import Report
 
@@ -31,6 +32,7 @@ PARTS = {  # what a part of a stage is called, by the paths of its components; a
     "norms, residuals, embedding": (),
 }
 OTHER = list(PARTS)[-1]
+BETWEEN = "between kernels"
 PART_OF = {path: part for part, paths in PARTS.items() for path in paths}
 SUMS = {"flops": ("tensor_flops", "vector_flops"), "bytes": ("read_bytes", "write_bytes")}
 
@@ -40,7 +42,7 @@ class Points:
     """Columns of equal length by name, in base units; None where a point has no such number.
 
     What a component costs is in `PATH:FIELD`, such as `decoder/attn:read_bytes`, and what a part of PARTS does in
-    `PART flops` and `PART bytes`; with a baseline, `was_NAME` is what it has for the same point.
+    `PART flops` and `PART bytes`, or took in `PART time`. With a baseline, `was_NAME` is its number for the same point.
     """
 
     columns: dict[str, list[Any]]
@@ -92,6 +94,7 @@ def _flat(point: PointResult, was: PointResult | None) -> Json:
         flat |= {name: getattr(point.floor, name) for name in FLOOR}
     if point.vendor:
         flat |= {column: read(point.vendor) for column, read in MEASURED.items()}
+        flat |= _times(point.vendor.profile) if point.vendor.profile else {}
     if was:
         before = values(was)
         flat |= {f"was_{name}": before[name] for name in COMPARED}
@@ -101,3 +104,12 @@ def _flat(point: PointResult, was: PointResult | None) -> Json:
             part = f"{PART_OF.get(path, OTHER)} {name}"
             flat[part] = flat.get(part, 0) + sum(getattr(costs, field) for field in fields)
     return flat
+
+
+def _times(profile: PointProfile) -> Json:
+    """What each component and each part took in one call, or in a decode's last step."""
+    found: Json = {f"{path}:time_ns": line.time_ns for path, line in profile.components.items()}
+    for path, line in profile.components.items():
+        part = f"{PART_OF.get(path, OTHER)} time"
+        found[part] = found.get(part, 0) + line.time_ns
+    return found | {f"{BETWEEN} time": max(0, profile.gap_ns)}

@@ -87,7 +87,7 @@ class Writing:
         self.problems: list[str] = []
 
     def step(self, do: Callable[[], object]) -> None:
-        """One that fails is a line, and the next is done all the same."""
+        """Do one step. If it fails, note the problem as a line, so that the next steps are still done."""
         try:
             do()
         except OSError as error:
@@ -132,7 +132,7 @@ class Writing:
             self.step(put)
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
-        """Whether the libraries could; they raise many types, in Rust's panics even one that is no Exception."""
+        """Whether the libraries drew it. They raise errors of many types; a panic in Rust is not even an Exception."""
         try:
             draw()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):

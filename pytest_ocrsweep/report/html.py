@@ -20,6 +20,7 @@ from ..baselines.sweep_report import Report, SweepEnvironment
 from ..baselines.verdict import FAILED, Verdict
 from .charts import Chart, charts
 from .columns import Points, points
+from .time_lines import time_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 FACTS = (
@@ -37,7 +38,7 @@ def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
 
     document = to_json(replace(report, points=()))
     drawn = charts(report) if drawn is None else drawn
-    found = drawn[0].points if drawn else points(report)
+    found, profiles = drawn[0].points if drawn else points(report), time_lines(report)
     scripts = [_read("page.js"), _vega()]
     strict = jinja2.StrictUndefined
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)
@@ -52,10 +53,11 @@ def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
         filters={name: found.distinct(name) for name in ("stage", "attention")},
         table=_table(found),
         charts=drawn,
+        profiled={place: str(report.points[place]) for place in profiles["points"]},
         style=_read("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
-        data=_packed(_data(found, drawn)),
+        data=_packed(_data(found, drawn) | {"profiles": profiles}),
     )
 
 

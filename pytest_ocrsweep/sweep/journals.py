@@ -141,7 +141,7 @@ class Journals:
         self.sweep.say(f"times are not journalled from here on, and would be lost if this run were killed: {why}")
 
     def _folder(self, header: Header) -> Path:
-        """That of the GPU's recorded times."""
+        """The folder of the GPU's recorded times."""
         return self.sweep.timed_file_of("decode", header.gpu).parent
 
     def _check(self, point: PointResult) -> None:

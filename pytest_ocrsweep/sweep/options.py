@@ -14,7 +14,7 @@ PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--co
 
 @dataclass(frozen=True, slots=True)
 class Slowdown:
-    """The self-test: the whole measured region, or one component of it, takes so much longer."""
+    """By how many percent the gate's self-test slows the measured region down, or one component of it."""
 
     percent: float = 0.0
     component: str | None = None
@@ -50,6 +50,7 @@ class Options:
     default_grids: str  # of the ini file; "" for the vendor's grids
     baselines: Path
     missing_fails: bool
+    wide_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
 

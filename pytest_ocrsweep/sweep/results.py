@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted, evidence, gate, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
@@ -109,14 +109,9 @@ class Results:
 
     @property
     def _taken_up(self) -> list[TakenUp]:
-        """What an earlier run timed, less what this run has a verdict on, as far as that is one on the time."""
-
-        def is_own(point: PointResult) -> bool:
-            own = self.points.get(point.key)
-            timed_here = own and own.vendor and point.vendor and own.vendor.gpu == point.vendor.gpu
-            return own is not None and (bool(timed_here) or own.verdict.failed)
-
-        return [each for each in self.journals.taken_up if not is_own(each.point)] if self.journals else []
+        """What an earlier run timed, less what failed in this one; a time that this one took comes later and wins."""
+        failed = {point.key for point in self.points.values() if point.verdict.failed}
+        return [each for each in self.journals.taken_up if each.point.key not in failed] if self.journals else []
 
     def _record(self, writes: dict[Path, Write], barred: dict[str, list[str]]) -> None:
         """Each file, whatever becomes of the others."""
@@ -192,11 +187,11 @@ class Results:
         stored = known.get(key)
         if stored is None:
             return False
-        noise = gate.expected_noise(each.baseline for each in known.values())
+        noise = evidence.expected_noise(each.baseline for each in known.values())
         return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
 
     def revision(self, rootdir: Path) -> Revision:
-        """That of the project, asked for once."""
+        """The git revision of the project; git is asked once."""
         if self._known_revision is None:
             self._known_revision = revision(rootdir, self.sweep.options.baselines)
             if self._known_revision.unknown:
@@ -240,7 +235,7 @@ class Results:
         return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
 
     def _device(self, name: str) -> Device | None:
-        """That of the settings, or a GPU that was measured."""
+        """The device of this name: that of the settings, or one of the catalogue."""
         from .config import device_of
 
         device = self.sweep.settings.device

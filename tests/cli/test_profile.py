@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -98,3 +99,24 @@ def test_a_cost_says_the_estimate_its_interval_and_its_terms(capsys: pytest.Capt
     assert "launches " in out
     none = printed(capsys, "cost", "2x3", "--stage", "decode", "--device", "mi300x")
     assert "estimate      none: AMD Instinct MI300X has no calibration" in none
+
+
+@pytest.mark.parametrize("command", [["cost", "2x3"], ["fits", "2x3"], ["size", "2x3", "--ttft", "1s", "--tpot", "1s"]])
+def test_a_calibration_that_was_asked_for_and_is_none_ends_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "own.json").write_text("{}")
+    assert main([*command, "--set", f"device.calibration={tmp_path / 'own.json'}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"ocrsweep: '{tmp_path}")
+    assert err.endswith("calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE\n")
+
+
+def test_a_profile_of_other_lines_than_the_models_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = gzip.decompress(PROFILES.read_bytes()).decode()
+    (tmp_path / "other.jsonl").write_text(text.replace('"embed"', '"another"'))
+    assert main(["profile", "1x1", "--stage", "decode", "--from", str(tmp_path / "other.jsonl")]) == 2
+    assert "line another of decode 1x1 flash is not one of deepseek-ocr; profile it anew" in capsys.readouterr().err

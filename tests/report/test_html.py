@@ -21,10 +21,12 @@ from pytest_ocrsweep.baselines.metrics import analytic
 from pytest_ocrsweep.baselines.result import FloorResult, PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
+from pytest_ocrsweep.hardware.calibration import TERMS
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
+from pytest_ocrsweep.report.time_lines import time_lines
 from pytest_ocrsweep.sweep.config import devices
 from pytest_ocrsweep.sweep.grid_sources import NAMED
 
@@ -125,6 +127,37 @@ def test_the_page_holds_every_point_with_its_components(page: str, h200: Report)
     assert columns["grid"] == [str(point.grid) for point in h200.points]
     assert columns["device_ns"] == [point.vendor.device_ns.median for point in h200.points]
     assert columns["sam:read_bytes"][0] == h200.points[0].components["sam"].read_bytes
+
+
+def test_the_page_says_of_each_profiled_point_where_its_time_goes(page: str, h200: Report) -> None:
+    profiles = data(page)["profiles"]
+    profiled = {str(at): point.vendor.profile for at, point in enumerate(h200.points) if point.vendor.profile}
+    assert profiles["points"].keys() == profiled.keys() != set()
+    for at, profile in profiled.items():
+        times = {profiles["lines"][place][0]: ns for place, ns in profiles["points"][at]["times"]}
+        assert times == profile.times
+        assert sum(times.values()) + profiles["points"][at]["gap_ns"] == profile.device_ns
+    kinds = {path: kind for path, _, kind in profiles["lines"]}
+    assert kinds["decoder/attn/fused"] == kinds["clip/attn/fused"] == "attention"
+    assert kinds["sam/window/mlp/lin1"] == "products"
+    assert set(kinds.values()) < set(TERMS)
+
+
+def test_the_kind_of_a_line_is_unknown_for_a_model_a_mode_or_a_stage_that_this_version_does_not_know(
+    h200: Report,
+) -> None:
+    vision = tuple(point for point in h200.points if point.stage == "vision")  # a decode has the same lines in any mode
+    other_mode = replace(h200, workload=replace(h200.workload, resolution="vast"), points=vision)
+    other_stage = replace(h200, points=tuple(replace(point, stage="speech") for point in h200.points))
+    for report in (replace(h200, model="my-own"), other_mode, other_stage):
+        assert {kind for _, _, kind in time_lines(report)["lines"]} == {"unknown"}
+
+
+def test_without_a_profile_the_page_has_no_place_for_one(h200: Report) -> None:
+    unprofiled = [replace(point, vendor=replace(point.vendor, profile=None)) for point in h200.points]
+    found = html.page(replace(h200, points=tuple(unprofiled)))
+    assert 'id="time-lines"' not in found
+    assert data(found)["profiles"] == {"lines": [], "points": {}}
 
 
 def test_the_page_has_the_charts_that_are_files_too(page: str, h200: Report) -> None:

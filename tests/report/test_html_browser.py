@@ -23,6 +23,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 
 ROOT = Path(__file__).parents[2]
 READY_MS = 1000
@@ -63,13 +64,13 @@ def one(driver: Chrome, selector: str) -> WebElement:
 
 
 def rows(driver: Chrome) -> list[list[str]]:
-    script = "return [...document.querySelectorAll('main tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    script = "return [...document.querySelectorAll('#points tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
     found: list[list[str]] = driver.execute_script(script)
     return found
 
 
 def column(driver: Chrome, heading: str) -> list[str]:
-    headings = [each.text.rstrip(" ▲▼") for each in driver.find_elements(By.CSS_SELECTOR, "main thead th")]
+    headings = [each.text.rstrip(" ▲▼") for each in driver.find_elements(By.CSS_SELECTOR, "#points thead th")]
     return [row[headings.index(heading)] for row in rows(driver)]
 
 
@@ -184,7 +185,7 @@ def test_pages_turn(opened: Chrome) -> None:
 def test_hovering_over_a_row_shows_its_ledger(opened: Chrome) -> None:
     ledger = one(opened, "#ledger")
     assert not ledger.is_displayed()
-    ActionChains(opened).move_to_element(one(opened, "main tbody tr td:nth-child(6)")).perform()
+    ActionChains(opened).move_to_element(one(opened, "#points tbody tr td:nth-child(6)")).perform()
     assert ledger.is_displayed()
     words = ledger.text.split()
     assert words[:4] == ["prefill", "2x3", "flash", "FAIL"]
@@ -209,7 +210,7 @@ def test_the_table_is_used_by_keyboard(opened: Chrome) -> None:
     ActionChains(opened).send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN).perform()
     focused = opened.switch_to.active_element
     assert focused.get_attribute("data-id") == opened.execute_script(
-        "return document.querySelectorAll('main tbody tr')[2].dataset.id"
+        "return document.querySelectorAll('#points tbody tr')[2].dataset.id"
     )
     assert one(opened, "#ledger").is_displayed()
     ActionChains(opened).send_keys(Keys.ESCAPE).perform()
@@ -251,7 +252,7 @@ def test_a_phone_needs_no_sideways_scrolling(page: str) -> None:
         drawn(driver, "time")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
         assert driver.execute_script("return document.querySelector('#time .canvas').scrollWidth") <= 400
-        driver.execute_script("document.querySelector('main tbody tr').focus()")
+        driver.execute_script("document.querySelector('#points tbody tr').focus()")
         assert driver.execute_script("const l = ledger; return l.scrollWidth <= l.clientWidth")
 
 
@@ -269,7 +270,7 @@ def test_paper_has_every_point_and_no_controls(opened: Chrome) -> None:
 
 def test_every_chart_is_drawn_without_an_error_or_a_request(opened: Chrome, page: str) -> None:
     names = [each.get_attribute("id") for each in opened.find_elements(By.CSS_SELECTOR, "figure")]
-    assert len(names) == 14
+    assert len(names) == 15
     for name in names:
         drawn(opened, str(name))
     assert opened.find_elements(By.CSS_SELECTOR, ".error") == []
@@ -284,3 +285,17 @@ def test_the_policy_stops_a_request(opened: Chrome) -> None:
     script = "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), e => done(e.message))"
     assert opened.execute_async_script(script) == "Failed to fetch"
     assert any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser"))
+
+
+def test_where_the_time_of_a_point_goes_is_shown_by_component_by_kind_and_by_line(opened: Chrome) -> None:
+    def choose(name: str, text: str) -> list[str]:
+        Select(one(opened, f"#{name}")).select_by_visible_text(text)
+        return [row.text for row in opened.find_elements(By.CSS_SELECTOR, "#times tbody tr")]
+
+    choose("profiled", "decode 2x3 flash")
+    parts = choose("time-by", "component")
+    assert parts[0].startswith("decoder/attn 0.6")
+    assert parts[-1].startswith("between kernels 0.2")
+    assert any(row.startswith("attention ") for row in choose("time-by", "kind"))
+    assert any(row.startswith("decoder/attn/fused ") for row in choose("time-by", "line"))
+    assert one(opened, "#time-total").text.startswith("2.2")

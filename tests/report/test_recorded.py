@@ -13,7 +13,7 @@ from pytest_ocrsweep import load_model
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
@@ -83,7 +83,7 @@ def test_the_command_draws_the_chart_that_is_named(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense", "out.svg"], "no chart 'nonsense': choose from time, attained, roofline"),
+        (["nonsense", "out.svg"], "no chart 'nonsense': choose from time, attained, parts-time, roofline"),
         (["time", "out.svg", "--gpu=nvidia-t4"], "no times of deepseek-ocr on nvidia-t4 are recorded in "),
     ],
 )

@@ -97,8 +97,8 @@ def test_a_kin_is_scaled_by_both_sheets_and_says_so() -> None:
     assert pcie.high_ns / pcie.time_ns > ledger.estimate("h100").high_ns / ledger.estimate("h100").time_ns
 
 
-def test_a_device_without_calibration_or_kin_names_the_remedy() -> None:
-    with pytest.raises(CalibrationError, match="has no calibration, and no kin that has one; calibrate it: ocrsweep"):
+def test_a_device_without_a_calibration_or_one_to_scale_names_the_remedy() -> None:
+    with pytest.raises(CalibrationError, match="has no calibration, and there is none to scale to it; calibrate it: "):
         MODEL.ledger("prefill", Workload(CropGrid(2, 3))).estimate("mi300x")
 
 

@@ -46,7 +46,7 @@ def results(tmp_path: Path) -> Results:
     """Of an update."""
     chosen: dict[str, Any] = {
         **dict.fromkeys(("grids", "checkpoint", "report")),
-        **dict.fromkeys(("require_vendor", "missing_fails"), False),
+        **dict.fromkeys(("require_vendor", "missing_fails", "wide_fails"), False),
         **dict.fromkeys(("images", "overrides", "command"), ()),
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Process
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import CLOCKS, KEPT, TimedProcess, comparable, differences, incomparable
 from pytest_ocrsweep.baselines.timed import (
@@ -305,6 +305,7 @@ def test_a_file_that_cannot_be_trusted_is_refused(file, monkeypatch, old, new, e
     ("change", "error"),
     [
         ({"clock": "sundial"}, "clock must be one of"),
+        ({"process": Process(2, 1, 86_400 * 10**9 + 1, 20)}, "q3_ns must be at most a day, 86400000000000, got 86400"),
         ({"process": Process(0.4, 0.3, 0.5, 20)}, "median_ns must lie between q1_ns, at least 1, and q3_ns, got 0 of"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...baselines.sweep_report import Report
 from ...hardware.devices import Device
 from ...model.stages import STAGES
-from ..columns import Points, points
+from ..columns import BETWEEN, Points, points
 from . import lines, roofs, stacks
 from .style import CONFIG, averaged
 
@@ -85,6 +85,9 @@ def _measured(table: Points, on: Device | None) -> Iterator[Definition]:
     if table.has("attained"):
         what = f"The fraction of the device time that the device's peaks explain{mean}"
         yield "attained", "Attained fraction", what, lambda: lines.attained(table)
+    if table.has(f"{BETWEEN} time"):
+        what = f"Where the device time of one call, or of a decode's last step, goes{mean}"
+        yield "parts-time", "Time by component", what, lambda: stacks.parts(table, "time", "ms", 1e6, "its last step")
     if table.has("change") or any(table.has(f"was_{name}") for name in ("device_ns", "moved_bytes")):
         yield "change", "Baseline against now", f"Above zero is more than before{mean}", lambda: lines.change(table)
     if on and table.has("floor_ns"):

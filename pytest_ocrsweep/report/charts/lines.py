@@ -36,7 +36,7 @@ def lines(
     """A chart with a panel for each stage; `rules` are named lines across each panel."""
     import altair as alt
 
-    panels, names = style.panel(points, per_token=per_token)
+    panels, names = style.panel(points, steps="by new token" if per_token else "")
     label = "datum.attention + ', ' + datum.what" if len(quantities) > 1 else "datum.attention"
     marks = not style.many(points)
     of_lines, of_marks = style.styled(style.series(points, quantities), marked=marks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..columns import PARTS, Points
+from ..columns import BETWEEN, PARTS, Points
 from . import style
 from .style import Quantity, valid
 
@@ -26,13 +26,14 @@ def stacks(
     parts: Sequence[Quantity],
     title: str,
     *,
+    steps: str = "",
     shared: bool = False,
     beside: Sequence[Drawing] = (),
 ) -> Drawing:
     """A chart of parts on top of one another, the first at the bottom; `beside` are further layers."""
     import altair as alt
 
-    panels, names = style.panel(points, attention=True)
+    panels, names = style.panel(points, attention=True, steps=steps)
     columns = len(points.distinct("stage"))  # so that each attention has a row of its own
     labels = [part.label for part in parts]
     base = alt.Chart().encode(
@@ -88,7 +89,8 @@ def _measured(points: Points) -> Drawing:
     return marks
 
 
-def parts(points: Points, what: str, unit: str, scale: float) -> Drawing:
-    """What each part of a stage costs in `what` ("flops" or "bytes"), in `unit`s of `scale`."""
-    present = [part for part in PARTS if points.has(f"{part} {what}")]
-    return stacks(points, [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in present], unit)
+def parts(points: Points, what: str, unit: str, scale: float, steps: str = "") -> Drawing:
+    """What each part of a stage costs in `what` ("flops", "bytes" or "time"), in `unit`s of `scale`."""
+    present = [part for part in (*PARTS, BETWEEN) if points.has(f"{part} {what}")]
+    quantities = [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in present]
+    return stacks(points, quantities, unit, steps=steps)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 MANY = 40  # grids: more cannot be labelled one by one, and x becomes the number of crops
 WIDTH, HEIGHT = 300, 220  # of a panel, in pixels; the page sets its own width
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 2, 2, 2))  # for the first, second, … quantity
-PARTS = ("#2b83d6", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#8fd0f5", "#f0e442", "#8a8a8a")
+PARTS = ("#2b83d6", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#8fd0f5", "#f0e442", "#8a8a8a", "#3d434b")
 RULE = "#8a8a8a"
 WITNESS = "#6f7782"
 NUMBER = ",.8~g"  # 1,200 and 0.12
 
-CONFIG: dict[str, Any] = {
+CONFIG: dict[str, object] = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
     "padding": 8,
@@ -64,10 +64,12 @@ def many(points: Points) -> bool:
     return len(set(points.columns["grid"])) > MANY
 
 
-def panel(points: Points, *, attention: bool = False, per_token: bool = False) -> tuple[str, list[str]]:
-    """A Vega expression that names a point's panel, and all the names: its stage, with or without its attention."""
-    tokens = points.columns["new_tokens"][0]
-    steps = "by new token" if per_token else f"all {tokens} new tokens"
+def panel(points: Points, *, attention: bool = False, steps: str = "") -> tuple[str, list[str]]:
+    """A Vega expression that names a point's panel, and all the names: its stage, with or without its attention.
+
+    `steps` says of which steps of a decode the numbers are: of all of them, unless it says so.
+    """
+    steps = steps or f"all {points.columns['new_tokens'][0]} new tokens"
     names = {name: f"{name}, {steps}" if STAGES[name].per_token else name for name in stages(points)}
     expression = by_stage({name: repr(title) for name, title in names.items()})
     if not attention:

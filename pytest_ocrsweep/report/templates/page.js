@@ -5,7 +5,7 @@
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
   const packed = Uint8Array.from(atob($("#data").textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { columns, charts, paths, failed, good, facts } = await new Response(stream).json();
+  const { columns, charts, paths, failed, good, facts, profiles } = await new Response(stream).json();
   const count = columns.id.length;
   const many = count > 600; // points: more are drawn on a canvas
   const number = (digits) => {
@@ -73,7 +73,7 @@
   }
 
   // ---- the table, a page at a time
-  const heads = $$("thead th"), body = $("tbody");
+  const heads = $$("#points thead th"), body = $("#points tbody");
   const cells = heads.map((head) => ({
     name: head.dataset.name,
     scale: head.dataset.scale && +head.dataset.scale,
@@ -159,7 +159,7 @@
 
   // ---- the ledger of one point
   const card = $("#ledger");
-  const costs = [["tensor_flops", "tensor GFLOP", 1e9, 1], ["vector_flops", "vector GFLOP", 1e9, 2], ["read_bytes", "GB read", 1e9, 2], ["write_bytes", "GB written", 1e9, 2]]
+  const costs = [["time_ns", "ms", 1e6, 3], ["tensor_flops", "tensor GFLOP", 1e9, 1], ["vector_flops", "vector GFLOP", 1e9, 2], ["read_bytes", "GB read", 1e9, 2], ["write_bytes", "GB written", 1e9, 2]]
     .map(([name, heading, scale, digits]) => ({ name, heading, scale, show: number(digits) }));
 
   function ledger(id) {
@@ -174,13 +174,14 @@
       line.append(fact);
     }
     card.replaceChildren(title, line);
-    const found = paths.filter((path) => columns[`${path}:tensor_flops`][id] != null);
+    const found = paths.filter((path) => columns[`${path}:tensor_flops`]?.[id] != null);
+    const told = costs.filter((cost) => found.some((path) => columns[`${path}:${cost.name}`]?.[id] != null));
     if (found.length) {
       const made = element("table"), head = element("tr"), rows = element("tbody");
-      head.append(element("th", "component"), ...costs.map((cost) => element("th", cost.heading)));
+      head.append(element("th", "component"), ...told.map((cost) => element("th", cost.heading, cost.name)));
       for (const path of found) {
         const tr = element("tr");
-        tr.append(element("td", path), ...costs.map((cost) => element("td", cost.show(columns[`${path}:${cost.name}`][id], cost.scale))));
+        tr.append(element("td", path), ...told.map((cost) => element("td", cost.show(columns[`${path}:${cost.name}`]?.[id], cost.scale), cost.name)));
         rows.append(tr);
       }
       made.append(element("thead"), rows);
@@ -215,6 +216,31 @@
   body.addEventListener("focusout", hide);
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
   addEventListener("scroll", hide, { passive: true });
+
+  // ---- where the time of a profiled point goes
+  function times() {
+    const { gap_ns: gap, times: lines } = profiles.points[$("#profiled").value], by = +$("#time-by").value;
+    const sums = new Map();
+    for (const [place, ns] of lines) {
+      const name = profiles.lines[place][by];
+      sums.set(name, (sums.get(name) ?? 0) + ns);
+    }
+    const whole = lines.reduce((sum, [, ns]) => sum + ns, gap), ms = number(3), percent = number(1);
+    const most = Math.max(gap, ...sums.values());
+    const found = [...[...sums].sort((a, b) => b[1] - a[1]), ["between kernels", gap]];
+    $("#times tbody").replaceChildren(...found.map(([name, ns]) => {
+      const tr = element("tr"), bar = element("td"), fill = element("div", null, "bar");
+      fill.style.width = `${Math.max(0, (100 * ns) / most)}%`;
+      bar.append(fill);
+      tr.append(element("td", name, "word"), element("td", ms(ns, 1e6)), element("td", percent(ns, whole / 100)), bar);
+      return tr;
+    }));
+    $("#time-total").textContent = `${ms(whole, 1e6)} ms in all`;
+  }
+  if ($("#times")) {
+    for (const select of [$("#profiled"), $("#time-by")]) select.addEventListener("change", times);
+    times();
+  }
 
   // ---- charts, each drawn when it comes into view
   const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");

@@ -53,7 +53,7 @@ def test_a_link_is_no_journal(path, tmp_path):
     link = tmp_path / ".other.ocrsweep-journal"
     link.symlink_to(path)
     with pytest.raises(
-        BaselineError, match=r"the journal cannot be read \(it is a link\); move away what stands in its"
+        BaselineError, match=r"cannot be read \(it is a link\); move away what stands in its place"
     ):
         read(link)
 

@@ -6,6 +6,7 @@ process or a power cut tears the last line at most.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -94,6 +95,8 @@ class Journal(NamedTuple):
 def read(path: Path, check: Check) -> Journal:
     """The journal; a torn last line is left out. Raises BaselineError for a file that is no journal."""
     try:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")
         *lines, rest = untrusted.read(path).split(b"\n")
     except OSError as error:
         what = f"{path}: the journal cannot be read ({error.strerror or error});"

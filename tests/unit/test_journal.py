@@ -48,6 +48,16 @@ def grids(path):
     return [str(each.grid) for each in read(path).points]
 
 
+def test_a_link_is_no_journal(path, tmp_path):
+    """Anybody who may write to the folder could put times of their own in its place."""
+    link = tmp_path / ".other.ocrsweep-journal"
+    link.symlink_to(path)
+    with pytest.raises(
+        BaselineError, match=r"cannot be read \(it is a link\); move away what stands in its place"
+    ):
+        read(link)
+
+
 def test_what_is_appended_is_read_as_it_was(path):
     found = read(path)
     assert (found.header, found.header.begun) == (HEADER, HEADER.begun)

@@ -6,6 +6,7 @@ is used by that name: `AutoModel….from_config`, `set_experts_implementation`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,8 +19,23 @@ __all__ = ["DispatchMode", "Operation", "Packet"]
 Operation = OpOverload
 Packet = OpOverloadPacket
 
-# torch documents `__torch_dispatch__`, and the class of a mode that has one only under this name.
-DispatchMode = TorchDispatchMode
+
+class DispatchMode(TorchDispatchMode):
+    """A mode that runs each operation within it; torch documents `__torch_dispatch__`, and the class only privately."""
+
+    def __torch_dispatch__(
+        self,
+        func: Operation,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return self.run(func, args, kwargs or {})
+
+    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What the operation gives to the code within the mode."""
+        raise NotImplementedError
+
 
 # Operations that the reference model runs and for which torch has only a private name.
 aten = torch.ops.aten

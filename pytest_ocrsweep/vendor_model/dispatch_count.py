@@ -6,7 +6,7 @@ Nothing is left out in silence: an operation that no rule knows raises `Uncounte
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,15 +26,9 @@ __all__ = ["DispatchCounter", "DispatchCounts", "Uncounted", "counting", "tensor
 class _Refuse(DispatchMode):
     """Raises `Uncounted` for an operation without a rule that says whether it has products."""
 
-    def __torch_dispatch__(
-        self,
-        func: Operation,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         require_tensor_rule(func)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def tensor_flops(call: Callable[[], object]) -> int:
@@ -68,14 +62,7 @@ class DispatchCounter(DispatchMode):
         """Starts the count here; what was allocated before can still be freed."""
         self.counts, self._counting = DispatchCounts(), True
 
-    def __torch_dispatch__(
-        self,
-        func: Operation,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         out = func(*args, **kwargs)
         if is_view(func):
             return out

@@ -45,14 +45,8 @@ class Trace(DispatchMode):
         self.operations: list[tuple[str, Numbers]] = []
         self._experts_per_token = experts_per_token
 
-    def __torch_dispatch__(
-        self,
-        func: TorchOperation,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs, packet = kwargs or {}, func.overloadpacket
+    def run(self, func: TorchOperation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        packet = func.overloadpacket
         if is_view(func) or packet in ALLOCATIONS:
             return func(*args, **kwargs)
         place = len(self.operations)

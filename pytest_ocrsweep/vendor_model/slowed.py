@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -97,14 +97,8 @@ class Slowed(DispatchMode):
 
         return step
 
-    def __torch_dispatch__(
-        self,
-        func: Operation,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        out = func(*args, **kwargs)
         if self._due and self._inside and _launches(func):
             self._due = False
             torch.ops.pytest_ocrsweep.keep_busy(next(iter(tensors(out))), self._amount)

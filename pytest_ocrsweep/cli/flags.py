@@ -131,14 +131,21 @@ def path(text: str) -> Path:
 
 
 def compose(options: argparse.Namespace) -> Settings:
-    """The settings with `--set` and `--device` applied. Raises ArgumentError."""
+    """The settings with `--set` and `--device` applied.
+
+    Raises ArgumentError; CalibrationError for a device whose own calibration cannot be read.
+    """
+    from ..hardware.estimate import why_not
     from ..sweep.config import compose
 
     named = getattr(options, "device", None)
     try:
-        return compose([*options.overrides, *([f"device={_spelled(named)}"] if named is not None else [])])
+        settings = compose([*options.overrides, *([f"device={_spelled(named)}"] if named is not None else [])])
     except ConfigError as error:
         raise ArgumentError(str(error)) from None
+    if settings.device.calibration and (problem := why_not(settings.device)):
+        raise problem.at("--set")
+    return settings
 
 
 def devices(options: argparse.Namespace) -> dict[str, Device]:

@@ -98,3 +98,14 @@ def test_a_cost_says_the_estimate_its_interval_and_its_terms(capsys: pytest.Capt
     assert "launches " in out
     none = printed(capsys, "cost", "2x3", "--stage", "decode", "--device", "mi300x")
     assert "estimate      none: AMD Instinct MI300X has no calibration" in none
+
+
+@pytest.mark.parametrize("command", [("cost", "2x3"), ("fits", "2x3"), ("size", "2x3", "--ttft", "1s", "--tpot", "1s")])
+def test_a_calibration_that_cannot_be_read_fails_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (path := tmp_path / "c.json").write_text("{}")
+    assert main([*command, "--set", f"device.calibration={path}"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ocrsweep: --set: ")
+    assert "c.json' is no calibration: no 'schema'; calibrate it: ocrsweep calibrate" in err

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_ocrsweep import load_model
+from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ProfileError
 from pytest_ocrsweep.hardware import calibration_file, profile
 from pytest_ocrsweep.hardware.calibration_file import packaged
@@ -114,18 +114,33 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert calibration_file.calibration_of(own).device == "Some GPU"
 
 
+def constant(value: float):
+    return lambda c: c["constants"]["dram_bytes_per_s"].update(value=value)
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (lambda c: c.pop("spread"), "no 'spread'"),
         (lambda c: c.update(schema=9), "schema 9, not 1"),
         (lambda c: c["constants"].pop("dram_bytes_per_s"), "its constants are not"),
-        (lambda c: c["constants"]["dram_bytes_per_s"].update(value=-1), "-1 is not a positive number"),
-        (lambda c: c["constants"]["dram_bytes_per_s"].update(value=float("nan")), "nan is not a positive number"),
-        (lambda c: c["sheet"].update(tensor_flops_per_s="fast"), "'fast' is not a positive number"),
+        (constant(-1), r"dram_bytes_per_s must be a number from 0.001 to 1e\+30, got -1"),
+        (constant(float("nan")), "got nan"),
+        (constant(True), "got True"),
+        (constant(10**400), "got 1000"),
+        (constant(1e-320), "got 1e-320"),
+        (constant(1.0), "dram_bytes_per_s is outside its interval"),
+        (lambda c: c["sheet"].update(tensor_flops_per_s="fast"), "tensor_flops_per_s must be .* got 'fast'"),
+        (lambda c: c["spread"].update(decode=0.9), "the spread of decode must be a number from 1 to 1000, got 0.9"),
+        (lambda c: c["spread"].pop("decode"), "its spread is not of vision, prefill, decode"),
+        (lambda c: c["covers"]["decode flash"].update(batch=0), "it covers 0, which is not a whole number"),
+        (lambda c: c["covers"]["decode flash"].update(batch=None), "it covers None, which is not a whole number"),
         (lambda c: c.update(covers=3), "is no calibration"),
     ],
-    ids=["spread", "schema", "constants", "negative", "nan", "sheet", "covers"],
+    ids=[
+        *("no-spread", "schema", "constants", "negative", "nan", "bool", "huge", "tiny", "outside", "sheet"),
+        *("narrow", "stage", "range", "null", "covers"),
+    ],
 )
 def test_a_damaged_calibration_is_one_line_with_its_remedy(tmp_path: Path, damage, named: str) -> None:
     document = calibration_file.to_json(packaged()[H100.name])
@@ -136,3 +151,12 @@ def test_a_damaged_calibration_is_one_line_with_its_remedy(tmp_path: Path, damag
         calibration_file.read(path)
     assert "\n" not in str(raised.value)
     assert "ocrsweep calibrate" in str(raised.value)
+
+
+def test_a_calibration_on_another_sheet_than_its_own_is_scaled_and_says_so(tmp_path: Path) -> None:
+    (path := tmp_path / "c.json").write_text(json.dumps(calibration_file.to_json(packaged()[H100.name])))
+    work = MODEL.ledger("decode", Workload(CropGrid(2, 3)))
+    for device in (devices()["h200"], replace(H100, bandwidth_bytes_per_s=2 * H100.bandwidth_bytes_per_s)):
+        expected = work.estimate(replace(device, calibration=str(path)))
+        assert expected.time_ns < work.estimate(H100).time_ns
+        assert expected.reasons == (f"scaled from {H100.name} by both sheets",)

@@ -1,22 +1,18 @@
-"""Measured lines: what each line of a ledger took on a GPU, and files of them."""
+"""Measured lines: what each line of a ledger took on a GPU."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import ProfileError
-from ..files.atomic import write_bytes
-from ..files.text import quoted
 from ..model.geometry import CropGrid, Workload
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from ..model.analytic import Model
+
 DEFAULTS = Workload(CropGrid(1, 1))
-MOST_BYTES = 256 * 2**20  # of a file, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,9 @@ class Profiles:
     environment: Mapping[str, str]
     points: tuple[Profile, ...]
 
+    model: str | None = None  # its name, and the bytes of all its parameters; None in older files
+    weight_bytes: int | None = None
+
     def of(self, points: Iterable[Point]) -> Iterator[Profile]:
         """The profiles of these points, in order. Raises ProfileError, which names it, for one that is missing."""
         known = {profile.point: profile for profile in self.points}
@@ -105,65 +104,29 @@ class Profiles:
                 raise ProfileError(f"{point.label} is not among the profiles;", hint="measure it: ocrsweep calibrate")
             yield known[point]
 
+    def check(self, model: Model) -> None:
+        """Raises ProfileError if these are profiles of another model."""
+        for then, now in ((self.model, model.name), (self.weight_bytes, weight_bytes(model))):
+            if then not in (None, now):
+                what = f"the profiles are of {_model(self.model, self.weight_bytes)}"
+                raise ProfileError(f"{what}, not of {_model(model.name, weight_bytes(model))};", hint="profile it anew")
+        for profile in self.points:
+            check(profile, model)
 
-def to_json(profile: Profile) -> dict[str, Any]:
-    """A profile as one JSON object."""
+
+def check(profile: Profile, model: Model) -> None:
+    """Raises ProfileError if the profile's lines are not those of the model."""
     work = profile.work
-    return {
-        "stage": profile.stage,
-        "grid": str(work.grid),
-        "attention": profile.attention,
-        "batch": work.batch,
-        "resolution": work.resolution,
-        "prompt_tokens": work.prompt_tokens,
-        "new_tokens": work.new_tokens,
-        "device_ns": round(profile.device_ns),
-        "lines": [[x.index, x.path, x.runs, x.kernels, round(x.time_ns)] for x in profile.lines],
-    }
+    kernels = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention).sequence
+    for line in profile.lines:
+        if line.index >= len(kernels) or kernels[line.index].path != line.path:
+            raise ProfileError(f"{profile.label} has other lines than the model;", hint="profile it anew")
 
 
-def from_json(entry: Mapping[str, Any]) -> Profile:
-    """A profile from its JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
-    sizes = {name: entry[name] for name in ("batch", "resolution", "prompt_tokens", "new_tokens")}
-    work = Workload(CropGrid.parse(entry["grid"]), **sizes)
-    lines = tuple(ProfiledLine(*line) for line in entry["lines"])
-    return Profile(entry["stage"], entry["attention"], work, float(entry["device_ns"]), lines)
+def weight_bytes(model: Model) -> int:
+    """Bytes of all parameters of the model."""
+    return model.ledger("prefill", DEFAULTS).weight_bytes
 
 
-def write(path: Path, profiles: Profiles) -> None:
-    """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
-    header = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
-    text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
-    write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
-
-
-def read(path: Path) -> Profiles:
-    """The profiles of a file. Raises ProfileError, with the line, if it is not one."""
-    try:
-        header, *entries = _objects(path)
-    except (OSError, ValueError, EOFError) as error:
-        message = f"{quoted(str(path))} is no file of profiles: {error};"
-        raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
-    if header.get("schema") != SCHEMA:
-        raise ProfileError(
-            f"{quoted(str(path))} has schema {header.get('schema')!r}, not {SCHEMA};", hint="record it anew"
-        )
-    points = []
-    for number, entry in enumerate(entries, start=2):
-        try:
-            points.append(from_json(entry))
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"{quoted(str(path))}, line {number} is no profile: {error!r};"
-            raise ProfileError(message, hint="record it anew") from None
-    return Profiles(str(header.get("device")), dict(header.get("environment", {})), tuple(points))
-
-
-def _objects(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"it holds more than {MOST_BYTES:,} bytes")
-    objects = [json.loads(line) for line in text.splitlines()]
-    if not objects or not all(isinstance(entry, dict) for entry in objects):
-        raise ValueError("every line must be a JSON object")
-    return objects
+def _model(name: str | None, size: int | None) -> str:
+    return f"{name} with {size:,} bytes of parameters"

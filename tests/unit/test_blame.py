@@ -11,7 +11,7 @@ import pytest
 
 from pytest_ocrsweep.baselines.blame import Clocks, blame
 from pytest_ocrsweep.baselines.point_profile import PointProfile, component_of, components
-from pytest_ocrsweep.hardware import profile
+from pytest_ocrsweep.hardware import profile_file
 
 PROFILES = Path(__file__).parents[2] / "dev/profiles"
 GPUS = ("nvidia-h200", "nvidia-h100-80gb-hbm3")
@@ -25,7 +25,7 @@ STAGE_SLOWER = 0.005
 
 @cache
 def recorded(gpu: str) -> tuple[PointProfile, ...]:
-    points = profile.read(PROFILES / f"{gpu}-lines.jsonl.gz").points
+    points = profile_file.read(PROFILES / f"{gpu}-lines.jsonl.gz").points
     return tuple(PointProfile.measured(point) for point in points)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ProfileError
-from pytest_ocrsweep.hardware import calibration_file, profile
+from pytest_ocrsweep.hardware import calibration_file, profile_file
 from pytest_ocrsweep.hardware.calibration_file import packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.fit import calibrate, constants, measured, of_profile
@@ -70,7 +70,7 @@ def test_few_points_are_refused() -> None:
 def test_a_profile_of_another_model_is_refused() -> None:
     renamed = made(FITTED[0])
     renamed = replace(renamed, lines=(replace(renamed.lines[0], path="sam/other"), *renamed.lines[1:]))
-    with pytest.raises(CalibrationError, match="vision 1x1 flash has other lines than the model; profile it anew"):
+    with pytest.raises(ProfileError, match="vision 1x1 flash has other lines than the model; profile it anew"):
         measured(MODEL, [renamed])
 
 
@@ -81,8 +81,18 @@ def test_profiles_are_read_as_they_were_written(tmp_path: Path, name: str) -> No
         {"torch": "2"},
         (Profile("vision", "flash", FITTED[0].work, 5.0, (ProfiledLine(3, "sam/x", 2, 4, 1.0),)),),
     )
-    profile.write(tmp_path / name, written)
-    assert profile.read(tmp_path / name) == written
+    profile_file.write(tmp_path / name, written)
+    assert profile_file.read(tmp_path / name) == written
+
+
+HEADER = b'{"schema": 1, "device": "a GPU", "environment": {}}\n'
+
+
+def point_with(**changed: object) -> bytes:
+    point = profile_file.to_json(
+        Profile("vision", "flash", FITTED[0].work, 5.0, (ProfiledLine(3, "sam/x", 2, 4, 1.0),))
+    )
+    return json.dumps({**point, **changed}).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -92,16 +102,33 @@ def test_profiles_are_read_as_they_were_written(tmp_path: Path, name: str) -> No
         (b"[1]\n", "is no file of profiles: every line must be a JSON object"),
         (b"\xff\xfe", "is no file of profiles"),
         (b'{"schema": 7}\n', "has schema 7, not 1; record it anew"),
-        (b'{"schema": 1}\n{"stage": "vision"}\n', "line 2 is no profile: KeyError"),
-        (gzip.compress(b'{"schema": 1}', mtime=0)[:-9], "is no file of profiles"),
+        (b'{"schema": 1}\n', "line 1 is no profile: no 'device'"),
+        (b'{"schema": 1, "device": "x", "environment": [1]}\n', "line 1 is no profile: the header names no device"),
+        (HEADER + b'{"stage": "vision"}\n', "line 2 is no profile: no 'batch'"),
+        (gzip.compress(HEADER, mtime=0)[:-9], "is no file of profiles"),
+        (gzip.compress(HEADER * 99, mtime=0)[:20] + b"\xff" * 30, "is no file of profiles"),
+        (b"[" * 100_000, "is no file of profiles"),
+        (HEADER + 2 * point_with(), "line 3 is no profile: vision 1x1 flash is there twice"),
+        (HEADER + point_with(stage="audio"), "line 2 is no profile: stage 'audio'"),
+        (HEADER + point_with(attention=[]), "line 2 is no profile"),
+        (HEADER + point_with(device_ns=float("nan")), "device_ns must be at least 1 ns and at most 1e.15, got nan"),
+        (HEADER + point_with(device_ns=10**400), "device_ns must be at least 1 ns"),
+        (HEADER + point_with(lines=[]), "it has no lines"),
+        (HEADER + point_with(lines=[["3", "sam/x", 2, 4, 1]]), "place, runs and kernels must be whole numbers"),
+        (HEADER + point_with(lines=[[-3, "sam/x", 2, 4, 1]]), "place, runs and kernels must be whole numbers"),
+        (HEADER + point_with(lines=[[3, 5, 2, 4, 1]]), "a line's path must be text, got 5"),
+        (HEADER + point_with(lines=[[3, "sam/x", 2, 4, -1]]), "a line's time must be at least 0 ns"),
     ],
-    ids=["empty", "list", "binary", "schema", "point", "cut"],
+    ids=[
+        *("empty", "list", "binary", "schema", "headless", "environment", "point", "cut", "corrupt", "deep", "twice"),
+        *("stage", "attention", "nan", "huge", "no-lines", "place", "negative", "path", "time"),
+    ],
 )
 def test_a_damaged_file_of_profiles_is_one_line(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / ("x.gz" if content[:2] == b"\x1f\x8b" else "x.jsonl")
     path.write_bytes(content)
     with pytest.raises(ProfileError, match=named) as raised:
-        profile.read(path)
+        profile_file.read(path)
     assert "\n" not in str(raised.value)
 
 

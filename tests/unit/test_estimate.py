@@ -17,7 +17,8 @@ from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.estimate import estimate
 from pytest_ocrsweep.hardware.fit import estimates, measured
 from pytest_ocrsweep.hardware.line_time import Rates
-from pytest_ocrsweep.hardware.profile import Profile, Profiles, read
+from pytest_ocrsweep.hardware.profile import Profile, Profiles
+from pytest_ocrsweep.hardware.profile_file import read
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.model.kernels import Pattern
 from pytest_ocrsweep.model.line_work import LineWork

@@ -21,7 +21,7 @@ def time_lines(report: Report) -> Json:
     profiles = {at: p.vendor.profile for at, p in enumerate(report.points) if p.vendor and p.vendor.profile}
     model = _model(report.model) if profiles else None
     places: dict[tuple[str, str], int] = {}
-    points: Json = {}
+    points: dict[int, Json] = {}
     for at, profile in profiles.items():
         kinds = _kinds(model, report, report.points[at]) if model else {}
         lines = [((path, kinds.get(path, UNKNOWN)), ns) for path, ns in profile.times.items()]

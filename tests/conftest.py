@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import checkouts
+import numpy  # noqa: F401  # a run inside a test forgets what it imported, and numpy cannot be loaded twice
 import pytest
 from checkouts import Checkout
 from hypothesis import settings
@@ -34,10 +35,11 @@ if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mu
 
 
 @pytest.fixture(autouse=True)
-def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run inside a test is nobody's worker and no job of GitHub's, even where the test itself runs in one."""
+def _as_at_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run inside a test is not a worker or a job of GitHub's, even if the test runs in one, and Python buffers."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def _imported() -> None:
     from pytest_ocrsweep.sweep import grid_sources, results, shapes  # noqa: F401
 
     load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
-    for module in ("altair", "vl_convert"):
+    for module in ("numpy", "altair", "vl_convert"):
         if find_spec(module):
             import_module(module)
 

@@ -44,7 +44,7 @@ def main() -> None:
 def sampled(vendor: Vendor, work: Workload, attention: str) -> int:
     """Median time of a decode, in ns."""
     with vendor.timed("decode", work, attention) as point:
-        return round(point.sample().median)
+        return round(point.sample().quartiles[1])
 
 
 if __name__ == "__main__":

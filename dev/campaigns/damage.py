@@ -16,6 +16,15 @@ Damage = Callable[[bytes, Random, Raw], bytes]
 DEEP, LONG = "@deep@", "@long@"  # what no JSON library writes: put in as text
 TEXTS = ["", "x", "NaN", "\0", "a\nb", "\x1b[31m", "\ud800", "🂡", "../../x", "/etc/passwd", "9" * 5000, "1x1", "2x3"]
 TEXTS += ["999999x999999", "0x1", "gundam", "flash", "eager", "cpu", "x" * 300, "schema", "__class__", "${oc.env:HOME}"]
+TEXTS += [
+    "::error::x",
+    " ::stop",
+    "##[group]x",
+    "@octocat #1 GH-1",
+    "www.a.b http://c",
+    "<img src=x onerror=y>",
+    "[a](b)",
+]
 NUMBERS = [
     0,
     1,

@@ -140,7 +140,7 @@ def runs(database: Path) -> bytes:
     from pytest_ocrsweep.report import sqlite
 
     try:
-        return b"%d whole runs" % len([sqlite.read(database, run.run) for run in sqlite.runs(database)])
+        return b"%d whole runs" % len([sqlite.read(database, run) for run in sqlite.runs(database)])
     except ReportError as error:
         return NOTHING if "it holds no run" in str(error) else str(error).encode()
 

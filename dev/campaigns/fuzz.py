@@ -5,7 +5,7 @@
 Each parser of parsers.py runs in a process of its own under atheris (libFuzzer), from real files and with
 damage that keeps to their structure (damage.py). A case is a crash if it ends in anything but a value that
 holds what it should or the package's own ValueError on one printable line, if it takes more than CPU_S of CPU or
-raises the process's peak memory by more than MEMORY; one that never ends is stopped after HANG_S.
+raises the process's peak memory by more than 200 MiB; one that never ends is stopped after HANG_S.
 
 Prints for each parser: cases, seconds, how many were accepted and refused, the coverage of the seeds and at the end
 (libFuzzer's count of edges and comparisons), and crashes. Exits with 1 after a crash; its input is in --save, and
@@ -32,8 +32,7 @@ from typing import Any
 import parsers
 from parsers import PARSERS, Parser
 
-CPU_S, HANG_S = 10, 60  # instrumented code takes three times as long
-MEMORY = 256 << 20  # that one case may take beyond all before it
+CPU_S, HANG_S = 3, 60  # a second of code that is not instrumented, which takes three times as long
 ADDRESSES = 4 << 30  # that a process may reserve beyond what it has when it starts
 INSTRUMENTED = ["pytest_ocrsweep"]
 REFUSED, ACCEPTED = "refused", "accepted"
@@ -84,8 +83,8 @@ def fuzz(name: str, cases: int, seed: int, save: Path, result: Path) -> None:
         corpus.mkdir()
         with atheris.instrument_imports(include=INSTRUMENTED):
             seeds = parser.seeds(folder)
-            for seed_input in seeds:  # imports what is imported late
-                assert case(parser._replace(memory=1 << 40), seed_input, folder) == ACCEPTED
+            for seed_input in seeds:  # each is accepted, and imports what is imported late
+                parser.take(seed_input, folder)
         for number, seed_input in enumerate(seeds):
             (corpus / f"{number:03}").write_bytes(seed_input)
         reserved = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

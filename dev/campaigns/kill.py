@@ -143,7 +143,7 @@ class Campaign:
         database = self.folder / SQLITE
         if database.exists():
             try:
-                runs = [sqlite.read(database, run.run) for run in sqlite.runs(database)]
+                runs = [sqlite.read(database, run) for run in sqlite.runs(database)]
                 self.told[f"databases of {len(runs)} whole runs"] += 1
             except ReportError as error:
                 self.wrong.append(str(error))

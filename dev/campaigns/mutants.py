@@ -1,4 +1,6 @@
-"""Mutation testing of the pure modules: every small change of their code must turn one of their own tests red.
+"""Mutation testing: every small change of a module's code must turn one of the module's own tests red.
+
+The modules are the pure ones, and those that record, judge and write: what they get wrong loses data.
 
     python dev/campaigns/mutants.py [MODULE ...]      such as model/geometry baselines/gate; all without one
     python dev/campaigns/mutants.py --sample 40       so many of each module, drawn by chance but the same each time
@@ -18,9 +20,11 @@ import argparse
 import gc
 import importlib
 import importlib.machinery
+import importlib.util
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -38,9 +42,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
+SLOW = 5  # seconds for each one of the CPU, on a machine with other work
 
 VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
+RUNS = "tests/plugin/test_baselines.py"
+# A process of its own has no mutant in it: tests that start one only take time.
+SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
+ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
+ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
+DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
     "model/architecture": ("tests/unit/test_architecture.py", VALUES),
@@ -64,13 +75,30 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
     "baselines/gate": ("tests/unit/test_gate.py", VALUES),
+    "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
+    "baselines/blame": ("tests/unit/test_blame.py",),
+    "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
+    "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
+    "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
+    "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
+    "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
+    "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
+    "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),
+    "report/owned": ("tests/report/test_owned.py",),
+    "report/sqlite": DATABASE,
+    "report/sqlite_rows": DATABASE,
+    "report/sqlite_schema": DATABASE,
+    "report/sqlite_upgrade": DATABASE,
+    "report/markdown": ("tests/report/test_markdown.py",),
+    "report/html": ("tests/report/test_html.py",),
 }
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
-HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester")
+HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
+HEAVY += ("altair", "vl_convert", "filelock")
 
 
 class Changed(importlib.machinery.SourceFileLoader):
@@ -95,7 +123,7 @@ class Change:
             return None
         loader = Changed(name, str(self.path))
         loader.source = self.source
-        return importlib.machinery.ModuleSpec(name, loader, origin=str(self.path))
+        return importlib.util.spec_from_file_location(name, self.path, loader=loader)
 
 
 def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
@@ -106,6 +134,7 @@ def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        signal.alarm(SLOW * cpu_s)  # it waits for a lock, or for a pipe
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         name = f"{PACKAGE}.{module.replace('/', '.')}"
         sys.meta_path.insert(0, Change(name, ROOT / PACKAGE / f"{module}.py", source))
@@ -184,7 +213,7 @@ def prepare(compiled: str) -> None:
     sys.pycache_prefix, sys.dont_write_bytecode = compiled, False
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.update(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_PLUGINS=f"{PACKAGE}.plugin")
     hypothesis.settings.register_profile(
         "mutants",
         max_examples=50,

@@ -10,6 +10,7 @@ import damage
 import damage_binary
 from damage import Damage, kept, packed
 from parsers_binary import checkpoint_damage, checkpoint_seeds, checkpoint_take, image_seeds, image_take, pixels_take
+from parsers_databases import databases_damage, databases_seeds, databases_take
 from parsers_files import (
     baselines_seeds,
     baselines_take,
@@ -19,6 +20,17 @@ from parsers_files import (
     sweep_damage,
     sweep_seeds,
     sweep_take,
+)
+from parsers_shown import (
+    environments_damage,
+    environments_seeds,
+    environments_take,
+    labels_damage,
+    labels_seeds,
+    labels_take,
+    names_damage,
+    names_seeds,
+    names_take,
 )
 from parsers_words import arguments_damage, arguments_seeds, arguments_take, config_damage, config_seeds, config_take
 
@@ -32,7 +44,7 @@ class Parser(NamedTuple):
     seeds: Callable[[Path], list[bytes]]
     damage: Damage
     take: Callable[[bytes, Path], object]
-    memory: int = 256 * MIB  # that one case may take
+    memory: int = 200 * MIB  # that one case may take beyond all before it
 
 
 PARSERS = {
@@ -44,4 +56,8 @@ PARSERS = {
     "pixels": Parser(image_seeds, damage_binary.picture, pixels_take, memory=2048 * MIB),
     "checkpoint": Parser(checkpoint_seeds, checkpoint_damage, checkpoint_take),
     "arguments": Parser(arguments_seeds, arguments_damage, arguments_take),
+    "labels": Parser(labels_seeds, labels_damage, labels_take),
+    "names": Parser(names_seeds, names_damage, names_take),
+    "environments": Parser(environments_seeds, environments_damage, environments_take),
+    "databases": Parser(databases_seeds, databases_damage, databases_take),
 }

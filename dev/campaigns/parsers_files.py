@@ -27,14 +27,14 @@ def baselines_seeds(folder: Path) -> list[bytes]:
 
 
 def baselines_take(data: bytes, folder: Path) -> None:
-    from pytest_ocrsweep.baselines import counted, gate, timed
+    from pytest_ocrsweep.baselines import counted, evidence, timed
 
     kind, content = parts(data, 2)
     path = folder / f"{STAGE}.json"
     path.write_bytes(content)
     if kind == b"timed":
         times = timed.read(path, MODEL, GPU, STAGE)
-        assert gate.expected_noise(stored.baseline for stored in times.values()) >= 0
+        assert evidence.expected_noise(stored.baseline for stored in times.values()) >= 0
         path.write_text(timed.dump(MODEL, GPU, STAGE, times))
         assert timed.read(path, MODEL, GPU, STAGE) == times
         return

@@ -8,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from pytest_ocrsweep.baselines.measurement import ENVIRONMENT, Environment
-from pytest_ocrsweep.baselines.metrics import METRICS
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic_names, values
+from pytest_ocrsweep.baselines.result import Analytic, PointResult
 from pytest_ocrsweep.errors import OcrsweepError
 from pytest_ocrsweep.report.recorded import RecordedPoint, Source, recorded
 from pytest_ocrsweep.sweep.session import describe
@@ -21,6 +22,29 @@ EVIDENCE = ("peak GB measured", "counted off %", "kernels", "processes", "apart 
 def workload(point: RecordedPoint) -> str:
     """What a point was measured with beside its grid and attention."""
     return describe(point.key.work)
+
+
+def name_of(point: RecordedPoint) -> str:
+    return f"{point.stage} {point.key.work.grid} {point.key.attention}"
+
+
+def apart(point: RecordedPoint) -> float | None:
+    """How far the processes' medians lie apart, as a ratio; None for a single process."""
+    medians = [process.median_ns for process in point.stored.baseline.processes]
+    return (max(medians) - min(medians)) / point.stored.baseline.time_ns if len(medians) > 1 else None
+
+
+def peak_off(point: RecordedPoint) -> float | None:
+    """How far the counted peak memory lies from the measured one, as a ratio; None if it was not measured."""
+    measured = point.stored.baseline.observed.peak_bytes
+    return point.counted["peak_activation_bytes"] / measured - 1 if measured else None
+
+
+def numbers_of(point: RecordedPoint) -> dict[str, float | None]:
+    """Every metric of the point; a decode's are totals over its new tokens."""
+    costs = Analytic({name: point.counted[name] for name in analytic_names()})
+    found = PointResult.of(point.stage, point.key.work, point.key.attention, costs, vendor=point.stored.measurement)
+    return values(found)
 
 
 def markdown(found: Sequence[RecordedPoint]) -> str:
@@ -38,21 +62,22 @@ def _table(found: Sequence[RecordedPoint]) -> list[str]:
 
 
 def _cells(point: RecordedPoint) -> list[str]:
-    numbers, seen = point.values, point.stored.baseline.observed
+    numbers, seen = numbers_of(point), point.stored.baseline.observed
+    off, spread = peak_off(point), apart(point)
     return [
-        *point.name.split(),
+        *name_of(point).split(),
         *(METRICS[name].show(numbers[name]) for name in SHOWN),
         METRICS["peak_activation_bytes"].show(seen.peak_bytes),
-        "-" if point.peak_off is None else f"{100 * point.peak_off:.2f}",
+        "-" if off is None else f"{100 * off:.2f}",
         "-" if seen.kernels is None else str(seen.kernels),
-        str(point.processes),
-        "-" if point.apart is None else f"{100 * point.apart:.2f}",
+        str(len(point.stored.baseline.processes)),
+        "-" if spread is None else f"{100 * spread:.2f}",
         f"{100 * point.margin:.2f}",
     ]
 
 
 def _notes(found: Sequence[RecordedPoint]) -> list[str]:
-    several = {point.name: point.apart for point in found if point.apart is not None}
+    several = {name_of(point): ratio for point in found if (ratio := apart(point)) is not None}
     environments = [environment for point in found for environment in point.stored.environments]
     ran_on = dict.fromkeys(_ran_on(environment) for environment in environments)
     lines = [f"Measured on {'; '.join(ran_on)}.", "Decode rows are of all new tokens; its kernels are of one step."]
@@ -62,7 +87,7 @@ def _notes(found: Sequence[RecordedPoint]) -> list[str]:
             f"Medians of separate processes lie at most {100 * several[worst]:.2f} % apart ({worst}), "
             f"over the {len(several)} of {len(found)} points that have more than one process."
         )
-    if peaks := {point.name: point.peak_off for point in found if point.peak_off is not None}:
+    if peaks := {name_of(point): off for point in found if (off := peak_off(point)) is not None}:
         worst = max(peaks, key=lambda name: abs(peaks[name]))
         lines.append(
             f"Peak memory as counted lies at most {100 * abs(peaks[worst]):.2f} % from the measured ({worst}); "

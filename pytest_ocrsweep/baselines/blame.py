@@ -103,7 +103,7 @@ def blame(then: PointProfile, now: PointProfile, margin: float, clocks: Clocks =
 
 
 def _pace(then: PointProfile, now: PointProfile) -> float:
-    """Of components, not of lines: one component may have most of the time."""
+    """The pace of components, not of lines, because one component may have most of the time."""
     old, new = components(then.times), components(now.times)
     least = PACED * sum(old.values())
     ratios = sorted(new[name] / time_ns for name, time_ns in old.items() if name in new and time_ns > least)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
-from ..files.text import printable, quoted
+from ..files.text import command, printable, quoted
 from ..files.untrusted import MOST
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
@@ -18,7 +18,7 @@ from .json_layout import Json
 from .metrics import METRICS, exact_names
 from .sweep_report import WORKLOAD
 
-SCHEMA = 1
+SCHEMA = 1  # of times too
 
 T = TypeVar("T")
 
@@ -130,7 +130,10 @@ class Document:
             text = untrusted.read(path).decode("utf-8")
         except FileNotFoundError:
             return cls(path, "", {name: [] for name in lists})
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            what = f"{path}: it cannot be read ({error.strerror or error});"
+            raise BaselineError(what, untrusted.remedy(error)) from None
+        except UnicodeDecodeError as error:
             raise _damaged(path, None, f"it cannot be read ({error})") from None
         try:
             content = untrusted.parse_json(text)
@@ -138,6 +141,10 @@ class Document:
             raise _damaged(path, error.lineno, f"it is not JSON ({error.msg})") from None
         except (ValueError, RecursionError) as error:
             raise _damaged(path, None, str(error)) from None
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if type(schema) is int and schema > SCHEMA:
+            what = f"{path}: its schema is {quoted(schema)}, of a later version than this, which reads {SCHEMA}:"
+            raise BaselineError(what, "install the pytest-ocrsweep that wrote it")
         *names, last = *about, *lists
         if not isinstance(content, dict) or content.keys() != {*names, last}:
             raise _damaged(path, None, f"it must hold {', '.join(names)} and {last}, and nothing else")
@@ -238,5 +245,6 @@ def _line(text: str, index: int) -> int | None:
 
 def _damaged(path: Path, line: int | None, what: str) -> BaselineError:
     where = f"{path}:{line}" if line else str(path)
-    hint = f"restore it (git checkout -- {path}), or delete it and run again with --ocrsweep-update"
+    restoring = command("git", "checkout", "--", str(path))
+    hint = f"restore it ({restoring}), or delete it and run again with --ocrsweep-update"
     return BaselineError(f"damaged baseline {where}: {what};", hint)

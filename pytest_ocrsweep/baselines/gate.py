@@ -12,25 +12,26 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .attribution import UNSEEN, Observed, attribute
+from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
 from .sampling import Samples
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
 within minutes of one another has not seen another day, temperature or card."""
 
-EXPECTED_NOISE = 0.0025
-"""Sigma expected between processes: CUDA-graph medians of four ranged over 0.1-0.7 %, about two sigma."""
-
 EXPECTED_WEIGHT = 6
 """The expectation's degrees of freedom: three to five processes can correct it, not overturn it."""
 
 T_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221, 14: 4.140}
 """Student's t by degrees of freedom, one-sided 0.0005: 20 runs of 12 unchanged points may not be red."""
+
+CAP = 0.03
+"""What the gate is to see: a run says which points have a wider margin, and so cannot see this much."""
 
 BAND = 0.5
 """One round within half a margin of the margin decides nothing: measure again."""
@@ -40,8 +41,6 @@ ROUNDS = 3
 
 MIN_SAMPLES = 5
 """With fewer, quartiles are not quartiles."""
-
-ACCEPT = "--ocrsweep-update"
 
 
 class Outcome(StrEnum):
@@ -56,52 +55,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """The samples of one recorded process in short; times in ns."""
-
-    median_ns: float
-    q1_ns: float
-    q3_ns: float
-    samples: int
-
-    @classmethod
-    def of(cls, samples: Samples) -> Process:
-        """What a baseline keeps of `samples`."""
-        q1, median, q3 = samples.quartiles
-        return cls(median, q1, q3, len(samples.ns))
-
-    @property
-    def median_error(self) -> float:
-        """Standard error of the median over the median, from the quartiles as of a normal distribution."""
-        sigma = (self.q3_ns - self.q1_ns) / 1.349
-        return 1.2533 * sigma / math.sqrt(self.samples) / self.median_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """One point's recorded processes, and what was seen along with them."""
-
-    processes: tuple[Process, ...]
-    observed: Observed = UNSEEN
-
-    def __post_init__(self) -> None:
-        if not self.processes:
-            raise ValueError(f"Baseline: no process recorded: record at least one with {ACCEPT}")
-
-    @property
-    def time_ns(self) -> float:
-        """Mean of the processes' medians, ns."""
-        return statistics.fmean(p.median_ns for p in self.processes)
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of the processes' medians over their mean; None for a single process."""
-        if len(self.processes) == 1:
-            return None
-        return statistics.stdev(p.median_ns for p in self.processes) / self.time_ns
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """An outcome in words and numbers; `change` and `margin` are ratios (0.03 is 3 %), None if not known."""
 
@@ -113,23 +66,15 @@ class Decision:
     again: bool = False  # another round may settle it
 
 
-def expected_noise(baselines: Iterable[Baseline]) -> float:
-    """The noise to expect of points recorded together: the median of their spreads, at least EXPECTED_NOISE.
-
-    A machine noisier than the one EXPECTED_NOISE comes from shows in all of its points, though not in each.
-    """
-    spreads = [b.spread for b in baselines if b.spread is not None]
-    return max(EXPECTED_NOISE, statistics.median(spreads)) if spreads else EXPECTED_NOISE
-
-
 def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
     """How much slower than the baseline, as a ratio, an unchanged point's median may be found to be."""
-    count = len(baseline.processes)
+    typical = baseline.typical
+    count = len(typical)
     seen = (count - 1) * (baseline.spread or 0.0) ** 2
     df = EXPECTED_WEIGHT + count - 1
     between = math.sqrt((EXPECTED_WEIGHT * expected**2 + seen) / df)
     # Medians that happen to agree better than their own samples allow were lucky.
-    within = math.sqrt(statistics.fmean(p.median_error**2 for p in baseline.processes))
+    within = statistics.median(p.median_error for p in typical)
     t = T_QUANTILES[min(df, max(T_QUANTILES))]
     return max(FLOOR, t * max(between, within) * math.sqrt(1 + 1 / count))
 
@@ -149,7 +94,7 @@ def judge(
 ) -> Decision:
     """The decision on the acceptable rounds, pooled; AMBIGUOUS only while fewer than `cap` were measured.
 
-    FAIL is slower than the margin with disjoint quartiles: the pooled q1 above every recorded q3. What
+    FAIL is slower than the margin with disjoint quartiles: the pooled q1 above the recorded q3. What
     `cap` rounds leave unresolved passes: the baseline only moves when somebody accepts it, so a real slowdown
     is there again in every later run, while a gate that is red without cause gets switched off. Beyond the
     whole band, 1 + BAND margins, overlapping quartiles excuse nothing any more.
@@ -165,7 +110,7 @@ def judge(
     q1, median, q3 = Samples(pooled).quartiles
     change = median / baseline.time_ns - 1
     limit = margin(baseline, expected)
-    apart = q1 > max(p.q3_ns for p in baseline.processes)
+    apart = q1 > baseline.q3_ns
     text = f"time {change * 100:+.1f} %, margin {limit * 100:.1f} %"
 
     def decided(outcome: Outcome, message: str) -> Decision:
@@ -179,7 +124,7 @@ def judge(
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if change > limit * (1 - BAND) and not last:
         return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
-    if change < -limit and q3 < min(p.q1_ns for p in baseline.processes):
+    if change < -limit and q3 < baseline.q1_ns:
         return decided(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
     if change > limit:
         return decided(Outcome.PASS, f"{text}: quartiles still overlap the baseline's: not proven slower")

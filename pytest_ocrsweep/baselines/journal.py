@@ -6,6 +6,7 @@ process or a power cut tears the last line at most.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
 from ..files import atomic, untrusted
-from ..files.text import printable
+from ..files.text import command, printable
 from .json_layout import JsonObject, Layout, Wrong, known, number, positive, text
 from .measurement import Environment
 from .recorded_time import TimedProcess
@@ -94,9 +95,12 @@ class Journal(NamedTuple):
 def read(path: Path, check: Check) -> Journal:
     """The journal; a torn last line is left out. Raises BaselineError for a file that is no journal."""
     try:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")
         *lines, rest = untrusted.read(path).split(b"\n")
     except OSError as error:
-        raise BaselineError(f"{path}: the journal cannot be read ({error.strerror or error});", _remedy(path)) from None
+        what = f"{path}: the journal cannot be read ({error.strerror or error});"
+        raise BaselineError(what, untrusted.remedy(error)) from None
     if not lines:
         raise _damaged(path, 1, "it has no whole line")
     header = _parsed(path, 1, HEADER, lines[0])
@@ -147,7 +151,7 @@ def _damaged(path: Path, line: int, what: str) -> BaselineError:
 
 
 def _remedy(path: Path) -> str:
-    return f"delete it (rm {path}) to have times journalled again"
+    return f"delete it ({command('rm', str(path))}) to have times journalled again"
 
 
 def begin(path: Path, header: Header) -> None:

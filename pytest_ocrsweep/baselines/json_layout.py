@@ -189,8 +189,11 @@ def unknown(item: Kind) -> Field:
 
 
 def later(item: Kind, default: object = None) -> Field:
-    """The same, for one that is never added: the digests of earlier reports in SQLite are without it."""
-    return Field(known(item), default, fills=False)
+    """The same, for one that is never added: the digests of earlier reports in SQLite are without it.
+
+    Null is no value of one that is something else where it is absent, such as an empty list.
+    """
+    return Field(known(item) if default is None else item, default, fills=False)
 
 
 def _whole(value: object, least: int = 0) -> int:

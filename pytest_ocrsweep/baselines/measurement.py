@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .attribution import Observed
-from .gate import Process
+from .evidence import Process
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
 from .sampling import Samples
@@ -38,7 +38,7 @@ class GateResult(JsonObject):
 
 @dataclass(frozen=True, slots=True)
 class Measurement(JsonObject):
-    """What the vendor's model took at a point; `kernels` are of one call, a decode's one step."""
+    """What the reference model took at a point; `kernels` are of one call, a decode's one step."""
 
     device_ns: TimeSummary
     wall_ns: TimeSummary | None

@@ -13,7 +13,8 @@ from ..errors import BaselineError
 from ..model.stages import STAGES
 from . import counted, gate, timed
 from .counted import PointKey, Recorded
-from .gate import Baseline
+from .evidence import Baseline, expected_noise
+from .journal import SUFFIX
 from .recorded_time import KEPT, RecordedTime, incomparable
 from .timed import TimedPoints
 
@@ -33,6 +34,11 @@ def merge(sources: Sequence[Path], folder: Path) -> list[Recorded]:
             for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, model)}):
                 writes += _timed(sources, folder, model, gpu, stage)
     return [write() for write in writes]
+
+
+def journals(sources: Sequence[Path]) -> list[Path]:
+    """Where killed runs left times that no file of baselines has."""
+    return sorted(path for source in sources for path in source.glob(f"*/timed/*/.*{SUFFIX}"))
 
 
 def _models(sources: Sequence[Path]) -> list[str]:
@@ -63,7 +69,7 @@ def _equal(old: dict[str, int], new: dict[str, int]) -> dict[str, int]:
 def _timed(sources: Sequence[Path], folder: Path, model: str, gpu: str, stage: str) -> list[Callable[[], Recorded]]:
     path = timed.file_of(folder, model, gpu, stage)
     there = {source: timed.read(timed.file_of(source, model, gpu, stage), model, gpu, stage) for source in sources}
-    noise = gate.expected_noise(stored.baseline for points in there.values() for stored in points.values())
+    noise = expected_noise(stored.baseline for points in there.values() for stored in points.values())
     found = _changes(stage, there, timed.read(path, model, gpu, stage), partial(_united, noise))
     return [partial(_record, path, model, gpu, stage, found, noise)] if found else []
 

@@ -141,7 +141,7 @@ def column_names() -> list[str]:
 
 
 def columns(points: Iterable[PointResult]) -> list[str]:
-    """Those that at least one of these points has a number for."""
+    """The metrics of `column_names` that at least one of these points has a number for."""
     found = [values(point) for point in points]
     return [name for name in column_names() if any(row[name] is not None for row in found)]
 

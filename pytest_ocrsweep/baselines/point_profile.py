@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..files.text import quoted
 from ..files.untrusted import MOST
 from ..hardware.profile import Profile
-from .json_layout import Json, JsonObject, Layout, Plain, Wrong, each, later, many, number, text, whole
+from .json_layout import JsonObject, Layout, Plain, Wrong, each, known, later, many, number, text, whole
 
 DETAILED = "decoder"  # the component that is taken apart: its names have two parts
 
@@ -56,7 +56,7 @@ class PointProfile(JsonObject):
         return {path: line.time_ns for path, line in self.lines.items()}
 
     def compact(self) -> dict[str, object]:
-        """As baselines hold it."""
+        """The object that baselines hold."""
         return {"kernels": self.kernels, "gap_ns": self.gap_ns, "lines": self.times}
 
 
@@ -94,14 +94,10 @@ def compact(value: object) -> PointProfile | None:
         raise ValueError(f"profile.lines must be an object of times by path, got {quoted(value['lines'])}")
     for path, time_ns in value["lines"].items():
         _check_whole(f"profile.lines.{quoted(path)}", time_ns, signed=False)
-    profile = PointProfile.of(**_of_json(value))
+    profile = PointProfile.of(value["kernels"], value["gap_ns"], value["lines"])
     if profile.device_ns < 1:
         raise ValueError(f"profile.lines and gap_ns sum to no time, but to {quoted(profile.device_ns)} ns")
     return profile
-
-
-def _of_json(value: Json) -> Json:
-    return {"kernels": value["kernels"], "gap_ns": value["gap_ns"], "times": value["lines"]}
 
 
 def _check_whole(name: str, value: object, *, signed: bool) -> None:
@@ -115,11 +111,7 @@ def _signed(value: object) -> int:
     return value
 
 
-def _nullable(value: object) -> float | None:
-    return None if value is None else number.read(value)
-
-
-_LINE = Layout(LineTime, {"time_ns": whole, "share": Plain(_nullable)})
+_LINE = Layout(LineTime, {"time_ns": whole, "share": known(number)})
 PROFILE = Layout(
     PointProfile,
     {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..files.text import quoted
 from .attribution import Observed
-from .gate import Baseline, Process
+from .evidence import Baseline, Process
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
 
@@ -15,6 +15,9 @@ CLOCKS = ("cuda-graph", "profiler", "host")
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
 OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "gate"})
+
+LONGEST_NS = 24 * 3600 * 10**9
+"""No call of a stage takes a day: a longer time would only switch the gate off."""
 
 KEPT = 5
 """Processes that a point's evidence holds at most: the gate's margin gains little from more."""
@@ -138,6 +141,8 @@ def ordered(process: Process) -> Process:
     q1, median, q3 = process.q1_ns, process.median_ns, process.q3_ns
     if not 1 <= q1 <= median <= q3:
         raise ValueError(f"median_ns must lie between q1_ns, at least 1, and q3_ns, got {median} of {q1} to {q3}")
+    if q3 > LONGEST_NS:
+        raise ValueError(f"q3_ns must be at most a day, {LONGEST_NS}, got {quoted(q3)}")
     return process
 
 

@@ -18,9 +18,9 @@ from ..model.ledger import Ledger
 from ..model.stages import STAGES
 from .json_layout import NOTHING, JsonObject, names
 from .measurement import Measurement
+from .point_profile import component_of
 from .verdict import Verdict
 
-DETAILED = "decoder"  # the component that results take apart: its paths have two parts
 NAMES = ("stage", "grid", "attention")  # what a point is found by, within one workload
 
 
@@ -166,12 +166,11 @@ def order(point: PointResult) -> tuple[int, CropGrid, str]:
 
 def components(ledger: Ledger) -> dict[str, Costs]:
     """What each part costs, in the order they run: "sam", "clip", …, "decoder/attn", …, "head"."""
-    totals = {path: ledger.total(path) for path in _parts(ledger.paths)}
+    totals = {path: ledger.total(path) for path in _components(ledger.paths)}
     return {path: Costs(*(getattr(cost, name) for name in COSTS)) for path, cost in totals.items()}
 
 
 @cache
-def _parts(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The paths' first parts, two of them below DETAILED; few differ between points."""
-    split = [path.split("/") for path in paths]
-    return tuple(dict.fromkeys("/".join(parts[: 2 if parts[0] == DETAILED else 1]) for parts in split))
+def _components(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Cached, because most points of a sweep have the same paths."""
+    return tuple(dict.fromkeys(map(component_of, paths)))

@@ -20,9 +20,7 @@ class Machine:
     """The state of the GPU at one moment, as it reports it; None for what it does not report."""
 
     sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
     power_w: float | None = None
-    temperature_c: float | None = None
     throttle_reasons: tuple[str, ...] | None = None
     other_processes: int | None = None
     graph_kernel_ns: int | None = None  # from one to the next of a CUDA graph's kernels that do next to nothing
@@ -74,21 +72,6 @@ class Samples:
             return (float(self.ns[0]),) * 3
         q1, median, q3 = statistics.quantiles(self.ns, method="inclusive")
         return q1, median, q3
-
-    @property
-    def q1(self) -> float:
-        """A quarter of the samples took at most this, ns."""
-        return self.quartiles[0]
-
-    @property
-    def median(self) -> float:
-        """Half of the samples took at most this, ns."""
-        return self.quartiles[1]
-
-    @property
-    def q3(self) -> float:
-        """Three quarters of the samples took at most this, ns."""
-        return self.quartiles[2]
 
     @property
     def noise(self) -> float:

@@ -26,7 +26,7 @@ class SweepEnvironment(Environment):
 
     @classmethod
     def of(cls, architecture: Architecture, revision: str | None, *measured: Environment) -> SweepEnvironment:
-        """None where nothing was `measured`, and so nothing is known."""
+        """The environment of a sweep; fields that only a measurement shows are None without one."""
 
         return cls(
             dtype=architecture.dtype,

@@ -6,17 +6,17 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from ..errors import BaselineError
 from ..files import atomic
 from ..files.text import quoted
 from .attribution import Observed
-from .counted import Document, PointKey, Recorded, exactly, render, rows, whole
-from .gate import Baseline, Process
+from .counted import SCHEMA, Document, PointKey, Recorded, exactly, render, rows, whole
+from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .point_profile import compact
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
-SCHEMA = 1
 TIMES = ("median_ns", "q1_ns", "q3_ns")
 SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
@@ -31,7 +31,7 @@ def gpu_folder(name: str | None) -> str:
         return "cpu"
     folder = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
     if not folder:
-        raise ValueError(f"a GPU's name needs a letter or a digit to be a folder, got {name!r}")
+        raise BaselineError(f"a GPU's name needs a letter or a digit to be a folder, got {quoted(name)}")
     return folder
 
 

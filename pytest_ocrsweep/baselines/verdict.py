@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """Of several verdicts on one point, the first here is the one it gets; a text of another version is one too."""
+    """Of several verdicts, a point gets the one that stands first here. A text of another version is one, too."""
 
     FAIL = "FAIL"
     NO_SAMPLE = "NO SAMPLE"

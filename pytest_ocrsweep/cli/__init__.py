@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -83,16 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         print(end="", flush=True)  # here, so that a closed pipe is caught
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        _drop_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except OSError as error:
+        _drop_output()
         where, what = error.filename or "the output", error.strerror or error
         return _failed(f"{where}: {what}; check the path, its permissions and the space left", USAGE)
     except OcrsweepError as error:  # any other ValueError is a bug, with its traceback
         return _failed(str(error), USAGE)
     return code
+
+
+def _drop_output() -> None:
+    """Give up what stdout does not take: Python would try again at its exit, complain, and change the exit code."""
+    with suppress(OSError):
+        if sys.stdout is not None:  # the parent process may have closed it
+            sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(message: str, code: int) -> int:

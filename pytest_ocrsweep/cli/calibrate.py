@@ -16,8 +16,7 @@ from ..files.text import quoted
 from ..hardware.calibration import CONSTANTS, Calibration
 from ..hardware.calibration_file import calibration_of, to_json
 from ..hardware.calibration_points import FITTED, JUDGED
-from ..hardware.profile import Point, Profile, Profiles, weight_bytes
-from ..hardware.profile_file import read, write
+from ..hardware.profile import Point, Profile, Profiles, read, weight_bytes, write
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
@@ -36,7 +35,7 @@ examples:
   ocrsweep calibrate --from my-gpu.jsonl.gz --validate                  how well it does, split by split
   ocrsweep calibrate --from my-gpu.jsonl.gz --output my-gpu.json        fitted again, without a GPU
 
-It profiles 29 points line by line: 13 to fit at most 16 constants, 16 more to judge them, which give the interval.
+It profiles 29 points line by line. 13 of them fit the constants; the other 16 give the interval of the estimates.
 """
 
 
@@ -52,7 +51,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--output", metavar="FILE", type=flags.path, help="write the calibration there, as JSON")
     parser.add_argument("--profiles", metavar="FILE", type=flags.path, help="keep the profiles there: NAME.jsonl.gz")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
-    parser.add_argument("--validate", action="store_true", help="print how well constants do on points left out")
+    parser.add_argument("--validate", action="store_true", help="print the errors at points that a fit left out")
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

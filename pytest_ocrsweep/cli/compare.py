@@ -51,16 +51,12 @@ def add(subparsers: Subparsers) -> None:
         default=FAIL_ON[0],
         help="exit with 1 on any change, only if work, bytes or time rise, or never (default: %(default)s)",
     )
-    parser.add_argument("--top", metavar="N", type=_count, default=TOP, help="changes to list (default: %(default)s)")
+    parser.add_argument(
+        "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
+    )
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

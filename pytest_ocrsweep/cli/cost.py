@@ -69,7 +69,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_device(parser)
     flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
-    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ..hardware import sizing
@@ -33,8 +33,8 @@ The column "peak GB" is activations. The largest batch has pages like this one. 
 or nearly square grid that fits at this batch; no page fits that needs more positions than the model was made for. The
 driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
 
-Times are estimates of the device's own time for the reference model, each with the interval that holds nine of ten
-measured ones. Pages a second are of batches that are prefilled and decoded one after the other; "at most" is by floors.
+Times are estimates of the device's own time for the reference model; nine of ten measured times lie in the interval
+beside them. Pages a second count one prefill and one decode after the other. "at most" follows from the floors.
 """
 
 
@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
     flags.show(*aligned([HEADER, *cells]), "")
     flags.show(*aligned([DEVICES, *map(_row, fits)]))
     if timed := {each.device: each.speeds for each in fits if each.speeds}:
-        flags.show(
-            "", f"how long it takes, with {work.new_tokens} new tokens:", "", *_times(timed), *_notes(catalogue, timed)
-        )
+        times = aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
+        why_wide = notes({name: catalogue[name] for name in timed}, {name: [each] for name, each in timed.items()})
+        flags.show("", f"how long it takes, with {work.new_tokens} new tokens:", "", *times, *why_wide)
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
         flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0
@@ -117,14 +117,6 @@ def _row(each: OnDevice) -> list[str]:
         each.largest_page or "-",
         f"{each.largest_page_context_tokens:,}" if each.largest_page_context_tokens else "-",
     ]
-
-
-def _notes(catalogue: Mapping[str, Device], timed: Mapping[str, Speeds]) -> Iterator[str]:
-    return notes({name: catalogue[name] for name in timed}, {name: [speeds] for name, speeds in timed.items()})
-
-
-def _times(timed: Mapping[str, Speeds]) -> list[str]:
-    return aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
 
 
 def _cells(speeds: Speeds) -> Sequence[str]:

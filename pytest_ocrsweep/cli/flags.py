@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..errors import ArgumentError, ConfigError
+from ..errors import ArgumentError, CalibrationError, ConfigError
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
@@ -82,10 +82,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
-def levels(text: str) -> int:
-    """For `type=`: how many levels of a tree to show."""
+def whole(text: str) -> int:
+    """For `type=`: a whole number from 0 on."""
     if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"a whole number of levels from 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {quoted(text)}")
     return int(text)
 
 
@@ -132,20 +132,17 @@ def path(text: str) -> Path:
 
 
 def compose(options: argparse.Namespace) -> Settings:
-    """The settings with `--set` and `--device` applied.
-
-    Raises ArgumentError; CalibrationError for a device whose own calibration cannot be read.
-    """
-    from ..hardware.estimate import why_not
+    """The settings with `--set` and `--device` applied. Raises ArgumentError."""
+    from ..hardware.calibration_file import calibration_of
     from ..sweep.config import compose
 
     named = getattr(options, "device", None)
     try:
         settings = compose([*options.overrides, *([f"device={_spelled(named)}"] if named is not None else [])])
-    except ConfigError as error:
+        if settings.device.calibration:
+            calibration_of(settings.device)
+    except (CalibrationError, ConfigError) as error:
         raise ArgumentError(str(error)) from None
-    if settings.device.calibration and (problem := why_not(settings.device)):
-        raise problem.at("--set")
     return settings
 
 

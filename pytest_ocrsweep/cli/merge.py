@@ -16,9 +16,9 @@ examples:
   ocrsweep merge part-0/baselines part-1/baselines --baselines baselines
 
 Reports belong together if they have one model, workload, dtype, weights, experts implementation and git revision, and
-no point was measured twice. Baselines are added to DIR as --ocrsweep-update does: counted numbers that a run changed
-take the place of the old ones, and a time joins the evidence of its point, at most five processes. Two sources that
-contradict each other are an error that names both, and nothing is written.
+no point was measured twice. Baselines are added to DIR as --ocrsweep-update adds them: counted numbers that a run
+changed replace the old ones, and a time is kept beside earlier ones of its point, at most five. If two sources
+contradict each other, an error names both, and nothing is written.
 """
 
 
@@ -51,13 +51,21 @@ def _report(sources: list[str], folder: Path) -> list[str]:
     from ..report import files, load
     from ..report.merge import Part, merge
 
-    return files.write(merge([Part(source, load.load(source)) for source in sources]), folder)
+    merged = merge([Part(source, load.load(source)) for source in sources])
+    files.ready(folder)
+    return files.write(merged, folder)
 
 
 def _baselines(options: argparse.Namespace) -> list[str]:
-    from ..baselines.merge import merge
+    from ..baselines.merge import journals, merge
 
-    recorded = merge([Path(source) for source in options.sources], options.baselines)
-    return [
-        f"{done.path}: {done.added} points added, {done.changed} changed, {done.same} as before" for done in recorded
+    sources = [Path(source) for source in options.sources]
+    lines = [
+        f"{done.path}: {done.added} points added, {done.changed} changed, {done.same} as before"
+        for done in merge(sources, options.baselines)
     ]
+    left = (
+        f"{path} is not merged: a killed run left times there; update again in its project"
+        for path in journals(sources)
+    )
+    return [*lines, *left]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ProfileError
 from ..files.text import quoted
-from ..hardware.profile import Point, Profile
-from ..hardware.profile_file import read, to_json
+from ..hardware.profile import Point, Profile, read, to_json
+from ..hardware.roofline import least_ns
 from ..model.ledger import Cost
 from ..model.run_order import numbers
 from ..model.stages import STAGES
@@ -33,9 +33,9 @@ examples:
   ocrsweep profile 1x1 --set workload.batch=8 --json
   ocrsweep profile 2x3 --from my-gpu.jsonl.gz      what ocrsweep calibrate kept, without a GPU
 
-The kernels of a CUDA graph's replays are mapped to the operations that launched them, and those to the lines of the
-ledger, by order and by cost; a kernel without a line is an error. A decode is its last step. "% of limit" is how near a
-part comes to the time that the device's peak rates allow for its lines.
+The times are those of a CUDA graph's replays. Each kernel is matched to the line of the ledger that launched it, by
+order and by cost; a kernel without a line is an error. Of a decode, the last step is measured. "% of limit" is the time
+that the device's peak rates allow for a part, as a percentage of its measured time.
 """
 
 
@@ -60,7 +60,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_settings(parser)
-    parser.add_argument("--depth", metavar="N", type=flags.levels, default=1, help="levels of the tree (default: 1)")
+    parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
     flags.add_json(parser)
     parser.set_defaults(run=run)
@@ -135,21 +135,14 @@ def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> 
     at = symbols_of(work)
     rows: dict[str, Row] = {}
     for line in profile.lines:
+        if line.index >= len(program.sequence) or program.sequence[line.index].path != line.path:
+            what = f"line {line.path} of {profile.label} is not one of {model.name};"
+            raise ProfileError(what, hint="profile it anew")
         path = "/".join(line.path.split("/")[:depth])
         cost = Cost(*numbers(program.sequence[line.index], at)) * program.sequence[line.index].times
         row = rows.get(path, Row(path, 0.0, 0, Cost(), 0.0))
-        limit_ns = _limit_ns(cost, device)
+        limit_ns = least_ns(cost, device) if device else 0.0
         rows[path] = Row(
             path, row.time_ns + line.time_ns, row.kernels + line.kernels, row.cost + cost, row.limit_ns + limit_ns
         )
     return [row for row in rows.values() if row.time_ns > 0]
-
-
-def _limit_ns(cost: Cost, device: Device | None) -> float:
-    if device is None:
-        return 0.0
-    return 1e9 * max(
-        cost.tensor_flops / device.tensor_flops_per_s,
-        cost.vector_flops / device.vector_flops_per_s,
-        cost.moved_bytes / device.bandwidth_bytes_per_s,
-    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
+from ..files.text import command
 from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import flags
@@ -80,5 +80,5 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
     flags.show(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
     sets = (word for text in options.overrides for word in ("--set", text))
-    flags.show(f"to sweep it: {shlex.join(['ocrsweep', 'sweep', '--grids', str(options.db), *sets])}")
+    flags.show(f"to sweep it: {command('ocrsweep', 'sweep', '--grids', str(options.db), *sets)}")
     return 0

@@ -33,9 +33,9 @@ examples:
   ocrsweep size 1x1,2x3,3x3 --ttft 200ms --tpot 5ms --device l40s --device h100
   ocrsweep size shapes.sqlite:10..100/10 --ttft 5s --tpot 20ms --set workload.batch=4 --json
 
-The batch, and its pages a second, are by estimates of the device's own time for the reference model. With the safe
-batch a device keeps the targets even at the slow end of the interval that holds nine of ten measured times. The first
-table, and the column "at most", are by floors: no software serves more.
+"batch" is the largest one that keeps the targets at estimated times, which are the device's own time for the reference
+model. "safe batch" keeps them even at the slow end of the interval that holds nine of ten measured times. The first
+table and the column "at most" follow from floors: no software serves more.
 """
 
 

@@ -16,7 +16,7 @@ FEW = 3  # reasons that are shown
 
 
 def shown(number: float) -> str:
-    """With three digits, or with all that stand before the point."""
+    """The number with three digits, or with all digits before its decimal point if these are more."""
     whole = len(str(int(number))) if number >= 1 else 0
     return f"{number:,.{max(DIGITS - whole, 0)}f}"
 

@@ -20,7 +20,7 @@ WAIT_S = 60  # how long a writer waits for another one
 DRAFT, LOCK = ".ocrsweep-draft", ".ocrsweep-lock"
 LEFTOVER = re.compile(rf"\.(.+?)(?:(?:\.[0-9a-f]{{8}})?{re.escape(DRAFT)}|{re.escape(LOCK)})", re.DOTALL)
 
-NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # O_EXCL follows no link either
 ACCESS_LIST = "system.posix_acl_access"  # the extended attribute that holds it
 
 REMEDIES = {
@@ -102,7 +102,7 @@ def _is_own(status: os.stat_result) -> bool:
 
 
 def _remove_drafts(target: Path) -> None:
-    """Those of killed writers; the lock of `target` is held."""
+    """Removes the drafts of killed writers; the caller holds the lock of `target`."""
     for name, path in _leftovers(target.parent):
         if name == target.name and path.name.endswith(DRAFT):
             with suppress(OSError):
@@ -127,7 +127,7 @@ def _locked(path: Path, target: Path, wait_s: float) -> Iterator[None]:
                 lock.acquire()
             except Timeout:
                 what = f"another process has been writing it for {wait_s:g} s"
-                raise TimeoutError(errno.ETIMEDOUT, what, str(path)) from None
+                raise TimeoutError(errno.ETIMEDOUT, what) from None
         try:
             yield
         finally:
@@ -171,7 +171,7 @@ def _draft(path: Path) -> Iterator[BinaryIO]:
 
 
 def _status(target: Path) -> os.stat_result | None:
-    """Of a regular file; None if there is nothing. Raises OSError for a folder, pipe, device, or link in a circle."""
+    """The status of a regular file; None without one. Raises OSError for a folder, pipe, device or circular link."""
     try:
         status = os.lstat(target)
     except FileNotFoundError:
@@ -180,7 +180,7 @@ def _status(target: Path) -> os.stat_result | None:
         return status
     number = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(stat.S_IFMT(status.st_mode), errno.EINVAL)
     what = "it is not a regular file" if number == errno.EINVAL else os.strerror(number)
-    raise OSError(number, what, str(target))
+    raise OSError(number, what)
 
 
 def _new_file(target: Path, mode: int) -> tuple[Path, BinaryIO]:

@@ -89,7 +89,7 @@ class Metadata:
         return stream.read(length)
 
     def header(self, width: int, height: int) -> Header:
-        """With the orientation of EXIF, or else of XMP, as Pillow's `exif_transpose` chooses."""
+        """The header with the orientation of EXIF, or else of XMP, as Pillow's `exif_transpose` chooses."""
         exif = EXIF_PREFIX.sub(b"", self.exif, count=1) if EXIF_PREFIX.match(self.exif) else self.exif
         tags = directory(BytesIO(exif)) if exif else Directory({}, None, 0)
         match = XMP_ORIENTATION.search(self.xmp)

@@ -5,6 +5,7 @@ Whatever is written to people passes `terminal_line` or `markdown` last: nothing
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
 
@@ -22,10 +23,33 @@ def quoted(value: object) -> str:
     return SHORT.repr(value)
 
 
+def text_of(error: Exception) -> str:
+    """What is wrong, on one line; of an OSError without the path, which its message names already."""
+    return printable(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+
 def printable(text: str, most: int | None = 200) -> str:
     """`text` on one line, without characters that a terminal would obey, cut to `most` characters."""
     plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return plain if most is None or len(plain) <= most else plain[: most - 1] + "…"
+
+
+def command(*words: str) -> str:
+    """Words as a shell takes them; those that a terminal would obey by their bytes, in $'…' of bash, zsh and ksh."""
+    import shlex
+
+    return " ".join(shlex.quote(word) if terminal_line(word) == word else f"$'{_by_bytes(word)}'" for word in words)
+
+
+def _by_bytes(word: str) -> str:
+    def shown(char: str) -> str:
+        if char in "\\'":
+            return f"\\{char}"
+        return (
+            char if char.isprintable() and char not in ":#" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        )
+
+    return "".join(map(shown, word))
 
 
 def terminal_line(text: str) -> str:

@@ -16,6 +16,16 @@ MOST = 10**100  # no hardware has a larger number, and products of larger ones o
 MOST_BYTES = 24 << 20  # a report of 6,000 measured points has two thirds; at worst 190 MiB of memory
 MOST_VALUES = 800_000  # of a JSON text, by its commas and brackets: at worst a second and 200 MiB
 
+REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "make it readable for this user"),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP), "move away what stands in its place"),
+}
+
+
+def remedy(error: OSError) -> str:
+    """What a user can do about a file that could not be read."""
+    return REMEDIES.get(error.errno or 0, "see to it")
+
 
 def open_regular(path: Path) -> BinaryIO:
     """Opens a regular file to read; a pipe may never begin, and a device may never end. Raises OSError."""

@@ -43,7 +43,7 @@ OTHER_DEVICE = 1.5  # how much wider each way an interval is on a device that no
 
 
 class Limit(NamedTuple):
-    """What a pattern's time is made of."""
+    """The constants that decide how long kernels of one pattern take, and the term that their time belongs to."""
 
     kernel_ns: str  # the constant of each of its kernels
     rate: str | None  # the constant that limits its work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
@@ -11,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CalibrationError
-from ..files import untrusted
-from ..files.text import quoted
+from ..files.text import quoted, text_of
+from ..files.untrusted import parse_json
+from ..files.untrusted import read as read_bytes
 from ..model.stages import STAGES
 from .calibration import CONSTANTS, OTHER_DEVICE, RESOURCE, SHEET, Calibration, Constant, Range
 from .devices import Device
 
 SCHEMA = 1
 MOST_BYTES = 2**20
-LEAST, MOST = 1e-3, 1e30  # of a constant, in its unit: no GPU is near either, and no time overflows within them
-WIDEST = 1e3  # a spread
+MOST = 1e30
 REMEDY = "calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE"
 
 
-def to_json(calibration: Calibration) -> dict[str, Any]:
+def to_json(calibration: Calibration) -> dict[str, object]:
     """A calibration as one JSON object; each constant with its unit."""
     constants = {
         name: {"value": c.value, "unit": CONSTANTS[name][0], "low": c.low, "high": c.high}
@@ -44,18 +45,19 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
 
 
 def from_json(document: Mapping[str, Any]) -> Calibration:
-    """A calibration from its JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
+    """A calibration from its JSON object. Raises KeyError, TypeError or ValueError if it is none."""
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']!r}, not {SCHEMA}")
     if document["constants"].keys() != CONSTANTS.keys():
         raise ValueError(f"its constants are not {', '.join(CONSTANTS)}")
-    if document["spread"].keys() != STAGES.keys():
-        raise ValueError(f"its spread is not of {', '.join(STAGES)}")
+    constants = {name: _constant(fields) for name, fields in document["constants"].items()}
+    if missing := [stage for stage in STAGES if stage not in document["spread"]]:
+        raise ValueError(f"it has no spread of {', '.join(missing)}")
     return Calibration(
         device=str(document["device"]),
-        sheet={what: _number(document["sheet"][what], what) for what in SHEET},
-        constants={name: _constant(c, name) for name, c in document["constants"].items()},
-        spread={stage: _number(x, f"the spread of {stage}", 1, WIDEST) for stage, x in document["spread"].items()},
+        sheet={what: _positive(document["sheet"][what]) for what in SHEET},
+        constants=constants,
+        spread={str(stage): _positive(factor, least=1) for stage, factor in document["spread"].items()},
         covers={str(key): _range(reach) for key, reach in document["covers"].items()},
         environment={str(key): str(value) for key, value in document["environment"].items()},
         fitted=tuple(map(str, document["fitted"])),
@@ -63,32 +65,30 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
     )
 
 
-def _constant(given: Mapping[str, Any], name: str) -> Constant:
-    constant = Constant(*(_number(given[key], name) for key in ("value", "low", "high")))
-    if not constant.low <= constant.value <= constant.high:
-        raise ValueError(f"{name} is outside its interval")
-    return constant
+def _positive(number: object, least: float = 1e-3) -> float:
+    """Bounded, so that no sum of lines overflows."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= MOST:
+        raise ValueError(f"{quoted(number)} is not a number from {least:g} to {MOST:g}")
+    return float(number)
 
 
-def _range(given: Mapping[str, Any]) -> Range:
-    for size in given.values():
-        if type(size) is not int or size < 1:
-            raise ValueError(f"it covers {quoted(size)}, which is not a whole number of at least 1")
-    return Range(**given)
+def _constant(fields: Mapping[str, Any]) -> Constant:
+    value, low, high = (_positive(fields[name]) for name in ("value", "low", "high"))
+    if not low <= value <= high:
+        raise ValueError(f"{value:g} is not within its interval, {low:g} to {high:g}")
+    return Constant(value, low, high)
 
 
-def _number(number: object, name: str, least: float = LEAST, most: float = MOST) -> float:
-    if type(number) not in (int, float) or not least <= number <= most:  # type: ignore[operator]
-        raise ValueError(f"{name} must be a number from {least:g} to {most:g}, got {quoted(number)}")
-    return float(number)  # type: ignore[arg-type]
+def _range(fields: Mapping[str, Any]) -> Range:
+    return Range(*(int(_positive(fields[name], least=1)) for name in ("batch", "context_tokens")))
 
 
 def read(path: Path) -> Calibration:
     """The calibration in a file. Raises CalibrationError, in one line, if it holds none."""
     try:
-        return from_json(untrusted.parse_json(untrusted.read(path, MOST_BYTES)))
+        return from_json(parse_json(read_bytes(path, MOST_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"no {error}" if isinstance(error, KeyError) else text_of(error)
         raise CalibrationError(f"{quoted(str(path))} is no calibration: {reason};", hint=REMEDY) from None
 
 
@@ -96,35 +96,35 @@ def read(path: Path) -> Calibration:
 def packaged() -> dict[str, Calibration]:
     """The calibrations of this package, by the names of their devices."""
     folder = files(__package__).joinpath("calibrations")
-    found = [
-        from_json(untrusted.parse_json(file.read_bytes())) for file in folder.iterdir() if file.name.endswith(".json")
-    ]
+    found = [from_json(json.loads(file.read_text())) for file in folder.iterdir() if file.name.endswith(".json")]
     return {calibration.device: calibration for calibration in found}
 
 
 @cache
 def calibration_of(device: Device) -> Calibration:
-    """The device's own calibration; or that of another sheet, its kin's or its own before it was changed, scaled.
+    """The device's own calibration, or that of the GPU in `calibrated_as`, scaled by both data sheets.
+
+    A file of another GPU is scaled too, and so is a device's own if a rate of its sheet was changed.
 
     Raises CalibrationError, which names the remedy, if the device has neither.
     """
-    measured = _measured(device)
+    measured = read(Path(device.calibration)) if device.calibration is not None else _packaged(device)
     if measured is None:
-        raise CalibrationError(f"{device.name} has no calibration, and no kin that has one;", hint=REMEDY)
-    if all(isclose(getattr(device, what), measured.sheet[what], rel_tol=1e-9) for what in SHEET):
-        return replace(measured, device=device.name)
-    return scaled(measured, device)
+        raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
+    same_sheet = all(isclose(getattr(device, what), measured.sheet[what], rel_tol=1e-9) for what in SHEET)
+    own = _is_of(measured.device, device) and same_sheet
+    return replace(measured, device=device.name) if own else scaled(measured, device)
 
 
-def _measured(device: Device) -> Calibration | None:
-    """What was measured on the device, under its catalogue's name if its figures were changed, or else on its kin."""
-    if device.calibration is not None:
-        return read(Path(device.calibration))
+def _packaged(device: Device) -> Calibration | None:
     known = packaged()
-    for name in sorted(known, key=len, reverse=True):
-        if device.name == name or device.name.startswith(f"{name} with "):
-            return known[name]
-    return known.get(device.calibrated_as or "")
+    own = [name for name in known if _is_of(name, device)]
+    return known.get(max(own, key=len) if own else device.calibrated_as or "")
+
+
+def _is_of(name: str, device: Device) -> bool:
+    """Whether that is the device's name, or was before its figures were changed."""
+    return device.name == name or device.name.startswith(f"{name} with ")
 
 
 def scaled(calibration: Calibration, device: Device) -> Calibration:

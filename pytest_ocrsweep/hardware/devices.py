@@ -21,7 +21,7 @@ class Device:
     source: str  # the sheet
     measured_tensor_flops_per_s: float | None  # in a large matmul; None: not measured
     measured_bandwidth_bytes_per_s: float | None  # in a copy, bytes read plus bytes written
-    calibrated_as: str | None = None  # the driver's name of a calibrated kin; None: it has none
+    calibrated_as: str | None = None  # the driver's name of a calibrated GPU to scale from; None: nothing to scale from
     calibration: str | None = None  # a file of its own calibration; None: the package's
 
     @property

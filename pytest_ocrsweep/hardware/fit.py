@@ -16,7 +16,7 @@ from ..model.stages import point
 from .calibration import CONSTANTS, SHEET, Calibration, Constant, Range
 from .devices import Device
 from .line_time import Rates
-from .profile import Profile, Profiles, check
+from .profile import Profile, Profiles
 
 Array = NDArray[np.float64]
 
@@ -54,16 +54,19 @@ class Measured:
 
 
 def measured(model: Model, points: Sequence[Profile]) -> Measured:
-    """The lines of `points` beside their work. Raises CalibrationError if there is none, ProfileError as `check`."""
+    """The lines of `points` beside their work. Raises CalibrationError if a point is no point of the model."""
     if not points:
         raise CalibrationError("no point was profiled;", hint="profile at least one")
     works, patterns, times, places = [], [], [], []
     for i, profile in enumerate(points):
-        check(profile, model)
         line_work = of_profile(model, profile)
-        known = {line.index: line for line in profile.lines if line.time_ns > 0}
+        timed = [line for line in profile.lines if line.time_ns > 0 and line.kernels]
+        known = {line.index: line for line in timed}
         kept = [place for place, index in enumerate(line_work.index) if index in known]
         lines = [known[line_work.index[place]] for place in kept]
+        same_paths = [line_work.paths[place] for place in kept] == [line.path for line in lines]
+        if not lines or len(lines) != len(timed) or not same_paths:
+            raise CalibrationError(f"{profile.label} has other lines than the model;", hint="profile it anew")
         gap_ns = profile.gap_ns / sum(line.kernels for line in lines)
         works.append([numbers[kept] for numbers in line_work.at(point(profile.work))])
         patterns += [line_work.patterns[place] for place in kept]

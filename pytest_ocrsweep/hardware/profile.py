@@ -1,18 +1,31 @@
-"""Measured lines: what each line of a ledger took on a GPU."""
+"""Measured lines: what each line of a ledger took on a GPU, and files of them."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ProfileError
+from ..files.atomic import write_bytes
+from ..files.text import printable, quoted, text_of
+from ..files.untrusted import open_regular, parse_json
+from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
+from ..model.stages import STAGES
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
 
+SCHEMA = 1
 DEFAULTS = Workload(CropGrid(1, 1))
+LONGEST_NS = 24 * 3600 * 10**9  # no call of a stage takes a day
+MOST_BYTES = 256 * 2**20  # of a file, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +80,13 @@ class Profile:
 
     @property
     def label(self) -> str:
-        """As the point's."""
+        """The label of the point."""
         return self.point.label
 
 
 def _changed(work: Workload) -> list[str]:
     names = {"batch": "batch", "resolution": "resolution", "prompt_tokens": "prompt"}
     return [f"{word} {getattr(work, n)}" for n, word in names.items() if getattr(work, n) != getattr(DEFAULTS, n)]
-
-
-def parts(profile: Profile, depth: int) -> dict[str, float]:
-    """Nanoseconds by path, up to `depth` parts of it, in the order in which the parts first run."""
-    sums: dict[str, float] = {}
-    for line in profile.lines:
-        path = "/".join(line.path.split("/")[:depth])
-        sums[path] = sums.get(path, 0.0) + line.time_ns
-    return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,6 @@ class Profiles:
     device: str  # as the driver reports it
     environment: Mapping[str, str]
     points: tuple[Profile, ...]
-
     model: str | None = None  # its name, and the bytes of all its parameters; None in older files
     weight_bytes: int | None = None
 
@@ -106,21 +109,9 @@ class Profiles:
 
     def check(self, model: Model) -> None:
         """Raises ProfileError if these are profiles of another model."""
-        for then, now in ((self.model, model.name), (self.weight_bytes, weight_bytes(model))):
-            if then not in (None, now):
-                what = f"the profiles are of {_model(self.model, self.weight_bytes)}"
-                raise ProfileError(f"{what}, not of {_model(model.name, weight_bytes(model))};", hint="profile it anew")
-        for profile in self.points:
-            check(profile, model)
-
-
-def check(profile: Profile, model: Model) -> None:
-    """Raises ProfileError if the profile's lines are not those of the model."""
-    work = profile.work
-    kernels = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention).sequence
-    for line in profile.lines:
-        if line.index >= len(kernels) or kernels[line.index].path != line.path:
-            raise ProfileError(f"{profile.label} has other lines than the model;", hint="profile it anew")
+        of, now = (self.model, self.weight_bytes), (model.name, weight_bytes(model))
+        if any(then not in (None, it) for then, it in zip(of, now, strict=True)):
+            raise ProfileError(f"the profiles are of {_sized(*of)}, not of {_sized(*now)};", hint="profile it anew")
 
 
 def weight_bytes(model: Model) -> int:
@@ -128,5 +119,95 @@ def weight_bytes(model: Model) -> int:
     return model.ledger("prefill", DEFAULTS).weight_bytes
 
 
-def _model(name: str | None, size: int | None) -> str:
-    return f"{name} with {size:,} bytes of parameters"
+def _sized(name: str | None, size: int | None) -> str:
+    return f"{quoted(name)} with {quoted(size)} bytes of parameters"
+
+
+def to_json(profile: Profile) -> dict[str, object]:
+    """A profile as one JSON object."""
+    work = profile.work
+    return {
+        "stage": profile.stage,
+        "grid": str(work.grid),
+        "attention": profile.attention,
+        "batch": work.batch,
+        "resolution": work.resolution,
+        "prompt_tokens": work.prompt_tokens,
+        "new_tokens": work.new_tokens,
+        "device_ns": round(profile.device_ns),
+        "lines": [[x.index, x.path, x.runs, x.kernels, round(x.time_ns)] for x in profile.lines],
+    }
+
+
+def from_json(entry: Mapping[str, Any]) -> Profile:
+    """A profile from its JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
+    sizes = {name: entry[name] for name in ("batch", "resolution", "prompt_tokens", "new_tokens")}
+    work = Workload(CropGrid.parse(entry["grid"]), **sizes)
+    stage, attention = entry["stage"], entry["attention"]
+    if stage not in STAGES or attention not in ATTENTION:
+        raise ValueError(f"no stage {quoted(stage)} with {quoted(attention)} attention is known")
+    lines = tuple(_line(*line) for line in entry["lines"])
+    return Profile(stage, attention, work, _ns(entry["device_ns"], least=1), lines)
+
+
+def _line(index: object, path: object, *numbers: object) -> ProfiledLine:
+    runs, kernels, time_ns = numbers
+    for number in (index, runs, kernels):
+        if type(number) is not int or not 0 <= number < 2**32:
+            raise ValueError(f"{quoted(number)} is no count")
+    if not isinstance(path, str) or not path.isprintable():
+        raise ValueError(f"{quoted(path)} is no path of a line")
+    return ProfiledLine(index, path, runs, kernels, _ns(time_ns))  # type: ignore[arg-type]
+
+
+def _ns(number: object, least: int = 0) -> float:
+    if type(number) not in (int, float) or not least <= number <= LONGEST_NS:  # type: ignore[operator]
+        raise ValueError(f"{quoted(number)} is no time of {least} to {LONGEST_NS} ns")
+    return float(number)  # type: ignore[arg-type]
+
+
+def write(path: Path, profiles: Profiles) -> None:
+    """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
+    header: dict[str, object] = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
+    header |= {"model": profiles.model, "weight_bytes": profiles.weight_bytes}
+    text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
+    write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+
+
+def read(path: Path) -> Profiles:
+    """The profiles of a file. Raises ProfileError, with the line, if it is not one."""
+    try:
+        header, *entries = _objects(path)
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error) as error:
+        message = f"{quoted(str(path))} is no file of profiles: {text_of(error)};"
+        raise ProfileError(message, hint="record one: ocrsweep calibrate") from None
+    if header.get("schema") != SCHEMA:
+        raise ProfileError(
+            f"{quoted(str(path))} has schema {quoted(header.get('schema'))}, not {SCHEMA};", hint="record it anew"
+        )
+    points: dict[Point, Profile] = {}
+    for number, entry in enumerate(entries, start=2):
+        try:
+            profile = from_json(entry)
+            if profile.point in points:
+                raise ValueError(f"{profile.label} is there twice")
+            points[profile.point] = profile
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else text_of(error)
+            message = f"{quoted(str(path))}, line {number} is no profile: {reason};"
+            raise ProfileError(message, hint="record it anew") from None
+    environment = header.get("environment")
+    known = {str(key): str(value) for key, value in environment.items()} if isinstance(environment, dict) else {}
+    of = header.get("model"), header.get("weight_bytes")
+    return Profiles(printable(str(header.get("device"))), known, tuple(points.values()), *of)
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
+    with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as unpacked:
+        text = unpacked.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it holds more than {MOST_BYTES:,} bytes")
+    objects = [parse_json(line) for line in text.splitlines()]
+    if not objects or not all(isinstance(entry, dict) for entry in objects):
+        raise ValueError("every line must be a JSON object")
+    return objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, fsum
 
-from ..model.ledger import Ledger
+from ..model.ledger import Cost, Ledger
 from .devices import Device
 
 NS = 1e9  # nanoseconds in a second
@@ -56,29 +56,23 @@ def floors(ledger: Ledger, device: Device) -> dict[str, Floor]:
 def kernel_limit(ledger: Ledger, device: Device) -> int:
     """Nanoseconds that the kernels need one by one, if all that they read and write passes DRAM.
 
-    It sums the longest of each line's tensor, vector and traffic times, and rounds up; launches cost nothing.
+    It sums what each line needs at least, and rounds up; launches cost nothing.
     """
-    costs = [line.cost for line in ledger.lines]
-    return ceil(
-        fsum(
-            max(
-                cost.tensor_flops * NS / device.tensor_flops_per_s,
-                cost.vector_flops * NS / device.vector_flops_per_s,
-                cost.moved_bytes * NS / device.bandwidth_bytes_per_s,
-            )
-            for cost in costs
-        )
+    return ceil(fsum(least_ns(line.cost, device) for line in ledger.lines))
+
+
+def least_ns(cost: Cost, device: Device) -> float:
+    """The longest of the times that the tensor FLOPs, the vector FLOPs and the bytes moved take at the peak rates."""
+    return max(
+        cost.tensor_flops * NS / device.tensor_flops_per_s,
+        cost.vector_flops * NS / device.vector_flops_per_s,
+        cost.moved_bytes * NS / device.bandwidth_bytes_per_s,
     )
 
 
 def attained(floor: Floor, measured_ns: int) -> float:
     """The floor as a fraction of a measured time; more than 1 if the time is below the floor."""
     return floor.time_ns / measured_ns
-
-
-def below_floor(floor: Floor, measured_ns: int) -> bool:
-    """Whether a time is impossibly short: then the clock, the count or the device's figures are wrong."""
-    return measured_ns < floor.time_ns
 
 
 def mfu(ledger: Ledger, device: Device, measured_ns: int) -> float:

@@ -20,7 +20,7 @@ NS = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of a batch: the time to its first tokens (a prefill), the mean time per token after (a decode), and pages."""
+    """How fast a batch is served: the time to its first tokens, the mean time per token after, and pages a second."""
 
     ttft_ns: int
     tpot_ns: int
@@ -28,7 +28,7 @@ class Speed:
 
     @classmethod
     def of(cls, work: Workload, prefill_ns: int, decode_ns: int) -> Speed:
-        """Of a batch that is prefilled and then decoded, in nanoseconds of the whole batch."""
+        """The speed of a batch that is prefilled and then decoded; both times are for the whole batch."""
         seconds = (prefill_ns + decode_ns) / NS
         return cls(prefill_ns, round(decode_ns / max(work.new_tokens, 1)), work.batch / seconds if seconds else 0.0)
 
@@ -50,7 +50,7 @@ class Speeds:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The largest batch that fits and keeps a target: as expected, when slow, and by floors; None for not one page.
+    """The largest batch that fits and keeps a target, as expected, when slow, and by floors; None if not even one.
 
     The speeds are of the expected batch, or of the floors' if nothing can be expected.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 try:
     import numpy as np
@@ -16,11 +16,12 @@ except ModuleNotFoundError:
 from ..errors import ColumnOverflow
 from .bulk_plan import LIMIT, Plan
 from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
-from .program import Program
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
+
+    from .analytic import Model
 
 Column = NDArray[np.int64]
 
@@ -40,14 +41,6 @@ NAMES = (
 )
 BLOCK = 8192  # points evaluated at once: their values stay in a core's own cache
 CHUNK = 2**18  # points of a larger space held at once
-
-
-class Programs(Protocol):
-    """The part of `Model` that a sweep needs."""
-
-    def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
-        """The stage laid out; raises ValueError for an unknown stage or attention."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +83,7 @@ class Columns(Mapping[str, Column]):
         return pandas.DataFrame(self.arrays, copy=False)
 
 
-def swept(model: Programs, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
+def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
     """`Model.sweep` with its sizes by name."""
     Workload(CropGrid(1, 1), resolution=resolution)  # raises for an unknown resolution, the next line for the others
     model.program(stage, resolution, False, attention)
@@ -115,7 +108,7 @@ def swept(model: Programs, stage: str, attention: str, resolution: str, sizes: M
 
 
 def chunks(
-    model: Programs,
+    model: Model,
     stage: str,
     attention: str,
     resolution: str,

@@ -69,7 +69,7 @@ class LineWork:
 
 
 def _sizes(k: Kernel) -> tuple[Size, ...]:
-    """Of one run: launches, runs, bytes that no cache holds yet, bytes read again, activations, work."""
+    """The numbers of one run: launches, runs, bytes that no cache holds yet, bytes read again, activations, work."""
     parameters: Size = k.read_bytes
     for operand in k.operands:
         parameters = parameters - operand

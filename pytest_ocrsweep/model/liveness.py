@@ -20,6 +20,7 @@ class Step(NamedTuple):
     number: int
     sizes: Terms
     path: str
+    sum: int  # of the coefficients: only a step with as many can cover it
 
 
 def highest(kernels: Iterable[Kernel], cache_growth: Size) -> list[Live]:
@@ -34,7 +35,7 @@ def highest(kernels: Iterable[Kernel], cache_growth: Size) -> list[Live]:
     found: list[Step] = []
     for number, (allocates, frees, path) in enumerate(steps):
         _add(live, allocates, 1)
-        _keep(found, Step(number, live.copy(), path), _plainly)  # a quick test that leaves few
+        _keep(found, Step(number, live.copy(), path, sum(live.values())), _plainly)  # a quick test that leaves few
         _add(live, frees, -1)
     left: list[Unrounded] = []
     for step in sorted(found):
@@ -53,7 +54,7 @@ def _keep(found: list[T], new: T, covers: Callable[[T, T], bool]) -> None:
 
 def _plainly(one: Step, other: Step) -> bool:
     """Whether `one` is at least `other` at every workload: no coefficient is smaller, and no product is negative."""
-    return all(map(ge, one.sizes.values(), other.sizes.values()))
+    return one.sum >= other.sum and all(map(ge, one.sizes.values(), other.sizes.values()))
 
 
 class Unrounded:

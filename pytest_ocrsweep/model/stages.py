@@ -90,7 +90,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -
         decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, model.decoder.prefill_experts),
     )
     mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    yield released(*joined(model, resolution, crops), mask, pages)  # the vendor's model is done, the head is to come
+    yield released(*joined(model, resolution, crops), mask, pages)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH)
 
 

@@ -113,6 +113,8 @@ class Poly:
         self.terms = {monomial: c for monomial, c in terms.items() if c}
 
     def __add__(self, other: Size) -> Poly:
+        if isinstance(other, int) and not other:
+            return self
         terms = dict(self.terms)
         for monomial, c in ({CONSTANT: other} if isinstance(other, int) else other.terms).items():
             terms[monomial] = terms.get(monomial, 0) + c
@@ -131,7 +133,7 @@ class Poly:
 
     def __mul__(self, other: Size) -> Poly:
         if isinstance(other, int):
-            return Poly({monomial: c * other for monomial, c in self.terms.items()})
+            return self if other == 1 else Poly({monomial: c * other for monomial, c in self.terms.items()})
         terms: dict[Monomial, int] = {}
         for left, c in self.terms.items():
             for right, d in other.terms.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from pathlib import Path
 
 import pytest
 
-from . import compat, options
+from . import compat, options, whole
 from .compat import uses
 from .controller import Controller
 from .fixture import ocrsweep, ocrsweep_model
-from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, leave_out, sweep_of
+from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, TO_RUN, leave_out, sweep_of
 from .transport import (
     pytest_report_from_serializable,
     pytest_report_to_serializable,
@@ -63,10 +64,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from ..errors import OcrsweepError
     from ..model.attention import ATTENTION
-    from . import parametrize
 
     values: dict[str, Collection[object]] = {}
-    for name in parametrize.wanted(metafunc, ("grid", "attention")):
+    for name in _not_its_own(metafunc, ("grid", "attention")):
         values[name] = ATTENTION
         if name == "grid":
             try:
@@ -74,13 +74,42 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
                 metafunc.config.stash[PROBLEM] = str(error)
                 values[name] = ()
-    parametrize.parametrize(metafunc, values)
+    for name, each in values.items():
+        metafunc.parametrize(name, each, ids=str)
+
+
+def _not_its_own(metafunc: pytest.Metafunc, names: Collection[str]) -> list[str]:
+    """Those of the arguments that the test takes and does not parametrize itself."""
+    own: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        given = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        own.update(name.strip() for name in (given.split(",") if isinstance(given, str) else given))
+    return [name for name in names if name in metafunc.fixturenames and name not in own]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if uses(item, "ocrsweep"):
         item.add_marker(MARK)
         item.config.stash[COLLECTED] = item.config.stash.get(COLLECTED, 0) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
+    is_ignored = yield
+    if is_ignored and (why := whole.ignored(collection_path, config)):
+        leave_out(config, why)
+    return is_ignored
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module may skip itself, as for want of a package."""
+    report = yield
+    if not report.passed:
+        leave_out(collector.config, f"{report.nodeid} {'was skipped' if report.skipped else 'could not be collected'}")
+    return report
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -93,6 +122,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Settings and baselines must be sound by now: from here on pytest takes an error for a test's."""
     config = session.config
     checks = sum(uses(item, "ocrsweep") for item in session.items)
+    config.stash[TO_RUN] = checks
     if checks != config.stash.get(COLLECTED, 0):
         leave_out(config, "a plugin changed the list of tests")  # as those that shard do, without a word
     problem = config.stash.get(PROBLEM, None)

@@ -83,7 +83,7 @@ def argument(item: pytest.Item, name: str) -> Any:
 
 
 def uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
-    """In the block what is written is seen, also in the midst of a test."""
+    """What is written in the block reaches the terminal, even while a test runs."""
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
     return capture.global_and_fixture_disabled() if capture else nullcontext()
 

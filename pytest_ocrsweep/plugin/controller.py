@@ -11,7 +11,8 @@ import pytest
 
 from ..files.text import terminal_line
 from . import compat
-from .state import FILTERED, GROUPS, leave_out, sweep_of
+from .state import GROUPS, leave_out, sweep_of
+from .whole import left_out, to_run
 
 if TYPE_CHECKING:
     from ..baselines.result import PointResult
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 RESULTS = pytest.StashKey["Results"]()
 FEW = 3  # tests that a line names
-NARROWING = ("lf", "ignore", "ignore_glob", "deselect")  # options that leave out tests, some without deselecting them
 
 
 class Controller:
@@ -30,6 +30,9 @@ class Controller:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._unmet: str | None = None
+        self._lines: list[str] = []  # of the summary
+        self._with: set[str] = set()  # tests that came to a point
         self._without: dict[str, bool] = {}  # tests that came to no point, and whether they were skipped
 
     @cached_property
@@ -44,6 +47,7 @@ class Controller:
         points: list[PointResult] | None = getattr(report, "ocrsweep", None)
         if points:
             self._stopping.as_interrupt()  # not before: there was nothing to tell
+            self._with.add(report.nodeid)
             _results(self._config).take(points, report.failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
@@ -56,16 +60,13 @@ class Controller:
             if points is not None:
                 self._without[report.nodeid] = report.skipped  # the last try counts, where a plugin makes several
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            leave_out(self._config, f"{report.nodeid} could not be collected")
-
     # Before pytest-xdist's own, which gives busy workers ten seconds to end: a CI job that was stopped has no more.
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         config = self._config
         if exitstatus == pytest.ExitCode.USAGE_ERROR or config.option.collectonly:
             return
+        self._unmet = self._find_unmet(exitstatus)
         if self._unmet and not exitstatus:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
         interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
@@ -73,8 +74,9 @@ class Controller:
             return  # a report of nothing would take the place of an earlier one
         self._stopping.not_now()
         results = _results(config)
-        results.filtered = config.stash.get(FILTERED, None) or _narrowed(session, exitstatus)
+        results.filtered = left_out(session, exitstatus, len(self._with))
         results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
+        results.attempt("the summary", lambda: self._lines.extend(_summary(results)))
         if results.points and GROUPS in config.stash:
             results.problems.append(config.stash[GROUPS])
         if results.problems:
@@ -82,16 +84,18 @@ class Controller:
         elif results.unused and config.getini("ocrsweep_unused") == "fail" and not exitstatus:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
 
-    @property
-    def _unmet(self) -> str | None:
-        """A demand that skipped tests did not meet: it is one over all points that were collected."""
+    def _find_unmet(self, exitstatus: int) -> str | None:
+        """What was demanded of all points, and the tests that were skipped before their point; None if it is met."""
         option, skipped = self._config.option, [name for name, was_skipped in self._without.items() if was_skipped]
         demand = "--ocrsweep-require-vendor" if option.ocrsweep_require_vendor else None
         demand = demand or ("ocrsweep_missing=fail" if self._config.getini("ocrsweep_missing") == "fail" else None)
-        if demand is None or not skipped:
+        if demand is None:
             return None
-        more = f" and {len(skipped) - FEW} more" if len(skipped) > FEW else ""
-        return f"{demand}: {len(skipped)} tests were skipped before their point: {', '.join(skipped[:FEW])}{more}"
+        if skipped:
+            more = f" and {len(skipped) - FEW} more" if len(skipped) > FEW else ""
+            return f"{demand}: {len(skipped)} tests were skipped before their point: {', '.join(skipped[:FEW])}{more}"
+        missing = to_run(self._config) - len(self._with) if exitstatus == pytest.ExitCode.OK else 0
+        return f"{demand}: {missing} tests came to no point" if missing > 0 else None
 
     def _write(self, report: Report) -> list[str]:
         """The report's files; its page is shown below the job too, where GitHub runs one."""
@@ -102,19 +106,23 @@ class Controller:
         return files.write(report, folder, Path(job) if job else None)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if unmet := self._unmet:
-            terminalreporter.write_line(terminal_line(f"ERROR: {unmet}"), red=True)
+        if self._unmet:
+            terminalreporter.write_line(terminal_line(f"ERROR: {self._unmet}"), red=True)
         results = self._config.stash.get(RESULTS, None)
         if results is None:
             return
-        from ..report import summary
-
-        if lines := summary.lines(results):
+        if self._lines:
             terminalreporter.section("ocrsweep")
-            for line in lines:
+            for line in self._lines:
                 terminalreporter.write_line(terminal_line(line))
         for problem in results.problems:
             terminalreporter.write_line(terminal_line(f"ERROR: {problem}"), red=True)
+
+
+def _summary(results: Results) -> list[str]:
+    from ..report import summary
+
+    return summary.lines(results)
 
 
 def _results(config: pytest.Config) -> Results:
@@ -128,19 +136,3 @@ def _results(config: pytest.Config) -> Results:
             results.journals = Journals(results.sweep, lambda: results.revision(config.rootpath).name)
             config.add_cleanup(results.journals.close)
     return config.stash[RESULTS]
-
-
-def _narrowed(session: pytest.Session, exitstatus: int) -> str | None:
-    """Why a run is not one of every test that could use a recorded point, as far as its options tell."""
-    config = session.config
-    for name in NARROWING:
-        if config.getoption(name, None):
-            return f"the run has --{name.replace('_', '-')}"
-    if any("::" in argument for argument in config.args):
-        return "tests were chosen by name"
-    if session.shouldfail or session.shouldstop or exitstatus not in (0, 1):
-        return "the run ended early"
-    root, paths = config.rootpath, [config.invocation_params.dir / argument for argument in config.args]
-    roots = [root, *(root / path for path in config.getini("testpaths"))]
-    whole = root in paths or (len(roots) > 1 and set(roots[1:]) <= set(paths))
-    return None if whole or not config.option.ocrsweep_prune else f"the run is not of all tests below {root}"

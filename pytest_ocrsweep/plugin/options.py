@@ -34,15 +34,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--ocrsweep-analytic-only": {
         "action": "store_true",
-        "help": "count only: never touch the vendor model, torch or a GPU",
+        "help": "count only: never touch the reference model, torch or a GPU",
     },
     "--ocrsweep-require-vendor": {
         "action": "store_true",
-        "help": "fail each point that is not measured on the vendor model",
+        "help": "fail each point that is not measured on the reference model",
     },
     "--ocrsweep-checkpoint": {
         "metavar": "DIR",
-        "help": "real weights for the vendor model, from a local snapshot",
+        "help": "real weights for the reference model, from a local snapshot",
     },
     "--ocrsweep-update": {
         "action": "store_true",
@@ -59,18 +59,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--ocrsweep-slowdown": {
         "metavar": "PERCENT",
         "default": "0",
-        "help": "make the measured region slower by so much, on its device, or one component of it "
-        "(decoder/attn:10): the gate's self-test",
+        "help": "slow the measured region down by this many percent, or one component of it (decoder/attn:10); "
+        "to test the gate",
     },
     "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
 }
 INI = {
-    "ocrsweep_grids": ("", "what to sweep where --ocrsweep-grids is not given"),
+    "ocrsweep_grids": ("", "what to sweep if --ocrsweep-grids is not given"),
     "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
-    "ocrsweep_missing": ("skip", "a point asked for beyond what is recorded: skip or fail"),
-    "ocrsweep_unused": ("warn", "a recorded point that a full run did not use: warn or fail"),
+    "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
+    "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
+    "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
 }
-CHOICES = {"ocrsweep_missing": ("skip", "fail"), "ocrsweep_unused": ("warn", "fail")}
+CHOICES = {
+    "ocrsweep_missing": ("skip", "fail"),
+    "ocrsweep_unused": ("warn", "fail"),
+    "ocrsweep_wide_margin": ("warn", "fail"),
+}
 
 
 def add(parser: pytest.Parser) -> None:
@@ -154,6 +159,7 @@ def read(config: pytest.Config) -> Options:
         default_grids=config.getini("ocrsweep_grids"),
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),
         missing_fails=config.getini("ocrsweep_missing") == "fail",
+        wide_fails=config.getini("ocrsweep_wide_margin") == "fail",
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..files.text import terminal_lines
+from ..files.text import terminal_line
 from . import compat, options
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SWEEP = pytest.StashKey["Sweep"]()
 COLLECTED = pytest.StashKey[int]()  # tests that check points
+TO_RUN = pytest.StashKey[int]()  # those of them that are left after plugins had the list
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
 GROUPS = pytest.StashKey[str]()  # why this run's group of tests may not be what other groups leave
 FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused
@@ -35,11 +36,11 @@ def leave_out(config: pytest.Config, why: str) -> None:
 
 
 def say(config: pytest.Config, text: str) -> None:
-    """To whoever watches, now: past pytest's capture, which swallows all that is written in a test.
+    """Shows a line at once, past pytest's capture, which keeps all that a test writes.
 
-    A worker of pytest-xdist writes to nowhere but has its controller's stderr.
+    The stdout of a pytest-xdist worker leads nowhere, so a worker writes to stderr, which its controller shares.
     """
-    terminal, text = compat.terminal(config), terminal_lines(text)
+    terminal, text = compat.terminal(config), terminal_line(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:
             print(text, file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted, evidence, timed
 from ..baselines.measurement import ENVIRONMENT, Environment, Measurement
 from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
@@ -41,7 +41,7 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
             f"--set {overrides[0]} is for a model or a device, and both sides are recorded:", "leave it out"
         )
     if recorded and (given := [text for text in overrides if text.startswith("workload")]):
-        raise ReportError(f"--set {given[0]} has no say: {recorded[0].name} has its own workload:", "leave it out")
+        raise ReportError(f"--set {given[0]} changes nothing: {recorded[0].name} has its own workload:", "leave it out")
     if recorded:
         points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
         model = str(recorded[0].about["model"])
@@ -88,7 +88,7 @@ def of_report(report: Report, name: str) -> Side:
 
 def _measured(vendor: Measurement, environment: Environment) -> SideTime:
     seen = replace(vendor.observed, time_ns=vendor.device_ns.median)
-    return SideTime(gate.Baseline((vendor.process,), seen), _alike(vendor.clock, vendor.experts, environment))
+    return SideTime(evidence.Baseline((vendor.process,), seen), _alike(vendor.clock, vendor.experts, environment))
 
 
 def _alike(clock: str | None, experts: str | None, environment: Environment) -> dict[str, str | None]:
@@ -109,7 +109,7 @@ def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     for stage in STAGES:
         numbers = counted.read(folder / f"{stage}.json", model, stage)
         times = timed.read(timed.file_of(root, model, gpu, stage), model, gpu, stage) if gpu else {}
-        expected = gate.expected_noise(stored.baseline for stored in times.values())
+        expected = evidence.expected_noise(stored.baseline for stored in times.values())
         for (work, attention), of_point in numbers.items():
             stored = times.get(counted.PointKey(work, attention))
             environments += stored.environments if stored else ()
@@ -124,7 +124,7 @@ def _recorded(stored: RecordedTime, expected: float) -> SideTime:
     baseline = stored.baseline
     seen = replace(baseline.observed, time_ns=baseline.time_ns)
     alike = _alike(stored.clock, stored.experts, stored.environments[-1])
-    return SideTime(gate.Baseline(baseline.processes, seen), alike, expected)
+    return SideTime(evidence.Baseline(baseline.processes, seen), alike, expected)
 
 
 def _model(name: str, overrides: Sequence[str]) -> Price:

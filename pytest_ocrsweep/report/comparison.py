@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
-from ..baselines import gate
+from ..baselines import evidence, gate
 from ..baselines.attribution import attribute
 from ..baselines.json_layout import Json
 from ..baselines.metrics import exact_names
@@ -43,9 +43,9 @@ class ComparisonKey(NamedTuple):
 class SideTime:
     """A measured time: its processes, the noise to `expect` between such, and what makes it comparable."""
 
-    baseline: gate.Baseline
+    baseline: evidence.Baseline
     alike: Mapping[str, str | None]  # clock, experts, dtype and weights: a time of other ones says nothing beside it
-    expected: float = gate.EXPECTED_NOISE
+    expected: float = evidence.EXPECTED_NOISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ class Comparison:
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """What changed from `a` to `b`. Raises ReportError where they have nothing in common.
+    """What changed from `a` to `b`. Raises ReportError if they have nothing in common.
 
-    Sides of one workload each are compared even if these are different: that is said in the notes.
+    If each side has one workload, the sides are compared even if the workloads differ; the notes name both.
     """
     notes = [f"{name} {then} -> {b.about[name]}" for name, then in a.about.items() if _differs(then, b.about.get(name))]
     a, b, other_workload = _of_one_workload(a, b)
@@ -180,7 +180,7 @@ def _parts(metric: str, a: Mapping[str, Costs], b: Mapping[str, Costs]) -> str:
 
 
 def _timed(key: ComparisonKey, a: SideTime, b: SideTime) -> Change:
-    """By the gate's rule, in both directions: `b` as one more process beside those of `a`."""
+    """Compares by the gate's rule, in both directions, with `b` as one more process beside those of `a`."""
     old, new, margin = a.baseline.time_ns, b.baseline.time_ns, gate.margin(a.baseline, a.expected)
     ratio = new / old - 1
     low, high = (a, b) if ratio > 0 else (b, a)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..files import atomic
-from ..files.text import printable
+from ..files.text import command, printable
 from . import markdown, owned, sqlite
 from .load import JSON, SQLITE
 from .owned import CHARTS, HTML, PAGE
@@ -88,7 +87,7 @@ class Writing:
         self.problems: list[str] = []
 
     def step(self, do: Callable[[], object]) -> None:
-        """One that fails is a line, and the next is done all the same."""
+        """Do one step. If it fails, note the problem as a line, so that the next steps are still done."""
         try:
             do()
         except OSError as error:
@@ -133,14 +132,14 @@ class Writing:
             self.step(put)
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
-        """Whether the libraries could; they raise many types, in Rust's panics even one that is no Exception."""
+        """Whether the libraries drew it. They raise errors of many types; a panic in Rust is not even an Exception."""
         try:
             draw()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
             why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
-            again = shlex.join(["ocrsweep", "report", str(self.folder / JSON), str(self.folder)])
+            again = command("ocrsweep", "report", str(self.folder / JSON), str(self.folder))
             self.problems.append(f"{what}: not drawn ({why}): try again with `{again}`")
             return False
         return True

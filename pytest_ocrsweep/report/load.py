@@ -38,7 +38,7 @@ def load(source: str | Path) -> Report:
     if is_sqlite or path.suffix in (".sqlite", ".db"):
         return sqlite.read(path, run)
     if run is not None:
-        raise ReportError(f"{path}: #{run} is a run of a SQLite file, and this is none:", "leave it out")
+        raise ReportError(f"{path}: #{run} names a run of a SQLite file, which this is not:", "leave it out")
     return _json(path)
 
 
@@ -48,7 +48,7 @@ def _chosen(source: str) -> tuple[Path, int | None]:
     if not mark or os.path.exists(source):
         return Path(source), None
     if not (run.isascii() and run.isdigit() and len(run) < 10):
-        raise ReportError(f"{name}: #{run} is no run:", "write the number of one, such as #1")
+        raise ReportError(f"{name}: #{run} is not the number of a run:", "write one, such as #1")
     return Path(name), int(run)
 
 

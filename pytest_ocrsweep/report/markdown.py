@@ -31,10 +31,22 @@ def page(report: Report) -> str:
         shown, left = failing[:FAILING], len(failing) - FAILING
         parts += ["### Failing points", _table(shown, NAMES, changes=True)]
         parts += [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
+        parts += list(filter(None, map(_grown, shown)))
     for stage in STAGES:
         if of_stage := [point for point in points if point.stage == stage]:
             parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
     return "\n\n".join([*parts, *_notes(points)]) + "\n"
+
+
+def _grown(point: PointResult) -> str:
+    """What accounts for a failed point's time, if it was profiled."""
+    profile = point.vendor.profile if point.vendor else None
+    causes = [f"- {markdown(cause)}" for cause in profile.causes] if profile else []
+    return (
+        "\n".join([f"What grew in {markdown(str(point))}, in one call or a decode's last step:\n", *causes])
+        if causes
+        else ""
+    )
 
 
 def _about(report: Report) -> str:
@@ -99,9 +111,9 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
     if stages := terminal.per_token(points):
         tokens = min(point.new_tokens for point in points if point.stage in stages)
         whose = " and ".join(stages).capitalize()
-        notes.append(f"{whose}'s numbers are of {tokens} new tokens, and per token their mean.")
+        notes.append(f"{whose}'s numbers are totals over {tokens} new tokens; those per token are their mean.")
     if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
-        notes.append(f"Floors are of {', '.join(devices)}: nothing runs faster there.")
+        notes.append(f"Floors are for {', '.join(devices)}: nothing runs faster there.")
     notes += [f"{line[0].upper()}{markdown(line[1:])}." for line in terminal.estimates(points)]
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")

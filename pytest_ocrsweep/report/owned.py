@@ -1,4 +1,4 @@
-"""Which files of a report's folder are ours: only those are replaced or removed, and never through a link.
+"""Which files of a report's folder we wrote: only those are replaced or removed, and never through a link.
 
 A manifest in the folder names each file with the SHA-256 of what was written; for the time of writing it has the old
 and the new one, so that a process that dies leaves nothing that the next one does not know.
@@ -56,7 +56,7 @@ class Owned:
 
     @classmethod
     def read(cls, folder: Path) -> Owned:
-        """Raises ReportError for a manifest that is none."""
+        """The folder with its manifest. Raises ReportError if a file with the manifest's name is not a manifest."""
         file = folder / MANIFEST
         try:
             if file.is_symlink():
@@ -107,12 +107,12 @@ class Owned:
         return not (self.folder / JSON).is_symlink()
 
     def adopt(self) -> None:
-        """Takes what a version without a manifest wrote."""
+        """Takes over the files that a version without manifests wrote."""
         if self.digests is None:
             self.digests = {name: [self.digest(name)] for name in NAMES if self.has(name) and not self.refusal(name)}
 
     def digest(self, name: str) -> str:
-        """Of the file that is there."""
+        """The digest of the file that is there now."""
         return digest(untrusted.read(self.folder / name))
 
     def is_there(self, name: str) -> bool:
@@ -167,7 +167,7 @@ def digest(content: bytes) -> str:
 
 
 def _digests(document: Any) -> dict[str, list[str]]:
-    """Of each file, from a manifest; a name that leads elsewhere is none."""
+    """The digests of each file in a manifest. Raises ValueError, also for a name that is not one of NAMES."""
     if (
         not isinstance(document, dict)
         or document.get("schema") != SCHEMA

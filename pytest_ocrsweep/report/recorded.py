@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted, evidence, gate, timed
 from ..baselines.counted import PointKey
-from ..baselines.metrics import analytic, analytic_names, values
+from ..baselines.metrics import analytic
 from ..baselines.recorded_time import RecordedTime
-from ..baselines.result import Analytic, EstimateResult, FloorResult, PointResult, components
+from ..baselines.result import EstimateResult, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import ReportError, SourceError
@@ -42,38 +42,6 @@ class RecordedPoint:
     counted: dict[str, int]
     margin: float
 
-    @property
-    def name(self) -> str:
-        """Stage, grid and attention."""
-        return f"{self.stage} {self.key.work.grid} {self.key.attention}"
-
-    @property
-    def processes(self) -> int:
-        """How many the time was recorded in."""
-        return len(self.stored.baseline.processes)
-
-    @property
-    def apart(self) -> float | None:
-        """How far the processes' medians lie apart, as a ratio; None for a single process."""
-        medians = [process.median_ns for process in self.stored.baseline.processes]
-        return (max(medians) - min(medians)) / self.stored.baseline.time_ns if len(medians) > 1 else None
-
-    @property
-    def peak_off(self) -> float | None:
-        """How far the counted peak memory lies from the measured, as a ratio; None where it was not measured."""
-        measured = self.stored.baseline.observed.peak_bytes
-        return self.counted["peak_activation_bytes"] / measured - 1 if measured else None
-
-    @property
-    def values(self) -> dict[str, float | None]:
-        """Every metric of the point, as a run that found it would show it; decode's are of all its new tokens."""
-        costs = Analytic({name: self.counted[name] for name in analytic_names()})
-        return values(
-            PointResult.of(
-                self.stage, self.key.work, self.key.attention, costs, None, self.stored.measurement, Verdict.RECORDED
-            )
-        )
-
 
 def recorded(source: Source, grids: str | None = None) -> list[RecordedPoint]:
     """The points of a sweep source, or all, by stage, grid and attention. Raises OcrsweepError."""
@@ -96,7 +64,7 @@ def _recorded(source: Source, wanted: Callable[[Workload], bool] | None) -> list
     for stage in STAGES:
         numbers = counted.read(counted.file_of(folder, model, stage), model, stage)
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
-        expected = gate.expected_noise(stored.baseline for stored in times.values())
+        expected = evidence.expected_noise(stored.baseline for stored in times.values())
         for key, stored in times.items():
             if wanted is not None and not wanted(key.work):
                 continue

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from ..baselines.json_layout import Json
 from ..baselines.result_json import REMEDY, from_json, to_json
@@ -23,17 +22,6 @@ from .sqlite_upgrade import OLD_SQL, OLD_VERSION, as_before, upgrade
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
 WRITE = "write one with --ocrsweep-report=DIR"
-
-
-class Run(NamedTuple):
-    """A run in the file, in short."""
-
-    run: int
-    written_utc: str
-    model: str
-    gpu: str | None
-    git_revision: str | None
-    points: int
 
 
 def write(report: Report, path: Path) -> int:
@@ -57,6 +45,8 @@ def write(report: Report, path: Path) -> int:
         raise _unwritten(path, str(error.strerror), f"{atomic.remedy(error)}, or give another folder") from None
     except OverflowError:
         raise _unwritten(path, "a number is above 2^63, the most that SQLite holds") from None
+    except UnicodeDecodeError as error:  # SQLite's message quotes the damage
+        raise _unwritten(path, f"it is damaged: {error}", "move it away") from None
     except (UnicodeEncodeError, RecursionError) as error:
         what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
         raise _unwritten(path, what) from None
@@ -77,30 +67,25 @@ def _write(whole: Json, digest: str, path: Path) -> int:
 
 
 def _unwritten(path: Path, why: str, remedy: str | None = None) -> ReportError:
-    return ReportError(f"{path}: the run cannot be written ({why}): nothing was changed{';' if remedy else ''}", remedy)
+    what = f"the run cannot be written ({printable(why)}): nothing was changed{';' if remedy else ''}"
+    return ReportError(f"{path}: {what}", remedy)
 
 
-def runs(path: Path) -> list[Run]:
-    """Every run of the file, oldest first. Raises ReportError."""
+def runs(path: Path) -> list[int]:
+    """The number of every run in the file, oldest first. Raises ReportError."""
     with _reading(path) as db:
-        return [
-            Run(*row)
-            for row in db.execute(
-                "SELECT run, written_utc, model, gpu, git_revision, (SELECT count(*) FROM points "
-                "WHERE points.run = runs.run) FROM runs ORDER BY run"
-            )
-        ]
+        return _numbers(db)
 
 
 def read(path: Path, run: int | None = None) -> Report:
     """The report of a run, of the last one by default. Raises ReportError."""
     with _reading(path) as db:
-        numbers = [number for (number,) in db.execute("SELECT run FROM runs ORDER BY run")]
+        numbers = _numbers(db)
         if not numbers:
             raise ReportError(f"{path}: it holds no run:", WRITE)
         if run is not None and run not in numbers:
-            told = ", ".join(map(str, numbers[-FEW:])) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
-            raise ReportError(f"{path}: it has no run {run}:", f"choose from {told}")
+            known = ", ".join(map(str, numbers)) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
+            raise ReportError(f"{path}: it has no run {run}:", f"choose from {known}")
         run = numbers[-1] if run is None else run
         found = document(db, run)
         (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
@@ -108,6 +93,10 @@ def read(path: Path, run: int | None = None) -> Report:
     if _digest(to_json(report, fill=True)) != digest:
         raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs);", REMEDY)
     return report
+
+
+def _numbers(db: sqlite3.Connection) -> list[int]:
+    return [number for (number,) in db.execute("SELECT run FROM runs ORDER BY run")]
 
 
 @contextmanager

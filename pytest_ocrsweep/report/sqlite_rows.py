@@ -12,17 +12,20 @@ from ..baselines.json_layout import Json
 from ..baselines.result import COSTS, NAMES
 from .sqlite_schema import CLOCKED, NULLABLE, POINT, RUN
 
+OF_A_RUN = ("points", "components", "samples")
 Flat = dict[tuple[str, ...], Any]  # a document's values by their paths
 
 
 def append(db: sqlite3.Connection, document: Json, digest: str) -> int:
-    """Add a document as a run, and give its number."""
+    """Add a document as a run, and give its number. Raises sqlite3.Error, also where rows of no run have it."""
     points = document["points"]
     values, more = _columns(RUN, _flat({name: value for name, value in document.items() if name != "points"}))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     names = ("written_utc", "sha256", *RUN, "more")
     run = db.execute(_insert("runs", names), (now, digest, *values, more)).lastrowid
     assert run is not None
+    if any(db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (run,)).fetchone() for table in OF_A_RUN):
+        raise sqlite3.IntegrityError(f"rows of no run have the number {run}")  # they would become this run's
     rows, components, samples = [], [], []
     for point in points:
         at, flat = (run, *(point[name] for name in NAMES)), _flat(point)

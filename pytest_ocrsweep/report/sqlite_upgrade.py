@@ -1,4 +1,4 @@
-"""A sweep.sqlite of version 1, which had no estimates and called the kernel limit so, becomes one of today's."""
+"""Upgrades a sweep.sqlite of version 1: it had no estimates, and its column `estimate_ns` held the kernel limit."""
 
 from __future__ import annotations
 

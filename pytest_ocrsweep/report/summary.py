@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..baselines import gate
 from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
@@ -32,6 +33,7 @@ def lines(results: Results) -> list[str]:
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
+        *_about_margins(results),
         *_about_environments(results),
         *_about_unused(results),
         *beyond(sweep.settings.model, ((stage, sweep.settings.workload.on(grid)) for stage, grid in runs)),
@@ -88,6 +90,26 @@ def _about_points(results: Results, work: str) -> Iterator[str]:
         yield f"a device failed: {len(left)} points after that were counted, not timed; run them again"
     if faster := by_verdict[Verdict.IMPROVED]:
         yield f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}"
+
+
+def _about_margins(results: Results) -> Iterator[str]:
+    """Points whose margin is wider than what the gate is to see, and recorded processes that are no evidence."""
+    options, timed = results.sweep.options, [(p, p.vendor) for p in results.points.values() if p.vendor]
+    wide = [(vendor.gate.margin or 0.0, str(point)) for point, vendor in timed]
+    wide = sorted(((margin, name) for margin, name in wide if margin > gate.CAP), reverse=True)
+    if wide and not options.update:
+        (margin, name), many = wide[0], "1 point" if len(wide) == 1 else f"{len(wide):,} points"
+        yield (
+            f"{many} cannot see {100 * gate.CAP:g} %: the margin of {name} is {100 * margin:.1f} %; "
+            f"record again on a quiet machine, three times: {options.accepting_all}"
+        )
+    for point, vendor in timed:
+        recorded = results.sweep.timed_of(point.stage, str(vendor.gpu)).get(results.key(point))
+        if recorded:
+            apart = [process.median_ns / recorded.baseline.time_ns - 1 for process in recorded.baseline.outlying]
+            yield from (
+                f"{point}: a recorded process is {100 * x:+.1f} % off the others; it is left out" for x in apart
+            )
 
 
 def _about_environments(results: Results) -> Iterator[str]:

@@ -46,7 +46,7 @@ def table(
         )
     if devices := sorted({point.floor.device for point in shown if point.floor}):
         lines.append(
-            f"floors are of {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
+            f"floors are for {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
         )
     return [*lines, *estimates(shown)]
 
@@ -58,11 +58,11 @@ def estimates(points: Sequence[PointResult]) -> Iterator[str]:
         if point.estimate:
             by_device.setdefault(point.estimate.device, []).append((point, point.estimate))
     for device, found in by_device.items():
-        yield f"estimates are of {device}; nine of ten measured times are this near: {_spreads(found)}"
+        yield f"estimates are for {device}; nine of ten measured times lie within {_spreads(found)} of them"
         if wide := [each for each in found if each[1].reasons]:
             point, widest = max(wide, key=lambda each: each[1].spread)
             why = "; ".join(widest.reasons)
-            yield f"{len(wide)} of {len(found)} intervals are wider than usual, {point}'s the most: {why}"
+            yield f"{len(wide)} of {len(found)} intervals are wider than usual; the widest, {point}: {why}"
     unknown = [point for point in points if point.estimate is None and "estimate" not in point.absent]
     for device in dict.fromkeys(point.floor.device for point in unknown if point.floor):
         yield f"no estimate for {device}, which has no calibration; {REMEDY}"
@@ -73,7 +73,7 @@ def _spreads(found: Sequence[tuple[PointResult, EstimateResult]]) -> str:
     widest: dict[str, float] = {}
     for point, estimate in found:
         widest[point.stage] = max(widest.get(point.stage, 0), estimate.spread)
-    return ", ".join(f"{stage} {100 * (spread - 1):.0f} %" for stage, spread in widest.items())
+    return ", ".join(f"{100 * (spread - 1):.0f} % ({stage})" for stage, spread in widest.items())
 
 
 def _cells(point: PointResult, label: str | None, metrics: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The catalogue of devices, as ledgers ask it: by a device or by its name."""
+"""Finds a device for a ledger, which names it or gives the device itself."""
 
 from __future__ import annotations
 

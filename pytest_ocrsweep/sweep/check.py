@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate
+from ..baselines import counted, evidence, gate
 from ..baselines.counted import PointKey
-from ..baselines.measurement import Environment, GateResult
+from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
@@ -17,21 +17,11 @@ from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .explain import Measured
+from .parts import PASSED, Part, attained_part, margin_part
 from .session import Sweep, describe
 
 # What to do about a point that a device does not hold.
 SMALLER = "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
-
-
-class Part(NamedTuple):
-    """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass."""
-
-    verdict: Verdict
-    failure: str | None = None
-    skip: str | None = None
-
-
-PASSED = Part(Verdict.PASS)
 
 
 class Judgement(NamedTuple):
@@ -64,7 +54,7 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A point's time beside the one that is recorded, or why there is none although it was asked for."""
+    """A point's time and the recorded one; or why the point was not timed, although that was asked for."""
 
     measured: Measured | None = None
     recorded: RecordedTime | None = None
@@ -88,7 +78,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
 
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
-    """The point on the vendor's model, if it is to be timed."""
+    """The point on the reference model, if it is to be timed."""
     if not sweep.times(priced.work.grid):
         return Timing()
     if not sweep.measures:
@@ -106,7 +96,7 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
             priced.work,
             priced.attention,
             times.get(priced.key),
-            gate.expected_noise(each.baseline for each in times.values()),
+            evidence.expected_noise(each.baseline for each in times.values()),
             count=sweep.options.update,
             page=next((Path(name) for name, grid in sweep.pages if grid == priced.work.grid), None),
         )
@@ -204,6 +194,8 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
         if options.missing_fails:
             return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}")
         return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
+    if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
+        return blind
     return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
 
 
@@ -220,22 +212,6 @@ def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedT
     then = recorded.baseline.observed.tensor_flops
     less_work = then is not None and priced.analytic["tensor_flops"] < then
     return attained_part(str(priced), recorded.attained, floor.attained, found.gate, less_work=less_work)
-
-
-def attained_part(point: str, then: float | None, now: float | None, judged: GateResult, *, less_work: bool) -> Part:
-    """The attained fraction against the recorded one, by the margin of the time, of which it is the reciprocal.
-
-    It is named beside a time that failed, and fails by itself if there is `less_work` than was timed, the floor fell,
-    and the time did not follow. Of the same work a floor falls only by another definition of it, or another sheet.
-    """
-    if then is None or now is None or judged.margin is None or judged.change is None:
-        return PASSED
-    slower = judged.outcome == gate.Outcome.FAIL
-    lower_floor = less_work and now * (1 + judged.change) < then * (1 - judged.margin)
-    if now >= then * (1 - judged.margin) or not (slower or lower_floor):
-        return PASSED
-    why = "the time grew" if slower else "the floor fell, and the time did not follow"
-    return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
 def _needed(costs: Analytic) -> str:

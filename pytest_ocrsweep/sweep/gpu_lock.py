@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 from filelock import FileLock, Timeout
 
@@ -17,6 +18,8 @@ from ..errors import MeasureError
 
 PATIENCE_S = 10.0
 """How long to wait for the end of a process that has measured; an interactive session may never end."""
+
+LONGEST = 200  # characters of a lock's name; a file's may have 255 bytes
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(tempfile.gettempdir(), f"pytest-ocrsweep-{user}")
     try:
-        path = _own_folder(folder) / f"{name}.lock"
+        path = _own_folder(folder) / f"{_as_file(name)}.lock"
         lock, holders = _lock(path)
         try:
             lock.acquire(blocking=False)
@@ -38,12 +41,17 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
             lock.acquire()
             _await_end(holders[-1])
     except OSError as error:
-        what = f"{folder / name}.lock: the lock of {name} cannot be taken ({error.strerror or error});"
+        what = f"{folder / _as_file(name)}.lock: the lock of {name} cannot be taken ({error.strerror or error});"
         raise MeasureError(what, f"remove {folder}, or set TMPDIR to a folder of your own") from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _as_file(name: str) -> str:
+    """A part of a GPU may be named `MIG-GPU-8f3a/1/0`, and whatever else an environment says it is."""
+    return quote_from_bytes(os.fsencode(name), safe="")[:LONGEST]
 
 
 def _own_folder(folder: Path) -> Path:

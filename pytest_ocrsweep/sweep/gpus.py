@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+DIGITS = 9  # of a number that may be one of a GPU
 
 
 def gpus() -> list[str]:
@@ -16,7 +18,8 @@ def gpus() -> list[str]:
         return [str(number) for number in range(installed or 0)]
     names = []
     for name in map(str.strip, chosen.split(",")):
-        unknown = name.isdigit() and installed is not None and int(name) >= installed
+        is_number = re.fullmatch("[0-9]+", name) is not None
+        unknown = is_number and installed is not None and (len(name) > DIGITS or int(name) >= installed)
         if name in ("", "-1") or unknown:
             break  # CUDA ignores the rest too
         names.append(name)

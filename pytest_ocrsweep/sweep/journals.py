@@ -15,9 +15,11 @@ from typing import NamedTuple
 from ..baselines import journal
 from ..baselines.journal import Header, Writer
 from ..baselines.measurement import Environment
+from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files import atomic
+from ..files.text import command
 from ..model.geometry import CropGrid
 from .session import Sweep, describe
 
@@ -97,7 +99,9 @@ class Journals:
                 journal.begin(path, header)
             found = journal.read(path, self._check)
             if found.header != header:
-                raise OcrsweepError(f"{path}: its first line is of another run;", f"delete it (rm {path})")
+                raise OcrsweepError(
+                    f"{path}: its first line is of another run;", f"delete it ({command('rm', str(path))})"
+                )
             self._take_up(path, found)
             return _Held(Writer(path, found.whole_bytes), lock.pop_all())
 
@@ -137,7 +141,7 @@ class Journals:
         self.sweep.say(f"times are not journalled from here on, and would be lost if this run were killed: {why}")
 
     def _folder(self, header: Header) -> Path:
-        """That of the GPU's recorded times."""
+        """The folder of the GPU's recorded times."""
         return self.sweep.timed_file_of("decode", header.gpu).parent
 
     def _check(self, point: PointResult) -> None:
@@ -146,6 +150,10 @@ class Journals:
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
         if tokens != (point.image_tokens, point.context_tokens, point.new_tokens, point.batch):
             raise ValueError(f"its tokens are not those of {describe(work)}")
+        counted = analytic(self.sweep.model.ledger(point.stage, work, point.attention))
+        for name, number in exact_numbers(work, counted).items():
+            if (found := exact_numbers(point, point.analytic)[name]) != number:
+                raise ValueError(f"its {name} is {found:,}, but {number:,} is counted")
 
     def _header(self, on: Environment) -> Header:
         architecture, workload, program = self._same

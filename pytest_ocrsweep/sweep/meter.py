@@ -1,4 +1,4 @@
-"""From a point to what the vendor's model takes there, judged by the gate; torch is loaded when a point is measured."""
+"""From a point to what the reference model takes there, judged by the gate; torch loads when a point is measured."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _refused() -> Iterator[None]:
 
 @dataclass
 class Meter:
-    """The vendor's model on this process's device, built at the first point.
+    """The reference model on this process's device, built at the first point.
 
     From then on the process holds the device's `lock`: another that only waited with a model built would already
     be company on the GPU.

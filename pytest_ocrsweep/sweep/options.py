@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files.text import command
 
 PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
 
 
 @dataclass(frozen=True, slots=True)
 class Slowdown:
-    """The self-test: the whole measured region, or one component of it, takes so much longer."""
+    """By how many percent the gate's self-test slows the measured region down, or one component of it."""
 
     percent: float = 0.0
     component: str | None = None
@@ -49,6 +50,7 @@ class Options:
     default_grids: str  # of the ini file; "" for the vendor's grids
     baselines: Path
     missing_fails: bool
+    wide_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
 
@@ -63,7 +65,7 @@ class Options:
         words += [f"--ocrsweep-image={name}" for name in self.images]
         words += [f"--ocrsweep-checkpoint={self.checkpoint}"] if self.checkpoint else []
         words += ["--ocrsweep-profile"] if self.profile else []
-        return shlex.join([*words, "--ocrsweep-update"])
+        return command(*words, "--ocrsweep-update")
 
     @property
     def _place(self) -> list[str]:
@@ -80,9 +82,9 @@ class Options:
     @property
     def pruning(self) -> str:
         """The command that removes what no test uses."""
-        return shlex.join(["pytest", *self._place, "--ocrsweep-prune"])
+        return command("pytest", *self._place, "--ocrsweep-prune")
 
     @property
     def accepting_all(self) -> str:
         """The same for every test of this run."""
-        return shlex.join(["pytest", *self.command, "--ocrsweep-update"])
+        return command("pytest", *self.command, "--ocrsweep-update")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Profiler:
-    """The vendor's model, held for several points; a context that gives the device back."""
+    """The reference model, held for several points; a context that gives the device back."""
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self._meter, self._model, self._settings = Meter(settings, model, lock=self._lock), model, settings

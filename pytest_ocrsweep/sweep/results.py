@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted, evidence, gate, timed
 from ..baselines.counted import CountedPoints, PointKey, Recorded
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
@@ -76,13 +76,19 @@ class Results:
         if write:
             steps["writing the report"] = lambda: self.reported.extend(write(self.report(rootdir)))
         for name, step in steps.items():
-            try:
-                step()
-            except (OcrsweepError, OSError) as error:
-                self.problems.append(str(error))
-            except Exception as error:  # a bug must not take the other steps with it
-                self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
+            self.attempt(name, step)
         self.problems = list(dict.fromkeys(self.problems))
+
+    def attempt(self, name: str, step: Callable[[], object]) -> None:
+        """Do a step of the end; what fails is a line."""
+        try:
+            step()
+        except (OcrsweepError, OSError) as error:
+            self.problems.append(str(error))
+        except KeyboardInterrupt:
+            self.problems.append(f"{name} was interrupted: what is there may be of two runs; run again")
+        except Exception as error:  # a bug must not take the other steps with it
+            self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
 
     def _end_journals(self) -> None:
         """The journals go once all that they hold is recorded."""
@@ -92,7 +98,7 @@ class Results:
             self.journals.remove()
 
     def _find_unused(self) -> None:
-        if not (self.filtered or self.sweep.options.grids):
+        if not self.filtered:
             for stage, points in self._by_stage(self.points.values()).items():
                 if unused := self.sweep.of_workload(stage) - points.keys():
                     self.unused[stage] = unused
@@ -103,14 +109,9 @@ class Results:
 
     @property
     def _taken_up(self) -> list[TakenUp]:
-        """What an earlier run timed, less what this run has a verdict on, as far as that is one on the time."""
-
-        def is_own(point: PointResult) -> bool:
-            own = self.points.get(point.key)
-            timed_here = own and own.vendor and point.vendor and own.vendor.gpu == point.vendor.gpu
-            return own is not None and (bool(timed_here) or own.verdict.failed)
-
-        return [each for each in self.journals.taken_up if not is_own(each.point)] if self.journals else []
+        """What an earlier run timed, less what failed in this one; a time that this one took comes later and wins."""
+        failed = {point.key for point in self.points.values() if point.verdict.failed}
+        return [each for each in self.journals.taken_up if each.point.key not in failed] if self.journals else []
 
     def _record(self, writes: dict[Path, Write], barred: dict[str, list[str]]) -> None:
         """Each file, whatever becomes of the others."""
@@ -134,6 +135,8 @@ class Results:
                 f"--ocrsweep-prune removed nothing: {self.filtered};",
                 "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, names or grids",
             )
+        if not self.unused:
+            self.notes.append("--ocrsweep-prune removed nothing: no recorded point is unused")
         name, writes = self.sweep.model.name, dict[Path, Write]()
         for stage, keys in self.unused.items():
             seen = {key: self.sweep.recorded[stage][key] for key in keys}
@@ -184,11 +187,11 @@ class Results:
         stored = known.get(key)
         if stored is None:
             return False
-        noise = gate.expected_noise(each.baseline for each in known.values())
+        noise = evidence.expected_noise(each.baseline for each in known.values())
         return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
 
     def revision(self, rootdir: Path) -> Revision:
-        """That of the project, asked for once."""
+        """The git revision of the project; git is asked once."""
         if self._known_revision is None:
             self._known_revision = revision(rootdir, self.sweep.options.baselines)
             if self._known_revision.unknown:
@@ -232,7 +235,7 @@ class Results:
         return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
 
     def _device(self, name: str) -> Device | None:
-        """That of the settings, or a GPU that was measured."""
+        """The device of this name: that of the settings, or one of the catalogue."""
         from .config import device_of
 
         device = self.sweep.settings.device

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
-from ..errors import ConfigError, ImageError, OcrsweepError, SourceError
+from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
+from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
@@ -101,7 +102,7 @@ class Sweep:
         return {stage: counted.read(self.file_of(stage), self.model.name, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
-        """What is wrong with the settings, or with the baselines too: a line a problem; None if nothing is."""
+        """The problems of the settings and, if asked, of the baselines, a line for each; None if there are none."""
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
@@ -109,8 +110,10 @@ class Sweep:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
                 raise error.at("--ocrsweep-set")
+        except CheckpointError as error:
+            return str(error)  # a line a problem
         except OcrsweepError as error:
-            return str(error)
+            return printable(str(error), most=None)  # a path may hold a line's end
         return None
 
     def _check(self, checkpoint: Path) -> None:
@@ -135,7 +138,7 @@ class Sweep:
 
     @cached_property
     def unmeasured(self) -> str | None:
-        """Why the vendor's model is not timed although it was asked for; None where it is, or nobody asked."""
+        """Why the reference model cannot be timed; None if it can, or if only counts are asked for."""
         if self.options.analytic_only:
             return None
         from .meter import why_not
@@ -144,7 +147,7 @@ class Sweep:
 
     @property
     def measures(self) -> bool:
-        """Whether points are timed on the vendor's model."""
+        """Whether points are timed on the reference model."""
         return not self.options.analytic_only and self.unmeasured is None
 
     def times(self, grid: CropGrid | None) -> bool:
@@ -231,7 +234,7 @@ class Sweep:
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """Of their names and contents."""
+    """A digest of the files' names and contents."""
     found = sha256()
     for path in sorted(files):
         found.update(repr((path.relative_to(folder).as_posix(), path.read_bytes())).encode())

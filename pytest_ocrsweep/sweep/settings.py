@@ -67,7 +67,7 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class VendorSettings:
-    """Where the vendor model runs, and the seed of its random weights."""
+    """Where the reference model runs, and the seed of its random weights."""
 
     device: str = "cuda"
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Shapes databases: the most square grid of each number of crops, its sizes, and whether the vendor model runs it.
+"""Shapes databases: the most square grid of each number of crops, its sizes, and whether the reference model runs it.
 
 Grids are landscape: rows ≤ columns. One crop is 1x1, the page without crops. A width is columns × crop side, a height
 rows × crop side; the global view does not count. The table is STRICT, its key is the number of crops:
@@ -30,7 +30,7 @@ APPLICATION = 0x4F435248  # SQLite's application_id, "OCRH": `write` replaces no
 SCHEMA = 1  # SQLite's user_version
 MOST = 1_000_000  # crops
 
-SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the vendor model runs a grid
+SUPPORT = GLOBAL_VIEW, CROPS, NONE = ("global view", "crops", "none")  # how the reference model runs a grid
 
 TABLES = """
 CREATE TABLE shapes (
@@ -125,7 +125,7 @@ def write(path: Path, about: MadeFor, rows: Iterable[Shape]) -> bool:
         raise ShapesError(problem)
     replaces = os.path.lexists(path)
     if replaces and database.application(path) != APPLICATION:
-        raise ShapesError(f"{path} exists and is no database of shapes: it is left as it is, choose another name")
+        raise ShapesError(f"{path} exists and is not a database of shapes: it is left as it is, choose another name")
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(TABLES)
         db.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -145,8 +145,8 @@ def _insert(db: sqlite3.Connection, table: str, records: Iterable[MadeFor | Shap
 def read(path: str, selection: str | None, swept_for: SweptFor) -> list[GridEntry]:
     """The entries of a database, or those that a selection such as `100..200` or `1..1000/10` chooses.
 
-    A grid that the vendor model does not run is `analytic_only`. Raises ShapesError, also for a database that was made
-    for other settings than those that it is swept for.
+    A grid that the reference model does not run is `analytic_only`. Raises ShapesError, also for a database that was
+    made for other settings than those that it is swept for.
     """
     try:
         wanted = None if selection is None else counts(selection)
@@ -165,7 +165,7 @@ def _contents(path: str) -> tuple[MadeFor, list[Shape]]:
         raise ShapesError("there is no such file; to make one: ocrsweep shapes --db FILE")
     try:
         if database.application(Path(path)) != APPLICATION:
-            raise ShapesError(f"it is no database of shapes; {remedy}")
+            raise ShapesError(f"it is not a database of shapes; {remedy}")
         with database.opened(Path(path), "ro") as db:
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             if schema != SCHEMA:

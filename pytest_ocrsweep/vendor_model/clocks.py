@@ -124,23 +124,18 @@ def device_clock(device: torch.device, call: Call) -> Clock:
 
 def delayed(call: Call, device: torch.device, ns: int) -> Call:
     """`call`, after which the device is busy for about `ns`: how the gate's self-test slows a stage down."""
-    delay = _delay(device, ns)
+    amount = busy_amount(device, ns)
 
     def slower() -> object:
         output = call()
-        delay()
+        keep_busy(device, amount)
         return output
 
     return slower
 
 
-def _delay(device: torch.device, ns: int) -> Call:
-    amount = busy_amount(device, ns)
-    return lambda: keep_busy(device, amount)
-
-
 def busy_amount(device: torch.device, ns: int) -> int:
-    """What `keep_busy` takes for so many ns: a GPU's cycles, a CPU's ns. Not while a graph is captured."""
+    """What `keep_busy` needs for this time: a GPU's cycles, a CPU's ns. Not to be called while a graph is captured."""
     return round(ns * _cycles_per_ns(device)) if device.type == "cuda" else ns
 
 

@@ -30,6 +30,9 @@ TO_COPY = aten._to_copy
 UNSAFE_VIEW = aten._unsafe_view
 GROUPED_MM = aten._grouped_mm  # torch.nn.functional.grouped_mm at the dispatcher
 CPU_FLASH_ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_ATTENTION = aten._scaled_dot_product_flash_attention
+EFFICIENT_ATTENTION = aten._scaled_dot_product_efficient_attention
+CUDNN_ATTENTION = aten._scaled_dot_product_cudnn_attention
 
 
 def mutates(operation: Operation) -> bool:

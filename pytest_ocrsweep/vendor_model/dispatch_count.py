@@ -24,7 +24,7 @@ __all__ = ["DispatchCounter", "DispatchCounts", "Uncounted", "counting", "tensor
 
 
 class _Refuse(DispatchMode):
-    """Raises `Uncounted` for an operation of which nobody knows whether it has products."""
+    """Raises `Uncounted` for an operation without a rule that says whether it has products."""
 
     def __torch_dispatch__(
         self,

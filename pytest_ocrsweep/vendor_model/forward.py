@@ -33,7 +33,7 @@ class Pages:
 
     @property
     def arguments(self) -> dict[str, object]:
-        """As the reference model takes them: its own grids are (columns, rows)."""
+        """The arguments that the reference model takes; its own grids are (columns, rows)."""
         grid, batch = self.work.grid, self.work.batch
         arguments: dict[str, object] = {"pixel_values": self.views}
         if self.crops is not None:

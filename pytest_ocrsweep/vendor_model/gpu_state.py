@@ -1,4 +1,4 @@
-"""The GPU's clocks, power, temperature, throttling and company by NVML; all None without a GPU or without NVML."""
+"""The GPU's clock, power, throttling and other processes by NVML; all None without a GPU or without NVML."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def _read(nvml: Any, handle: Any) -> Machine:
     processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses)
     return Machine(
         sm_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
-        memory_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
         power_w=None if power is None else power / 1000,
-        temperature_c=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
         throttle_reasons=None
         if reasons is None
         else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),

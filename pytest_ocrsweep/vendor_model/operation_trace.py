@@ -12,7 +12,14 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from ..model.run_order import Numbers
 from . import fused_attention
 from .byte_rules import moved_bytes, tensor_bytes
-from .compat import CPU_FLASH_ATTENTION, DispatchMode, Packet
+from .compat import (
+    CPU_FLASH_ATTENTION,
+    CUDNN_ATTENTION,
+    EFFICIENT_ATTENTION,
+    FLASH_ATTENTION,
+    DispatchMode,
+    Packet,
+)
 from .compat import Operation as TorchOperation
 from .dispatch_count import tensors
 from .flop_rules import ALLOCATIONS, FORMULAS, is_view, require_tensor_rule, vector_flops
@@ -22,9 +29,9 @@ from .profile_match import Operation
 aten = torch.ops.aten
 # Each with the places of its bias and of whether it is causal, among positional arguments.
 FUSED: dict[Packet, tuple[int | None, int | None]] = {
-    aten._scaled_dot_product_flash_attention: (None, 4),
-    aten._scaled_dot_product_efficient_attention: (3, 6),
-    aten._scaled_dot_product_cudnn_attention: (3, 6),
+    FLASH_ATTENTION: (None, 4),
+    EFFICIENT_ATTENTION: (3, 6),
+    CUDNN_ATTENTION: (3, 6),
     CPU_FLASH_ATTENTION: (None, 4),
 }
 MARK = "operation#"

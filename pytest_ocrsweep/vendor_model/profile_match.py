@@ -1,4 +1,4 @@
-"""Which line of a ledger each operation of the vendor's model is: by order and by cost, never by name alone."""
+"""Which line of a ledger each operation of the reference model is: by order and by cost, never by name alone."""
 
 from __future__ import annotations
 

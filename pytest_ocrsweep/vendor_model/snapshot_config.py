@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..errors import CheckpointError
 from ..files.text import printable, quoted
@@ -26,7 +25,7 @@ def check(path: Path, model: Architecture) -> None:
         raise CheckpointError("\n".join(lines))
 
 
-def _levels(name: str, block: dict[str, Any], level: Level) -> Iterator[tuple[str, dict[str, Any], Level]]:
+def _levels(name: str, block: Mapping[str, object], level: Level) -> Iterator[tuple[str, Mapping[str, object], Level]]:
     """Each object that config.json should have, with what stands before its keys in a message."""
     yield name, block, level
     for key, lower in level.below.items():
@@ -34,7 +33,7 @@ def _levels(name: str, block: dict[str, Any], level: Level) -> Iterator[tuple[st
             yield from _levels(f"{name}{key}.", inner, lower)
 
 
-def _wrong(name: str, block: dict[str, Any], level: Level, model: Architecture) -> Iterator[str]:
+def _wrong(name: str, block: Mapping[str, object], level: Level, model: Architecture) -> Iterator[str]:
     """Keys that the model does not have in this way."""
     for key, rule in level.keys.items():
         values = [list(value) if isinstance(value, tuple) else value for value in rule.values(model)]
@@ -48,7 +47,7 @@ def _wrong(name: str, block: dict[str, Any], level: Level, model: Architecture) 
             )
 
 
-def _unknown(name: str, block: dict[str, Any], level: Level) -> Iterator[str]:
+def _unknown(name: str, block: Mapping[str, object], level: Level) -> Iterator[str]:
     """Keys that might mean anything."""
     known = level.keys.keys() | level.below.keys() | WITHOUT_EFFECT
     for key in (key for key in block if key not in known):
@@ -65,7 +64,7 @@ def _same(there: object, here: object) -> bool:
     return isinstance(there, bool) == isinstance(here, bool) and there == here
 
 
-def _stands(block: dict[str, Any], key: str) -> str:
+def _stands(block: Mapping[str, object], key: str) -> str:
     return f"is {_json(block[key])}" if key in block else "is missing"
 
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -85,7 +84,7 @@ def _without_index(folder: Path) -> str:
     return f"{folder} should hold {WEIGHTS} or {INDEX}, has {found}: get its safetensors files"
 
 
-def read_json(path: Path, most_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any]:
+def read_json(path: Path, most_bytes: int = MOST_CONFIG_BYTES) -> dict[str, object]:
     """A JSON object that a snapshot needs. Raises CheckpointError."""
     try:
         document = untrusted.parse_json(untrusted.read(path, most_bytes), most_values=MOST_VALUES)

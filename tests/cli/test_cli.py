@@ -133,7 +133,7 @@ def _installed() -> list[str]:
         (("cost", "2x3", "--js"), "unrecognized arguments: --js"),
         (("cost", "2x3", "--stage", "decod"), "invalid choice: 'decod' (choose from 'vision', 'prefill', 'decode')"),
         (("cost", "2x3", "--attention", "sdpa"), "invalid choice: 'sdpa' (choose from 'eager', 'flash')"),
-        (("cost", "2x3", "--depth", "-1"), "a whole number of levels from 0, got '-1'"),
+        (("cost", "2x3", "--depth", "-1"), "must be a whole number of at least 0, got '-1'"),
         (("cost", "2y3"), "'2y3' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image"),
         (("cost", "no.png"), "'no.png' is neither a grid"),
         (("cost", "."), "'.' is neither a grid"),
@@ -421,7 +421,7 @@ def test_a_changed_figure_of_a_device_is_in_its_name(said, answered):
     assert answered("cost", "2x3", *memory)["device"] == name
     assert answered("cost", "2x3", "--set", "device.bandwidth_bytes_per_s=4.8e12")["device"] == "NVIDIA H200"
     assert answered("cost", "2x3", "--set", "device.name=mine", *memory)["device"] == "mine"
-    (floors,) = [line for line in said("sweep", "--grids", "1x1", *memory) if line.startswith("floors are of ")]
+    (floors,) = [line for line in said("sweep", "--grids", "1x1", *memory) if line.startswith("floors are for ")]
     assert name in floors
 
 

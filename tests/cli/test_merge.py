@@ -57,6 +57,25 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(here: Path, capsys, wo
     assert not (here / "merged").exists()
 
 
+def test_a_folder_with_a_file_of_somebody_else_gets_no_part_of_a_report(here: Path, capsys) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "report.md").write_text("my own")
+    assert main(["merge", "report-0", "report-1", "--report", "mine"]) == 2
+    assert "mine/report.md was not written by ocrsweep" in capsys.readouterr().err
+    assert [path.name for path in (here / "mine").iterdir()] == ["report.md"]
+
+
+def test_times_that_a_killed_run_left_are_named(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in ("part-0", "part-1"):
+        shutil.copytree(ROOT / "baselines", part)
+    journal = Path("part-1/deepseek-ocr/timed/nvidia-h200/.1a2b.ocrsweep-journal")
+    journal.write_text("")
+    assert main(["merge", "part-0", "part-1", "--baselines", "merged"]) == 0
+    line = f"{journal} is not merged: a killed run left times there; update again in its project"
+    assert capsys.readouterr().out.splitlines()[-1] == line
+
+
 def test_baselines_merge_into_a_folder_and_a_line_says_what_became_of_each_file(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     for part, keep in (("a", lambda point: point["grid"] == "1x1"), ("b", lambda point: point["grid"] != "1x1")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.cli import main
-from pytest_ocrsweep.hardware.profile_file import read, write
+from pytest_ocrsweep.hardware.profile import read, write
 
 PROFILES = Path(__file__).parents[2] / "dev" / "profiles" / "nvidia-h200-lines.jsonl.gz"
 TINY = ("--set", "model=deepseek-ocr-tiny", "--set", "vendor.device=cpu", "--set", "workload.new_tokens=2")
@@ -101,15 +102,25 @@ def test_a_cost_says_the_estimate_its_interval_and_its_terms(capsys: pytest.Capt
     assert "estimate      none: AMD Instinct MI300X has no calibration" in none
 
 
-@pytest.mark.parametrize("command", [("cost", "2x3"), ("fits", "2x3"), ("size", "2x3", "--ttft", "1s", "--tpot", "1s")])
-def test_a_calibration_that_cannot_be_read_fails_the_command(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+@pytest.mark.parametrize("command", [["cost", "2x3"], ["fits", "2x3"], ["size", "2x3", "--ttft", "1s", "--tpot", "1s"]])
+def test_a_calibration_that_was_asked_for_and_is_none_ends_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
 ) -> None:
-    (path := tmp_path / "c.json").write_text("{}")
-    assert main([*command, "--set", f"device.calibration={path}"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("ocrsweep: --set: ")
-    assert "c.json' is no calibration: no 'schema'; calibrate it: ocrsweep calibrate" in err
+    (tmp_path / "own.json").write_text("{}")
+    assert main([*command, "--set", f"device.calibration={tmp_path / 'own.json'}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"ocrsweep: '{tmp_path}")
+    assert err.endswith("calibrate it: ocrsweep calibrate --output FILE, then --set device.calibration=FILE\n")
+
+
+def test_a_profile_of_other_lines_than_the_models_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = gzip.decompress(PROFILES.read_bytes()).decode()
+    (tmp_path / "other.jsonl").write_text(text.replace('"embed"', '"another"'))
+    assert main(["profile", "1x1", "--stage", "decode", "--from", str(tmp_path / "other.jsonl")]) == 2
+    assert "line another of decode 1x1 flash is not one of deepseek-ocr; profile it anew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["model=deepseek-ocr-tiny", "model.decoder.experts=32"])
@@ -118,7 +129,7 @@ def test_profiles_of_another_model_are_refused(
     capsys: pytest.CaptureFixture[str], command: tuple[str, ...], change: str
 ) -> None:
     assert main([*command, "--from", str(PROFILES), "--set", change]) == 2
-    assert "the profiles are of deepseek-ocr with 6,671,008,256 bytes of parameters, not of" in capsys.readouterr().err
+    assert "the profiles are of 'deepseek-ocr' with 6671008256 bytes of parameters, not of" in capsys.readouterr().err
 
 
 def test_without_a_stage_the_profiles_that_are_kept_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,7 @@ def test_a_gpu_run_would_time_only_what_the_vendor_runs(database, tmp_path):
         default_grids="",
         baselines=tmp_path,
         missing_fails=False,
+        wide_fails=False,
         here=tmp_path,
         command=(),
     )
@@ -113,8 +114,8 @@ def test_a_wrong_selection_stops_pytest_as_a_usage_error(project, database, sele
     ("content", "message"),
     [
         (None, "there is no such file"),
-        (b"", "it is no database of shapes"),
-        (b"x" * 999, "it is no database of shapes"),
+        (b"", "it is not a database of shapes"),
+        (b"x" * 999, "it is not a database of shapes"),
     ],
 )
 def test_a_wrong_file_stops_pytest_as_a_usage_error(project, content, message):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,7 +101,7 @@ DAMAGE = {
         lambda text: text.replace('write_bytes": ', 'write_bytes": 0.', 1),
         "*decode.json:6: point 1: *",
     ),
-    "another schema": (lambda text: text.replace('"schema": 1', '"schema": 2'), "*its schema is 2, not 1*"),
+    "another schema": (lambda text: text.replace('"schema": 1', '"schema": 0'), "*its schema is 0, not 1*"),
     "another model": (lambda text: text.replace("deepseek-ocr", "other"), "*its model is 'other'*"),
     "another stage": (lambda text: text.replace('e": "decode"', 'e": "vision"'), "*its stage is 'vision'*"),
     "a double": (lambda text: text.replace("1x2", "1x1"), "*decode.json:8: *1x1 eager is recorded twice*"),
@@ -165,7 +167,10 @@ def pytest_collection_modifyitems(items):
         (["-k", "decode"], "tests were deselected"),
         (["suites/test_decode.py"], "the run is not of all tests below *"),
         (["suites/test_decode.py::test_decode"], "tests were chosen by name"),
-        (["--ignore=suites/test_prefill.py"], "the run has --ignore"),
+        (["--ignore=suites/test_prefill.py"], "test_prefill.py is ignored"),
+        (["--ocrsweep-grids=1x1"], "the run has --ocrsweep-grids"),
+        (["-o", "ocrsweep_grids=1x1"], "the run has -o ocrsweep_grids"),
+        (["-o", "python_files=test_decode.py"], "the run has -o python_files"),
         (["-p", "shard"], "a plugin changed the list of tests"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -178,6 +183,76 @@ def test_pruning_refuses_what_is_not_a_run_of_every_test(recorded, monkeypatch, 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines([f"ERROR: --ocrsweep-prune removed nothing: {why}; run every test *"])
     assert len(recorded.points()) == 8
+
+
+LEAVING_OUT = {
+    "collect_ignore = ['suites/test_prefill.py']": "test_prefill.py is ignored",
+    "def pytest_ignore_collect(collection_path):\n    return 'prefill' in str(collection_path) or None": "*is ignored",
+    "def pytest_runtest_protocol(item):\n    return 'prefill' in item.nodeid or None": "6 tests came to no point",
+}
+
+
+@pytest.mark.parametrize("conftest", LEAVING_OUT, ids=lambda text: text.split("(")[0].split()[-1])
+def test_pruning_refuses_a_run_of_which_a_conftest_left_out_tests(recorded, way, conftest):
+    recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
+    recorded.write("conftest.py", conftest + "\n")
+    result = recorded.run("--ocrsweep-prune", *way)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"ERROR: --ocrsweep-prune removed nothing: {LEAVING_OUT[conftest]}; run every test *"])
+    assert len(recorded.points()) == 8
+
+
+@pytest.mark.parametrize(
+    "skip", ["pytest.skip('no', allow_module_level=True)", "pytest.importorskip('no_such_package')"]
+)
+def test_pruning_refuses_a_run_of_which_a_module_skipped_itself(recorded, way, skip):
+    recorded.write(
+        "suites/test_more.py",
+        f"import pytest\n{skip}\n\ndef test_more(ocrsweep):\n    ocrsweep.check('decode', '4x5', 'flash')\n",
+    )
+    recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
+    result = recorded.run("--ocrsweep-prune", *way)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        ["ERROR: --ocrsweep-prune removed nothing: suites/test_more.py was skipped; run every *"]
+    )
+    assert len(recorded.points()) == 8
+
+
+@pytest.mark.parametrize("demand", ["ocrsweep_missing = fail", "--ocrsweep-require-vendor"])
+def test_a_demand_fails_a_run_whose_tests_another_plugin_did_not_run(recorded, way, demand):
+    recorded.write("conftest.py", "def pytest_runtest_protocol(item):\n    return 'prefill' in item.nodeid or None\n")
+    if " " in demand:
+        recorded.ini(demand)
+    else:
+        recorded.write("suites/test_decode.py", "")
+    result = recorded.run(*(() if " " in demand else (demand,)), *way)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"ERROR: {demand.replace(' ', '')}: 6 tests came to no point"])
+
+
+def test_a_summary_that_fails_is_a_line_after_all_that_was_recorded(project, monkeypatch):
+    report = import_module("pytest_ocrsweep.report")  # as the run will find it
+    monkeypatch.setattr(report, "summary", SimpleNamespace(lines=lambda results: 1 // 0), raising=False)
+    result = project.run("--ocrsweep-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: the summary failed: ZeroDivisionError: *"])
+    assert len(project.points()) == 6
+
+
+def test_pruning_that_finds_nothing_says_so(recorded, way):
+    result = recorded.run("--ocrsweep-prune", *way)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["--ocrsweep-prune removed nothing: no recorded point is unused"])
+
+
+def test_a_folder_that_no_run_looks_into_does_not_keep_from_pruning(recorded):
+    recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
+    recorded.write("build/test_old.py", "def test_old(ocrsweep):\n    ocrsweep.check('decode', '4x5', 'flash')\n")
+    recorded.write("setup.py", "")
+    recorded.write("conftest.py", "collect_ignore = ['setup.py']\n")
+    assert recorded.run("--ocrsweep-prune").ret == 0
+    assert len(recorded.points()) == 6
 
 
 def test_a_plugin_that_shards_loses_no_point_by_an_update(recorded, way):

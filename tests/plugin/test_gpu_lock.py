@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.errors import MeasureError
+from pytest_ocrsweep.sweep import gpus
 from pytest_ocrsweep.sweep.gpu_lock import gpu_lock
 
 HOLD = """
@@ -88,6 +89,20 @@ def test_the_file_and_its_folder_are_their_users_alone(folder: Path) -> None:
         (own,) = folder.glob("pytest-ocrsweep-*")
         assert stat.S_IMODE(own.stat().st_mode) == 0o700
         assert stat.S_IMODE((own / "cpu.lock").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["GPU-MIG-GPU-8f3a/1/0", "GPU-x/../../../x", "GPU-\udcff\n", "GPU-" + "9" * 300])
+def test_the_lock_lies_in_its_folder_whatever_the_gpu_is_called(folder: Path, name: str) -> None:
+    with gpu_lock(name, waiting=pytest.fail):
+        (lock,) = folder.rglob("*.lock")
+        assert lock.parent == folder / f"pytest-ocrsweep-{os.getuid()}"
+
+
+@pytest.mark.parametrize(("value", "names"), [("\u00b2", ["\u00b2"]), ("1," + "9" * 5000, ["1"]), ("0,8,1", ["0"])])
+def test_what_is_no_number_of_a_gpu_is_no_traceback(monkeypatch: pytest.MonkeyPatch, value: str, names: list[str]):
+    monkeypatch.setenv(gpus.VISIBLE, value)
+    monkeypatch.setattr(gpus, "_installed", lambda: 8)
+    assert gpus.gpus() == names
 
 
 def link(path: Path) -> None:

@@ -68,7 +68,7 @@ from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess

@@ -274,10 +274,11 @@ def test_a_models_name_is_a_folder_within_the_baselines(name: str) -> None:
 
 
 def test_an_update_for_a_model_named_outside_writes_nothing(recorded) -> None:
-    before = {path: path.stat().st_mtime_ns for path in recorded.path.parent.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in recorded.path.rglob("*")}
     result = recorded.run("--ocrsweep-update", "--ocrsweep-set=model.name=../../stolen")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert {path: path.stat().st_mtime_ns for path in recorded.path.parent.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in recorded.path.rglob("*")} == before
+    assert not (recorded.path / "baselines" / "../../stolen").exists()
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../b", "x\0", "C:\\x", "NVIDIA\nH200", "..é.x"])
@@ -409,6 +410,7 @@ def test_a_checkpoint_that_nobody_times_is_not_looked_into(recorded) -> None:
 # Nothing here can run what it reads
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "joblib", "urllib", "requests", "http"}
+HARMLESS = {"urllib.parse"}
 CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -418,7 +420,7 @@ def test_no_module_can_run_what_it_reads() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            found += [(path.name, name) for name in names if name.split(".")[0] in FORBIDDEN]
+            found += [(path.name, name) for name in names if name.split(".")[0] in FORBIDDEN and name not in HARMLESS]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
                 found.append((path.name, node.func.id))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

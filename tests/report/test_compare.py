@@ -11,7 +11,7 @@ import pytest
 from documents import clocked, document, point, report, vendor
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
-from pytest_ocrsweep.baselines import gate
+from pytest_ocrsweep.baselines import evidence, gate
 from pytest_ocrsweep.baselines.result_json import from_json
 from pytest_ocrsweep.cli.compare import lines as lines_of
 from pytest_ocrsweep.errors import ReportError
@@ -76,8 +76,8 @@ def test_a_cost_that_moved_names_the_parts_that_did():
 def test_a_time_moved_if_the_gates_margin_does_not_explain_it(percent, is_moved):
     found = compared(timed(20_000_000), timed(round(20_000_000 * (1 + percent / 100))))
     (change,) = found.changes
-    process = gate.Process(20_000_000, 19_980_000, 20_020_000, 10)
-    assert change.margin == gate.margin(gate.Baseline((process,)))
+    process = evidence.Process(20_000_000, 19_980_000, 20_020_000, 10)
+    assert change.margin == gate.margin(evidence.Baseline((process,)))
     assert change.ratio == pytest.approx(percent / 100)
     assert change.moved is is_moved
     assert found.fails("change") is is_moved
@@ -99,7 +99,7 @@ def test_a_machine_that_is_noisy_at_most_points_widens_the_margin_of_all(tmp_pat
     content = json.loads(file.read_text())
     for recorded in content["points"][1:]:
         first = recorded["processes"][0]
-        first |= {name: round(first[name] * 1.05) for name in ("median_ns", "q1_ns", "q3_ns")}
+        first |= {name: round(first[name] * 1.015) for name in ("median_ns", "q1_ns", "q3_ns")}
     file.write_text(json.dumps(content))
     before, after = sides(RECORDED, str(copy))
     quiet = next(iter(before.points))

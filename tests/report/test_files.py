@@ -67,7 +67,7 @@ def test_without_the_extra_a_page_of_an_earlier_run_is_pointed_at(tmp_path, with
 def test_each_run_is_added_to_the_database(tmp_path, without_extra):
     for n in (1, 2, 3):
         files.write(report(point(tensor_flops=n)), tmp_path)
-    assert [run.run for run in sqlite.runs(tmp_path / "sweep.sqlite")] == [1, 2, 3]
+    assert sqlite.runs(tmp_path / "sweep.sqlite") == [1, 2, 3]
     assert load(tmp_path).points[0].analytic["tensor_flops"] == 3
 
 

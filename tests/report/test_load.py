@@ -167,6 +167,8 @@ WRONG = {
     "points[0].of_mine holds -inf, which is not a number": edit("points", 0, "of_mine", value=[{"deep": -1e999}]),
     "points[0].components.head.tensor_flops is missing": edit("points", 0, "components", "head", value={}),
     "environment.gpu must be text, got 1": edit("environment", "gpu", value=1),
+    "environment.hosts must be a list, got None": edit("environment", "hosts", value=None),
+    "points[0].vendor.objections must be a list, got None": edit("points", 0, "vendor", "objections", value=None),
     "workload.batch must be a whole number": edit("workload", "batch", value=None),
 }
 
@@ -212,9 +214,9 @@ def test_no_scrambled_value_is_a_traceback(path):
     [
         ("nowhere", "there is no such file: give a sweep.json"),
         ("", "the folder has neither sweep.json nor sweep.sqlite"),
-        ("sweep.json#1", "#1 is a run of a SQLite file, and this is none"),
+        ("sweep.json#1", "#1 names a run of a SQLite file, which this is not: leave it out"),
         ("runs.db#9", "it has no run 9: choose from 1"),
-        ("runs.db#last", "#last is no run: write the number of one, such as #1"),
+        ("runs.db#last", "#last is not the number of a run: write one, such as #1"),
     ],
 )
 def test_a_source_that_is_not_there_says_what_is(tmp_path, source, what):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from documents import point, report, vendor
 
+from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.report.markdown import FAILING, page
+from pytest_ocrsweep.report.markdown import FAILING, LONG, page
+from pytest_ocrsweep.report.terminal import HEAVIEST, MANY
+
+WHOLE = Path(__file__).with_name("page.md")
 
 LIMIT = 1 << 20  # bytes of GitHub's step summary
 
@@ -34,6 +39,10 @@ def test_verdicts_come_first_and_then_what_failed():
     assert verdicts == [["verdict", "prefill", "decode"], ["FAIL", "0", "1"], ["PASS", "1", "1"]]
     assert failing[1][:4] == ["decode", "2x3", "flash", "FAIL"]
     assert text.index("Failing points") < text.index("### prefill: 1 point\n")
+
+
+def test_a_run_in_which_nothing_failed_says_so():
+    assert page(report(point(), point("decode"))).startswith("## deepseek-ocr: 2 points, none failed\n")
 
 
 def test_a_number_stands_under_its_heading():
@@ -104,5 +113,46 @@ def test_names_are_text_and_no_markup():
     assert r"A\|B" in text
 
 
+def test_a_whole_page_is_as_in_the_file_beside_this_one():
+    hosts = [{**dict.fromkeys(ENVIRONMENT[:-1]), "host": host, "gpu": gpu} for host, gpu in (("n1", "A"), ("n2", "B"))]
+    moved = vendor(gate={"outcome": "fail", "change": 0.05, "margin": None})
+    points = [
+        point("prefill", "2x3", verdict="NO SAMPLE", vendor=moved),
+        point("prefill", "1x1", verdict="FAIL", vendor=None, floor=None),
+        point("decode", "1x1", vendor=None, new_tokens=7, verdict=""),
+        point("decode", "1x2", verdict="IMPROVED"),
+    ]
+    assert page(report(*points, host="node1", hosts=hosts)) == WHOLE.read_text()
+
+
+def test_what_accounts_for_a_failed_time_follows_the_failing_points():
+    cause = "decoder/attn +10.2 % (+61,428 ns), +2.8 % of the point: decoder/attn/fused +105.9 % (+61,612 ns)"
+    line = {"decoder/attn/fused": {"time_ns": 120_000, "share": 1.0}}
+    profile = {"device_ns": 120_000, "gap_ns": 0, "kernels": 12, "components": line, "lines": line}
+    moved = vendor(profile=profile | {"causes": [cause, "@everyone"]})
+    slower = point("decode", "2x3", verdict="FAIL", vendor=moved)
+    assert (
+        "\n\nWhat grew in decode 2x3 flash, in one call or a decode's last step:\n\n"
+        f"- {cause}\n- @\u200beveryone\n\n### decode"
+    ) in page(report(slower, point("decode", "1x1", vendor=vendor(profile=profile), verdict="FAIL")))
+
+
+def grids(count: int, **changed: object) -> Report:
+    return report(*(point("decode", f"1x{n}", tensor_flops=n, **changed) for n in range(1, count + 1)))
+
+
+def test_tables_of_as_many_rows_as_they_may_have_are_whole():
+    assert "<details>" not in page(grids(LONG))
+    assert "<details>" in page(grids(LONG + 1))
+    assert f"decode: {MANY} points" in page(grids(MANY))
+    assert "failing points more" not in page(grids(FAILING, verdict="FAIL"))
+    assert "… and 1 failing points more" in page(grids(FAILING + 1, verdict="FAIL"))
+
+
+def test_the_heaviest_points_are_those_of_the_most_flops():
+    table = tables(page(grids(MANY + 1)))[-1]
+    assert [row[0] for row in table[1:]] == [f"1x{n}" for n in range(MANY - HEAVIEST + 2, MANY + 2)]
+
+
 def test_a_sweep_of_nothing_is_a_page():
-    assert "Nothing was swept." in page(replace(report(), points=()))
+    assert page(replace(report(), points=())).endswith("\n\nNothing was swept.\n")

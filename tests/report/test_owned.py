@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -162,6 +163,86 @@ def test_a_manifest_that_is_none_is_a_line_and_stays(tmp_path, document):
     with pytest.raises(ReportError, match="this is not the list of a report's files"):
         files.write(report(), tmp_path)
     assert (tmp_path / owned.MANIFEST).read_text() == document
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ('{"schema": 2, "files": {}}', "its schema is not 1"),
+        ('{"schema": 1, "files": []}', "its schema is not 1"),
+        ('{"schema": 1, "files": {"../../x": []}}', "'../../x' is no file of a report"),
+        ('{"schema": 1, "files": {"report.md": 3}}', "the digests of report.md are not a list"),
+        (" " * ((1 << 20) + 1), "it has more than 1,048,576 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said_with_what_to_do(tmp_path, document, why):
+    file = tmp_path / ".ocrsweep-report.json"
+    file.write_text(document)
+    with pytest.raises(ReportError) as error:
+        owned.Owned.read(tmp_path)
+    assert str(error.value) == f"{file}: this is not the list of a report's files ({why}): move it away"
+
+
+def test_a_manifest_that_is_a_link_is_said_to_be_one(tmp_path):
+    (tmp_path / ".ocrsweep-report.json").symlink_to("elsewhere")
+    with pytest.raises(ReportError, match=r"this is not the list of a report's files \(it is a link\): move it away"):
+        owned.Owned.read(tmp_path)
+
+
+def test_a_manifest_of_the_largest_size_is_read(tmp_path):
+    (tmp_path / owned.MANIFEST).write_text('{"schema": 1, "files": {}}'.ljust(1 << 20))
+    assert owned.Owned.read(tmp_path).digests == {}
+
+
+def test_a_manifest_is_text_that_a_person_reads_and_git_compares(tmp_path):
+    texts = {"report.md": "one", "charts/time.svg": "two", "index.html": "three"}
+    assert owned.put(tmp_path, texts) == {}
+    assert (tmp_path / ".ocrsweep-report.json").read_text() == "\n".join(
+        [
+            "{",
+            ' "files": {',
+            *(
+                line
+                for name in sorted(texts)
+                for line in (
+                    f'  "{name}": [',
+                    f'   "{owned.digest(texts[name].encode())}"',
+                    "  ]" + "," * (name != "report.md"),
+                )
+            ),
+            " },",
+            ' "schema": 1',
+            "}",
+            "",
+        ]
+    )
+
+
+def test_of_several_files_each_is_written_whatever_becomes_of_those_before_it(tmp_path, monkeypatch):
+    (tmp_path / "report.md").write_text("mine")
+    real = os.replace
+
+    def full(old: object, new: Path) -> None:
+        if Path(new).name == "index.html":
+            raise OSError(errno.ENOSPC, "it is full")
+        real(old, new)
+
+    monkeypatch.setattr("os.replace", full)
+    problems = owned.put(tmp_path, dict.fromkeys(("report.md", "index.html", "charts/time.svg"), "new"))
+    assert problems == {
+        "report.md": f"{tmp_path / 'report.md'} was not written by ocrsweep: move it away, or give another folder",
+        "index.html": f"{tmp_path / 'index.html'} cannot be written (it is full): free some space there",
+    }
+    assert (tmp_path / "charts" / "time.svg").read_text() == "new"
+
+
+def test_an_error_without_a_text_is_said_by_its_name(tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise OSError("what it is")
+
+    monkeypatch.setattr(owned.atomic, "write", fails)
+    told = owned.put(tmp_path, {"report.md": "new"})
+    assert told == {"report.md": f"{tmp_path / 'report.md'} cannot be written (what it is): see to it"}
 
 
 def test_every_chart_has_a_name_that_is_looked_at_before_the_work():

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.measurement import Environment, Measurement, TimeSummary
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
+from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import METRICS, analytic, exact_names, exact_numbers, values
 from pytest_ocrsweep.baselines.result import Analytic, EstimateResult, FloorResult, PointResult
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
@@ -66,8 +68,8 @@ def test_numbers_are_scaled_in_print_only():
         "bound": "bandwidth",
         "verdict": "PASS",
     }
-    assert floors == "floors are of NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
-    assert estimates == "estimates are of NVIDIA H200; nine of ten measured times are this near: decode 5 %"
+    assert floors == "floors are for NVIDIA H200: nothing runs faster; bound is the resource that sets the floor"
+    assert estimates == "estimates are for NVIDIA H200; nine of ten measured times lie within 5 % (decode) of them"
     assert note == "decode rows are totals over 100 new tokens; the columns per token are their mean"
 
 
@@ -90,9 +92,9 @@ def test_why_intervals_are_wide_is_said_once():
     wide = replace(ESTIMATE, high_ns=150 * 10**6, reasons=("batch 9 is beyond the calibration's 4",))
     points = [row(grid="1x1"), *(replace(row(grid=f"1x{n}"), estimate=wide) for n in (2, 3))]
     near, why = table(points, {})[-2:]
-    assert near.endswith("this near: decode 50 %")
+    assert near.endswith("lie within 50 % (decode) of them")
     assert why == (
-        "2 of 3 intervals are wider than usual, decode 1x2 flash's the most: batch 9 is beyond the calibration's 4"
+        "2 of 3 intervals are wider than usual; the widest, decode 1x2 flash: batch 9 is beyond the calibration's 4"
     )
 
 
@@ -197,3 +199,37 @@ def test_the_summary_says_in_what_hosts_differ() -> None:
     lines = list(summary._about_hosts(results))
     assert lines[0] == "measured on node1: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"
     assert lines[2:] == ["hosts differ in torch: 2.11.0 on node1, 2.13.0 on node2"]
+
+
+def judged(point: PointResult, margin: float | None) -> PointResult:
+    vendor = measured(point).vendor
+    return replace(point, vendor=replace(vendor, gpu="NVIDIA H200", gate=GateResult("pass", 0.0, margin)))
+
+
+def about_margins(points: list[PointResult], recorded: dict, update: bool = False) -> list[str]:
+    options = SimpleNamespace(update=update, accepting_all="pytest --ocrsweep-update")
+    settings = SimpleNamespace(workload=SimpleNamespace(on=Workload))
+    sweep = SimpleNamespace(options=options, settings=settings, timed_of=lambda stage, gpu: recorded)
+    results = Results(sweep)
+    results.take(points, False, NODE1)
+    return list(summary._about_margins(results))
+
+
+def test_the_summary_names_points_that_cannot_see_what_the_gate_is_to_see() -> None:
+    points = [judged(row(), 0.045), judged(row("prefill"), 0.0301), judged(row("vision"), 0.03)]
+    assert about_margins(points, {}) == [
+        "2 points cannot see 3 %: the margin of decode 2x3 flash is 4.5 %; "
+        "record again on a quiet machine, three times: pytest --ocrsweep-update"
+    ]
+    assert about_margins(points, {}, update=True) == []
+    assert about_margins([judged(row(), None), row("prefill")], {}) == []
+
+
+def test_the_summary_names_a_recorded_process_that_is_left_out() -> None:
+    point = judged(row(), 0.011)
+    processes = tuple(Process(ms, ms, ms, 9) for ms in (100, 100, 105))
+    key = PointKey(Workload(CropGrid(2, 3)), "flash")
+    recorded = {key: SimpleNamespace(baseline=Baseline(processes))}
+    assert about_margins([point], recorded) == [
+        "decode 2x3 flash: a recorded process is +5.0 % off the others; it is left out"
+    ]

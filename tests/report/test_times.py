@@ -12,7 +12,7 @@ from times_table import markdown
 from pytest_ocrsweep.baselines import counted, gate, timed
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Process
+from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.metrics import exact_names
 from pytest_ocrsweep.baselines.recorded_time import TimedProcess
@@ -100,7 +100,7 @@ def test_grids_choose_and_stages_stay_in_order(source: Source) -> None:
     for stage in reversed(STAGES):
         for grid in ("3x3", "1x1", "2x3"):
             record(source, stage, 10**6, grid=grid)
-    names = [point.name for point in recorded(source, "3x3,1x1")]
+    names = [times.name_of(point) for point in recorded(source, "3x3,1x1")]
     assert names == [f"{stage} {grid} flash" for stage in STAGES for grid in ("1x1", "3x3")]
 
 

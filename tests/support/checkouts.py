@@ -95,7 +95,8 @@ def servers(checkout: Checkout) -> Iterator[Callable[..., list[str]]]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             at = "{}:{}".format(*free.getsockname())
         environment = {**os.environ, **ALONE, "TOLD": str(checkout.told), "DIE": die, **variables}
-        command = [sys.executable, "-m", "execnet.script.socketserver", at]
+        # Unbuffered, because the server never flushes the line that is read below.
+        command = [sys.executable, "-u", "-m", "execnet.script.socketserver", at]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         started.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
         started[-1].stdout.readline()  # it listens

@@ -13,7 +13,6 @@ from layers import Import, Module
 FLAT = ("xdist", "execnet", "pytest_benchmark")
 PUBLIC_MODULES = ("xdist.scheduler",)  # documented: a scheduler implements its Protocol
 TORCH = ("torch", "transformers")
-OPERATORS = "aten."  # an ATen operator's own name begins as it likes
 OF_NAMED_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
 OF_ENUMS = {"_name_", "_value_"}  # documented: what `_missing_` sets on a new member
 OF_STANDARD_LIBRARY = {"os._exit", "sys._getframe", "sys._current_frames"}
@@ -56,7 +55,7 @@ def _attributes(module: Module) -> Iterator[Touch]:
     own = {*_defined(tree), *OF_NAMED_TUPLES, *OF_ENUMS}
     for line, name in _dotted(tree):
         foreign = name.rpartition(".")[2] not in own or name.startswith("super().")
-        if foreign and name not in OF_STANDARD_LIBRARY and not name.startswith(OPERATORS):
+        if foreign and name not in OF_STANDARD_LIBRARY:
             yield Touch(module, line, name)
 
 

@@ -5,7 +5,7 @@ import pytest
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.measurement import GateResult
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.sweep.check import PASSED, Part, attained_part
+from pytest_ocrsweep.sweep.parts import PASSED, Part, attained_part
 
 
 def judged(
@@ -46,3 +46,23 @@ def test_what_the_gate_lets_pass_passes_here(now, change):
 
 def test_a_time_recorded_without_its_fraction_is_not_judged_by_it():
     assert judged(0.1, 0.0, then=None) == PASSED
+
+
+@pytest.mark.parametrize(("change", "margin"), [(0.5, None), (None, 0.013), (None, None)])
+def test_a_time_that_the_gate_did_not_compare_is_not_judged_by_its_fraction(change, margin):
+    assert (
+        attained_part("vision 2x3 flash", 0.41, 0.1, GateResult(Outcome.FAIL, change, margin), less_work=True) == PASSED
+    )
+
+
+def test_a_point_without_a_floor_has_no_fraction_to_judge():
+    assert attained_part("vision 2x3 flash", 0.41, None, GateResult(Outcome.FAIL, 0.5, 0.013), less_work=True) == PASSED
+
+
+def test_a_fraction_within_the_margin_is_not_named_beside_a_time_that_failed():
+    assert judged(0.406, 0.02, Outcome.FAIL) == PASSED
+
+
+@pytest.mark.parametrize(("now", "change", "outcome"), [(0.375, 0.5, Outcome.FAIL), (0.25, 0.5, Outcome.PASS)])
+def test_a_fraction_at_the_margin_is_within_it(now, change, outcome):
+    assert attained_part("vision 2x3 flash", 0.5, now, GateResult(outcome, change, 0.25), less_work=True) == PASSED

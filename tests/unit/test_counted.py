@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -152,6 +153,25 @@ def test_damage_in_a_file_that_is_not_a_point_a_line_is_told_without_a_line(file
     file.write_text(json.dumps(points))
     with pytest.raises(BaselineError, match=r"^damaged baseline .*decode\.json: point 2: 'two' is not a crop grid"):
         read(file, "m", "decode")
+
+
+def test_a_file_of_a_later_version_is_never_called_damaged(file):
+    """To delete it, as a damaged one, would lose what that version recorded."""
+    file.write_text('{"schema": 2, "model": "m", "stage": "decode", "points": [], "more": 1}')
+    with pytest.raises(BaselineError) as raised:
+        read(file, "m", "decode")
+    message = "its schema is 2, of a later version than this, which reads 1: install the pytest-ocrsweep that wrote it"
+    assert str(raised.value) == f"{file}: {message}"
+
+
+def test_a_file_that_this_user_may_not_read_is_never_called_damaged(file, monkeypatch):
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pytest_ocrsweep.files.untrusted.read", refuse)
+    with pytest.raises(BaselineError) as raised:
+        read(file, "m", "decode")
+    assert str(raised.value) == f"{file}: it cannot be read (Permission denied); make it readable for this user"
 
 
 def test_points_that_are_no_list_are_refused(file):

@@ -135,3 +135,14 @@ def test_a_journal_that_names_another_file_is_refused_and_that_file_stays(of_run
 def test_a_report_of_many_points_is_written_to_a_new_database(tmp_path):
     many = [point(grid=f"{rows}x{columns}") for rows in range(1, 31) for columns in range(1, 31)]
     assert sqlite.write(report(*many), tmp_path / "sweep.sqlite") == 1
+
+
+@pytest.mark.parametrize("byte", [b"\x80", b"\x19"], ids=["not UTF-8", "not printable"])
+def test_damage_that_sqlite_quotes_is_one_line_and_stays(of_runs, byte):
+    damaged = of_runs.read_bytes().replace(b"TABLE points (", b"TABLE points " + byte)
+    of_runs.write_bytes(damaged)
+    for use in (lambda: sqlite.write(report(point("decode")), of_runs), lambda: sqlite.read(of_runs)):
+        with pytest.raises(ReportError) as error:
+            use()
+        assert str(error.value).isprintable()
+    assert of_runs.read_bytes() == damaged

@@ -17,8 +17,7 @@ from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.estimate import estimate
 from pytest_ocrsweep.hardware.fit import estimates, measured
 from pytest_ocrsweep.hardware.line_time import Rates
-from pytest_ocrsweep.hardware.profile import Profile, Profiles
-from pytest_ocrsweep.hardware.profile_file import read
+from pytest_ocrsweep.hardware.profile import Profile, Profiles, read
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.model.kernels import Pattern
 from pytest_ocrsweep.model.line_work import LineWork
@@ -119,8 +118,8 @@ def test_on_no_sheet_is_an_estimate_below_the_floor(rate: str, factor: float, st
     assert floor(ledger, device).time_ns <= expected.low_ns <= expected.time_ns <= expected.high_ns
 
 
-def test_a_device_without_calibration_or_kin_names_the_remedy() -> None:
-    with pytest.raises(CalibrationError, match="has no calibration, and no kin that has one; calibrate it: ocrsweep"):
+def test_a_device_without_a_calibration_or_one_to_scale_names_the_remedy() -> None:
+    with pytest.raises(CalibrationError, match="has no calibration, and there is none to scale to it; calibrate it: "):
         MODEL.ledger("prefill", Workload(CropGrid(2, 3))).estimate("mi300x")
 
 

@@ -12,19 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.attribution import Observed, attribute
-from pytest_ocrsweep.baselines.gate import (
-    EXPECTED_NOISE,
-    FLOOR,
-    ROUNDS,
-    T_QUANTILES,
-    Baseline,
-    Outcome,
-    Process,
-    expected_noise,
-    judge,
-    margin,
-    settle,
-)
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
+from pytest_ocrsweep.baselines.gate import FLOOR, ROUNDS, T_QUANTILES, Outcome, judge, margin, settle
 from pytest_ocrsweep.baselines.sampling import Machine, Samples
 
 MS = 1_000_000
@@ -276,7 +265,7 @@ def test_a_single_process_has_no_spread_and_leans_on_what_is_expected():
 
 @pytest.mark.parametrize("count", range(1, 17))
 def test_each_process_adds_a_degree_of_freedom_up_to_the_last_quantile(count: int):
-    many = recorded(*[9.9, 10.1] * 8)
+    many = recorded(*[9.95, 10.05] * 8)  # 1 % apart: all of them typical
     baseline = Baseline(many.processes[:count])
     df = 6 + count - 1
     between = math.sqrt((6 * 0.005**2 + (count - 1) * (baseline.spread or 0) ** 2) / df)

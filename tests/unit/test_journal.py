@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -47,6 +48,14 @@ def grids(path):
     return [str(each.grid) for each in read(path).points]
 
 
+def test_a_link_is_no_journal(path, tmp_path):
+    """Anybody who may write to the folder could put times of their own in its place."""
+    link = tmp_path / ".other.ocrsweep-journal"
+    link.symlink_to(path)
+    with pytest.raises(BaselineError, match=r"cannot be read \(it is a link\); move away what stands in its place"):
+        read(link)
+
+
 def test_what_is_appended_is_read_as_it_was(path):
     found = read(path)
     assert (found.header, found.header.begun) == (HEADER, HEADER.begun)
@@ -57,6 +66,16 @@ def test_what_is_appended_is_read_as_it_was(path):
 def test_the_last_line_of_a_point_counts(path):
     append(path, point(grid="1x1", vendor=vendor(median=7_000_000)))
     assert [each.vendor.device_ns.median for each in read(path).points] == [7_000_000, 20_000_000, 20_000_000]
+
+
+def test_a_journal_is_a_hidden_file_named_by_a_digest(path):
+    assert re.fullmatch(r"\.[0-9a-f]{12}\.ocrsweep-journal", path.name)
+
+
+@pytest.mark.parametrize("floor", [None, {**point()["floor"], "attained": 1.0}], ids=["none", "reached"])
+def test_a_time_is_kept_without_a_floor_and_at_it(path, floor):
+    append(path, point(grid="1x3", floor=floor))
+    assert grids(path) == [*GRIDS, "1x3"]
 
 
 @pytest.mark.parametrize(
@@ -110,9 +129,13 @@ DAMAGES = {
         lambda lines: [lines[0], changed(lines[1], vendor=vendor(clock="sun")) + b"\n", *lines],
         r":2: clock must be one of .*, got 'sun';",
     ),
+    "a field of a field": (
+        lambda lines: [lines[0], changed(lines[1], floor={**point()["floor"], "attained": "half"}) + b"\n", *lines],
+        r":2: floor\.attained must be .*, got 'half';",
+    ),
     "a fraction above 1": (
-        lambda lines: [lines[0], changed(lines[1], floor={**point()["floor"], "attained": 7.0}) + b"\n", *lines],
-        r":2: floor.attained must be a fraction above 0, got 7.0;",
+        lambda lines: [lines[0], changed(lines[1], floor={**point()["floor"], "attained": 1.5}) + b"\n", *lines],
+        r":2: floor.attained must be a fraction above 0, got 1.5;",
     ),
     "a fraction that rounds to 0": (
         lambda lines: [lines[0], changed(lines[1], floor={**point()["floor"], "attained": 1e-9}) + b"\n", *lines],
@@ -131,7 +154,7 @@ def test_a_damaged_journal_is_refused_in_a_line_that_says_where_and_what_to_do(p
 def test_what_is_no_file_is_refused_in_a_line(path):
     path.unlink()
     path.mkdir()
-    with pytest.raises(BaselineError, match=r"the journal cannot be read \(Is a directory\); delete it"):
+    with pytest.raises(BaselineError, match=r"the journal cannot be read \(Is a directory\); move away"):
         read(path)
 
 
@@ -168,20 +191,35 @@ def test_a_header_gives_the_environment_that_is_recorded():
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])
 def test_a_line_that_cannot_be_written_is_taken_back_and_nothing_more_is_appended(path, monkeypatch, failing):
-    whole, real = path.read_bytes(), os.write
+    real = os.write
 
     def fail(descriptor, *content):
         if content:
             real(descriptor, bytes(content[0])[:9])  # as a full disk does: it takes some
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    writer = Writer(path, len(whole))
+    writer = Writer(path, path.stat().st_size)
+    writer.append(report(point(grid="1x3")).points[0])
+    whole = path.read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr(os, failing, fail)
         with pytest.raises(OSError, match="No space left"):
             writer.append(report().points[0])
     writer.append(report().points[0])
     assert path.read_bytes() == whole
+
+
+def test_a_closed_writer_holds_no_file(path):
+    def lowest_free():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.close(descriptor)
+        return descriptor
+
+    before = lowest_free()
+    writer = Writer(path, path.stat().st_size)
+    assert lowest_free() > before
+    writer.close()
+    assert lowest_free() == before
 
 
 def test_a_short_write_is_finished(path, monkeypatch):

@@ -46,7 +46,7 @@ def results(tmp_path: Path) -> Results:
     """Of an update."""
     chosen: dict[str, Any] = {
         **dict.fromkeys(("grids", "checkpoint", "report")),
-        **dict.fromkeys(("require_vendor", "missing_fails"), False),
+        **dict.fromkeys(("require_vendor", "missing_fails", "wide_fails"), False),
         **dict.fromkeys(("images", "overrides", "command"), ()),
     }
     paths = {"baselines": tmp_path / "baselines", "here": tmp_path}
@@ -106,6 +106,16 @@ def test_a_report_that_cannot_be_written_is_a_line_and_the_baselines_are_there(
     results.take([point()], failed=False)
     results.finish(tmp_path, full)
     assert results.problems == ["out: no space left: give another folder"]
+    assert len(recorded(results)) == 1
+
+
+def test_an_interrupt_at_the_end_of_a_run_costs_the_step_that_it_comes_in(results: Results, tmp_path: Path) -> None:
+    def interrupt(_: Report) -> list[str]:
+        raise KeyboardInterrupt
+
+    results.take([point()], failed=False)
+    results.finish(tmp_path, interrupt)
+    assert results.problems == ["writing the report was interrupted: what is there may be of two runs; run again"]
     assert len(recorded(results)) == 1
 
 

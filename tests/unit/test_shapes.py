@@ -126,7 +126,7 @@ def test_writing_says_whether_it_replaced(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"notes", b"SQLite format 3\0" + bytes(200)])
 def test_a_foreign_file_is_never_overwritten(written, tmp_path, content):
     (tmp_path / "shapes.sqlite").write_bytes(content)
-    with pytest.raises(ShapesError, match="is no database of shapes: it is left as it is"):
+    with pytest.raises(ShapesError, match="is not a database of shapes: it is left as it is"):
         written()
     assert (tmp_path / "shapes.sqlite").read_bytes() == content
 
@@ -140,9 +140,9 @@ def test_another_programs_database_is_never_overwritten(written, tmp_path):
 
 def test_a_folder_is_no_database(written, tmp_path):
     (tmp_path / "shapes.sqlite").mkdir()
-    with pytest.raises(ShapesError, match="is no database of shapes"):
+    with pytest.raises(ShapesError, match="is not a database of shapes"):
         written()
-    assert "it is no database of shapes" in refusal(tmp_path / "shapes.sqlite")
+    assert "it is not a database of shapes" in refusal(tmp_path / "shapes.sqlite")
 
 
 def test_a_damaged_database_of_ours_is_replaced(written):
@@ -241,7 +241,7 @@ def test_a_missing_file_is_told_how_to_make_one(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"2x3", b"SQLite format 3\0" + bytes(200)])
 def test_a_foreign_file_is_not_swept(tmp_path, content):
     (tmp_path / "shapes.db").write_bytes(content)
-    assert "it is no database of shapes" in refusal(tmp_path / "shapes.db")
+    assert "it is not a database of shapes" in refusal(tmp_path / "shapes.db")
 
 
 def test_an_empty_database_and_one_of_another_schema_are_refused(written):

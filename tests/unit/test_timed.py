@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.gate import Baseline, Process
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import CLOCKS, KEPT, TimedProcess, comparable, differences, incomparable
 from pytest_ocrsweep.baselines.timed import (
@@ -258,7 +258,7 @@ def test_an_environment_that_some_process_had_is_no_other(file):
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ('"schema": 1', '"schema": 2', "its schema is 2, not 1"),
+        ('"schema": 1', '"schema": 0', "its schema is 0, not 1"),
         ('"gpu": "nvidia-h200"', '"gpu": "nvidia-h100"', "its gpu is 'nvidia-h100', not 'nvidia-h200'"),
         ('"model": "m"', '"model": 3', "its model is 3, not 'm'"),
         ('"gpu": "nvidia-h200",', "", "it must hold schema, model, gpu, stage, environments and points, and nothing"),
@@ -305,6 +305,7 @@ def test_a_file_that_cannot_be_trusted_is_refused(file, monkeypatch, old, new, e
     ("change", "error"),
     [
         ({"clock": "sundial"}, "clock must be one of"),
+        ({"process": Process(2, 1, 86_400 * 10**9 + 1, 20)}, "q3_ns must be at most a day, 86400000000000, got 86400"),
         ({"process": Process(0.4, 0.3, 0.5, 20)}, "median_ns must lie between q1_ns, at least 1, and q3_ns, got 0 of"),
     ],
 )

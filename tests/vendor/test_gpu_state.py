@@ -17,13 +17,13 @@ CPU = torch.device("cpu")
 
 
 class Nvml:
-    """As much of pynvml as is asked, for one GPU that does not tell its temperature."""
+    """As much of pynvml as is asked, for one GPU; without `milliwatts` it does not report its power."""
 
     NVMLError = KeyError
-    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = range(3)
+    NVML_CLOCK_SM = 1
 
-    def __init__(self, reasons: int, processes: int) -> None:
-        self._reasons, self._processes = reasons, processes
+    def __init__(self, reasons: int, processes: int, milliwatts: int | None = 650_500) -> None:
+        self._reasons, self._processes, self._milliwatts = reasons, processes, milliwatts
 
     def nvmlInit(self):
         pass
@@ -32,16 +32,15 @@ class Nvml:
         return {"GPU-1f": "handle"}[uuid]
 
     def nvmlDeviceGetClockInfo(self, handle, kind):
-        return {self.NVML_CLOCK_SM: 1980, self.NVML_CLOCK_MEM: 3201}[kind]
+        return {self.NVML_CLOCK_SM: 1980}[kind]
 
     def nvmlDeviceGetPowerUsage(self, handle):
-        return 650_500
+        if self._milliwatts is None:
+            raise KeyError("not supported")
+        return self._milliwatts
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):
         return self._reasons
-
-    def nvmlDeviceGetTemperature(self, handle, sensor):
-        raise KeyError("not supported")
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle):
         return [SimpleNamespace(pid=pid) for pid in range(-self._processes, 0)]
@@ -57,9 +56,13 @@ def test_of_a_cpu_nothing_is_known():
     assert gpu_state.reader(CPU)() == Machine()
 
 
-def test_a_gpu_tells_its_clocks_power_throttling_and_company(monkeypatch):
+def test_a_gpu_reports_its_clock_power_throttling_and_company(monkeypatch):
     told = read(monkeypatch, Nvml(reasons=0x24, processes=2))
-    assert told == Machine(1980, 3201, 650.5, None, ("sw_power_cap", "sw_thermal_slowdown"), 2)
+    assert told == Machine(1980, 650.5, ("sw_power_cap", "sw_thermal_slowdown"), 2)
+
+
+def test_what_a_board_does_not_answer_is_not_known(monkeypatch):
+    assert read(monkeypatch, Nvml(reasons=0, processes=0, milliwatts=None)) == Machine(1980, None, (), 0)
 
 
 def test_a_gpu_at_ease_has_no_throttle_reason_rather_than_an_unknown_one(monkeypatch):

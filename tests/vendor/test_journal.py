@@ -18,6 +18,7 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 from measured import ONE_THREAD, SUITE
 
 from pytest_ocrsweep.baselines import timed
+from pytest_ocrsweep.baselines.metrics import analytic_names
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.sweep.journals import Journals
 from pytest_ocrsweep.vendor_model import build, timing
@@ -28,6 +29,7 @@ ON_CPU = [
 ARGUMENTS = ["-p", "no:cacheprovider", "suites/test_decode.py", "-k", "flash", *ON_CPU]
 assert build  # with all of torch that a run loads: pytester forgets what it imports, and torch cannot come twice
 GRIDS = ["1x1", "1x2", "2x3"]
+COUNTED = dict.fromkeys(analytic_names(), 7)
 # Short samples; and the process that sees every report is killed when so many tests are done.
 CONFTEST = """
 import os, signal
@@ -187,6 +189,16 @@ def test_times_of_a_run_that_was_another_are_left_to_it_in_a_line(killed):
     assert killed.left == []
 
 
+def test_what_a_journal_says_of_itself_is_one_line(killed):
+    killed.was_killed()
+    header, *rows = killed.journal.read_text().splitlines()
+    text = "x\n::error::forged \x1b[31m"
+    killed.journal.write_text("\n".join([json.dumps({**json.loads(header), "begun": text}), *rows, ""]))
+    result = killed.update()
+    assert len(lines(result, "x\\n::error::forged \\x1b[31m")) == 1
+    assert not [line for line in result.outlines if line.startswith("::error::forged")]
+
+
 def test_a_torn_last_line_is_left_out_in_a_line(killed):
     killed.was_killed()
     journalled = killed.rows
@@ -201,8 +213,12 @@ def test_a_torn_last_line_is_left_out_in_a_line(killed):
 
 @pytest.mark.parametrize(
     ("fields", "why"),
-    [({"verdict": 7}, "verdict *"), ({"grid": "1x3"}, "its tokens are not those of *")],
-    ids=["garbage", "another workload's"],
+    [
+        ({"verdict": 7}, "verdict *"),
+        ({"grid": "1x3"}, "its tokens are not those of *"),
+        ({"analytic": COUNTED}, "its tensor_flops is 7, but * is counted"),
+    ],
+    ids=["garbage", "another workload's", "other numbers"],
 )
 def test_a_damaged_journal_is_left_as_it_is_in_a_line(killed, fields, why):
     killed.was_killed()

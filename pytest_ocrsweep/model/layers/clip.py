@@ -29,7 +29,7 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) 
 
 
 def _without_class_token(clip: Clip, images: Size, tokens: int, blocks: Kernels) -> Kernels:
-    """The blocks, in the last of which nobody needs the class token's own row."""
+    """The blocks; in the last one, the class token's own row is not needed."""
     square, wide = 2 * clip.width * clip.width, 2 * clip.width * clip.mlp_width
     products = {"attn/q_proj": square, "attn/out_proj": square, "mlp/fc1": wide, "mlp/fc2": wide}
     products |= dict.fromkeys(("attn/scores", "attn/values"), 2 * tokens * clip.width)

@@ -1,4 +1,4 @@
-"""A lost worker's point is run once more; points that nobody was left to run are listed and fail the run."""
+"""A lost worker's point is run once more. If no worker is left to run some points, they are listed and fail the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RETRIED = "retried"  # the outcome of a test whose worker was lost
 
 
 class Lost:
-    """What kills a worker by chance is measured yet; what kills two of them fails, so that it does not get them all."""
+    """Retries the point of a lost worker once. If it loses a second worker it fails, or it could kill every worker."""
 
     def __init__(self, config: pytest.Config, workers: Workers) -> None:
         self._config = config

@@ -41,8 +41,9 @@ class Worker:
 
 
 class Workers:
-    """All workers that were started. One that replaces another takes over its lane, also of one that is about to end:
-    the per-GPU lock lets it wait for that."""
+    """All workers that were started. A worker that replaces another takes over its lane, even before the other has
+    ended: the per-GPU lock makes it wait.
+    """
 
     def __init__(self, config: pytest.Config, alike: Callable[[], Mapping[str, str]]) -> None:
         self._config = config

@@ -23,7 +23,7 @@ RULE = "#8a8a8a"
 WITNESS = "#6f7782"
 NUMBER = ",.8~g"  # 1,200 and 0.12
 
-CONFIG: dict[str, Any] = {
+CONFIG: dict[str, object] = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
     "padding": 8,

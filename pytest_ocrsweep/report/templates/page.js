@@ -178,10 +178,10 @@
     const told = costs.filter((cost) => found.some((path) => columns[`${path}:${cost.name}`]?.[id] != null));
     if (found.length) {
       const made = element("table"), head = element("tr"), rows = element("tbody");
-      head.append(element("th", "component"), ...told.map((cost) => element("th", cost.heading)));
+      head.append(element("th", "component"), ...told.map((cost) => element("th", cost.heading, cost.name)));
       for (const path of found) {
         const tr = element("tr");
-        tr.append(element("td", path), ...told.map((cost) => element("td", cost.show(columns[`${path}:${cost.name}`]?.[id], cost.scale))));
+        tr.append(element("td", path), ...told.map((cost) => element("td", cost.show(columns[`${path}:${cost.name}`]?.[id], cost.scale), cost.name)));
         rows.append(tr);
       }
       made.append(element("thead"), rows);

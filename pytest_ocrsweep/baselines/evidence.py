@@ -1,0 +1,101 @@
+"""What is recorded of a point's time: its processes, those of them that lie together, and the noise between them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .attribution import UNSEEN, Observed
+from .sampling import Samples
+
+EXPECTED_NOISE = 0.0025
+"""Sigma expected between processes: CUDA-graph medians of four ranged over 0.1-0.7 %, about two sigma."""
+
+OUTLYING = 0.02
+"""A process that lies further from the others' middle, as a ratio, is no evidence of the point: two machines of one
+GPU's name differ by 0.8 to 1.2 %, a process in an odd state of the driver or the card by 5 % and more."""
+
+ACCEPT = "--ocrsweep-update"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The samples of one recorded process in short; times in ns."""
+
+    median_ns: float
+    q1_ns: float
+    q3_ns: float
+    samples: int
+
+    @classmethod
+    def of(cls, samples: Samples) -> Process:
+        """What a baseline keeps of `samples`."""
+        q1, median, q3 = samples.quartiles
+        return cls(median, q1, q3, len(samples.ns))
+
+    @property
+    def median_error(self) -> float:
+        """Standard error of the median over the median, from the quartiles as of a normal distribution."""
+        sigma = (self.q3_ns - self.q1_ns) / 1.349
+        return 1.2533 * sigma / math.sqrt(self.samples) / self.median_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """One point's recorded processes, and what was seen along with them."""
+
+    processes: tuple[Process, ...]
+    observed: Observed = UNSEEN
+
+    def __post_init__(self) -> None:
+        if not self.processes:
+            raise ValueError(f"Baseline: no process recorded: record at least one with {ACCEPT}")
+
+    @property
+    def typical(self) -> tuple[Process, ...]:
+        """The processes within OUTLYING of their middle; all of them where those are no majority, or where two are all.
+
+        A single process in an odd state must neither move the time nor widen the margin.
+        """
+        middle = statistics.median(p.median_ns for p in self.processes)
+        near = tuple(p for p in self.processes if abs(p.median_ns / middle - 1) <= OUTLYING)
+        return near if 2 * len(near) > len(self.processes) > 2 else self.processes
+
+    @property
+    def outlying(self) -> tuple[Process, ...]:
+        """The processes that are not typical."""
+        return tuple(p for p in self.processes if p not in self.typical)
+
+    @property
+    def time_ns(self) -> float:
+        """Mean of the typical processes' medians, ns."""
+        return statistics.fmean(p.median_ns for p in self.typical)
+
+    @property
+    def q1_ns(self) -> float:
+        """The middle of the typical processes' lower quartiles."""
+        return statistics.median(p.q1_ns for p in self.typical)
+
+    @property
+    def q3_ns(self) -> float:
+        """The middle of the typical processes' upper quartiles."""
+        return statistics.median(p.q3_ns for p in self.typical)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the typical processes' medians over their mean; None for a single process."""
+        typical = self.typical
+        if len(typical) == 1:
+            return None
+        return statistics.stdev(p.median_ns for p in typical) / self.time_ns
+
+
+def expected_noise(baselines: Iterable[Baseline]) -> float:
+    """The noise to expect of points recorded together: the median of their spreads, at least EXPECTED_NOISE.
+
+    A machine noisier than the one EXPECTED_NOISE comes from shows in all of its points, though not in each.
+    """
+    spreads = [b.spread for b in baselines if b.spread is not None]
+    return max(EXPECTED_NOISE, statistics.median(spreads)) if spreads else EXPECTED_NOISE

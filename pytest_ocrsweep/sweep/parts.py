@@ -1,0 +1,44 @@
+"""Parts of a point's verdict, each on one thing that was compared."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..baselines import gate
+from ..baselines.measurement import GateResult
+from ..baselines.verdict import Verdict
+
+
+class Part(NamedTuple):
+    """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass."""
+
+    verdict: Verdict
+    failure: str | None = None
+    skip: str | None = None
+
+
+PASSED = Part(Verdict.PASS)
+
+
+def attained_part(point: str, then: float | None, now: float | None, judged: GateResult, *, less_work: bool) -> Part:
+    """The attained fraction against the recorded one, by the margin of the time, of which it is the reciprocal.
+
+    It is named beside a time that failed, and fails by itself if there is `less_work` than was timed, the floor fell,
+    and the time did not follow. Of the same work a floor falls only by another definition of it, or another sheet.
+    """
+    if then is None or now is None or judged.margin is None or judged.change is None:
+        return PASSED
+    slower = judged.outcome == gate.Outcome.FAIL
+    lower_floor = less_work and now * (1 + judged.change) < then * (1 - judged.margin)
+    if now >= then * (1 - judged.margin) or not (slower or lower_floor):
+        return PASSED
+    why = "the time grew" if slower else "the floor fell, and the time did not follow"
+    return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
+
+
+def margin_part(point: str, margin: float | None) -> Part | None:
+    """A failure if the margin is wider than what the gate is to see; None if it is not."""
+    if margin is None or margin <= gate.CAP:
+        return None
+    what = f"{point}: a time {100 * gate.CAP:g} % slower cannot be seen: the margin is {100 * margin:.1f} %"
+    return Part(Verdict.FAIL, f"{what}, and ocrsweep_wide_margin=fail; record it again on a quiet machine, three times")

@@ -1,0 +1,245 @@
+"""How a run ends: when its report is written, with what exit code, and why it may not call recorded points unused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_ocrsweep.baselines.sweep_report import Report
+from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.plugin import benchmark
+from pytest_ocrsweep.plugin.controller import RESULTS, Controller
+from pytest_ocrsweep.plugin.state import FILTERED, SWEEP
+from pytest_ocrsweep.report import files
+
+STOPS = "\n\ndef test_zz():\n    import pytest\n\n    pytest.exit('stopped', returncode=2)\n"
+OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
+ONE = "def test_decode(ocrsweep, grid):\n    ocrsweep.check('decode', grid, 'flash')\n"
+
+
+class Written(list[tuple[Report, Path, Path | None]]):
+    """What was to be written as a report."""
+
+    problem: str | None = None
+
+    def write(self, report: Report, folder: Path, job: Path | None) -> list[str]:
+        if self.problem:
+            raise ReportError(self.problem)
+        self.append((report, folder, job))
+        return ["the report is\x1b[31m written"]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    found = Written()
+    monkeypatch.setattr(files, "write", found.write)
+    return found
+
+
+@pytest.fixture
+def small(project):
+    """One stage of two grids, with baselines of three."""
+    (project.path / "suites/test_prefill.py").unlink()
+    project.write("suites/test_decode.py", ONE)
+    project.ini()
+    assert project.run("--ocrsweep-update").ret == OK
+    project.write("pytest.ini", "[pytest]\nocrsweep_grids = 1x1,1x2\n")
+    return project
+
+
+def errors(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.outlines if line.startswith("ERROR: ")]
+
+
+# The report
+
+
+@pytest.mark.parametrize("job", [None, "summary.md"])
+def test_a_report_is_written_once_with_its_folder_and_the_job(small, written, monkeypatch, job):
+    if job:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", job)
+    result = small.run("--ocrsweep-report=out")
+    ((report, folder, told),) = written
+    assert len(report.points) == 2
+    assert (folder, told) == (small.path / "out", Path(job) if job else None)
+    result.stdout.fnmatch_lines([r"the report is\x1b[[]31m written"])
+    assert result.ret == OK
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--collect-only"], ["--ocrsweep-grids=vndor"], []], ids=["collects only", "usage", "no report"]
+)
+def test_no_report_is_written_where_nothing_ran_or_nobody_asked(small, written, arguments):
+    small.run(*arguments, *(["--ocrsweep-report=out"] if arguments else []))
+    assert written == []
+
+
+def test_a_run_that_found_no_point_writes_a_report_unless_it_was_stopped(small, written):
+    small.run("--ocrsweep-report=out", "-k", "nothing")
+    assert [report.points for report, *_ in written] == [()]
+    small.write("suites/test_decode.py", STOPS)
+    small.run("--ocrsweep-report=out")
+    assert len(written) == 1
+
+
+def test_a_report_that_fails_is_an_error_of_usage_on_a_line_that_nobody_obeys(small, written):
+    written.problem = "out: \x1b[31m##[error]"
+    result = small.run("--ocrsweep-report=out")
+    assert result.ret == USAGE
+    assert errors(result) == [r"ERROR: out: \x1b[31m## [error]"]
+
+
+def test_a_test_that_fails_by_itself_leaves_no_section_and_no_results(small, written):
+    small.write("suites/test_decode.py", "def test_plain():\n    assert False\n")
+    result = small.run()
+    assert result.ret == FAILED
+    result.stdout.no_fnmatch_line("*= ocrsweep =*")
+
+
+# Skipped before their point
+
+
+SKIPS = (
+    "import pytest\n\n\n@pytest.mark.parametrize('n', range({}))\ndef test_skips(ocrsweep, n):\n    pytest.skip('x')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("demand", "name"),
+    [
+        (["-o", "ocrsweep_missing=fail"], "ocrsweep_missing=fail"),
+        (["--ocrsweep-require-vendor"], "--ocrsweep-require-vendor"),
+    ],
+)
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (5, " and 2 more")])
+def test_tests_that_were_skipped_before_their_point_are_counted_and_three_are_named(small, demand, name, count, more):
+    small.write("suites/test_decode.py", SKIPS.format(count))
+    result = small.run(*demand)
+    assert result.ret == FAILED
+    names = ", ".join(f"suites/test_decode.py::test_skips[{n}]" for n in range(3))
+    assert errors(result) == [f"ERROR: {name}: {count} tests were skipped before their point: {names}{more}"]
+
+
+def test_without_a_demand_a_skip_is_a_skip(small):
+    small.write("suites/test_decode.py", SKIPS.format(1))
+    result = small.run()
+    assert (result.ret, errors(result)) == (OK, [])
+
+
+def test_a_demand_does_not_hide_that_a_run_was_stopped(small):
+    small.write("suites/test_decode.py", SKIPS.format(1) + STOPS)
+    assert small.run("-o", "ocrsweep_missing=fail").ret == pytest.ExitCode.INTERRUPTED
+
+
+AGAIN = """
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item):
+    from _pytest.runner import runtestprotocol
+
+    for item.tries in (1, 2):
+        runtestprotocol(item)
+    return True
+
+
+def pytest_runtest_setup(item):
+    if item.tries == 1:
+        pytest.skip("not yet")
+"""
+
+
+def test_a_test_that_came_to_its_point_at_a_second_try_is_said_to_be_skipped_no_more_than_once(small):
+    small.write("conftest.py", AGAIN)
+    result = small.run("-o", "ocrsweep_missing=fail")
+    assert result.ret == FAILED
+    (line,) = errors(result)
+    assert line.startswith("ERROR: ocrsweep_missing=fail: 2 tests were skipped before their point: ")
+
+
+# Unused
+
+
+def narrowed(project, *arguments: str) -> str | None:
+    """What the run says it was narrowed by."""
+    result = project.run("--ocrsweep-prune", *arguments)
+    lines = [line.removeprefix("ERROR: --ocrsweep-prune removed nothing: ") for line in errors(result)]
+    return lines[0].partition(";")[0] if lines else None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--ignore=x"], "the run has --ignore"),
+        (["--ignore-glob=x*"], "the run has --ignore-glob"),
+        (["--deselect=x"], "the run has --deselect"),
+        (["suites/test_decode.py::test_decode"], "tests were chosen by name"),
+        (["-k", "1x1"], "tests were deselected"),
+        (["suites"], "the run is not of all tests below {}"),
+        (["."], None),
+        ([], None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_pruning_says_what_the_run_lacks(small, arguments, why):
+    assert narrowed(small, *arguments) == (why and why.format(small.path))
+    assert (len(small.points()) == 2) == (why is None)
+
+
+def test_pruning_takes_all_test_paths_for_every_test(small):
+    small.write("pytest.ini", "[pytest]\nocrsweep_grids = 1x1,1x2\ntestpaths = suites more\n")
+    small.write("more/test_more.py", "def test_more():\n    pass\n")
+    assert narrowed(small, "suites") == f"the run is not of all tests below {small.path}"
+    assert narrowed(small, "suites", "more") is None
+
+
+def test_pruning_wants_a_whole_run(small):
+    small.edit(lambda points: points[0].update(tensor_flops=1))
+    assert narrowed(small, "--maxfail=1") == "the run ended early"
+    assert len(small.points()) == 3
+
+
+def test_a_failed_test_without_a_point_may_have_used_one(small):
+    small.write("suites/test_aa.py", "def test_aa(ocrsweep):\n    assert False\n")
+    assert narrowed(small) == "suites/test_aa.py::test_aa came to no point"
+    small.write("suites/test_aa.py", "import nothing_of_the_kind\n")
+    assert narrowed(small, "--continue-on-collection-errors") == "suites/test_aa.py could not be collected"
+
+
+def test_a_test_without_the_fixture_that_is_skipped_uses_nothing(small):
+    small.write("suites/test_aa.py", "import pytest\n\n\ndef test_aa():\n    pytest.skip('x')\n")
+    assert narrowed(small) is None
+
+
+@pytest.mark.parametrize(("ini", "code"), [("", OK), ("ocrsweep_unused = fail\n", FAILED)])
+def test_an_unused_point_fails_a_run_only_on_demand(small, ini, code):
+    small.write("pytest.ini", f"[pytest]\nocrsweep_grids = 1x1,1x2\n{ini}")
+    assert small.run().ret == code
+
+
+# What a report brings
+
+
+class Report_:
+    nodeid, when, failed, skipped, ocrsweep = "a.py::b", "call", False, False, None
+
+    def __init__(self, **given: object) -> None:
+        vars(self).update(given)
+
+
+def test_benchmarks_of_a_report_are_added_each(small, pytester, monkeypatch):
+    added = []
+    monkeypatch.setattr(benchmark, "add", lambda config, entry: added.append(entry))
+    config = pytester.parseconfig()
+    controller = Controller(config)
+    taken = []
+    config.stash[RESULTS] = type("Taken", (), {"take": lambda _, *what: taken.append(what)})()
+    controller.pytest_runtest_logreport(Report_(ocrsweep=["point"], ocrsweep_benchmarks=["a", "b"]))
+    controller.pytest_runtest_logreport(Report_(ocrsweep=["other"], failed=True, ocrsweep_environment="on"))
+    assert added == ["a", "b"]
+    assert taken == [(["point"], False, None), (["other"], True, "on")]
+    assert FILTERED not in config.stash
+    assert SWEEP not in config.stash
+    controller._stopping.as_before()

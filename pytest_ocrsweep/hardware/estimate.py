@@ -44,7 +44,10 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
-        terms, reasons = _raised(terms, least), (*reasons, "its constants give less than the floor, which is shown instead")
+        terms, reasons = (
+            _raised(terms, least),
+            (*reasons, "its constants give less than the floor, which is shown instead"),
+        )
     total = sum(terms.values())
     return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
 

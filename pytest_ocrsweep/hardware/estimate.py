@@ -86,7 +86,7 @@ def _spread(calibration: Calibration, stage: str, attention: str, work: Workload
             if size > most:
                 doublings += log2(size / most)
                 reasons.append(f"{word} {size:,} is beyond the calibration's {most:,}")
-    return calibration.spread[stage] * WIDER**doublings, tuple(reasons)
+    return calibration.spread_of(stage) * WIDER**doublings, tuple(reasons)
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,7 @@ def _spread(calibration: Calibration, columns: Columns, block: Any) -> Array:
     if reach is not None:
         sizes = columns["batch"][block] / reach.batch, columns["context_tokens"][block] / reach.context_tokens
         doublings = sum((np.log2(np.maximum(size, 1.0)) for size in sizes), np.zeros(len(block)))
-    spread: Array = calibration.spread[columns.stage] * WIDER**doublings
+    spread: Array = calibration.spread_of(columns.stage) * WIDER**doublings
     return spread
 
 

@@ -198,7 +198,7 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda c: c["constants"]["dram_bytes_per_s"].update(value=float("nan")), "nan is not a number from"),
         (lambda c: c["sheet"].update(tensor_flops_per_s="fast"), "'fast' is not a number from"),
         (lambda c: c.update(covers=3), "is no calibration"),
-        (lambda c: c["spread"].pop("decode"), "it has no spread of decode"),
+        (lambda c: c.update(spread={}), "its spread is empty"),
         (lambda c: c["spread"].update(decode=0.5), "0.5 is not a number from 1 to"),
         (lambda c: c["covers"]["vision flash"].update(batch="many"), "'many' is not a number from 1 to"),
         (lambda c: c["constants"]["dram_bytes_per_s"].update(value=1e300), "is not a number from"),
@@ -237,3 +237,8 @@ def test_a_calibration_on_another_sheet_than_its_own_is_scaled_and_says_so(tmp_p
         expected = work.estimate(replace(device, calibration=str(path)))
         assert expected.time_ns < work.estimate(H100).time_ns
         assert expected.reasons == (f"scaled from {H100.name} by both sheets",)
+
+
+def test_a_stage_that_was_not_judged_has_the_widest_spread() -> None:
+    calibration = replace(packaged()[H100.name], spread={"vision": 1.02, "prefill": 1.05})
+    assert [calibration.spread_of(stage) for stage in ("vision", "prefill", "decode")] == [1.02, 1.05, 1.05]

@@ -1,7 +1,8 @@
 """Which components account for a point's change: its lines as recorded against its lines now.
 
 A machine that runs everything a little slower moves all lines alike. This pace is the lower median of the components'
-ratios; what a component lost is what it took beyond the pace. A component is named if it
+ratios, if lines that are ALIKE of the time grew with it; what a component lost is what it took beyond the pace. A
+component is named if it
 
 - grew by more than its own noise, margin / sqrt(share): noise of lines averages out, less so in a small component;
 - grew by more than SMALLEST of the point;
@@ -31,7 +32,7 @@ CLOCK_STEP = 0.01
 """A clock that fell by less is the same: one boost step, 15 MHz, is 0.8 % of 1980 MHz."""
 
 ALIKE = 0.75
-"""Lines of so much of the time must have grown, if the clock is the cause."""
+"""Lines of so much of the time must have grown, if the machine or its clock is the cause."""
 
 PACED = 0.01
 """A component with less of the time is too noisy to tell the pace."""
@@ -89,6 +90,8 @@ class Clocks:
 def blame(then: PointProfile, now: PointProfile, margin: float, clocks: Clocks = Clocks()) -> list[Cause]:
     """The causes of a point's growth, largest first; empty where nothing grew beyond its noise."""
     pace = max(_pace(then, now), 1 / (1 + margin))
+    if pace > 1 + margin and not _alike(then.times, now.times, 1 + (pace - 1) / 2):
+        pace = 1.0  # several components grew alike, and not the machine's every line
     found = [
         *_components(then, now, margin, pace),
         *_launches(then, now, margin, pace),

@@ -88,18 +88,21 @@ def compact(value: object) -> PointProfile | None:
         return None
     if not isinstance(value, dict) or value.keys() != {"kernels", "gap_ns", "lines"}:
         raise ValueError(f"profile must hold kernels, gap_ns and lines, and nothing else, got {quoted(value)}")
-    for name, least in (("kernels", 0), ("gap_ns", -MOST)):
-        _check_whole(f"profile.{name}", value[name], least)
+    for name, signed in (("kernels", False), ("gap_ns", True)):
+        _check_whole(f"profile.{name}", value[name], signed=signed)
     if not isinstance(value["lines"], dict) or not value["lines"]:
         raise ValueError(f"profile.lines must be an object of times by path, got {quoted(value['lines'])}")
     for path, time_ns in value["lines"].items():
-        _check_whole(f"profile.lines.{quoted(path)}", time_ns, 0)
-    return PointProfile.of(value["kernels"], value["gap_ns"], value["lines"])
+        _check_whole(f"profile.lines.{quoted(path)}", time_ns, signed=False)
+    profile = PointProfile.of(value["kernels"], value["gap_ns"], value["lines"])
+    if profile.device_ns < 1:
+        raise ValueError(f"profile.lines and gap_ns sum to no time, but to {quoted(profile.device_ns)} ns")
+    return profile
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if type(value) is not int or not least <= value <= MOST:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {quoted(value)}")
+def _check_whole(name: str, value: object, *, signed: bool) -> None:
+    if type(value) is not int or not (-MOST if signed else 0) <= value <= MOST:
+        raise ValueError(f"{name} must be a whole number{'' if signed else ' of at least 0'}, got {quoted(value)}")
 
 
 def _signed(value: object) -> int:

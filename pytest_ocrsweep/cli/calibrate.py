@@ -7,17 +7,19 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..files import atomic
 from ..files.text import quoted
 from ..hardware.calibration import CONSTANTS, Calibration
 from ..hardware.calibration_file import calibration_of, to_json
 from ..hardware.calibration_points import FITTED, JUDGED
-from ..hardware.profile import Point, Profile, Profiles, read, write
+from ..hardware.profile import Point, Profile, Profiles, read, weight_bytes, write
 from ..report.table import aligned
-from ..sweep.catalogue import Catalogue, model_of
+from ..sweep.catalogue import model_of
+from ..sweep.config import device_of
 from . import flags
 from .flags import Subparsers
 
@@ -55,10 +57,17 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    for one, other in (("source", "profiles"), ("validate", "output")):
+        if getattr(options, one) and getattr(options, other):
+            raise ArgumentError(f"--{'from' if one == 'source' else one} and --{other} exclude each other: keep one")
     settings = flags.compose(options)
     model = model_of(settings)
-    profiles = read(options.source) if options.source else _measured(settings, model, options.profiles)
-    device = Catalogue().device(profiles.device) if options.device is None else settings.device
+    if options.source:
+        profiles = read(options.source)
+        profiles.check(model)
+        device = _device(options, settings, profiles.device)
+    else:
+        profiles, device = _measured(options, settings, model)
     if options.validate:
         _validate(model, device, profiles, as_json=options.json)
         return 0
@@ -80,23 +89,40 @@ def _calibrated(model: Model, device: Device, profiles: Profiles) -> Calibration
 
 
 def _chosen(profiles: Profiles, points: Iterable[Point]) -> Profiles:
-    return Profiles(profiles.device, profiles.environment, tuple(profiles.of(points)))
+    return replace(profiles, points=tuple(profiles.of(points)))
 
 
-def _measured(settings: Settings, model: Model, keep: Path | None) -> Profiles:
+def _device(options: argparse.Namespace, settings: Settings, gpu: str) -> Device:
+    """The device whose sheet the constants are scaled by. Raises ArgumentError for a GPU whose sheet is not known."""
+    described, known = flags.described(options), device_of(gpu)
+    if known is None and not described:
+        hint = (
+            "give its sheet, from that of a like one: --device NAME --set device.bandwidth_bytes_per_s=RATE and so on"
+        )
+        raise ArgumentError(f"{quoted(gpu)} is not in the catalogue; {hint}")
+    device = settings.device if described else known
+    assert device is not None
+    if known is not None and not (device.name == gpu or device.name.startswith(f"{gpu} with ")):
+        raise ArgumentError(f"the profiles are of {quoted(gpu)}, not of {device.name}; leave the device out")
+    return device if known is not None else replace(device, name=gpu)
+
+
+def _measured(options: argparse.Namespace, settings: Settings, model: Model) -> tuple[Profiles, Device]:
     from ..sweep.profiling import Profiler
 
     begun, points = time.monotonic(), [*FITTED, *JUDGED]
     taken: list[Profile] = []
     with Profiler(settings, model) as profiler:
+        device = _device(options, settings, profiler.gpu)  # before minutes of measuring
         for number, point in enumerate(points, start=1):
             taken.append(profiler.profile(point.stage, point.work, point.attention))
             passed = f"{time.monotonic() - begun:.0f} s"
             flags.show(f"{number}/{len(points)} {taken[-1].label}, {passed}", file=sys.stderr)
-        profiles = Profiles(profiler.gpu, profiler.environment(), tuple(taken))
-    if keep is not None:
-        write(keep, profiles)
-    return profiles
+        of_model = model.name, weight_bytes(model)
+        profiles = Profiles(profiler.gpu, profiler.environment(), tuple(taken), *of_model)
+    if options.profiles:
+        write(options.profiles, profiles)
+    return profiles, device
 
 
 def _lines(calibration: Calibration) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # of a time, in seconds
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
+DEVICE = re.compile(r"device\b")  # an override of the device or of its figures
 
 
 class Subparsers(Protocol):
@@ -159,12 +160,17 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
 
 def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Device]:
     """The device that `--set device…` describes; without one, what `devices` gives. Raises ArgumentError."""
-    described = [text for text in options.overrides if re.match(r"device\b", text)]
-    if not described:
+    figures = [text for text in options.overrides if DEVICE.match(text)]
+    if not figures:
         return devices(options)
     if options.devices:
-        raise ArgumentError(f"--device and --set {described[0]} exclude each other: keep one")
+        raise ArgumentError(f"--device and --set {figures[0]} exclude each other: keep one")
     return {settings.device.name: settings.device}
+
+
+def described(options: argparse.Namespace) -> bool:
+    """Whether `--device` or `--set device…` chooses a device or changes its figures."""
+    return options.device is not None or any(map(DEVICE.match, options.overrides))
 
 
 def _spelled(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ProfileError
+from ..files.text import quoted
 from ..hardware.profile import Point, Profile, read, to_json
 from ..hardware.roofline import least_ns
 from ..model.ledger import Cost
@@ -69,7 +70,11 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.compose(options)
     work, model = flags.workload(options.target, settings), model_of(settings)
     points = [Point(stage, options.attention, work) for stage in options.stages or STAGES]
-    gpu, profiles = _kept(options.source, points) if options.source else _measured(settings, model, points)
+    gpu, profiles = (
+        _kept(options.source, model, points, every=bool(options.stages))
+        if options.source
+        else _measured(settings, model, points)
+    )
     device = device_of(gpu)
     if options.json:
         flags.print_json({"model": model.name, "gpu": gpu, "stages": [to_json(profile) for profile in profiles]})
@@ -86,9 +91,22 @@ def _measured(settings: Settings, model: Model, points: Sequence[Point]) -> tupl
         return profiler.gpu, [profiler.profile(point.stage, point.work, point.attention) for point in points]
 
 
-def _kept(source: Path, points: Sequence[Point]) -> tuple[str, list[Profile]]:
+def _kept(source: Path, model: Model, points: Sequence[Point], *, every: bool) -> tuple[str, list[Profile]]:
+    """The profiles of a file; unless `every` one is wanted, those that it has. Raises ProfileError."""
     kept = read(source)
-    return kept.device, list(kept.of(points))
+    kept.check(model)
+    known = {profile.point: profile for profile in kept.points}
+    missing = [point for point in points if point not in known]
+    if len(missing) > (0 if every else len(points) - 1):
+        raise _not_there(source, missing[0], kept.points)
+    return kept.device, [known[point] for point in points if point in known]
+
+
+def _not_there(source: Path, point: Point, kept: Sequence[Profile]) -> ProfileError:
+    wanted = (point.stage, point.work.grid)
+    near = ", ".join(profile.label for profile in kept if (profile.stage, profile.work.grid) == wanted)
+    what = f"{quoted(str(source))} has no {point.label}; it has {near or f'no {point.stage} of {point.work.grid}'};"
+    return ProfileError(what, hint="to measure on this GPU, leave out --from")
 
 
 def _table(model: Model, profile: Profile, device: Device | None, gpu: str, depth: int) -> list[str]:

@@ -102,3 +102,7 @@ class Calibration:
     def values(self) -> dict[str, float]:
         """Every constant's value by its name."""
         return {name: constant.value for name, constant in self.constants.items()}
+
+    def spread_of(self, stage: str) -> float:
+        """The spread of a stage; of one that was not judged the widest."""
+        return self.spread.get(stage, max(self.spread.values()))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,27 @@ def packaged() -> dict[str, Calibration]:
 def calibration_of(device: Device) -> Calibration:
     """The device's own calibration, or that of the GPU in `calibrated_as`, scaled by both data sheets.
 
-    A file of another GPU is scaled too.
+    A file of another GPU is scaled too, and so is a device's own if a rate of its sheet was changed.
 
     Raises CalibrationError, which names the remedy, if the device has neither.
     """
-    if device.calibration is not None:
-        own = read(Path(device.calibration))
-        return own if own.device == device.name else scaled(own, device)
-    known = packaged()
-    for name in sorted(known, key=len, reverse=True):
-        if device.name == name or device.name.startswith(f"{name} with "):
-            return known[name]
-    if device.calibrated_as is None or device.calibrated_as not in known:
+    measured = read(Path(device.calibration)) if device.calibration is not None else _packaged(device)
+    if measured is None:
         raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
-    return scaled(known[device.calibrated_as], device)
+    same_sheet = all(isclose(getattr(device, what), measured.sheet[what], rel_tol=1e-9) for what in SHEET)
+    own = _is_of(measured.device, device) and same_sheet
+    return replace(measured, device=device.name) if own else scaled(measured, device)
+
+
+def _packaged(device: Device) -> Calibration | None:
+    known = packaged()
+    own = [name for name in known if _is_of(name, device)]
+    return known.get(max(own, key=len) if own else device.calibrated_as or "")
+
+
+def _is_of(name: str, device: Device) -> bool:
+    """Whether that is the device's name, or was before its figures were changed."""
+    return device.name == name or device.name.startswith(f"{name} with ")
 
 
 def scaled(calibration: Calibration, device: Device) -> Calibration:

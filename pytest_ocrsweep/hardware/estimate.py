@@ -41,10 +41,23 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
-    total = sum(terms.values())
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
-    low = max(round(total / spread), min(floor(ledger, device).time_ns, total))
-    return Estimate(total, low, round(total * spread), terms, device.name, reasons)
+    least = floor(ledger, device).time_ns
+    if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
+        terms, reasons = (
+            _raised(terms, least),
+            (*reasons, "its constants give less than the floor, which is shown instead"),
+        )
+    total = sum(terms.values())
+    return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
+
+
+def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:
+    """The terms in the same proportions, with this sum."""
+    before = sum(terms.values())
+    raised = {name: ns * total // before for name, ns in terms.items()}
+    raised[max(raised, key=raised.__getitem__)] += total - sum(raised.values())
+    return raised
 
 
 def why_not(device: Device) -> CalibrationError | None:
@@ -73,8 +86,7 @@ def _spread(calibration: Calibration, stage: str, attention: str, work: Workload
             if size > most:
                 doublings += log2(size / most)
                 reasons.append(f"{word} {size:,} is beyond the calibration's {most:,}")
-    usual = calibration.spread.get(stage, max(calibration.spread.values()))
-    return usual * WIDER**doublings, tuple(reasons)
+    return calibration.spread_of(stage) * WIDER**doublings, tuple(reasons)
 
 
 @lru_cache(maxsize=256)

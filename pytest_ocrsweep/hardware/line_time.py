@@ -31,7 +31,7 @@ class Rates:
         self._kernel_ns = np.array([constants[limit.kernel_ns] for limit in limits])
         self._work_ns = np.array([NS / constants[limit.rate] if limit.rate else 0.0 for limit in limits])
         self._dram_ns, self._l2_ns = NS / constants["dram_bytes_per_s"], NS / constants["l2_bytes_per_s"]
-        self._l2_bytes = l2_bytes
+        self._l2_bytes = max(l2_bytes, 1)  # a device may be described without one
 
     def times(self, work: Work) -> LineTimes:
         """A line's kernels are launched; then memory and arithmetic overlap, and neither hides the other wholly.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ProfileError
 from ..files.atomic import write_bytes
@@ -18,6 +18,9 @@ from ..files.untrusted import open_regular, parse_json
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
+
+if TYPE_CHECKING:
+    from ..model.analytic import Model
 
 SCHEMA = 1
 DEFAULTS = Workload(CropGrid(1, 1))
@@ -93,6 +96,8 @@ class Profiles:
     device: str  # as the driver reports it
     environment: Mapping[str, str]
     points: tuple[Profile, ...]
+    model: str | None = None  # its name, and the bytes of all its parameters; None in older files
+    weight_bytes: int | None = None
 
     def of(self, points: Iterable[Point]) -> Iterator[Profile]:
         """The profiles of these points, in order. Raises ProfileError, which names it, for one that is missing."""
@@ -101,6 +106,21 @@ class Profiles:
             if point not in known:
                 raise ProfileError(f"{point.label} is not among the profiles;", hint="measure it: ocrsweep calibrate")
             yield known[point]
+
+    def check(self, model: Model) -> None:
+        """Raises ProfileError if these are profiles of another model."""
+        of, now = (self.model, self.weight_bytes), (model.name, weight_bytes(model))
+        if any(then not in (None, it) for then, it in zip(of, now, strict=True)):
+            raise ProfileError(f"the profiles are of {_sized(*of)}, not of {_sized(*now)};", hint="profile it anew")
+
+
+def weight_bytes(model: Model) -> int:
+    """Bytes of all parameters of the model."""
+    return model.ledger("prefill", DEFAULTS).weight_bytes
+
+
+def _sized(name: str | None, size: int | None) -> str:
+    return f"{quoted(name)} with {quoted(size)} bytes of parameters"
 
 
 def to_json(profile: Profile) -> dict[str, object]:
@@ -148,7 +168,8 @@ def _ns(number: object, least: int = 0) -> float:
 
 def write(path: Path, profiles: Profiles) -> None:
     """Write a file of profiles, gzipped if its name ends so: a header, then one point a line."""
-    header = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
+    header: dict[str, object] = {"schema": SCHEMA, "device": profiles.device, "environment": dict(profiles.environment)}
+    header |= {"model": profiles.model, "weight_bytes": profiles.weight_bytes}
     text = "".join(json.dumps(entry) + "\n" for entry in (header, *map(to_json, profiles.points)))
     write_bytes(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
 
@@ -164,17 +185,21 @@ def read(path: Path) -> Profiles:
         raise ProfileError(
             f"{quoted(str(path))} has schema {quoted(header.get('schema'))}, not {SCHEMA};", hint="record it anew"
         )
-    points = []
+    points: dict[Point, Profile] = {}
     for number, entry in enumerate(entries, start=2):
         try:
-            points.append(from_json(entry))
+            profile = from_json(entry)
+            if profile.point in points:
+                raise ValueError(f"{profile.label} is there twice")
+            points[profile.point] = profile
         except (KeyError, TypeError, ValueError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else text_of(error)
             message = f"{quoted(str(path))}, line {number} is no profile: {reason};"
             raise ProfileError(message, hint="record it anew") from None
     environment = header.get("environment")
     known = {str(key): str(value) for key, value in environment.items()} if isinstance(environment, dict) else {}
-    return Profiles(printable(str(header.get("device"))), known, tuple(points))
+    of = header.get("model"), header.get("weight_bytes")
+    return Profiles(printable(str(header.get("device"))), known, tuple(points.values()), *of)
 
 
 def _objects(path: Path) -> list[dict[str, Any]]:

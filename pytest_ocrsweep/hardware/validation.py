@@ -78,7 +78,7 @@ def validate(model: Model, device: Device, profiles: Profiles, calibration: Cali
     unseen = [i for i in everything if data.points[i].point not in (*FITTED, *JUDGED)]
     if unseen:
         errors = _errors(data, unseen, calibration.values, device)
-        spreads = np.array([calibration.spread[data.points[i].stage] for i in unseen])
+        spreads = np.array([calibration.spread_of(data.points[i].stage) for i in unseen])
         inside = float(np.mean(np.abs(np.log1p(errors)) <= np.log(spreads)))
         yield _result("calibration, judged on the rest", len(calibration.fitted), data.points, unseen, errors, inside)
 

@@ -6,7 +6,7 @@ of a matrix and a vector. Lines that differ only in how often they run are one r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 try:
@@ -60,10 +60,16 @@ class LineWork:
                 self._monomials.setdefault(monomial, len(self._monomials))
         return sizes
 
-    def at(self, point: Mapping[str, Any]) -> Work:
-        """Every number of every line at a workload, or at many: `point` gives each symbol a value or an array."""
-        values = [product(monomial, point) for monomial in self._monomials]
-        work = Work(*(self._matrix @ np.array(values, dtype=np.float64)))
+    def at(self, point: Mapping[str, int]) -> Work:
+        """Every number of every line at a workload: arrays [lines]."""
+        return self._work(np.array([product(monomial, point) for monomial in self._monomials], dtype=np.float64))
+
+    def at_many(self, values: Callable[[Monomial], Any]) -> Work:
+        """The same as arrays [lines, points]: `values` gives each monomial a value, or an array [points]."""
+        return self._work(np.array(np.broadcast_arrays(*map(values, self._monomials)), dtype=np.float64))
+
+    def _work(self, values: Array) -> Work:
+        work = Work(*(self._matrix @ values))
         moves = work.first_bytes + work.again_bytes + work.activation_bytes > 0  # else it does not run at this workload
         return work._replace(launches=work.launches * moves)
 

@@ -14,25 +14,20 @@ UNKNOWN = "unknown"  # the kind of a line of a model that is not in the configur
 
 
 def time_lines(report: Report) -> Json:
-    """`lines`: path, component and kind of each; `points`: by a point's place, its gap and the ns of its lines."""
-    profiles = {at: point.vendor.profile for at, point in enumerate(report.points) if point.vendor}
-    model = _model(report.model) if any(profiles.values()) else None
-    kinds: dict[str, str] = {}
-    found = {}
+    """`lines`: path, component and kind of each; `points`: by a point's place, its gap and the ns of its lines.
+
+    A path may be of another kind in another stage: the scores of an eager prefill are products, a decode's attention.
+    """
+    profiles = {at: p.vendor.profile for at, p in enumerate(report.points) if p.vendor and p.vendor.profile}
+    model = _model(report.model) if profiles else None
+    places: dict[tuple[str, str], int] = {}
+    points: dict[int, Json] = {}
     for at, profile in profiles.items():
-        if profile:
-            found[at] = (profile.gap_ns, profile.times)
-            if not profile.lines.keys() <= kinds.keys():
-                known = _kinds(model, report, report.points[at]) if model else {}
-                kinds |= {path: known.get(path, UNKNOWN) for path in profile.lines}
-    places = {path: place for place, path in enumerate(kinds)}
-    return {
-        "lines": [[path, component_of(path), kind] for path, kind in kinds.items()],
-        "points": {
-            at: {"gap_ns": gap_ns, "times": [[places[path], ns] for path, ns in times.items()]}
-            for at, (gap_ns, times) in found.items()
-        },
-    }
+        kinds = _kinds(model, report, report.points[at]) if model else {}
+        lines = [((path, kinds.get(path, UNKNOWN)), ns) for path, ns in profile.times.items()]
+        times = [[places.setdefault(line, len(places)), ns] for line, ns in lines]
+        points[at] = {"gap_ns": profile.gap_ns, "times": times}
+    return {"lines": [[path, component_of(path), kind] for path, kind in places], "points": points}
 
 
 def _model(name: str) -> Model | None:

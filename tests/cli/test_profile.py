@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_profiles_without_a_point_of_the_calibration_are_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     profiles = read(PROFILES)
-    write(tmp_path / "some.jsonl", type(profiles)(profiles.device, {}, profiles.points[1:]))
+    write(tmp_path / "some.jsonl", replace(profiles, points=profiles.points[1:]))
     assert main(["calibrate", "--from", str(tmp_path / "some.jsonl")]) == 2
     assert "vision 1x1 flash is not among the profiles; measure it" in capsys.readouterr().err
 
@@ -120,3 +121,51 @@ def test_a_profile_of_other_lines_than_the_models_is_refused(
     (tmp_path / "other.jsonl").write_text(text.replace('"embed"', '"another"'))
     assert main(["profile", "1x1", "--stage", "decode", "--from", str(tmp_path / "other.jsonl")]) == 2
     assert "line another of decode 1x1 flash is not one of deepseek-ocr; profile it anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["model=deepseek-ocr-tiny", "model.decoder.experts=32"])
+@pytest.mark.parametrize("command", [("profile", "2x3"), ("calibrate",)])
+def test_profiles_of_another_model_are_refused(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], change: str
+) -> None:
+    assert main([*command, "--from", str(PROFILES), "--set", change]) == 2
+    assert "the profiles are of 'deepseek-ocr' with 6671008256 bytes of parameters, not of" in capsys.readouterr().err
+
+
+def test_without_a_stage_the_profiles_that_are_kept_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "profile", "2x3", "--from", str(PROFILES))
+    assert [line.split()[0] for line in out.splitlines() if " on NVIDIA H200: " in line] == ["vision", "prefill"]
+
+
+def test_a_point_that_is_not_kept_names_those_that_are_near(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "2x3", "--stage", "decode", "--from", str(PROFILES)]) == 2
+    err = capsys.readouterr().err
+    assert "has no decode 2x3 flash; it has decode 2x3 eager, decode 2x3 flash prompt 4000, " in err
+    assert err.endswith("to measure on this GPU, leave out --from\n")
+    assert main(["profile", "7x7", "--from", str(PROFILES)]) == 2
+    assert "has no vision 7x7 flash; it has no vision of 7x7;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--profiles", "x.gz"], "--from and --profiles exclude each other"),
+        (["--validate", "--output", "x.json"], "--validate and --output exclude each other"),
+        (["--device", "l40s"], "the profiles are of 'NVIDIA H200', not of NVIDIA L40S; leave the device out"),
+    ],
+)
+def test_what_calibrate_cannot_do_is_refused(capsys: pytest.CaptureFixture[str], words: list[str], named: str) -> None:
+    assert main(["calibrate", "--from", str(PROFILES), *words]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_in_the_catalogue_is_calibrated_by_a_sheet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write(tmp_path / "some.jsonl", replace(read(PROFILES), device="NVIDIA H300"))
+    words = ["calibrate", "--from", str(tmp_path / "some.jsonl"), "--json"]
+    assert main(words) == 2
+    assert "'NVIDIA H300' is not in the catalogue; give its sheet" in capsys.readouterr().err
+    document = json.loads(printed(capsys, *words, "--device", "h200", "--set", "device.bandwidth_bytes_per_s=4.9e12"))
+    assert document["device"] == "NVIDIA H300"
+    assert document["sheet"]["bandwidth_bytes_per_s"] == 4.9e12

@@ -137,10 +137,23 @@ def test_the_page_says_of_each_profiled_point_where_its_time_goes(page: str, h20
         times = {profiles["lines"][place][0]: ns for place, ns in profiles["points"][at]["times"]}
         assert times == profile.times
         assert sum(times.values()) + profiles["points"][at]["gap_ns"] == profile.device_ns
-    kinds = {path: kind for path, _, kind in profiles["lines"]}
+    lines = {tuple(line) for line in profiles["lines"]}
+    assert len(lines) == len(profiles["lines"])
+    kinds = {path: kind for path, _, kind in lines}
     assert kinds["decoder/attn/fused"] == kinds["clip/attn/fused"] == "attention"
     assert kinds["sam/window/mlp/lin1"] == "products"
     assert set(kinds.values()) < set(TERMS)
+
+
+def test_a_path_is_of_the_kind_that_it_is_in_the_points_own_stage(page: str, h200: Report) -> None:
+    profiles = data(page)["profiles"]
+    for stage, kind in (("prefill", "products"), ("decode", "attention")):
+        eager = [at for at, point in enumerate(h200.points) if (point.stage, point.attention) == (stage, "eager")]
+        profiled = [profiles["points"][str(at)] for at in eager if str(at) in profiles["points"]]
+        assert profiled
+        for point in profiled:
+            kinds = {profiles["lines"][place][0]: profiles["lines"][place][2] for place, _ in point["times"]}
+            assert kinds["decoder/attn/scores"] == kinds["decoder/attn/values"] == kind
 
 
 def test_the_kind_of_a_line_is_unknown_for_a_model_a_mode_or_a_stage_that_this_version_does_not_know(

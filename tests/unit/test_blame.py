@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.baselines.blame import Clocks, blame
-from pytest_ocrsweep.baselines.point_profile import PointProfile, component_of, components
+from pytest_ocrsweep.baselines.point_profile import PointProfile, compact, component_of, components
 from pytest_ocrsweep.hardware import profile
 
 PROFILES = Path(__file__).parents[2] / "dev/profiles"
@@ -105,6 +105,13 @@ def test_all_lines_that_grew_alike_at_the_same_clock_name_no_component(clocks, s
     assert str(cause) == f"all components +10.0 % (+95,000 ns), +9.5 % of the point: {said}"
 
 
+def test_several_components_that_grew_alike_are_named_and_not_the_machine():
+    lines = {"sam/a": 600_000, "clip/a": 150_000, "projector/a": 50_000, "head": 100_000}
+    slower = {path: ns if path == "sam/a" else round(ns * 1.1) for path, ns in lines.items()}
+    causes = blame(PointProfile.of(900, 50_000, lines), PointProfile.of(900, 50_000, slower), 0.01)
+    assert [cause.name for cause in causes] == ["clip", "head"]  # the projector accounts for less than a fifth
+
+
 def test_a_line_that_is_new_is_named_as_new():
     slower = PointProfile.of(901, 50_000, {**LINES, "clip/copy": 60_000})
     (cause,) = blame(POINT, slower, 0.01)
@@ -118,6 +125,22 @@ def test_a_point_that_got_faster_has_no_causes():
 def test_a_change_hides_no_other():
     slower = PointProfile.of(900, 50_000, {**LINES, "sam/attn/qkv": 380_000, "clip/mlp/fc1": 220_000})
     assert [cause.name for cause in blame(POINT, slower, 0.01)] == ["clip"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"gap_ns": -950_001}, "profile.lines and gap_ns sum to no time, but to -1 ns"),
+        ({"gap_ns": 10**101}, "profile.gap_ns must be a whole number, got 1000"),
+        ({"kernels": -1}, "profile.kernels must be a whole number of at least 0, got -1"),
+        ({"gap_ns": 0, "lines": {"sam/a": 0}}, "sum to no time, but to 0 ns"),
+        ({"lines": {"sam/a": 1.5}}, "profile.lines.'sam/a' must be a whole number of at least 0, got 1.5"),
+    ],
+)
+def test_a_recorded_profile_that_is_none_is_refused(changed, error):
+    assert compact(POINT.compact()) == POINT
+    with pytest.raises(ValueError, match=error):
+        compact({**POINT.compact(), **changed})
 
 
 # Noise: last, they take seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_ocrsweep import load_model
+from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ProfileError
 from pytest_ocrsweep.hardware import calibration_file, profile
 from pytest_ocrsweep.hardware.calibration_file import packaged
@@ -154,6 +154,13 @@ def test_a_profile_of_other_lines_than_the_models_is_not_fitted(tmp_path: Path, 
         measured(MODEL, profile.read(path).points)
 
 
+def test_a_point_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(['{"schema": 1}', json.dumps(ENTRY), json.dumps(ENTRY | {"device_ns": 1})]))
+    with pytest.raises(ProfileError, match="line 3 is no profile: vision 1x1 flash is there twice; record it anew"):
+        profile.read(path)
+
+
 def test_a_pipe_is_neither_profiles_nor_a_calibration(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ProfileError, match="not a regular file"):
@@ -221,3 +228,17 @@ def test_a_damaged_calibration_is_one_line_with_its_remedy(tmp_path: Path, damag
         calibration_file.read(path)
     assert "\n" not in str(raised.value)
     assert "ocrsweep calibrate" in str(raised.value)
+
+
+def test_a_calibration_on_another_sheet_than_its_own_is_scaled_and_says_so(tmp_path: Path) -> None:
+    (path := tmp_path / "c.json").write_text(json.dumps(calibration_file.to_json(packaged()[H100.name])))
+    work = MODEL.ledger("decode", Workload(CropGrid(2, 3)))
+    for device in (devices()["h200"], replace(H100, bandwidth_bytes_per_s=2 * H100.bandwidth_bytes_per_s)):
+        expected = work.estimate(replace(device, calibration=str(path)))
+        assert expected.time_ns < work.estimate(H100).time_ns
+        assert expected.reasons == (f"scaled from {H100.name} by both sheets",)
+
+
+def test_a_stage_that_was_not_judged_has_the_widest_spread() -> None:
+    calibration = replace(packaged()[H100.name], spread={"vision": 1.02, "prefill": 1.05})
+    assert [calibration.spread_of(stage) for stage in ("vision", "prefill", "decode")] == [1.02, 1.05, 1.05]

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ConfigError
-from pytest_ocrsweep.hardware.calibration import CONSTANTS, LIMITS
+from pytest_ocrsweep.hardware.calibration import CONSTANTS, LIMITS, SHEET
 from pytest_ocrsweep.hardware.calibration_file import calibration_of, packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.estimate import estimate
@@ -95,6 +95,27 @@ def test_a_kin_is_scaled_by_both_sheets_and_says_so() -> None:
     assert pcie.time_ns > ledger.estimate("h100").time_ns
     assert pcie.reasons == (f"scaled from {H100.name} by both sheets",)
     assert pcie.high_ns / pcie.time_ns > ledger.estimate("h100").high_ns / ledger.estimate("h100").time_ns
+
+
+@gpus
+def test_an_estimate_follows_a_sheet_that_is_changed(device) -> None:
+    ledger = MODEL.ledger("decode", Workload(CropGrid(2, 3)))
+    slower = replace(device, name=f"{device.name} with less", bandwidth_bytes_per_s=device.bandwidth_bytes_per_s / 10)
+    assert ledger.estimate(slower).time_ns > 2 * ledger.estimate(device).time_ns
+    assert ledger.estimate(slower).reasons == (f"scaled from {device.name} by both sheets",)
+    larger = replace(device, name=f"{device.name} with more", memory_bytes=2 * device.memory_bytes)
+    assert replace(ledger.estimate(larger), device=device.name) == ledger.estimate(device)
+
+
+@pytest.mark.parametrize("rate", SHEET)
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+@pytest.mark.parametrize("stage", STAGES)
+def test_on_no_sheet_is_an_estimate_below_the_floor(rate: str, factor: float, stage: str) -> None:
+    ledger = MODEL.ledger(stage, Workload(CropGrid(3, 30), batch=8))
+    device = replace(devices()["l40s"], **{rate: getattr(devices()["l40s"], rate) * factor}, l2_bytes=0)
+    expected = ledger.estimate(device)
+    assert sum(expected.terms.values()) == expected.time_ns
+    assert floor(ledger, device).time_ns <= expected.low_ns <= expected.time_ns <= expected.high_ns
 
 
 def test_a_device_without_a_calibration_or_one_to_scale_names_the_remedy() -> None:

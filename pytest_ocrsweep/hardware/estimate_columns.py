@@ -1,0 +1,97 @@
+"""Estimates by the million: of many workloads at once, as columns beside those of `Model.sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ColumnOverflow
+from ..model.analytic import Model
+from ..model.bulk import Column, Columns, has_crops
+from ..model.bulk_plan import LIMIT, Values
+from ..model.program import NEEDED, Program, Row
+from ..model.stages import symbols
+from .calibration import LIMITS, TERMS, Calibration
+from .calibration_file import calibration_of
+from .devices import Device
+from .estimate import WIDER
+from .line_time import NS, Array, Rates
+
+LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
+SIZES = ("rows", "cols", "batch", "image_tokens", "prompt_tokens", "new_tokens")
+
+
+class Estimates(NamedTuple):
+    """Arrays [points] of whole nanoseconds: `time_ns`, `low_ns` and `high_ns` of each point's `Estimate`."""
+
+    time_ns: Column
+    low_ns: Column
+    high_ns: Column
+
+
+def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
+    """What each point of `columns` takes on `device`. Raises CalibrationError and ColumnOverflow."""
+    calibration = calibration_of(device)
+    found = np.empty((3, columns.points), np.int64)
+    crops = has_crops(columns["rows"], columns["cols"])
+    for kind in set(crops.tolist()):
+        program = model.program(columns.stage, columns.resolution, kind, columns.attention)
+        times = _Times(program, calibration, device)
+        places = np.flatnonzero(crops == kind)
+        at_once = LINES // len(program.line_work.patterns) + 1
+        for start in range(0, places.size, at_once):
+            block = places[start : start + at_once]
+            # Floats are exact up to 2⁵³, as numbers of a single ledger are when they become time.
+            at = symbols(*(columns[name][block].astype(np.float64) for name in SIZES))
+            numbers = np.array(times.at(at, _spread(calibration, columns, block)))
+            if not numbers.max() < 2.0**63:
+                raise ColumnOverflow(
+                    f"a time of {columns.stage} is {numbers.max():.3g} ns: a column holds {LIMIT:,} at most"
+                )
+            found[:, block] = numbers
+    return Estimates(*found)
+
+
+def _spread(calibration: Calibration, columns: Columns, block: Any) -> Array:
+    """As that of an `Estimate`, for each point."""
+    reach = calibration.covers.get(f"{columns.stage} {columns.attention}")
+    doublings = np.ones(len(block))
+    if reach is not None:
+        sizes = columns["batch"][block] / reach.batch, columns["context_tokens"][block] / reach.context_tokens
+        doublings = sum((np.log2(np.maximum(size, 1.0)) for size in sizes), np.zeros(len(block)))
+    spread: Array = calibration.spread_of(columns.stage) * WIDER**doublings
+    return spread
+
+
+class _Times:
+    """The times of one program on one device."""
+
+    def __init__(self, program: Program, calibration: Calibration, device: Device) -> None:
+        self._program, self._lines = program, program.line_work
+        self._rates = Rates(calibration.values, self._lines.patterns, device.l2_bytes)
+        terms = [TERMS.index(LIMITS[pattern].term) for pattern in self._lines.patterns]
+        self._terms = np.array([[float(term == at) for at in terms] for term in range(1, len(TERMS))])
+        self._device = device
+
+    def at(self, point: Mapping[str, Any], spread: Array) -> tuple[Array, Array, Array]:
+        values = Values(point)
+        times = self._rates.times(self._lines.at_many(values.monomial))
+        total = np.rint(times.launch_ns.sum(axis=0)) + np.rint(self._terms @ times.busy_ns).sum(axis=0)
+        least = self._floor(values, point)
+        total = np.maximum(total, least)
+        return total, np.maximum(np.rint(total / spread), least), np.rint(total * spread)
+
+    def _floor(self, values: Values, point: Mapping[str, Any]) -> Array:
+        tensor, vector, moved = (self._summed(row, values) for row in self._program.rows("")[NEEDED:])
+        steps, device = point["steps"] if self._program.steps else 1.0, self._device
+        moved = moved - np.minimum(moved, steps * device.l2_bytes)
+        rates = device.tensor_flops_per_s, device.vector_flops_per_s, device.bandwidth_bytes_per_s
+        times = [np.floor(number * NS / rate) for number, rate in zip((tensor, vector, moved), rates, strict=True)]
+        longest: Array = np.maximum(times[0], np.maximum(times[1], times[2]))
+        return longest
+
+    def _summed(self, row: Row, values: Values) -> Any:
+        chosen = [(c, monomial) for c, monomial in zip(row, self._program.monomials, strict=False) if c]
+        return sum((c * values.monomial(monomial) for c, monomial in chosen), 0.0)

@@ -52,9 +52,7 @@ def test_a_link_is_no_journal(path, tmp_path):
     """Anybody who may write to the folder could put times of their own in its place."""
     link = tmp_path / ".other.ocrsweep-journal"
     link.symlink_to(path)
-    with pytest.raises(
-        BaselineError, match=r"cannot be read \(it is a link\); move away what stands in its place"
-    ):
+    with pytest.raises(BaselineError, match=r"cannot be read \(it is a link\); move away what stands in its place"):
         read(link)
 
 

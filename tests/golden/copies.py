@@ -130,10 +130,11 @@ def pytest_red(folder: Path) -> Copies:
     recorded = outside.project(folder) / "baselines/deepseek-ocr"
     _edit(recorded / "decode.json", '"2x3", "attention": "flash"', r'("tensor_flops": \d+)\d', r"\g<1>7")
     _edit(recorded / "prefill.json", '"2x3", "attention": "eager"', r".*\n", "")
+    (folder / "few.ini").write_text("[pytest]\nocrsweep_grids = 1x1,2x3\n", encoding="utf-8")
     three = "suites/test_vision.py suites/test_prefill.py suites/test_decode.py"
     runs = {
         "red": f"{three} -k 2x3 {ANALYTIC}",
-        "unused": f"suites/test_vision.py {ANALYTIC} -o ocrsweep_grids=1x1,2x3",
+        "unused": f"-c few.ini suites/test_vision.py {ANALYTIC}",
         "missing": f"{three} --ocrsweep-grids 2x3,5x5 {ANALYTIC}",
         "missing-fails": f"suites/test_prefill.py --ocrsweep-grids 2x3,5x5 {ANALYTIC} -o ocrsweep_missing=fail",
         "update": f"{three} {ANALYTIC} --ocrsweep-update",

@@ -61,7 +61,7 @@ class Project:
         """A run that found these points, and is not at its end."""
         given: dict[str, Any] = {
             **dict.fromkeys(("grids", "checkpoint", "report")),
-            **dict.fromkeys(("require_vendor", "missing_fails", "update", "prune", "profile"), False),
+            **dict.fromkeys(("require_vendor", "missing_fails", "wide_fails", "update", "prune", "profile"), False),
             **dict.fromkeys(("images", "overrides", "command"), ()),
             "analytic_only": True,
             "slowdown": Slowdown(),

@@ -45,11 +45,10 @@ def test_recorded_points_that_no_test_of_a_whole_run_used_are_unused(project: Pr
 
 
 def test_a_run_that_is_not_whole_calls_nothing_unused(project: Project) -> None:
-    filtered = project.run(point(FIRST))
-    filtered.filtered = "tests were deselected"
-    for results in (filtered, project.run(point(FIRST), grids=FIRST)):
-        assert project.finish(results) == []
-        assert unused(results) == {}
+    results = project.run(point(FIRST))
+    results.filtered = "tests were deselected"
+    assert project.finish(results) == []
+    assert unused(results) == {}
 
 
 def test_pruning_removes_numbers_and_times_of_what_is_unused_and_of_nothing_else(project: Project) -> None:
@@ -78,6 +77,24 @@ def test_pruning_after_a_run_that_is_not_whole_is_a_problem_and_removes_nothing(
         "pytest --ocrsweep-prune, without -k, -m, names or grids"
     ]
     assert project.counted == [FIRST, SECOND, THIRD, LAST]
+
+
+def test_pruning_where_nothing_is_unused_says_so_and_removes_nothing(project: Project) -> None:
+    results = project.run(*map(point, (FIRST, SECOND, THIRD, LAST)), prune=True)
+    results.notes.append("another note")
+    assert project.finish(results) == []
+    assert results.notes == ["another note", "--ocrsweep-prune removed nothing: no recorded point is unused"]
+    assert results.recorded == []
+
+
+def test_an_interrupt_at_the_end_stops_one_step_and_is_a_line(project: Project) -> None:
+    def interrupted(_: Report) -> NoReturn:
+        raise KeyboardInterrupt
+
+    results = project.run(point(FIRST), prune=True)
+    results.finish(project.folder, interrupted)
+    assert results.problems == ["writing the report was interrupted: what is there may be of two runs; run again"]
+    assert project.counted == [FIRST]
 
 
 def test_files_that_could_not_be_written_for_one_reason_are_one_line(

@@ -53,7 +53,7 @@ test: $(DEV)
 # Hypothesis marks the tests of properties: `make test` tries each on a few cases, this on many.
 slow: $(DEV)
 	$(BIN)/python -m pytest tests suites -m "slow or hypothesis" --hypothesis-profile many $(WORKERS)
-	$(BIN)/python dev/campaigns/kill.py --moments 10 --reports 6
+	$(BIN)/python dev/campaigns/kill.py --moments 5 --reports 3
 
 bench: $(DEV)
 	$(BIN)/python dev/bench

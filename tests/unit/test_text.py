@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.files.text import command, markdown, terminal_line, terminal_lines
+from pytest_ocrsweep.files.text import markdown, terminal_line, terminal_lines
 
 HOSTILE = [
     "\x1b[31mred",
@@ -31,15 +28,6 @@ def test_a_terminal_and_a_job_obey_nothing_of_a_line(text):
     assert line.isprintable()
     assert not line.lstrip().startswith("::")
     assert "##[" not in line
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-@pytest.mark.parametrize("word", [*HOSTILE, "two words", "it's\t\\n", "b\udcff\udcfe.png", "caf\xe9", ""])
-def test_a_printed_command_gives_a_shell_the_very_words(word):
-    printed = terminal_line(command(sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))", word))
-    assert printed.isprintable()
-    done = subprocess.run(["bash", "-c", printed], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ascii([word])
 
 
 @given(st.text(max_size=60))

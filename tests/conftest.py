@@ -29,7 +29,7 @@ QUICK_WAYS = ("plain", "n2")  # `make test` has these two, `make slow` the other
 
 # How many random cases a property is tried on: few in `make test`, many in `make slow`. No deadline: machines differ.
 settings.register_profile("few", max_examples=20, deadline=None)
-settings.register_profile("many", max_examples=400, deadline=None)
+settings.register_profile("many", max_examples=200, deadline=None)
 if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mutants.py has loaded its own
     settings.load_profile("few")
 

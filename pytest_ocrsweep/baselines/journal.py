@@ -105,7 +105,8 @@ def read(path: Path, check: Check) -> Journal:
         raise _damaged(path, 1, "it has no whole line")
     header = _parsed(path, 1, HEADER, lines[0])
     if header.schema != SCHEMA:
-        raise _damaged(path, 1, f"its schema is {header.schema}, but this version reads {SCHEMA}")
+        what = f"{path}:1: its schema is {header.schema}, but this version reads {SCHEMA};"
+        raise BaselineError(what, f"update with the pytest-ocrsweep that wrote it, or {_remedy(path)}")
     points, whole_bytes, torn = dict[object, PointResult](), len(lines[0]) + 1, bool(rest)
     for number_, line in enumerate(lines[1:], 2):
         try:

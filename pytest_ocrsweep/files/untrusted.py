@@ -18,6 +18,7 @@ MOST_VALUES = 800_000  # of a JSON text, by its commas and brackets: at worst a 
 
 REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "make it readable for this user"),
+    errno.EFBIG: "move it away: this is none of ours",
     **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP), "move away what stands in its place"),
 }
 

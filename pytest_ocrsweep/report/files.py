@@ -146,6 +146,8 @@ class Writing:
 
     def append(self, job: Path) -> None:
         """All of the page, or nothing."""
+        if job.exists() and not job.is_file():  # a pipe that nobody reads would never open
+            raise OSError(errno.EINVAL, "not a regular file", str(job))
         with job.open("ab", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
             try:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from ..files.text import quoted
+
 TIMEOUT_S = 10
+MOST_BYTES = 100
+COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 # A clone without all objects would fetch them for a comparison: no protocol is allowed, and no program of a
 # configuration runs.
 GIT = ("git", "--no-pager", "-c", "protocol.allow=never", "-c", "core.fsmonitor=false")
@@ -38,7 +43,10 @@ def revision(rootdir: Path, ours: Path) -> Revision:
         return Revision(None)  # there is no git
     if changed.returncode not in (0, 1):
         return Revision(None, _refused(rootdir, _first(changed)))
-    return Revision(head.stdout.decode("ascii", "replace").strip() + "-dirty" * changed.returncode)
+    name = head.stdout[:MOST_BYTES].decode("ascii", "replace").strip()
+    if not COMMIT.fullmatch(name):  # a wrapper in git's place may print anything
+        return Revision(None, _refused(rootdir, f"{quoted(name)} is no commit"))
+    return Revision(name + "-dirty" * changed.returncode)
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

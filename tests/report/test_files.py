@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,10 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path, capsys):
     assert error.startswith(f"ocrsweep: {tmp_path}/sweep.json: line 1 is not JSON")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no named pipes")
+def test_a_pipe_in_place_of_the_jobs_summary_is_a_line_and_never_waited_for(tmp_path, without_extra):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ReportError, match=r"pipe cannot be written \(not a regular file\)"):
+        files.write(report(), tmp_path / "out", tmp_path / "pipe")

@@ -22,8 +22,12 @@ COUNTING := suites/test_vision.py suites/test_prefill.py suites/test_decode.py
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
 
-# Of pytest-xdist: more than eight workers wait for each other.
-WORKERS ?= -n auto --maxprocesses 8
+# Of pytest-xdist: more than eight workers wait for each other. A worker begins with half of the tests, module by module,
+# so that what a module's tests share is made by one worker, and takes from the other when it is done.
+WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
+
+# Without bytecode each pytest that a test starts would compile pytest's plugins anew: 0.3 s of CPU time a process.
+unexport PYTHONDONTWRITEBYTECODE
 
 # For dev/campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
 MATRIX ?=

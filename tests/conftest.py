@@ -126,6 +126,14 @@ def recorded(project: Project) -> Project:
 
 
 @pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch, _imported: None) -> None:
+    """Reports of runs in this process, without what takes seconds to draw: for tests of the data in them."""
+    from pytest_ocrsweep.report import files
+
+    monkeypatch.setattr(files, "find_spec", lambda module: None)
+
+
+@pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path / "here")
 

@@ -96,6 +96,7 @@ def test_an_update_without_a_profile_keeps_the_lines_of_a_point_that_did_not_mov
     assert (len(after["processes"]), after.get("profile")) == ((2, profile) if keeps else (1, None))
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_profile_is_in_the_report(measured):
     measured.run("--ocrsweep-profile", "--ocrsweep-report=out")
     (point,) = json.loads((measured.path / "out" / "sweep.json").read_text())["points"]
@@ -106,6 +107,7 @@ def test_a_profile_is_in_the_report(measured):
     assert profile["causes"] == []
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_failure_names_the_component_that_was_slowed(recorded):
     result = recorded.run("--ocrsweep-slowdown=decoder/attn:1000", "--ocrsweep-report=out")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -129,6 +129,7 @@ def test_without_an_acceptable_sample_a_point_fails_and_nothing_is_recorded(meas
 # The gate's self-test
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_slowdown_turns_a_point_red_that_was_recorded_without_it(measured):
     measured.file.unlink()
     assert measured.run("--ocrsweep-update").ret == 0

@@ -2,7 +2,7 @@
 #   make sweep   set up, count every grid, stage and attention, print the table, write $(REPORT)/
 #   make quick   set up, run the linter, the pure tests, the laws and the three counting suites: under a minute
 #   make test    set up, run all that a change needs: linter, type checker, all tests and suites but the slow ones
-#   make slow    set up, run the slow tests, each property on many random cases, and a small campaign of kills
+#   make slow    set up, run the slow tests, small campaigns among them, and each property on many random cases
 #   make bench   set up, print the speed claims
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
 #   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
@@ -57,7 +57,6 @@ test: $(DEV)
 # Hypothesis marks the tests of properties: `make test` tries each on a few cases, this on many.
 slow: $(DEV)
 	$(BIN)/python -m pytest tests suites -m "slow or hypothesis" --hypothesis-profile many $(WORKERS)
-	$(BIN)/python dev/campaigns/kill.py --moments 5 --reports 3
 
 bench: $(DEV)
 	$(BIN)/python dev/bench

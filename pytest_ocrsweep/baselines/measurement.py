@@ -29,11 +29,12 @@ class TimeSummary(JsonObject):
 
 @dataclass(frozen=True, slots=True)
 class GateResult(JsonObject):
-    """What the gate found of a time; `change` and `margin` are ratios."""
+    """What the gate found of a time; ratios, of which `shared` is what all points of its family have of the change."""
 
     outcome: str | None = None
     change: float | None = None
     margin: float | None = None
+    shared: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

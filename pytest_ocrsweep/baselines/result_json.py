@@ -83,7 +83,10 @@ _SUMMARY = Layout(
     },
 )
 SUMMARY = Plain(_summary, _SUMMARY.write)
-GATE = Layout(GateResult, {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number)})
+GATE = Layout(
+    GateResult,
+    {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number), "shared": later(number)},
+)
 MEASUREMENT = Layout(
     Measurement,
     {

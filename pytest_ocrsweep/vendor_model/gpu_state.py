@@ -24,6 +24,8 @@ THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
     0x100: "display_clock_setting",
 }
 
+OURS = {os.getpid()}  # processes that are no company: this one, and one that waits for it
+
 
 def usable() -> bool:
     """Whether torch finds a GPU that it can use."""
@@ -76,7 +78,7 @@ def _read(nvml: Any, handle: Any) -> Machine:
         throttle_reasons=None
         if reasons is None
         else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
-        other_processes=None if processes is None else sum(p.pid != os.getpid() for p in processes),
+        other_processes=None if processes is None else sum(p.pid not in OURS for p in processes),
     )
 
 

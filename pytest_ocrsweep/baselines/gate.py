@@ -16,9 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from . import power_cap, sampling
 from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
-from .sampling import Samples
+from .power_cap import CAPPED_NOISE
+from .sampling import ROUNDS_AGREE, Samples, agreeing
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
@@ -38,6 +40,9 @@ BAND = 0.5
 
 ROUNDS = 3
 """At most so many rounds; the last one's decision is final."""
+
+CONFIRMED = 2
+"""A faster or a first time needs so many rounds that agree: an odd moment of the driver must not be recorded."""
 
 MIN_SAMPLES = 5
 """With fewer, quartiles are not quartiles."""
@@ -68,6 +73,8 @@ class Decision:
 
 def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
     """How much slower than the baseline, as a ratio, an unchanged point's median may be found to be."""
+    if baseline.power_cap:
+        expected = max(expected, CAPPED_NOISE)
     typical = baseline.typical
     count = len(typical)
     seen = (count - 1) * (baseline.spread or 0.0) ** 2
@@ -80,8 +87,12 @@ def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
 
 
 def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:
-    """Whether another process's median lies within the margin, to either side; its samples are not there to judge."""
-    return abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
+    """Whether another process's median lies within the margin, to either side; its samples are not there to judge.
+
+    One in another state of the power cap agrees with nothing.
+    """
+    same = power_cap.same_state(baseline.power_cap, process.power_cap)
+    return same and abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
 
 
 def judge(
@@ -101,12 +112,14 @@ def judge(
     """
     kept = tuple(rounds)
     last = len(kept) >= cap
-    good = [r for r in kept if not r.objections]
+    good = agreeing(kept)
     pooled = tuple(ns for r in good for ns in r.ns)
     if len(pooled) < MIN_SAMPLES:
         return Decision(Outcome.NO_SAMPLE, _no_sample(kept, len(pooled)), kept, again=not last)
     if baseline is None:
         return Decision(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
+    if other := other_state(baseline, kept):
+        return Decision(Outcome.NO_BASELINE, f"no baseline: {other}: record this time with {ACCEPT}", kept)
     q1, median, q3 = Samples(pooled).quartiles
     change = median / baseline.time_ns - 1
     limit = margin(baseline, expected)
@@ -118,8 +131,7 @@ def judge(
 
     sure = limit * (1 if last else 1 + BAND)
     if (change > sure and apart) or (last and change > limit * (1 + BAND)):
-        now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
-        why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
+        why = attribute(_observed(baseline), _observed_now(now, median, good), limit)
         room = f"margin {limit * 100:.1f} %, rounds {len(kept)}"
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if change > limit * (1 - BAND) and not last:
@@ -131,6 +143,22 @@ def judge(
     return decided(Outcome.PASS, text)
 
 
+def other_state(baseline: Baseline, rounds: Sequence[Samples]) -> str | None:
+    """In words, that the rounds ran in another state of the power cap than the recorded processes, if they did."""
+    return power_cap.changed(baseline.power_cap, sampling.under_load(agreeing(rounds)))
+
+
+def _observed(baseline: Baseline) -> Observed:
+    """What was seen along with the recorded time; under the power cap with the mean clock of its processes."""
+    seen, cap = replace(baseline.observed, time_ns=baseline.time_ns), baseline.power_cap
+    return replace(seen, sm_clock_mhz=cap.sm_clock_mhz, power_capped=True) if cap else seen
+
+
+def _observed_now(now: Observed, median: float, rounds: Sequence[Samples]) -> Observed:
+    clock = now.sm_clock_mhz or sampling.sm_clock_mhz(rounds)
+    return replace(now, time_ns=median, sm_clock_mhz=clock, power_capped=sampling.power_cap(rounds) is not None)
+
+
 def settle(
     baseline: Baseline | None,
     measure: Callable[[], Samples],
@@ -139,17 +167,41 @@ def settle(
     cap: int = ROUNDS,
     expected: float = EXPECTED_NOISE,
 ) -> Decision:
-    """Measure, and again while a round may settle it, at most `cap` times; the decision holds all rounds."""
+    """Measure, and again while a round may settle it, at most `cap` times; the decision holds all rounds.
+
+    A faster time, or one that has no baseline yet, needs CONFIRMED rounds that agree; else there is no sample.
+    """
     rounds = [measure()]
-    while (decision := judge(baseline, rounds, now, cap=cap, expected=expected)).again:
+    while True:
+        decision = judge(baseline, rounds, now, cap=cap, expected=expected)
+        alone = decision.outcome in (Outcome.IMPROVED, Outcome.NO_BASELINE) and len(agreeing(rounds)) < CONFIRMED
+        if len(rounds) >= cap or not (decision.again or alone):
+            break
         rounds.append(measure())
-    return decision
+    if not alone:
+        return decision
+    counts = f"{len(agreeing(rounds))} of {len(rounds)} rounds acceptable, a first or faster time needs {CONFIRMED}"
+    return Decision(Outcome.NO_SAMPLE, _refused(counts, decision.rounds), decision.rounds)
 
 
 def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
-    reasons = ", ".join(sorted({reason for r in rounds for reason in r.objections})) or "too few were taken"
+    good = [r for r in rounds if not r.objections]
+    if len(good) > 1 and not acceptable:
+        *most, last = (f"{r.quartiles[1] / 1e6:,.3f}" for r in good)
+        apart = f"no two of {len(good)} rounds agree within {100 * ROUNDS_AGREE:g} %, they took {', '.join(most)} and"
+        return _refused(f"{apart} {last} ms", rounds)
     taken = sum(len(r.ns) for r in rounds)
-    return (
-        f"no acceptable sample: {acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed: {reasons}: "
-        "measure again on a free, cool GPU"
+    counts = f"{acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed"
+    return _refused(counts if sampling.objections(rounds) else f"{counts}: too few were taken", rounds)
+
+
+def _refused(why: str, rounds: tuple[Samples, ...]) -> str:
+    """With what the machine showed, and what to do."""
+    return ": ".join(
+        [
+            "no acceptable sample",
+            why,
+            *filter(None, [", ".join(sampling.objections(rounds))]),
+            "measure again on a free, cool GPU",
+        ]
     )

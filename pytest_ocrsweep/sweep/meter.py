@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..baselines import gate
+from ..baselines import gate, sampling
 from ..baselines.attribution import Observed
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.recorded_time import RecordedTime, incomparable
@@ -200,6 +200,8 @@ class Meter:
             flops = point.tensor_flops() if count else None
             seen = Observed(None, flops, point.kernels, point.peak_bytes)
             decision = gate.settle(baseline, point.sample, seen, expected=expected)
+            if baseline and (other := gate.other_state(baseline, decision.rounds)):
+                why = [other]
             if decision.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
                 seen = replace(seen, tensor_flops=point.tensor_flops())
                 decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
@@ -218,8 +220,8 @@ class Meter:
 
 def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, here: Environment) -> Measurement:
     """What was measured, of the acceptable rounds alone if there are any."""
-    good = [r for r in decision.rounds if not r.objections] or list(decision.rounds)
-    tokens = point.token_ns()
+    good = sampling.agreeing(decision.rounds) or decision.rounds
+    tokens, power_cap = point.token_ns(), sampling.power_cap(good)
     return Measurement(
         device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
         wall_ns=TimeSummary.of(point.wall),
@@ -230,11 +232,13 @@ def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, 
         clock=point.clock,
         experts=point.experts,
         kernels=point.kernels,
-        sm_clock_mhz=good[-1].after.sm_clock_mhz,
+        sm_clock_mhz=sampling.sm_clock_mhz(good),
         token_ns=None if tokens is None else tuple(tokens),
         stopped=good[-1].stopped,
         rounds=len(decision.rounds),
-        objections=tuple(sorted({o for r in decision.rounds for o in r.objections})),
-        power_w=good[-1].after.power_w,
+        objections=sampling.objections(decision.rounds),
+        power_w=sampling.power_w(good),
+        power_cap=power_cap,
         gate=GateResult(decision.outcome.value, decision.change, decision.margin),
+        absent=frozenset() if power_cap else frozenset({"power_cap"}),
     )

@@ -197,11 +197,5 @@ def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
 
 def _refused(why: str, rounds: tuple[Samples, ...]) -> str:
     """With what the machine showed, and what to do."""
-    return ": ".join(
-        [
-            "no acceptable sample",
-            why,
-            *filter(None, [", ".join(sampling.objections(rounds))]),
-            "measure again on a free, cool GPU",
-        ]
-    )
+    reasons = ", ".join(sampling.objections(rounds))
+    return f"no acceptable sample: {why}{f': {reasons}' if reasons else ''}: measure again on a free, cool GPU"

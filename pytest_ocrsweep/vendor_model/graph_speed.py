@@ -62,12 +62,13 @@ class GraphSpeed:
                 return True
 
     def steady(self, patience_s: float = PATIENCE_S) -> None:
-        """Waits until the driver runs graphs at its lasting speed; one look if it does.
+        """Waits until the driver runs graphs at its lasting speed; one look if it does, or if that is not known yet.
 
         A faster speed that outlasts the patience is the lasting one from then on: clocks may have been set anew.
         """
         if self.lasting_ns is None:
-            self.settle(patience_s=0.0)
+            if graph_speed_changed(self._fastest, self.kernel_ns()):  # later than `settle` waited
+                self.settle(patience_s=0.0)
             return
         end = time.monotonic() + patience_s
         while self._faster(reading := self.kernel_ns()):

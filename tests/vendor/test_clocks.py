@@ -154,6 +154,14 @@ def test_a_driver_that_changes_its_speed_later_than_the_patience_is_seen_at_a_la
     assert speed.lasting_ns == 1086
 
 
+def test_a_driver_of_one_speed_costs_one_look_at_each_point(probe):
+    speed, driver = probe(900)
+    assert speed.settle(patience_s=0) is False
+    before, graphs = driver.now, driver.graphs
+    speed.steady()
+    assert (driver.now - before, driver.graphs, speed.lasting_ns) == (pytest.approx(0.1), graphs, None)
+
+
 def test_the_speed_of_graphs_is_read_with_the_machine():
     speed = SimpleNamespace(kernel_ns=lambda: 907, lasting_ns=1086)
     assert gpu_state.reader(CPU, speed)() == Machine(graph_kernel_ns=907, lasting_kernel_ns=1086)

@@ -22,6 +22,7 @@ from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.baselines.evidence import Baseline, Process, expected_noise
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.baselines.settle import settle
 from pytest_ocrsweep.baselines.shared import LIMIT, MOST, Shared
 
 POINTS = 23  # of a family: the grids of up to nine crops
@@ -121,7 +122,7 @@ class World:
     ) -> gate.Decision:
         here = partial(self._samples, rng, self._process(rng) * speed)
         fresh = (lambda: self._samples(rng, self._process(rng) * speed)) if self.fresh else lambda: None
-        return gate.settle(baseline, here, fresh=fresh, expected=expected, shared=shared)
+        return settle(baseline, here, fresh=fresh, expected=expected, shared=shared)
 
     def _process(self, rng: random.Random) -> float:
         """A process's speed: of a median of 1, with heavy tails if the world has them."""

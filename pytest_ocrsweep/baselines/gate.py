@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from . import power_cap, sampling
 from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
-from .sampling import Samples
+from .power_cap import CAPPED_NOISE
+from .sampling import ROUNDS_AGREE, Samples, agreeing
 from .shared import ALONE, LIMIT, Shared
 
 FLOOR = 0.01
@@ -42,6 +44,9 @@ BAND = 0.5
 
 ROUNDS = 3
 """At most so many rounds or processes; the last one's decision is final."""
+
+CONFIRMED = 2
+"""A faster or a first time needs so many rounds that agree: an odd moment of the driver must not be recorded."""
 
 MIN_SAMPLES = 5
 """With fewer, quartiles are not quartiles."""
@@ -76,6 +81,8 @@ def margin(
     baseline: Baseline, expected: float = EXPECTED_NOISE, *, shared: Shared = ALONE, processes: int = 1
 ) -> float:
     """How much slower than the baseline, as a ratio, the mean of so many unchanged processes may be found to be."""
+    if baseline.power_cap:
+        expected = max(expected, CAPPED_NOISE)
     typical = baseline.typical
     count = len(typical)
     seen = (count - 1) * (baseline.spread or 0.0) ** 2
@@ -89,8 +96,12 @@ def margin(
 
 
 def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:
-    """Whether another process's median lies within the margin, to either side; its samples are not there to judge."""
-    return abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
+    """Whether another process's median lies within the margin, to either side; its samples are not there to judge.
+
+    One in another state of the power cap agrees with nothing.
+    """
+    same = power_cap.same_state(baseline.power_cap, process.power_cap)
+    return same and abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
 
 
 def judge(
@@ -112,12 +123,14 @@ def judge(
     """
     kept = tuple(rounds)
     last = len(kept) >= cap
-    good = [r for r in kept if not r.objections]
+    good = tuple(r for r in kept if not r.objections) if apart else agreeing(kept)
     taken = sum(len(r.ns) for r in good)
     if taken < MIN_SAMPLES:
         return Decision(Outcome.NO_SAMPLE, _no_sample(kept, taken), kept, again=not last)
     if baseline is None:
         return Decision(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
+    if other := other_state(baseline, kept):
+        return Decision(Outcome.NO_BASELINE, f"no baseline: {other}: record this time with {ACCEPT}", kept)
     q1, median, q3 = _quartiles(good, apart)
     change = median / baseline.time_ns - 1
     own = shared.without(change)
@@ -132,8 +145,7 @@ def judge(
 
     sure = limit * (1 if last else 1 + BAND)
     if (own > sure and disjoint) or (last and own > limit * (1 + BAND)):
-        now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
-        why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
+        why = attribute(_observed(baseline), _observed_now(now, median, good), limit)
         room = f"{_shares(shared)}margin {limit * 100:.1f} %, {'processes' if apart else 'rounds'} {len(kept)}"
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if own > limit * (1 - BAND) and not last:
@@ -149,30 +161,20 @@ def judge(
     return decided(Outcome.PASS, text)
 
 
-def settle(
-    baseline: Baseline | None,
-    measure: Callable[[], Samples],
-    now: Observed = UNSEEN,
-    *,
-    fresh: Callable[[], Samples | None] = lambda: None,
-    cap: int = ROUNDS,
-    expected: float = EXPECTED_NOISE,
-    shared: Shared = ALONE,
-) -> Decision:
-    """Measure, and again while that may settle it, at most `cap` times; the decision holds all rounds.
+def other_state(baseline: Baseline, rounds: Sequence[Samples]) -> str | None:
+    """In words, that the rounds ran in another state of the power cap than the recorded processes, if they did."""
+    return power_cap.changed(baseline.power_cap, sampling.under_load(agreeing(rounds)))
 
-    What is too close to tell is measured in a `fresh` process, as rounds in one process share its luck; and in this
-    one where there can be none (None).
-    """
-    rounds = [measure()]
-    apart = False
-    while (decision := judge(baseline, rounds, now, cap=cap, expected=expected, shared=shared, apart=apart)).again:
-        another = fresh() if decision.outcome is Outcome.AMBIGUOUS and (apart or len(rounds) == 1) else None
-        if another is None and apart:  # what the processes that could be had say is final
-            return judge(baseline, rounds, now, cap=len(rounds), expected=expected, shared=shared, apart=True)
-        apart = another is not None
-        rounds.append(measure() if another is None else another)
-    return decision
+
+def _observed(baseline: Baseline) -> Observed:
+    """What was seen along with the recorded time; under the power cap with the mean clock of its processes."""
+    seen, cap = replace(baseline.observed, time_ns=baseline.time_ns), baseline.power_cap
+    return replace(seen, sm_clock_mhz=cap.sm_clock_mhz, power_capped=True) if cap else seen
+
+
+def _observed_now(now: Observed, median: float, rounds: Sequence[Samples]) -> Observed:
+    clock = now.sm_clock_mhz or sampling.sm_clock_mhz(rounds)
+    return replace(now, time_ns=median, sm_clock_mhz=clock, power_capped=sampling.power_cap(rounds) is not None)
 
 
 def _quartiles(rounds: Sequence[Samples], apart: bool) -> tuple[float, float, float]:
@@ -197,9 +199,17 @@ def _as_a_whole(shared: Shared, own: float) -> str:
 
 
 def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
-    reasons = ", ".join(sorted({reason for r in rounds for reason in r.objections})) or "too few were taken"
+    good = [r for r in rounds if not r.objections]
+    if len(good) > 1 and not acceptable:
+        *most, last = (f"{r.quartiles[1] / 1e6:,.3f}" for r in good)
+        apart = f"no two of {len(good)} rounds agree within {100 * ROUNDS_AGREE:g} %, they took {', '.join(most)} and"
+        return refused(f"{apart} {last} ms", rounds)
     taken = sum(len(r.ns) for r in rounds)
-    return (
-        f"no acceptable sample: {acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed: {reasons}: "
-        "measure again on a free, cool GPU"
-    )
+    counts = f"{acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed"
+    return refused(counts if sampling.objections(rounds) else f"{counts}: too few were taken", rounds)
+
+
+def refused(why: str, rounds: tuple[Samples, ...]) -> str:
+    """With what the machine showed, and what to do."""
+    reasons = ", ".join(sampling.objections(rounds))
+    return f"no acceptable sample: {why}{f': {reasons}' if reasons else ''}: measure again on a free, cool GPU"

@@ -14,7 +14,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..baselines.sampling import Machine, Samples
+from ..baselines.machine import Machine
+from ..baselines.sampling import Samples
 from .options import Slowdown
 from .taken import TimedPoint
 
@@ -70,8 +71,8 @@ class FreshProcesses:
 def _samples(text: str) -> Samples | None:
     try:
         raw = json.loads(text.splitlines()[-1])
-        before, after = (Machine(**raw.pop(name)) for name in ("before", "after"))
-        return Samples(tuple(raw["ns"]), raw["stopped"], before, after)
+        before, after, *during = (Machine(**each) for each in (raw["before"], raw["after"], *raw["during"]))
+        return Samples(tuple(raw["ns"]), raw["stopped"], before, after, tuple(during))
     except (IndexError, ValueError, KeyError, TypeError):
         return None
 
@@ -92,7 +93,7 @@ def main() -> None:
     work = settings.workload.on(CropGrid.of(task["grid"]))
     page = Path(task["page"]) if task["page"] else None
     taken = meter.first(TimedPoint(task["stage"], work, task["attention"], page))
-    print(json.dumps(asdict(taken.first)))
+    print(json.dumps(asdict(taken.rounds[0])))
 
 
 if __name__ == "__main__":

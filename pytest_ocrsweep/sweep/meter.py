@@ -17,6 +17,7 @@ from ..baselines import gate
 from ..baselines.measurement import Environment
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
+from ..baselines.settle import settle
 from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
 from ..vendor_model.versions import unsupported
 from . import explain
@@ -160,19 +161,23 @@ class Meter:
 
         Raises OutOfMemory and DeviceLost, as `first` does.
         """
-        taken = self._first.pop(point, None) or self._take(point, by.stored, count=self.count)
+        # A time that is not recorded needs rounds that confirm it, which cost least while the point is ready.
+        rounds = 1 if by.stored else gate.CONFIRMED
+        taken = self._first.pop(point, None) or self._take(point, by.stored, rounds, count=self.count)
         here, stored = self.environment(), by.stored
         why = incomparable(stored, taken.clock, taken.experts, here) if stored else []
         baseline = by.baseline if not why else None
-        rounds = iter((taken.first,))
-        decision = gate.settle(
+        ready = iter(taken.rounds)
+        decision = settle(
             baseline,
-            lambda: next(rounds, None) or self._take(point, stored, count=False).first,
+            lambda: next(ready, None) or self._take(point, stored, count=False).rounds[0],
             taken.seen,
             fresh=lambda: self.fresh(point),
             expected=by.expected,
             shared=by.shared,
         )
+        if baseline and (other := gate.other_state(baseline, decision.rounds)):
+            why = [other]
         if decision.outcome is gate.Outcome.FAIL and not self.count:  # what else changed is worth the time now
             taken = replace(taken, tensor_flops=self._take(point, stored, count=True).tensor_flops)
             decision = gate.judge(
@@ -199,10 +204,10 @@ class Meter:
         now = replace(now, causes=tuple(map(str, found or ())))
         return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
-    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Taken:
-        """Prepare the point anew and take a round."""
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, rounds: int = 1, *, count: bool) -> Taken:
+        """Prepare the point anew and take so many rounds."""
         try:
-            return self._prepared(point, stored, count)
+            return self._prepared(point, stored, rounds, count)
         except (RuntimeError, MemoryError) as error:
             from ..vendor_model import failure
 
@@ -214,14 +219,14 @@ class Meter:
         # Only out here is the error gone, whose traceback held the tensors.
         raise OutOfMemory(self._out_of_memory())
 
-    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Taken:
+    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, rounds: int, count: bool) -> Taken:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
         with self.vendor.timed(point.stage, point.work, point.attention, pixels) as ready:
             flops = ready.tensor_flops() if count else None
-            first, tokens = ready.sample(), ready.token_ns()
+            taken, tokens = tuple(ready.sample() for _ in range(rounds)), ready.token_ns()
             return Taken(
-                first,
+                taken,
                 ready.wall,
                 ready.peak_bytes,
                 ready.clock,

@@ -1,4 +1,4 @@
-"""A point as it is timed, and one preparation of it: its first round, and all that was seen along with it."""
+"""A point as it is timed, and one preparation of it: its rounds, and all that was seen along with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import gate
+from ..baselines import gate, sampling
 from ..baselines.attribution import Observed
 from ..baselines.evidence import EXPECTED_NOISE, Baseline
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
@@ -42,7 +42,7 @@ class Yardstick:
 class Taken:
     """What one preparation of a point gave."""
 
-    first: Samples
+    rounds: tuple[Samples, ...]
     wall: Samples
     peak_bytes: int | None
     clock: str
@@ -58,7 +58,8 @@ class Taken:
 
     def measurement(self, decision: gate.Decision, here: Environment) -> Measurement:
         """What was measured, of the acceptable rounds alone if there are any."""
-        good = [r for r in decision.rounds if not r.objections] or list(decision.rounds)
+        good = sampling.agreeing(decision.rounds) or decision.rounds
+        power_cap = sampling.power_cap(good)
         return Measurement(
             device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
             wall_ns=TimeSummary.of(self.wall),
@@ -69,11 +70,13 @@ class Taken:
             clock=self.clock,
             experts=self.experts,
             kernels=self.kernels,
-            sm_clock_mhz=good[-1].after.sm_clock_mhz,
+            sm_clock_mhz=sampling.sm_clock_mhz(good),
             token_ns=self.token_ns,
             stopped=good[-1].stopped,
             rounds=len(decision.rounds),
-            objections=tuple(sorted({o for r in decision.rounds for o in r.objections})),
-            power_w=good[-1].after.power_w,
+            objections=sampling.objections(decision.rounds),
+            power_w=sampling.power_w(good),
+            power_cap=power_cap,
             gate=GateResult(decision.outcome.value, decision.change, decision.margin, decision.shared),
+            absent=frozenset() if power_cap else frozenset({"power_cap"}),
         )

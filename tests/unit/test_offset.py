@@ -11,9 +11,10 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Baseline, Process
+from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
-from pytest_ocrsweep.baselines.sampling import Machine, Samples
+from pytest_ocrsweep.baselines.sampling import Samples
 from pytest_ocrsweep.baselines.shared import ALONE, LEAST, MOST
 from pytest_ocrsweep.errors import OutOfMemory
 from pytest_ocrsweep.sweep.offset import Offsets
@@ -44,7 +45,9 @@ class Meter:
     def first(self, point: TimedPoint) -> Taken:
         self.asked.append(point)
         index = point.work.grid.columns - 1
-        taken = Taken(Samples((round((10 + index) * MS * 1.01),) * 10), Samples((1,)), None, "host", None, 1, None, 1)
+        taken = Taken(
+            (Samples((round((10 + index) * MS * 1.01),) * 10),), Samples((1,)), None, "host", None, 1, None, 1
+        )
         odd = self.odd.get(index)
         if isinstance(odd, Exception):
             raise odd
@@ -77,7 +80,7 @@ def test_an_offset_is_measured_once_for_a_family():
 @pytest.mark.parametrize(
     "odd",
     [
-        {"first": Samples((99 * MS,) * 10, after=Machine(throttle_reasons=("hw_slowdown",)))},
+        {"rounds": (Samples((99 * MS,) * 10, after=Machine(throttle_reasons=("hw_slowdown",))),)},
         {"clock": "cuda-graph"},
         {"experts": "batched_mm"},
         OutOfMemory("out of memory"),

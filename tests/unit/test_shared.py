@@ -13,9 +13,11 @@ from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
+from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
-from pytest_ocrsweep.baselines.sampling import Machine, Samples
+from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.baselines.settle import settle
 from pytest_ocrsweep.baselines.shared import ALONE, LEAST, MOST, Family, Shared, aligned, of_family, spread_out
 
 HERE, THERE = Environment("node1", "NVIDIA H200"), Environment("node2", "NVIDIA H200")
@@ -158,7 +160,7 @@ def rounds(*slower: float) -> Iterator[Samples]:
 
 def settled(here: list[float], fresh: list[float]) -> Decision:
     ours, theirs = rounds(*here), rounds(*fresh)
-    return gate.settle(BASELINE, lambda: next(ours), fresh=lambda: next(theirs, None))
+    return settle(BASELINE, lambda: next(ours), fresh=lambda: next(theirs, None))
 
 
 def test_what_is_close_is_settled_by_new_processes_and_not_by_this_ones_luck():

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import pyarrow.parquet  # noqa: F401  imported once here, and not in every child
+import pandas  # noqa: F401  imported once here, and not in every child: pyarrow takes it in if it is there
+import pyarrow.parquet  # noqa: F401
 import pytest
 from faults import Command
 

@@ -82,7 +82,7 @@ def alone(tmp_path_factory, monkeypatch) -> None:
 
 
 @pytest.fixture
-def measured(alone, project, pytester, recording) -> Measured:
+def measured(project, pytester, recording, alone) -> Measured:
     return Measured(project, pytester, recording)
 
 

@@ -27,8 +27,9 @@ from .takes import Key, Run, ordered, seen
 SMALLEST = 0.005
 """No margin is smaller: less is nothing that a reviewer must hear of."""
 
-FALSE_RED = 0.005
-"""The share of unchanged runs that may be red, one half by points, one half by stages as a whole."""
+FALSE_RED = 0.002
+"""The share of unchanged runs that may be red, one half by points, one half by stages as a whole. It leaves room for
+points whose noise differs a little, which nobody can tell from few processes."""
 
 LEAST_PROCESSES = 2
 """On each side; of a single one nobody knows the noise."""

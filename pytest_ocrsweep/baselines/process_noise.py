@@ -27,7 +27,7 @@ FINEST = 1e-4
 LEAST_WEIGHT = 4.0
 """Degrees of freedom of the pooled variance, however much the points differ: their own have four."""
 
-DOUBT = 1.5
+DOUBT = 2.5
 """Variances differ only if they scatter by so many standard errors more than chance explains."""
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
-from .attribution import UNSEEN, Observed
+from .attribution import Observed
 from .gate import Outcome
 from .point_profile import PointProfile
 from .sweep_report import Report
 
 Key = tuple[str, CropGrid, str]  # stage, grid, attention
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,18 @@ class Run:
 
 def seen(takes: Sequence[Observed]) -> Observed:
     """The middle of what several processes saw, field by field; what one of them does not know is unknown."""
-    middle: dict[str, float | int | None] = {}
-    for each in fields(Observed):
-        values = [getattr(take, each.name) for take in takes]
-        middle[each.name] = None if None in values or not values else statistics.median_low(values)
-    return replace(UNSEEN, **middle)  # type: ignore[arg-type]  # the fields' own types
+    return Observed(
+        _middle([take.time_ns for take in takes]),
+        _middle([take.tensor_flops for take in takes]),
+        _middle([take.kernels for take in takes]),
+        _middle([take.peak_bytes for take in takes]),
+        _middle([take.sm_clock_mhz for take in takes]),
+    )
+
+
+def _middle(values: Sequence[N | None]) -> N | None:
+    known = [value for value in values if value is not None]
+    return sorted(known)[(len(known) - 1) // 2] if known and len(known) == len(values) else None
 
 
 def ordered(keys: Iterable[Key]) -> tuple[Key, ...]:

@@ -159,10 +159,10 @@ class Processes:
         try:
             report = load(out / "sweep.json")
         except ReportError:
-            raise turns.SideError(turns.failed(side, "pytest wrote no report", output)) from None
+            raise side.failed("pytest wrote no report", output) from None
         run = Run.of(report)
         if not run.takes and not run.refused:
-            raise turns.SideError(turns.failed(side, "no point has a time", output))
+            raise side.failed("no point has a time", output)
         self._first = self._first or report
         self._refuse_other(report, side)
         what = f"{side.name} {pair + 1} of {self._wanted}: {points(len(run.takes))} in {time.monotonic() - begun:.0f} s"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..baselines.paired import LEAST_PROCESSES
 from ..baselines.takes import Run
-from ..errors import ArgumentError, OcrsweepError
+from ..errors import ArgumentError, SideError
 from ..files.text import terminal_line
 from .stopping import undisturbed
 from .worktree import Project
@@ -28,10 +28,6 @@ GRACE_S = 5.0
 TAIL = 12  # lines of a failed process
 GOOD = (0, 1)  # pytest's exit codes: all passed; some failed, as for want of a baseline
 PACKAGE = "pytest_ocrsweep"
-
-
-class SideError(OcrsweepError):
-    """A side that measures nothing: which, why, and the end of what it printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +53,11 @@ class Side:
         if paths:
             environment["PYTHONPATH"] = os.pathsep.join(map(str, dict.fromkeys(paths)))
         return cls(name, root, environment)
+
+    def failed(self, why: str, output: Path) -> SideError:
+        """In one line what the side did not do, and below it the end of what it printed."""
+        lines = [line for line in output.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+        return SideError("\n".join([f"{self.name} measures nothing: {why}; the end of its output:", *lines[-TAIL:]]))
 
 
 def _moved(path: Path, project: Project, root: Path) -> Path:
@@ -133,7 +134,7 @@ def run_pytest(side: Side, words: Sequence[str], output: Path) -> None:
             with undisturbed():
                 _end(process)
     if code not in GOOD:
-        raise SideError(failed(side, f"pytest ended with {code}", output))
+        raise side.failed(f"pytest ended with {code}", output)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -152,12 +153,6 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-
-
-def failed(side: Side, why: str, output: Path) -> str:
-    """In one line what a side did not do, and below it the end of what it printed."""
-    lines = [line for line in output.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    return "\n".join([f"{side.name} measures nothing: {why}; the end of its output:", *lines[-TAIL:]])
 
 
 # What it is started with

@@ -15,6 +15,7 @@ from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .point_profile import compact
+from .power_cap import POWER_CAPPED, recorded
 from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
 
 TIMES = ("median_ns", "q1_ns", "q3_ns")
@@ -132,6 +133,7 @@ def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, 
         {
             **{name: getattr(process, name) for name in (*TIMES, "samples")},
             "environment": environments.index(environment),
+            **({"power_cap": POWER_CAPPED.write(process.power_cap)} if process.power_cap else {}),
         }
         for process, environment in zip(stored.baseline.processes, stored.environments, strict=True)
     ]
@@ -150,9 +152,9 @@ def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
     if not isinstance(raw["processes"], list) or not 1 <= len(raw["processes"]) <= KEPT:
         raise ValueError(f"processes must be a list of 1 to {KEPT}")
     processes = [_process(process, len(environments)) for process in raw["processes"]]
-    seen = {name: None if raw[name] is None else whole(raw, name) for name in SEEN}
+    seen = (None if raw[name] is None else whole(raw, name) for name in SEEN)
     return RecordedTime(
-        Baseline(tuple(process for process, _ in processes), Observed(**seen)),
+        Baseline(tuple(process for process, _ in processes), Observed(None, *seen)),  # in the order of its fields
         known_clock(raw["clock"]),
         _text(raw, "experts"),
         None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
@@ -169,8 +171,10 @@ def _attained(value: object) -> float | None:
 
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:
-    fields = exactly(raw, (*TIMES, "samples", "environment"))
-    process = ordered(Process(*(whole(fields, name, least=1) for name in (*TIMES, "samples"))))
+    capped = ("power_cap",) if isinstance(raw, dict) and "power_cap" in raw else ()
+    fields = exactly(raw, (*TIMES, "samples", "environment", *capped))
+    times = (whole(fields, name, least=1) for name in (*TIMES, "samples"))
+    process = ordered(Process(*times, power_cap=recorded(fields["power_cap"]) if capped else None))
     index = whole(fields, "environment")
     if index >= environments:
         raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")

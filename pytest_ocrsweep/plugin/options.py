@@ -70,6 +70,7 @@ INI = {
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
     "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
+    "ocrsweep_fresh_seconds": ("", "seconds for new processes where a time is too close to tell (GPU: 300, CPU: 0)"),
 }
 CHOICES = {
     "ocrsweep_missing": ("skip", "fail"),
@@ -107,6 +108,7 @@ def check(config: pytest.Config) -> None:
         value = config.getini(name)
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+    _seconds(config)
     if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
         from ..errors import ReportError
         from ..report.files import ready
@@ -125,6 +127,15 @@ def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points nee
     except ValueError:
         what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
         raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
+
+
+def _seconds(config: pytest.Config) -> float | None:
+    value = str(config.getini("ocrsweep_fresh_seconds"))
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise pytest.UsageError(f"ocrsweep_fresh_seconds must be a number of seconds, got {value!r}")
+    return float(value)
 
 
 def about_points(config: pytest.Config) -> bool:
@@ -160,6 +171,7 @@ def read(config: pytest.Config) -> Options:
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),
         missing_fails=config.getini("ocrsweep_missing") == "fail",
         wide_fails=config.getini("ocrsweep_wide_margin") == "fail",
+        fresh_seconds=_seconds(config),
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..baselines import gate
+from ..baselines import gate, shared
 from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
@@ -33,6 +33,7 @@ def lines(results: Results) -> list[str]:
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
+        *_about_offsets(results),
         *_about_margins(results),
         *_about_environments(results),
         *_about_unused(results),
@@ -90,6 +91,21 @@ def _about_points(results: Results, work: str) -> Iterator[str]:
         yield f"a device failed: {len(left)} points after that were counted, not timed; run them again"
     if faster := by_verdict[Verdict.IMPROVED]:
         yield f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}"
+
+
+def _about_offsets(results: Results) -> Iterator[str]:
+    """What all points of a family share on a machine, where that is worth a line."""
+    found: dict[str, float] = {}
+    for point in results.points.values():
+        offset = point.vendor.gate.shared if point.vendor else None
+        if point.vendor and offset is not None and abs(offset) > shared.SAID:
+            found[f"{point.stage} {point.attention} on this machine ({point.vendor.host})"] = offset
+    for family, offset in found.items():
+        way, share = "slower" if offset > 0 else "faster", f"{100 * abs(offset):.1f} %"
+        yield (
+            f"{family} is {share} {way} than recorded in all points: machine, driver or code; "
+            f"a point was judged by what remains, and the whole by its limit, {100 * shared.LIMIT:g} %"
+        )
 
 
 def _about_margins(results: Results) -> Iterator[str]:

@@ -53,6 +53,7 @@ class Options:
     wide_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
+    fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
 
     def shown(self, path: Path) -> str:
         """`path` as it can be typed there."""

@@ -58,8 +58,9 @@ def report(recording) -> dict[str, object]:
 @pytest.fixture
 def alone(tmp_path_factory, monkeypatch) -> None:
     """One thread, and locks of its own, for this process and the ones it starts; here, short sampling too."""
-    from pytest_ocrsweep.vendor_model import timing
+    from pytest_ocrsweep.vendor_model import fused_attention, timing
 
+    assert fused_attention  # its operators are registered once a process, however often pytester forgets the module
     folder = tmp_path_factory.mktemp("locks")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)

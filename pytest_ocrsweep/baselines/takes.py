@@ -60,7 +60,12 @@ def seen(takes: Sequence[Observed]) -> Observed:
         _middle([take.kernels for take in takes]),
         _middle([take.peak_bytes for take in takes]),
         _middle([take.sm_clock_mhz for take in takes]),
+        power_capped=_shared({take.power_capped for take in takes}),
     )
+
+
+def _shared(values: set[bool | None]) -> bool | None:
+    return values.pop() if len(values) == 1 else None
 
 
 def _middle(values: Sequence[N | None]) -> N | None:

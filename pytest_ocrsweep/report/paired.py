@@ -89,6 +89,8 @@ def work_of(then: Observed, now: Observed) -> list[str]:
             found.append(f"{name} {change}")
     if then.sm_clock_mhz and now.sm_clock_mhz and abs(now.sm_clock_mhz / then.sm_clock_mhz - 1) > CLOCK:
         found.append(f"SM clock {then.sm_clock_mhz} -> {now.sm_clock_mhz} MHz")
+    if then.power_capped is False and now.power_capped:
+        found.append("under the power cap")
     return found
 
 

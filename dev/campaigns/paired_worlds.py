@@ -115,7 +115,7 @@ def rows() -> list[PairedWorld]:
         replace(SHARED, whole=0.015),
         replace(UNEVEN, most_red=0.015),
         replace(AS_RECORDED, most_red=0.005),
-        replace(AS_RECORDED, point=0.01, least_red=0.9),
+        replace(AS_RECORDED, point=0.01),
         replace(ODD, most_red=0.005),
         replace(ODD, point=0.02, least_red=0.95),
         replace(TWO, most_red=0.005),

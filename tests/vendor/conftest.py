@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 def one_thread() -> Iterator[None]:
     """Torch's threads stand in each other's way on a busy machine."""
     torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
+    # Their operators are registered once a process, and pytester forgets the modules that a run in this process loads.
+    for name in ("fused_attention", "slowed"):
+        import_module(f"pytest_ocrsweep.vendor_model.{name}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -58,9 +62,8 @@ def report(recording) -> dict[str, object]:
 @pytest.fixture
 def alone(tmp_path_factory, monkeypatch) -> None:
     """One thread, and locks of its own, for this process and the ones it starts; here, short sampling too."""
-    from pytest_ocrsweep.vendor_model import fused_attention, timing
+    from pytest_ocrsweep.vendor_model import timing
 
-    assert fused_attention  # its operators are registered once a process, however often pytester forgets the module
     folder = tmp_path_factory.mktemp("locks")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)

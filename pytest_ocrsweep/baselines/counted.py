@@ -58,6 +58,8 @@ class Recorded:
     changed: int
     same: int
     removed: int
+    kept: int = 0  # times that disagree with the recorded ones, and moved nothing
+    lines: tuple[str, ...] = ()  # what a person should know of single points
 
 
 def file_of(folder: Path, model: str, stage: str) -> Path:
@@ -177,7 +179,7 @@ class Document:
         def take(raw: object) -> None:
             filled = {**dict.fromkeys(optional), **raw} if optional and isinstance(raw, dict) else raw
             fields = exactly(filled, wanted)
-            made, key = value(fields), _key(fields)
+            made, key = value(fields), key_of(fields)
             if key in found:
                 raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")
             found[key] = made
@@ -229,7 +231,8 @@ def _order(key: PointKey) -> tuple[object, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _key(raw: Json) -> PointKey:
+def key_of(raw: Json) -> PointKey:
+    """What a row is found by. Raises ValueError."""
     if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):

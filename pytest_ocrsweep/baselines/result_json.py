@@ -142,7 +142,9 @@ POINT = Layout(
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
     },
 )
-HOST = Layout(Environment, dict.fromkeys(ENVIRONMENT[:-1], known(text)))  # a revision is the project's, not a host's
+HOST = Layout(
+    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
+)  # a revision is the project's, not a host's
 REPORT = Layout(
     Report,
     {

@@ -11,6 +11,7 @@ from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
+from ..sweep.drifts import drifts
 from ..sweep.results import Results
 from ..sweep.session import describe
 from . import terminal
@@ -34,6 +35,7 @@ def lines(results: Results) -> list[str]:
         *_about_updates(results),
         *_about_points(results, work),
         *_about_margins(results),
+        *_about_drift(results),
         *_about_environments(results),
         *_about_unused(results),
         *beyond(sweep.settings.model, ((stage, sweep.settings.workload.on(grid)) for stage, grid in runs)),
@@ -59,8 +61,10 @@ def _about_hosts(results: Results) -> Iterator[str]:
 def _about_updates(results: Results) -> Iterator[str]:
     for done in results.recorded:
         counts = f"{done.added} points added, {done.changed} changed, {done.same} as before"
+        counts += f", {done.kept} kept" if done.kept else ""
         removed = f"{done.removed} unused points removed, {done.same} left"
         yield f"{results.sweep.options.shown(done.path)}: {removed if done.removed else counts}"
+        yield from done.lines
 
 
 def _about_points(results: Results, work: str) -> Iterator[str]:
@@ -110,6 +114,16 @@ def _about_margins(results: Results) -> Iterator[str]:
             yield from (
                 f"{point}: a recorded process is {100 * x:+.1f} % off the others; it is left out" for x in apart
             )
+
+
+def _about_drift(results: Results) -> Iterator[str]:
+    """Points that moved little by little, beside their first accepted times."""
+    found = drifts(results)
+    yield from (f"{point} {drift}" for point, drift in found.items())
+    beyond = [point for point, drift in found.items() if drift.exceeds(results.sweep.options.drift)]
+    if beyond and results.sweep.options.update:
+        limit = f"ocrsweep_drift={100 * results.sweep.options.drift:g}"
+        yield f"beyond {limit}, a run fails: {', '.join(beyond)}; accept a point: ocrsweep history accept {beyond[0]}"
 
 
 def _about_environments(results: Results) -> Iterator[str]:

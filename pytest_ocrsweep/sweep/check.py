@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, evidence, gate
+from ..baselines import anchor, counted, evidence, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
@@ -17,7 +17,7 @@ from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .explain import Measured
-from .parts import PASSED, Part, attained_part, margin_part
+from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
 
 # What to do about a point that a device does not hold.
@@ -124,6 +124,7 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
         parts.append(timing.missing)
     if timing.measured:
         parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
+        parts.append(_drift(sweep, priced, timing.measured, timing.recorded))
         if timing.measured.unprofiled and sweep.options.profile:
             parts.append(Part(Verdict.FAIL, f"{priced} has no profile: {timing.measured.unprofiled}"))
         if floor:
@@ -197,6 +198,16 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
     if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
         return blind
     return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
+
+
+def _drift(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None) -> Part:
+    """A time that passes beside the latest ones fails if it is too far from the first ones."""
+    options, found = sweep.options, measured.measurement
+    if recorded is None or options.update or measured.decision.outcome is not gate.Outcome.PASS:
+        return PASSED
+    drift = anchor.drift(recorded, found.device_ns.median, sweep.noise_of(priced.stage, str(found.gpu)))
+    command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
+    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
 
 
 def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:

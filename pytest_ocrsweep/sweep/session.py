@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
+from ..baselines.evidence import expected_noise
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
 from ..files.text import printable
@@ -106,6 +107,8 @@ class Sweep:
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
+            if with_times and self.options.update:
+                timed.check_histories(self.options.baselines, self.model.name)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
@@ -221,6 +224,10 @@ class Sweep:
     def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
         """The recorded times of this model at `stage` on `gpu`."""
         return self.recorded_times.get((timed.gpu_folder(gpu), stage), {})
+
+    def noise_of(self, stage: str, gpu: str) -> float:
+        """The noise to expect between processes at `stage` on `gpu`."""
+        return expected_noise(each.baseline for each in self.timed_of(stage, gpu).values())
 
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:

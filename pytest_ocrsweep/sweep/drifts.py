@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..baselines import anchor
 from ..baselines.anchor import Drift
+from ..baselines.evidence import expected_noise
 from ..baselines.gate import Outcome
 from ..baselines.result import order
 from .results import Results
@@ -14,8 +15,9 @@ def drifts(results: Results) -> dict[str, Drift]:
     sweep, found = results.sweep, dict[str, Drift]()
     for point in sorted(results.points.values(), key=order):
         vendor = point.vendor
-        known = sweep.timed_of(point.stage, str(vendor.gpu)).get(results.key(point)) if vendor else None
+        times = sweep.timed_of(point.stage, str(vendor.gpu)) if vendor else {}
+        known = times.get(results.key(point))
         if vendor and known and vendor.gate.outcome == Outcome.PASS:
-            noise = sweep.noise_of(point.stage, str(vendor.gpu))
+            noise = expected_noise(each.baseline for each in times.values())
             found[str(point)] = anchor.drift(known, vendor.device_ns.median, noise)
     return {point: drift for point, drift in found.items() if drift.is_seen}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
-from ..baselines.evidence import expected_noise
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
 from ..files.text import printable
@@ -224,10 +223,6 @@ class Sweep:
     def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
         """The recorded times of this model at `stage` on `gpu`."""
         return self.recorded_times.get((timed.gpu_folder(gpu), stage), {})
-
-    def noise_of(self, stage: str, gpu: str) -> float:
-        """The noise to expect between processes at `stage` on `gpu`."""
-        return expected_noise(each.baseline for each in self.timed_of(stage, gpu).values())
 
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:

@@ -24,6 +24,7 @@ from .json_layout import (
     Plain,
     Wrong,
     each,
+    flag,
     known,
     later,
     many,
@@ -38,7 +39,7 @@ from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, Time
 from .metrics import analytic_names
 from .point_profile import PROFILE
 from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
-from .sweep_report import SCHEMA, WORKLOAD, Report, SweepEnvironment, SweepWorkload
+from .sweep_report import SCHEMA, WORKLOAD, PastTime, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
 
 REMEDY = "make it again with --ocrsweep-report=DIR"
@@ -145,6 +146,17 @@ POINT = Layout(
 HOST = Layout(
     Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
 )  # a revision is the project's, not a host's
+PAST = Layout(
+    PastTime,
+    {
+        "date": known(text),
+        "host": known(text),
+        "median_ns": positive,
+        "change": number,
+        "became": known(text),
+        "moved": flag,
+    },
+)
 REPORT = Layout(
     Report,
     {
@@ -163,6 +175,7 @@ REPORT = Layout(
             },
         ),
         "points": many(POINT),
+        "history": Field(each(many(PAST)), NOTHING, fills=False),
     },
 )
 

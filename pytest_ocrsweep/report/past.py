@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from ..baselines import anchor, history, timed
 from ..baselines.anchor import Became, Drift
@@ -12,6 +14,7 @@ from ..baselines.evidence import expected_noise
 from ..baselines.history import Entry, History
 from ..baselines.json_layout import Json
 from ..baselines.recorded_time import RecordedTime, Taken
+from ..baselines.sweep_report import PastTime, Report
 from .recorded import Source
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -48,6 +51,11 @@ class PointHistory:
         """A process beside the anchor, as a ratio."""
         return past.median_ns / self.stored.anchored.baseline.time_ns - 1
 
+    def past_time(self, past: Past) -> PastTime:
+        """A process as a report has it."""
+        host, became = past.taken.environment.host, past.became and past.became.value
+        return PastTime(past.date, host, past.median_ns, self.change(past), became, past.moved)
+
     @property
     def processes(self) -> list[Past]:
         return [each for each in self.past if each.became is not Became.ACCEPTED]
@@ -59,6 +67,19 @@ def of_stage(source: Source, stage: str) -> dict[PointKey, PointHistory]:
     times, known = timed.read(file, source.model, source.gpu, stage), history.read(history.file_of(file))
     noise = expected_noise(each.baseline for each in times.values())
     return {key: _point(stage, key, stored, known, noise) for key, stored in times.items()}
+
+
+def histories(report: Report, folder: Path) -> dict[str, tuple[PastTime, ...]]:
+    """What is recorded below `folder` of a report's measured points, for those with a history. Raises BaselineError."""
+    read = cache(lambda gpu, stage: of_stage(Source(folder, report.model, gpu), stage))
+    found = {}
+    for point in report.points:
+        if point.vendor:
+            key = PointKey(report.workload.on(point.grid), point.attention)
+            known = read(timed.gpu_folder(point.vendor.gpu), point.stage).get(key)
+            if known and any(each.date for each in known.past):
+                found[str(point)] = tuple(map(known.past_time, known.processes))
+    return found
 
 
 def _point(stage: str, key: PointKey, stored: RecordedTime, known: History, noise: float) -> PointHistory:

@@ -4,13 +4,14 @@ moved little by little is seen beside the anchor, the point's first accepted pro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
 
 from . import gate
-from .evidence import EXPECTED_NOISE
+from .evidence import EXPECTED_NOISE, expected_noise
 from .recorded_time import KEPT, Anchor, RecordedTime, Taken, TimedProcess, comparable, recorded
 
 AGREEING = 3
@@ -124,10 +125,22 @@ class Drift:
         return self.change > max(limit, self.margin)
 
     def __str__(self) -> str:
+        return f"drifted {self.since_then}"
+
+    @property
+    def since_then(self) -> str:
+        """How far, since when, and beside what."""
         since = self.since[:10] if self.since else "its first recorded times"
         processes = "1 process" if self.processes == 1 else f"{self.processes} processes"
         anchor = f"anchor of {processes}, margin {100 * self.margin:.1f} %"
-        return f"drifted {100 * self.change:+.1f} % since {since} ({anchor})"
+        return f"{100 * self.change:+.1f} % since {since} ({anchor})"
+
+
+def noise_of(times: Iterable[RecordedTime]) -> float:
+    """The noise to expect between processes, by the anchors: a stage that drifts as a whole would hide itself in the
+    spread of its latest times.
+    """
+    return expected_noise(each.anchored.baseline for each in times)
 
 
 def drift(stored: RecordedTime, median_ns: float, expected: float = EXPECTED_NOISE) -> Drift:

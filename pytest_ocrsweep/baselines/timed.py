@@ -153,7 +153,7 @@ def accept(path: Path, model: str, gpu: str, stage: str, key: PointKey, by: str,
             what = f"{path}: no time of {stage} {key.work.grid} {key.attention} is recorded;"
             raise BaselineError(what, "`ocrsweep history` lists the points")
         past, stored = history.read(history.file_of(path)), old[key]
-        noise = expected_noise(each.baseline for each in old.values())
+        noise = anchor.noise_of(old.values())
         history.append(history.file_of(path), past, [history.acceptance(key, stored, date, by)])
         atomic.replace(path, dump(model, gpu, stage, {**old, key: anchor.accept(stored, date)}, known))
     return anchor.drift(stored, stored.baseline.time_ns, noise)

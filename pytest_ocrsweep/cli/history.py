@@ -140,7 +140,8 @@ def _one(options: argparse.Namespace, source: Source, stage: str, key: PointKey)
         return 0
     head = ["date", "host", "card", "revision", "ms", "%", ""]
     flags.show(
-        f"{stage} {key.work.grid} {key.attention} on {source.gpu}: {point.drift}",
+        f"{stage} {key.work.grid} {key.attention} on {source.gpu}",
+        f"{'drifted' if point.drift.is_seen else 'no drift:'} {point.drift.since_then}",
         plot([each.median_ns for each in point.processes]),
         *aligned([head, *(_line(point, each) for each in point.past)], left=(0, 1, 2, 3, -1)),
     )

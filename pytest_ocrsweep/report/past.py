@@ -10,7 +10,6 @@ from pathlib import Path
 from ..baselines import anchor, history, timed
 from ..baselines.anchor import Became, Drift
 from ..baselines.counted import PointKey
-from ..baselines.evidence import expected_noise
 from ..baselines.history import Entry, History
 from ..baselines.json_layout import Json
 from ..baselines.recorded_time import RecordedTime, Taken
@@ -19,7 +18,7 @@ from .recorded import Source
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_RANGE = 0.02  # of a time: a plot of noise alone stays low
-PLOTTED = 60  # processes, to fit into 80 columns beside the axis
+PLOTTED = 54  # processes, to fit into 80 columns beside the axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def of_stage(source: Source, stage: str) -> dict[PointKey, PointHistory]:
     """Every recorded point of a stage. Raises BaselineError."""
     file = timed.file_of(source.folder, source.model, source.gpu, stage)
     times, known = timed.read(file, source.model, source.gpu, stage), history.read(history.file_of(file))
-    noise = expected_noise(each.baseline for each in times.values())
+    noise = anchor.noise_of(times.values())
     return {key: _point(stage, key, stored, known, noise) for key, stored in times.items()}
 
 

@@ -205,7 +205,7 @@ def _drift(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedT
     options, found = sweep.options, measured.measurement
     if recorded is None or options.update or measured.decision.outcome is not gate.Outcome.PASS:
         return PASSED
-    noise = evidence.expected_noise(each.baseline for each in sweep.timed_of(priced.stage, str(found.gpu)).values())
+    noise = anchor.noise_of(sweep.timed_of(priced.stage, str(found.gpu)).values())
     drift = anchor.drift(recorded, found.device_ns.median, noise)
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
     return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..baselines import anchor
 from ..baselines.anchor import Drift
-from ..baselines.evidence import expected_noise
 from ..baselines.gate import Outcome
 from ..baselines.result import order
 from .results import Results
@@ -18,6 +17,5 @@ def drifts(results: Results) -> dict[str, Drift]:
         times = sweep.timed_of(point.stage, str(vendor.gpu)) if vendor else {}
         known = times.get(results.key(point))
         if vendor and known and vendor.gate.outcome == Outcome.PASS:
-            noise = expected_noise(each.baseline for each in times.values())
-            found[str(point)] = anchor.drift(known, vendor.device_ns.median, noise)
+            found[str(point)] = anchor.drift(known, vendor.device_ns.median, anchor.noise_of(times.values()))
     return {point: drift for point, drift in found.items() if drift.is_seen}

@@ -246,7 +246,7 @@
   function past() {
     const found = history[$("#recorded").value], percents = found.map((each) => 100 * each.change);
     const low = Math.min(-1, ...percents), high = Math.max(1, ...percents); // noise alone stays flat
-    const x = (at) => 60 + (at * 810) / Math.max(1, found.length - 1), y = (percent) => 165 - ((percent - low) * 145) / (high - low);
+    const x = (at) => 74 + (at * 796) / Math.max(1, found.length - 1), y = (percent) => 165 - ((percent - low) * 145) / (high - low);
     const made = (tag, attributes, text) => {
       const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);

@@ -16,6 +16,7 @@ from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from .json_layout import Json
 from .metrics import METRICS, exact_names
+from .recorded_file import Recorded
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1  # of times too
@@ -47,19 +48,6 @@ class NumberChange(NamedTuple):
             f"{self.metric}: old {self.old:,}, new {self.new:,} {METRICS[self.metric].unit}, "
             f"difference {difference:+,} ({percent})"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What an update did to one file."""
-
-    path: Path
-    added: int
-    changed: int
-    same: int
-    removed: int
-    kept: int = 0  # times that disagree with the recorded ones, and moved nothing
-    lines: tuple[str, ...] = ()  # what a person should know of single points
 
 
 def file_of(folder: Path, model: str, stage: str) -> Path:

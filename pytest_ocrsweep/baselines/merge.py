@@ -13,10 +13,11 @@ from ..errors import BaselineError
 from ..model.stages import STAGES
 from . import counted, gate, history, timed
 from .anchor import AGREEING
-from .counted import PointKey, Recorded
+from .counted import PointKey
 from .evidence import Baseline, expected_noise
 from .history import Entry
 from .journal import SUFFIX
+from .recorded_file import Recorded
 from .recorded_time import KEPT, RecordedTime, Taken, incomparable
 from .timed import TimedPoints
 

@@ -12,10 +12,11 @@ from ..files import atomic
 from ..files.text import quoted
 from . import anchor, history
 from .anchor import Became, Drift
-from .counted import SCHEMA, Document, PointKey, Recorded, render, rows
+from .counted import SCHEMA, Document, PointKey, render, rows
 from .evidence import expected_noise
 from .history import Entry, History
 from .measurement import Environment
+from .recorded_file import Recorded
 from .recorded_time import RecordedTime, TimedProcess
 from .timed_rows import (
     FIELDS,

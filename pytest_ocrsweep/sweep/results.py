@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from ..baselines import counted, history, timed
-from ..baselines.counted import CountedPoints, PointKey, Recorded
+from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
+from ..baselines.recorded_file import Recorded
 from ..baselines.recorded_time import TimedProcess
 from ..baselines.result import EstimateResult, PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload

@@ -117,7 +117,7 @@ def test_a_point_near_its_anchor_has_no_drift(tmp_path, monkeypatch, said):
 
 def test_recorded_times_without_a_history_have_no_date(folder, said):
     history.file_of(timed.file_of(folder / "baselines", *H200)).unlink()
-    about, drift, _, _, *lines = said("decode", "2x3")
+    _, _, _, _, *lines = said("decode", "2x3")
     assert lines
     assert all(line.startswith("-  ") and "  recorded" in line for line in lines)
 

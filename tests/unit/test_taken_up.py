@@ -9,7 +9,7 @@ import pytest
 from updates import FIRST, HERE, NS, SECOND, THIRD, Project, point, time
 
 from pytest_ocrsweep.baselines import timed
-from pytest_ocrsweep.baselines.counted import Recorded
+from pytest_ocrsweep.baselines.recorded_file import Recorded
 from pytest_ocrsweep.baselines.result import PointResult
 from pytest_ocrsweep.baselines.verdict import Verdict
 

@@ -4,7 +4,7 @@
     python dev/campaigns/drift.py --series 300     what CI runs
 
 Each series records five processes of one machine and then updates, each 0.5 % slower than the one before, by the
-functions that record on a GPU: `gate.settle` judges, `anchor.update` records, `anchor.drift` compares. The exit code is
+functions that record on a GPU: `settle` judges, `anchor.update` records, `anchor.drift` compares. The exit code is
 1 if a bound is not kept.
 """
 
@@ -17,12 +17,13 @@ from collections.abc import Sequence
 
 from worlds import QUIET
 
-from pytest_ocrsweep.baselines import anchor, gate
+from pytest_ocrsweep.baselines import anchor
 from pytest_ocrsweep.baselines.attribution import UNSEEN
 from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime, TimedProcess
+from pytest_ocrsweep.baselines.settle import settle
 
 UPDATES, STEP = 10, 0.005
 TOLD_BY, LEAST_TOLD = 4, 0.99
@@ -35,7 +36,7 @@ def told(rng: random.Random, step: float = STEP, updates: int = UPDATES) -> int 
     stored: RecordedTime | None = None
     for update in range(1 - QUIET.recorded, updates + 1):
         process = QUIET._process(rng) * (1 + step * max(0, update))
-        found = gate.settle(stored.baseline if stored else None, lambda p=process: QUIET._samples(rng, p))
+        found = settle(stored.baseline if stored else None, lambda p=process: QUIET._samples(rng, p))
         time = Process.of(found.rounds[-1])
         if stored and update > 0 and anchor.drift(stored, time.median_ns).is_seen:
             return update

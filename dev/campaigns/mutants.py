@@ -77,6 +77,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/gate": ("tests/unit/test_gate.py", VALUES),
     "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
+    "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),
+    "baselines/power_cap": ("tests/unit/test_power_cap.py",),
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),

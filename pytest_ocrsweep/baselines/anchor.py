@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from . import gate
 from .evidence import EXPECTED_NOISE, expected_noise
+from .power_cap import same_state
 from .recorded_time import KEPT, Anchor, RecordedTime, Taken, TimedProcess, comparable, recorded
 
 AGREEING = 3
@@ -75,8 +76,10 @@ def update(
     together = _together(stored.pending, new, gate.margin(stored.baseline, expected))
     if together is None:
         return Step(replace(stored, pending=(*stored.pending, new)[-KEPT:]), Became.DISAGREES, change)
-    # A faster point is held to its new time: else it could lose all that it gained before anybody heard of it.
-    anchor = Anchor(together, date) if change < 0 else stored.anchored
+    # A faster point is held to its new time: else it could lose all that it gained before anybody heard of it. One in
+    # another state of the power cap compares with no time of the old one.
+    alike = same_state(stored.baseline.power_cap, new.process.power_cap)
+    anchor = stored.anchored if alike and change >= 0 else Anchor(together, date)
     return Step(recorded(together, timed, anchor), Became.MOVED, change)
 
 
@@ -89,7 +92,8 @@ def _grown(anchor: Anchor, new: Taken, expected: float) -> Anchor:
 
 def _together(pending: tuple[Taken, ...], new: Taken, margin: float) -> tuple[Taken, ...] | None:
     """The process and those pending that lie within a margin of one another; None if they are too few."""
-    for others in combinations(pending, AGREEING - 1):
+    alike = [each for each in pending if same_state(each.process.power_cap, new.process.power_cap)]
+    for others in combinations(alike, AGREEING - 1):
         medians = [each.process.median_ns for each in (*others, new)]
         if max(medians) <= min(medians) * (1 + margin):
             return (*others, new)
@@ -143,9 +147,14 @@ def noise_of(times: Iterable[RecordedTime]) -> float:
     return expected_noise(each.anchored.baseline for each in times)
 
 
-def drift(stored: RecordedTime, median_ns: float, expected: float = EXPECTED_NOISE) -> Drift:
-    """A time beside the point's anchor, by the margin that the gate would allow there."""
+def drift(
+    stored: RecordedTime, median_ns: float, expected: float = EXPECTED_NOISE, *, shared: float | None = None
+) -> Drift:
+    """A time beside the point's anchor, by the margin that the gate would allow there.
+
+    `shared` is what all points of a run have in common beside their latest times: the gate judges that by itself.
+    """
     anchor = stored.anchored
     baseline = anchor.baseline
-    change = median_ns / baseline.time_ns - 1
+    change = median_ns / (1 + (shared or 0)) / baseline.time_ns - 1
     return Drift(change, gate.margin(baseline, expected), len(anchor.taken), anchor.since)

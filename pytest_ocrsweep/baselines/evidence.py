@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from . import power_cap, sampling
 from .attribution import UNSEEN, Observed
+from .power_cap import PowerCap
 from .sampling import Samples
 
 EXPECTED_NOISE = 0.0025
@@ -28,12 +30,13 @@ class Process:
     q1_ns: float
     q3_ns: float
     samples: int
+    power_cap: PowerCap | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, samples: Samples) -> Process:
         """What a baseline keeps of `samples`."""
         q1, median, q3 = samples.quartiles
-        return cls(median, q1, q3, len(samples.ns))
+        return cls(median, q1, q3, len(samples.ns), power_cap=sampling.power_cap([samples]))
 
     @property
     def median_error(self) -> float:
@@ -82,6 +85,11 @@ class Baseline:
     def q3_ns(self) -> float:
         """The middle of the typical processes' upper quartiles."""
         return statistics.median(p.q3_ns for p in self.typical)
+
+    @property
+    def power_cap(self) -> PowerCap | None:
+        """How the typical processes ran under the power cap."""
+        return power_cap.over(p.power_cap for p in self.typical)
 
     @property
     def spread(self) -> float | None:

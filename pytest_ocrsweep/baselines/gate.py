@@ -3,22 +3,28 @@
 The next process's median is predicted from the recorded ones (Student's t); their spread is moderated by the
 noise expected beforehand, because that of three or four values is itself too uncertain to lean on:
 
-    margin = max(FLOOR, t(df) * spread * sqrt(1 + 1 / processes)),  df = EXPECTED_WEIGHT + processes - 1
+    margin = max(FLOOR, t(df) * spread * sqrt(1 / judged + 1 / recorded)),  df = EXPECTED_WEIGHT + recorded - 1
 
 It depends on the baseline alone, never on the samples judged: noisy samples cannot widen their own margin.
+
+Two levels: what all points of a family share on this machine (shared.py) is judged by its own limit, and a point by
+what remains. Both can fail, so that a slowdown of a whole stage is never lost by subtracting it.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from . import power_cap, sampling
 from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
-from .sampling import Samples
+from .power_cap import CAPPED_NOISE
+from .sampling import ROUNDS_AGREE, Samples, agreeing
+from .shared import ALONE, LIMIT, Shared
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
@@ -37,7 +43,10 @@ BAND = 0.5
 """One round within half a margin of the margin decides nothing: measure again."""
 
 ROUNDS = 3
-"""At most so many rounds; the last one's decision is final."""
+"""At most so many rounds or processes; the last one's decision is final."""
+
+CONFIRMED = 2
+"""A faster or a first time needs so many rounds that agree: an odd moment of the driver must not be recorded."""
 
 MIN_SAMPLES = 5
 """With fewer, quartiles are not quartiles."""
@@ -64,10 +73,16 @@ class Decision:
     change: float | None = None
     margin: float | None = None
     again: bool = False  # another round may settle it
+    shared: float | None = None  # what all points of the family share of the change, a ratio
+    apart: bool = False  # each round was taken in a process of its own
 
 
-def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
-    """How much slower than the baseline, as a ratio, an unchanged point's median may be found to be."""
+def margin(
+    baseline: Baseline, expected: float = EXPECTED_NOISE, *, shared: Shared = ALONE, processes: int = 1
+) -> float:
+    """How much slower than the baseline, as a ratio, the mean of so many unchanged processes may be found to be."""
+    if baseline.power_cap:
+        expected = max(expected, CAPPED_NOISE)
     typical = baseline.typical
     count = len(typical)
     seen = (count - 1) * (baseline.spread or 0.0) ** 2
@@ -76,12 +91,17 @@ def margin(baseline: Baseline, expected: float = EXPECTED_NOISE) -> float:
     # Medians that happen to agree better than their own samples allow were lucky.
     within = statistics.median(p.median_error for p in typical)
     t = T_QUANTILES[min(df, max(T_QUANTILES))]
-    return max(FLOOR, t * max(between, within) * math.sqrt(1 + 1 / count))
+    error = math.hypot(max(between, within) * math.sqrt(1 / processes + 1 / count), shared.error)
+    return max(FLOOR, t * error)
 
 
 def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:
-    """Whether another process's median lies within the margin, to either side; its samples are not there to judge."""
-    return abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
+    """Whether another process's median lies within the margin, to either side; its samples are not there to judge.
+
+    One in another state of the power cap agrees with nothing.
+    """
+    same = power_cap.same_state(baseline.power_cap, process.power_cap)
+    return same and abs(process.median_ns / baseline.time_ns - 1) <= margin(baseline, expected)
 
 
 def judge(
@@ -91,65 +111,105 @@ def judge(
     *,
     cap: int = ROUNDS,
     expected: float = EXPECTED_NOISE,
+    shared: Shared = ALONE,
+    apart: bool = False,
 ) -> Decision:
-    """The decision on the acceptable rounds, pooled; AMBIGUOUS only while fewer than `cap` were measured.
+    """The decision on the acceptable rounds, pooled, or each a process of its own if they were taken `apart`.
 
     FAIL is slower than the margin with disjoint quartiles: the pooled q1 above the recorded q3. What
     `cap` rounds leave unresolved passes: the baseline only moves when somebody accepts it, so a real slowdown
     is there again in every later run, while a gate that is red without cause gets switched off. Beyond the
-    whole band, 1 + BAND margins, overlapping quartiles excuse nothing any more.
+    whole band, 1 + BAND margins, or between several processes, overlapping quartiles excuse nothing any more.
     """
     kept = tuple(rounds)
     last = len(kept) >= cap
-    good = [r for r in kept if not r.objections]
-    pooled = tuple(ns for r in good for ns in r.ns)
-    if len(pooled) < MIN_SAMPLES:
-        return Decision(Outcome.NO_SAMPLE, _no_sample(kept, len(pooled)), kept, again=not last)
+    good = tuple(r for r in kept if not r.objections) if apart else agreeing(kept)
+    taken = sum(len(r.ns) for r in good)
+    if taken < MIN_SAMPLES:
+        return Decision(Outcome.NO_SAMPLE, _no_sample(kept, taken), kept, again=not last)
     if baseline is None:
         return Decision(Outcome.NO_BASELINE, f"no baseline: record this time with {ACCEPT}", kept)
-    q1, median, q3 = Samples(pooled).quartiles
+    if other := other_state(baseline, kept):
+        return Decision(Outcome.NO_BASELINE, f"no baseline: {other}: record this time with {ACCEPT}", kept)
+    q1, median, q3 = _quartiles(good, apart)
     change = median / baseline.time_ns - 1
-    limit = margin(baseline, expected)
-    apart = q1 > baseline.q3_ns
-    text = f"time {change * 100:+.1f} %, margin {limit * 100:.1f} %"
+    own = shared.without(change)
+    limit = margin(baseline, expected, shared=shared, processes=len(good) if apart else 1)
+    between = apart and len(good) > 1  # processes tell more than the quartiles of their samples
+    disjoint = between or q1 > baseline.q3_ns * (1 + shared.offset)
+    text = f"time {change * 100:+.1f} %, {_shares(shared)}margin {limit * 100:.1f} %"
 
     def decided(outcome: Outcome, message: str) -> Decision:
-        return Decision(outcome, message, kept, change, limit, again=outcome is Outcome.AMBIGUOUS)
+        again = outcome is Outcome.AMBIGUOUS
+        return Decision(outcome, message, kept, change, limit, again, shared.offset if shared.points else None, apart)
 
     sure = limit * (1 if last else 1 + BAND)
-    if (change > sure and apart) or (last and change > limit * (1 + BAND)):
-        now = replace(now, time_ns=median, sm_clock_mhz=now.sm_clock_mhz or good[-1].after.sm_clock_mhz)
-        why = attribute(replace(baseline.observed, time_ns=baseline.time_ns), now)
-        room = f"margin {limit * 100:.1f} %, rounds {len(kept)}"
+    if (own > sure and disjoint) or (last and own > limit * (1 + BAND)):
+        why = attribute(_observed(baseline), _observed_now(now, median, good), limit)
+        room = f"{_shares(shared)}margin {limit * 100:.1f} %, {'processes' if apart else 'rounds'} {len(kept)}"
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
-    if change > limit * (1 - BAND) and not last:
+    if own > limit * (1 - BAND) and not last:
         return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
-    if change < -limit and q3 < baseline.q1_ns:
+    if shared.offset > LIMIT and change > limit:
+        return decided(Outcome.FAIL, f"{text}: {_as_a_whole(shared, own)}; if meant, accept with {ACCEPT}")
+    by_itself = own < -limit and (between or q3 < baseline.q1_ns * (1 + shared.offset))
+    with_all = shared.offset < -LIMIT and change < -limit and (between or q3 < baseline.q1_ns)
+    if by_itself or with_all:
         return decided(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
-    if change > limit:
+    if own > limit:
         return decided(Outcome.PASS, f"{text}: quartiles still overlap the baseline's: not proven slower")
     return decided(Outcome.PASS, text)
 
 
-def settle(
-    baseline: Baseline | None,
-    measure: Callable[[], Samples],
-    now: Observed = UNSEEN,
-    *,
-    cap: int = ROUNDS,
-    expected: float = EXPECTED_NOISE,
-) -> Decision:
-    """Measure, and again while a round may settle it, at most `cap` times; the decision holds all rounds."""
-    rounds = [measure()]
-    while (decision := judge(baseline, rounds, now, cap=cap, expected=expected)).again:
-        rounds.append(measure())
-    return decision
+def other_state(baseline: Baseline, rounds: Sequence[Samples]) -> str | None:
+    """In words, that the rounds ran in another state of the power cap than the recorded processes, if they did."""
+    return power_cap.changed(baseline.power_cap, sampling.under_load(agreeing(rounds)))
+
+
+def _observed(baseline: Baseline) -> Observed:
+    """What was seen along with the recorded time; under the power cap with the mean clock of its processes."""
+    seen, cap = replace(baseline.observed, time_ns=baseline.time_ns), baseline.power_cap
+    return replace(seen, sm_clock_mhz=cap.sm_clock_mhz, power_capped=True) if cap else seen
+
+
+def _observed_now(now: Observed, median: float, rounds: Sequence[Samples]) -> Observed:
+    clock = now.sm_clock_mhz or sampling.sm_clock_mhz(rounds)
+    return replace(now, time_ns=median, sm_clock_mhz=clock, power_capped=sampling.power_cap(rounds) is not None)
+
+
+def _quartiles(rounds: Sequence[Samples], apart: bool) -> tuple[float, float, float]:
+    """q1, median and q3: of all samples, or the mean of each process's."""
+    if not apart:
+        return Samples(tuple(ns for r in rounds for ns in r.ns)).quartiles
+    q1, median, q3 = (statistics.fmean(each) for each in zip(*(r.quartiles for r in rounds), strict=True))
+    return q1, median, q3
+
+
+def _shares(shared: Shared) -> str:
+    return f"of which {shared.offset * 100:+.1f} % in all points, " if shared.points else ""
+
+
+def _as_a_whole(shared: Shared, own: float) -> str:
+    """What fails a point that is as slow as all others."""
+    return (
+        f"all points together are {shared.offset * 100:.1f} % slower than recorded (median of {shared.points} points, "
+        f"limit {LIMIT * 100:g} %), this one {own * 100:+.1f} % beside them: "
+        "look at the machine, the driver, or code that all of them run"
+    )
 
 
 def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
-    reasons = ", ".join(sorted({reason for r in rounds for reason in r.objections})) or "too few were taken"
+    good = [r for r in rounds if not r.objections]
+    if len(good) > 1 and not acceptable:
+        *most, last = (f"{r.quartiles[1] / 1e6:,.3f}" for r in good)
+        apart = f"no two of {len(good)} rounds agree within {100 * ROUNDS_AGREE:g} %, they took {', '.join(most)} and"
+        return refused(f"{apart} {last} ms", rounds)
     taken = sum(len(r.ns) for r in rounds)
-    return (
-        f"no acceptable sample: {acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed: {reasons}: "
-        "measure again on a free, cool GPU"
-    )
+    counts = f"{acceptable} of {taken} samples acceptable, {MIN_SAMPLES} needed"
+    return refused(counts if sampling.objections(rounds) else f"{counts}: too few were taken", rounds)
+
+
+def refused(why: str, rounds: tuple[Samples, ...]) -> str:
+    """With what the machine showed, and what to do."""
+    reasons = ", ".join(sampling.objections(rounds))
+    return f"no acceptable sample: {why}{f': {reasons}' if reasons else ''}: measure again on a free, cool GPU"

@@ -17,11 +17,13 @@ from typing import NamedTuple
 from ..errors import BaselineError
 from ..files import appending, untrusted
 from ..files.text import printable, quoted
+from . import power_cap
 from .anchor import AGREEING, Became
 from .counted import SCHEMA, PointKey, exactly, key_of, rows, whole
 from .evidence import Baseline, Process
 from .gate import margin
 from .measurement import ENVIRONMENT
+from .power_cap import POWER_CAPPED
 from .recorded_time import KEPT, RecordedTime, Taken, TimedProcess, known_clock, ordered
 from .sweep_report import WORKLOAD
 from .timed_rows import date_of, environment_of, text
@@ -30,7 +32,7 @@ MOST_BYTES = 256 << 20  # a stage's 46 points, recorded twice a day for ten year
 TIMES = ("median_ns", "q1_ns", "q3_ns", "samples")
 FIELDS = (
     *("schema", "date", *WORKLOAD, "grid", "attention", "clock", "experts", *TIMES),
-    *("sm_clock_mhz", "environment", "became", "by"),
+    *("sm_clock_mhz", "power_cap", "environment", "became", "by"),
 )
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
@@ -160,6 +162,7 @@ def _line(entry: Entry) -> str:
         "experts": entry.experts,
         **{name: getattr(process, name) for name in TIMES},
         "sm_clock_mhz": entry.sm_clock_mhz,
+        "power_cap": POWER_CAPPED.write(process.power_cap) if process.power_cap else None,
         "environment": known,
         "became": entry.became.value,
         "by": entry.by,
@@ -175,7 +178,8 @@ def _entry(line: bytes) -> Entry:
     fields = exactly(raw, FIELDS)
     if schema != SCHEMA:
         raise ValueError(f"its schema is {quoted(schema)}, not {SCHEMA}")
-    process = ordered(Process(*(whole(fields, name, least=1) for name in TIMES)))
+    cap = None if fields["power_cap"] is None else power_cap.recorded(fields["power_cap"])
+    process = ordered(Process(*(whole(fields, name, least=1) for name in TIMES), power_cap=cap))
     mhz = None if fields["sm_clock_mhz"] is None else whole(fields, "sm_clock_mhz")
     return Entry(
         date_of(fields, "date"),

@@ -8,6 +8,7 @@ from .attribution import Observed
 from .evidence import Process
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
+from .power_cap import PowerCap
 from .sampling import Samples
 
 
@@ -29,11 +30,12 @@ class TimeSummary(JsonObject):
 
 @dataclass(frozen=True, slots=True)
 class GateResult(JsonObject):
-    """What the gate found of a time; `change` and `margin` are ratios."""
+    """What the gate found of a time; ratios, of which `shared` is what all points of its family have of the change."""
 
     outcome: str | None = None
     change: float | None = None
     margin: float | None = None
+    shared: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Measurement(JsonObject):
     rounds: int | None = None
     objections: tuple[str, ...] = ()
     power_w: float | None = None
+    power_cap: PowerCap | None = None
     gate: GateResult = GateResult()
     profile: PointProfile | None = None
 
@@ -63,7 +66,7 @@ class Measurement(JsonObject):
         """The device time as the gate compares it."""
         time = self.device_ns
         q1, q3 = (time.median if ns is None else ns for ns in (time.q1, time.q3))
-        return Process(time.median, q1, q3, max(1, len(time.samples)))
+        return Process(time.median, q1, q3, max(1, len(time.samples)), power_cap=self.power_cap)
 
     @property
     def observed(self) -> Observed:

@@ -15,7 +15,7 @@ CLOCKS = ("cuda-graph", "profiler", "host")
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
-OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "gate"})
+OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "power_cap", "gate"})
 
 LONGEST_NS = 24 * 3600 * 10**9
 """No call of a stage takes a day: a longer time would only switch the gate off."""
@@ -151,7 +151,8 @@ def recorded(
 
 
 def _whole_ns(process: Process) -> Process:
-    return Process(round(process.median_ns), round(process.q1_ns), round(process.q3_ns), process.samples)
+    times = {name: round(getattr(process, name)) for name in ("median_ns", "q1_ns", "q3_ns")}
+    return replace(process, **times)
 
 
 def incomparable(stored: RecordedTime, clock: str, experts: str | None, environment: Environment) -> list[str]:

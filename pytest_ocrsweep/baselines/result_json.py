@@ -38,6 +38,7 @@ from .json_layout import (
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
 from .point_profile import PROFILE
+from .power_cap import POWER_CAPPED
 from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
 from .sweep_report import SCHEMA, WORKLOAD, PastTime, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
@@ -84,7 +85,10 @@ _SUMMARY = Layout(
     },
 )
 SUMMARY = Plain(_summary, _SUMMARY.write)
-GATE = Layout(GateResult, {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number)})
+GATE = Layout(
+    GateResult,
+    {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number), "shared": later(number)},
+)
 MEASUREMENT = Layout(
     Measurement,
     {
@@ -103,6 +107,7 @@ MEASUREMENT = Layout(
         "objections": later(many(text), ()),
         "sm_clock_mhz": unknown(whole),
         "power_w": unknown(number),
+        "power_cap": later(POWER_CAPPED),
         "gate": Field(GATE, GateResult()),
         "profile": later(PROFILE),
     },

@@ -5,56 +5,30 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-BENIGN = frozenset({"none", "gpu_idle", "applications_clocks_setting"})
-"""NVML throttle reasons that do not spoil a sample: idle between calls, or clocks set on purpose."""
+from .machine import UNKNOWN, Machine, contended, graph_speed, mean, throttled
+from .power_cap import PowerCap
+from .watch import Watch
 
-GRAPH_SPEED_CHANGE = 1.05
-"""A driver's two speeds of CUDA graphs lie 18 to 20 % apart, readings of one within 1 %."""
+ROUNDS_AGREE = 0.01
+"""Rounds of one process agree to 0.2 %; two that lie further apart than this were taken in different states."""
 
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """The state of the GPU at one moment, as it reports it; None for what it does not report."""
-
-    sm_clock_mhz: int | None = None
-    power_w: float | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-    other_processes: int | None = None
-    graph_kernel_ns: int | None = None  # from one to the next of a CUDA graph's kernels that do next to nothing
-
-
-def objections(before: Machine, after: Machine) -> tuple[str, ...]:
-    """Why a sample taken between two moments is not acceptable; empty if it is."""
-    seen = {*(before.throttle_reasons or ()), *(after.throttle_reasons or ())}
-    throttled = sorted(seen - BENIGN)
-    others = max(before.other_processes or 0, after.other_processes or 0)
-    found = []
-    if throttled:
-        found.append(f"throttled ({', '.join(throttled)})")
-    if others:
-        found.append(f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)")
-    then, now = before.graph_kernel_ns, after.graph_kernel_ns
-    if then and now and graph_speed_changed(then, now):
-        found.append(f"the driver's pace of CUDA graphs changed ({then} -> {now} ns a kernel)")
-    return tuple(found)
-
-
-def graph_speed_changed(then: int, now: int) -> bool:
-    """Whether the driver ran CUDA graphs at different speeds at two readings of `graph_kernel_ns`."""
-    return max(then, now) > GRAPH_SPEED_CHANGE * min(then, now)
+GLANCE_S = 0.05
+"""From one reading of the machine to the next while samples are taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Raw times of one round in whole ns, in the order taken, and the machine around them."""
+    """Raw times of one round in whole ns, in the order taken, and the machine around and `during` them."""
 
     ns: tuple[int, ...]
     stopped: str | None = None  # why the stopping rule ended the round
-    before: Machine = Machine()
-    after: Machine = Machine()
+    before: Machine = UNKNOWN
+    after: Machine = UNKNOWN
+    during: tuple[Machine, ...] = ()  # empty for a round that was over before the first look
 
     def __post_init__(self) -> None:
         if not self.ns:
@@ -80,9 +54,65 @@ class Samples:
         return (q3 - q1) / median
 
     @property
+    def readings(self) -> tuple[Machine, ...]:
+        """The machine before, during and after, in this order."""
+        return self.before, *self.during, self.after
+
+    @property
+    def under_load(self) -> tuple[Machine, ...]:
+        """The readings that say most of these samples."""
+        return self.during or (self.before, self.after)
+
+    @property
     def objections(self) -> tuple[str, ...]:
-        """Why these samples are not acceptable, by the machine's state around them."""
-        return objections(self.before, self.after)
+        """Why these samples are not acceptable, by the machine's state around and during them; empty if they are."""
+        return objections([self])
+
+
+def objections(rounds: Sequence[Samples]) -> tuple[str, ...]:
+    """Why samples of these rounds are not acceptable, each reason once, with the numbers of all rounds."""
+    readings = [reading for r in rounds for reading in r.readings]
+    found = [throttled(readings), contended(readings), *(graph_speed(r.before, r.after) for r in rounds)]
+    return tuple(dict.fromkeys(reason for reason in found if reason))
+
+
+def agreeing(rounds: Sequence[Samples]) -> tuple[Samples, ...]:
+    """The acceptable rounds that count: the most that agree; of several, none where no two do.
+
+    A driver or a card in another state for a moment gives a round that is steady in itself, and wrong.
+    """
+    good = [r for r in rounds if not r.objections]
+    groups = [tuple(other for other in good if agree(r, other)) for r in good]
+    most = max(reversed(groups), key=len, default=())
+    return most if len(most) > 1 or len(good) == 1 else ()
+
+
+def agree(one: Samples, other: Samples) -> bool:
+    """Whether the medians of two rounds lie together; a noisy clock, such as a CPU's, allows as much as its noise."""
+    low, high = sorted(r.quartiles[1] for r in (one, other))
+    return high <= low * (1 + max(ROUNDS_AGREE, 2 * one.noise, 2 * other.noise))
+
+
+def under_load(rounds: Sequence[Samples]) -> tuple[Machine, ...]:
+    """What was read of the machine while these rounds were taken."""
+    return tuple(reading for r in rounds for reading in r.under_load)
+
+
+def sm_clock_mhz(rounds: Sequence[Samples]) -> int | None:
+    """The mean SM clock during these rounds, after them where they were too short to look; None if not known."""
+    clock = mean(reading.sm_clock_mhz for r in rounds for reading in r.during or (r.after,))
+    return None if clock is None else round(clock)
+
+
+def power_w(rounds: Sequence[Samples]) -> float | None:
+    """The mean power during these rounds, as the clock's."""
+    power = mean(reading.power_w for r in rounds for reading in r.during or (r.after,))
+    return None if power is None else round(power, 3)
+
+
+def power_cap(rounds: Sequence[Samples]) -> PowerCap | None:
+    """How these rounds ran under the power cap."""
+    return PowerCap.of(under_load(rounds))
 
 
 class StopRule(Protocol):
@@ -130,12 +160,15 @@ def collect(
     rule: StopRule,
     machine: Callable[[], Machine] = Machine,
     clock_s: Callable[[], float] = time.perf_counter,
+    glance: Callable[[], Machine] | None = None,
 ) -> Samples:
-    """Takes batches of ns until `rule` stops; reads `machine` before the first and after the last."""
+    """Takes batches of ns until `rule` stops; reads `machine` before and after, and `glance` all the while."""
     before, begun = machine(), clock_s()
     ns: list[int] = []
-    while True:
-        ns.extend(batch())
-        stopped = rule(Samples(tuple(ns)), clock_s() - begun)
-        if stopped is not None:
-            return Samples(tuple(ns), stopped, before, machine())
+    watch = Watch(glance, GLANCE_S) if glance else None
+    with watch or nullcontext():
+        stopped = None
+        while stopped is None:
+            ns.extend(batch())
+            stopped = rule(Samples(tuple(ns)), clock_s() - begun)
+    return Samples(tuple(ns), stopped, before, machine(), watch.readings if watch else ())

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ..files.text import quoted
+from . import power_cap
 from .attribution import Observed
 from .counted import exactly, whole
 from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
 from .point_profile import compact
+from .power_cap import POWER_CAPPED
 from .recorded_time import KEPT, Anchor, RecordedTime, Taken, known_clock, ordered
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -31,6 +33,7 @@ def values(stored: RecordedTime, environments: list[Environment]) -> dict[str, o
             {
                 **{name: getattr(process, name) for name in (*TIMES, "samples")},
                 "environment": environments.index(environment),
+                **({"power_cap": POWER_CAPPED.write(process.power_cap)} if process.power_cap else {}),
             }
             for process, environment in taken
         ]
@@ -51,9 +54,9 @@ def values(stored: RecordedTime, environments: list[Environment]) -> dict[str, o
 
 def stored_time(raw: Json, environments: list[Environment]) -> RecordedTime:
     taken = _taken(raw, "processes", environments)
-    seen = {name: None if raw[name] is None else whole(raw, name) for name in SEEN}
+    seen = (None if raw[name] is None else whole(raw, name) for name in SEEN)
     return RecordedTime(
-        Baseline(tuple(process for process, _ in taken), Observed(**seen)),
+        Baseline(tuple(process for process, _ in taken), Observed(None, *seen)),  # in the order of its fields
         known_clock(raw["clock"]),
         text(raw, "experts"),
         None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
@@ -85,8 +88,10 @@ def _attained(value: object) -> float | None:
 
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:
-    fields = exactly(raw, (*TIMES, "samples", "environment"))
-    process = ordered(Process(*(whole(fields, name, least=1) for name in (*TIMES, "samples"))))
+    capped = ("power_cap",) if isinstance(raw, dict) and "power_cap" in raw else ()
+    fields = exactly(raw, (*TIMES, "samples", "environment", *capped))
+    times = (whole(fields, name, least=1) for name in (*TIMES, "samples"))
+    process = ordered(Process(*times, power_cap=power_cap.recorded(fields["power_cap"]) if capped else None))
     index = whole(fields, "environment")
     if index >= environments:
         raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")

@@ -50,9 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
     if config.pluginmanager.has_plugin("xdist") and config.getoption("dist", "no") != "no":
+        from ..sweep.alike import fingerprints
         from . import xdist
 
-        xdist.register(config, alike=lambda: sweep_of(config).fingerprints())
+        xdist.register(config, alike=lambda: fingerprints(sweep_of(config)))
     config.pluginmanager.register(Controller(config), "ocrsweep-controller")
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
         raise options.usage_error(problem)

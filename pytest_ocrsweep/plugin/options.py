@@ -71,6 +71,7 @@ INI = {
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
     "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
     "ocrsweep_drift": ("3", "by how many percent a time may drift from its point's first ones before it fails"),
+    "ocrsweep_fresh_seconds": ("", "seconds for new processes where a time is too close to tell (GPU: 300, CPU: 0)"),
 }
 CHOICES = {
     "ocrsweep_missing": ("skip", "fail"),
@@ -109,6 +110,7 @@ def check(config: pytest.Config) -> None:
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
     _drift(config)
+    _seconds(config)
     if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
         from ..errors import ReportError
         from ..report.files import ready
@@ -139,6 +141,15 @@ def _drift(config: pytest.Config) -> float:
     if not 0 < percent <= 1000:
         raise pytest.UsageError(f"ocrsweep_drift must be a percentage above 0 and up to 1000, got {text!r}")
     return percent / 100
+
+
+def _seconds(config: pytest.Config) -> float | None:
+    value = str(config.getini("ocrsweep_fresh_seconds"))
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise pytest.UsageError(f"ocrsweep_fresh_seconds must be a number of seconds, got {value!r}")
+    return float(value)
 
 
 def about_points(config: pytest.Config) -> bool:
@@ -174,6 +185,7 @@ def read(config: pytest.Config) -> Options:
         baselines=config.rootpath / config.getini("ocrsweep_baselines"),
         missing_fails=config.getini("ocrsweep_missing") == "fail",
         wide_fails=config.getini("ocrsweep_wide_margin") == "fail",
+        fresh_seconds=_seconds(config),
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
         drift=_drift(config),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from ..baselines import gate
+from ..baselines import gate, shared
 from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
@@ -16,7 +16,7 @@ from ..sweep.results import Results
 from ..sweep.session import describe
 from . import terminal
 
-FEW = 8  # grids that a sentence names
+FEW = 8  # grids that a sentence names, or points with a line each
 
 
 def lines(results: Results) -> list[str]:
@@ -34,6 +34,7 @@ def lines(results: Results) -> list[str]:
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
+        *_about_offsets(results),
         *_about_margins(results),
         *_about_drift(results),
         *_about_environments(results),
@@ -64,7 +65,7 @@ def _about_updates(results: Results) -> Iterator[str]:
         counts += f", {done.kept} kept" if done.kept else ""
         removed = f"{done.removed} unused points removed, {done.same} left"
         yield f"{results.sweep.options.shown(done.path)}: {removed if done.removed else counts}"
-        yield from done.lines
+        yield from _first(done.lines)
 
 
 def _about_points(results: Results, work: str) -> Iterator[str]:
@@ -96,6 +97,21 @@ def _about_points(results: Results, work: str) -> Iterator[str]:
         yield f"faster than recorded: {len(faster)} points ({_grids(faster)}); to accept them: {accept}"
 
 
+def _about_offsets(results: Results) -> Iterator[str]:
+    """What all points of a family share on a machine, where that is worth a line."""
+    found: dict[str, float] = {}
+    for point in results.points.values():
+        offset = point.vendor.gate.shared if point.vendor else None
+        if point.vendor and offset is not None and abs(offset) > shared.SAID:
+            found[f"{point.stage} {point.attention} on this machine ({point.vendor.host})"] = offset
+    for family, offset in found.items():
+        way, share = "slower" if offset > 0 else "faster", f"{100 * abs(offset):.1f} %"
+        yield (
+            f"{family} is {share} {way} than recorded in all points: machine, driver or code; "
+            f"a point was judged by what remains, and the whole by its limit, {100 * shared.LIMIT:g} %"
+        )
+
+
 def _about_margins(results: Results) -> Iterator[str]:
     """Points whose margin is wider than what the gate is to see, and recorded processes that are no evidence."""
     options, timed = results.sweep.options, [(p, p.vendor) for p in results.points.values() if p.vendor]
@@ -119,7 +135,7 @@ def _about_margins(results: Results) -> Iterator[str]:
 def _about_drift(results: Results) -> Iterator[str]:
     """Points that moved little by little, beside their first accepted times."""
     found = drifts(results)
-    yield from (f"{point} {drift}" for point, drift in found.items())
+    yield from _first([f"{point} {drift}" for point, drift in found.items()])
     beyond = [point for point, drift in found.items() if drift.exceeds(results.sweep.options.drift)]
     if beyond and results.sweep.options.update:
         limit = f"ocrsweep_drift={100 * results.sweep.options.drift:g}"
@@ -143,6 +159,13 @@ def _about_unused(results: Results) -> Iterator[str]:
             f"unused: {options.shown(results.sweep.file_of(stage))} records {len(keys)} points that no test used "
             f"({_some({key.work.grid for key in keys})}); to remove them: {options.pruning}"
         )
+
+
+def _first(lines: Sequence[str]) -> Iterator[str]:
+    """The first lines, and how many are left out."""
+    yield from lines[:FEW]
+    if len(lines) > FEW:
+        yield f"and {len(lines) - FEW} more points like these: ocrsweep history"
 
 
 def _grids(points: Iterable[PointResult]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import anchor, counted, evidence, gate, timed
+from ..baselines import anchor, counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
@@ -19,6 +19,7 @@ from ..model.ledger import Ledger
 from .explain import Measured
 from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
+from .taken import TimedPoint
 
 # What to do about a point that a device does not hold.
 SMALLER = "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
@@ -88,25 +89,19 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
         why = f"not timed: {sweep.meter.lost}"
         required = sweep.options.require_vendor
         return Timing(missing=Part(Verdict.NO_SAMPLE, why) if required else Part(Verdict.NO_SAMPLE, skip=why))
-    times = sweep.timed_of(priced.stage, gpu := sweep.meter.gpu)
-    measured = missing = None
+    gpu, measured, missing = sweep.meter.gpu, None, None
+    point = TimedPoint(priced.stage, priced.work, priced.attention, sweep.page_of(priced.work.grid))
     try:
-        measured = sweep.meter.measure(
-            priced.stage,
-            priced.work,
-            priced.attention,
-            times.get(priced.key),
-            evidence.expected_noise(each.baseline for each in times.values()),
-            count=sweep.options.update,
-            page=next((Path(name) for name, grid in sweep.pages if grid == priced.work.grid), None),
-        )
+        by = sweep.offsets.yardstick(priced.stage, priced.key)
+        measured = sweep.meter.measure(point, by)
     except OutOfMemory as error:
         needed = _needed(priced.analytic)
         missing = Part(Verdict.FAIL, f"{priced}: {error}, and the point needs {needed}: {SMALLER}")
     except DeviceLost as error:
         missing = Part(Verdict.FAIL, f"{priced} on {gpu}: {error}")
     # Only now a checkpoint is loaded, and the environment knows of it.
-    return Timing(measured, times.get(priced.key), missing, sweep.meter.environment())
+    recorded = sweep.timed_of(priced.stage, gpu).get(priced.key)
+    return Timing(measured, recorded, missing, sweep.meter.environment())
 
 
 def floor_beside(sweep: Sweep, priced: Priced, timing: Timing) -> FloorResult | None:
@@ -206,7 +201,7 @@ def _drift(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedT
     if recorded is None or options.update or measured.decision.outcome is not gate.Outcome.PASS:
         return PASSED
     noise = anchor.noise_of(sweep.timed_of(priced.stage, str(found.gpu)).values())
-    drift = anchor.drift(recorded, found.device_ns.median, noise)
+    drift = anchor.drift(recorded, found.device_ns.median, noise, shared=found.gate.shared)
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
     return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
 

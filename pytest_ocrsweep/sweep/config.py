@@ -169,7 +169,8 @@ def _parsed(text: str) -> Override:
         raise ConfigError(f"{quoted(text)} is not KEY=VALUE, for example workload.batch=4")
     try:
         return OverridesParser.create().parse_override(text)
-    except (HydraException, ValueError) as error:  # ValueError: more digits than Python reads
+    # ValueError: more digits than Python reads; RecursionError: brackets in brackets, hundreds deep.
+    except (HydraException, ValueError, RecursionError) as error:
         cut = text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
         raise ConfigError(f"{cut!r} cannot be read ({_one_line(error)}); quote the value?") from None
 

@@ -17,5 +17,6 @@ def drifts(results: Results) -> dict[str, Drift]:
         times = sweep.timed_of(point.stage, str(vendor.gpu)) if vendor else {}
         known = times.get(results.key(point))
         if vendor and known and vendor.gate.outcome == Outcome.PASS:
-            found[str(point)] = anchor.drift(known, vendor.device_ns.median, anchor.noise_of(times.values()))
+            noise, shared = anchor.noise_of(times.values()), vendor.gate.shared
+            found[str(point)] = anchor.drift(known, vendor.device_ns.median, noise, shared=shared)
     return {point: drift for point, drift in found.items() if drift.is_seen}

@@ -21,6 +21,7 @@ from ..errors import OcrsweepError
 from ..files import atomic
 from ..files.text import command
 from ..model.geometry import CropGrid
+from .alike import program
 from .session import Sweep, describe
 
 
@@ -179,5 +180,4 @@ class Journals:
         """What is the same for every point of the run."""
         settings = self.sweep.settings
         architecture = sha256(repr(settings.model).encode()).hexdigest()[:12]
-        program = self.sweep.program[:12]
-        return architecture, describe(settings.workload.on(CropGrid(1, 1))), program
+        return architecture, describe(settings.workload.on(CropGrid(1, 1))), program()[:12]

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import gate
-from ..baselines.attribution import Observed
-from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
+from ..baselines.measurement import Environment
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
+from ..baselines.settle import settle
 from ..errors import CheckpointError, DeviceLost, MeasureError, OutOfMemory
-from ..model.geometry import Workload
 from ..vendor_model.versions import unsupported
 from . import explain
 from .explain import Measured
 from .options import NO_SLOWDOWN, Slowdown
+from .taken import Taken, TimedPoint, Yardstick
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
     from ..model.architecture import Architecture
-    from ..vendor_model.timing import PreparedPoint, Vendor
+    from ..vendor_model.timing import Vendor
     from .settings import Settings
 
 
@@ -88,11 +88,14 @@ class Meter:
     model: Model
     checkpoint: Path | None = None
     profile: bool = False
+    count: bool = False  # the FLOPs of each point on the vendor too, as an update does
     slowdown: Slowdown = NO_SLOWDOWN
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
+    fresh: Callable[[TimedPoint], Samples | None] = lambda _: None  # a round in a new process, where there can be one
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
     _held: ExitStack = field(default_factory=ExitStack, repr=False)
+    _first: dict[TimedPoint, Taken] = field(default_factory=dict, repr=False)  # taken before the point was judged
 
     def close(self) -> None:
         """Lets the device go."""
@@ -144,34 +147,95 @@ class Meter:
             gpu_uuid=gpu_state.uuid(self.vendor.device),
         )
 
-    def measure(
-        self,
-        stage: str,
-        work: Workload,
-        attention: str,
-        stored: RecordedTime | None,
-        expected: float,
-        *,
-        count: bool,
-        page: Path | None,
-    ) -> Measured:
-        """Time a point, again while the gate cannot tell; `count` its FLOPs on the vendor too, as an update does.
+    def first(self, point: TimedPoint) -> Taken:
+        """A first round of a point, which `measure` goes on with if that point is judged too.
 
-        With real weights, `page` gives the pixels. Raises OutOfMemory, after which other points can be measured, and
-        DeviceLost, after which none can: `lost` says so from then on.
+        Raises OutOfMemory, after which other points can be measured, and DeviceLost, after which none can: `lost` says
+        so from then on.
         """
+        if point not in self._first:
+            self._first[point] = self._take(point, None, count=self.count)
+        return self._first[point]
+
+    def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
+        """Time a point, again while the gate cannot tell.
+
+        Raises OutOfMemory and DeviceLost, as `first` does.
+        """
+        # A time that is not recorded needs rounds that confirm it, which cost least while the point is ready.
+        rounds = 1 if by.stored else gate.CONFIRMED
+        taken = self._first.pop(point, None) or self._take(point, by.stored, rounds, count=self.count)
+        here, stored = self.environment(), by.stored
+        why = incomparable(stored, taken.clock, taken.experts, here) if stored else []
+        baseline = by.baseline if not why else None
+        ready = iter(taken.rounds)
+        decision = settle(
+            baseline,
+            lambda: next(ready, None) or self._take(point, stored, count=False).rounds[0],
+            taken.seen,
+            fresh=lambda: self.fresh(point),
+            expected=by.expected,
+            shared=by.shared,
+        )
+        if baseline and (other := gate.other_state(baseline, decision.rounds)):
+            why = [other]
+        if decision.outcome is gate.Outcome.FAIL and not self.count:  # what else changed is worth the time now
+            taken = replace(taken, tensor_flops=self._take(point, stored, count=True).tensor_flops)
+            decision = gate.judge(
+                baseline,
+                decision.rounds,
+                taken.seen,
+                cap=len(decision.rounds),
+                expected=by.expected,
+                shared=by.shared,
+                apart=decision.apart,
+            )
+        measured = Measured(taken.measurement(decision, here), decision, why)
+        return self._profiled(point, None if why else stored, measured)
+
+    def _profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
+        """With the point's lines, where they were asked for or a recorded time failed; an update fails none."""
+        if not self.profile and (self.count or not explain.fails(measured.decision, stored)):
+            return measured
         try:
-            return self._measure(stage, work, attention, stored, expected, count=count, page=page)
+            now = explain.measured(self.vendor, self.model, point.stage, point.work, point.attention)
+        except MeasureError as error:
+            return replace(measured, unprofiled=str(error))
+        found = explain.causes(now, measured.decision, stored, measured.measurement.sm_clock_mhz)
+        now = replace(now, causes=tuple(map(str, found or ())))
+        return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
+
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, rounds: int = 1, *, count: bool) -> Taken:
+        """Prepare the point anew and take so many rounds."""
+        try:
+            return self._prepared(point, stored, rounds, count)
         except (RuntimeError, MemoryError) as error:
             from ..vendor_model import failure
 
             if why := failure.lost(self.vendor.device):
-                self.lost = f"the device failed at {stage} {work.grid} {attention}"
+                self.lost = f"the device failed at {point}"
                 raise DeviceLost(f"the device failed, and this process can time nothing more ({why})") from None
             if not failure.out_of_memory(error):
                 raise
         # Only out here is the error gone, whose traceback held the tensors.
         raise OutOfMemory(self._out_of_memory())
+
+    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, rounds: int, count: bool) -> Taken:
+        self.vendor.delay = explain.delay(self.slowdown, stored)
+        pixels = point.page if self.checkpoint else None
+        with self.vendor.timed(point.stage, point.work, point.attention, pixels) as ready:
+            flops = ready.tensor_flops() if count else None
+            taken, tokens = tuple(ready.sample() for _ in range(rounds)), ready.token_ns()
+            return Taken(
+                taken,
+                ready.wall,
+                ready.peak_bytes,
+                ready.clock,
+                ready.experts,
+                ready.kernels,
+                None if tokens is None else tuple(tokens),
+                flops,
+            )
 
     def _out_of_memory(self) -> str:
         from ..vendor_model import gpu_state
@@ -180,62 +244,3 @@ class Meter:
         memory = gpu_state.memory(self.vendor.device)
         has = "{:.1f} GB, of which {:.1f} GB are free".format(*(size / 1e9 for size in memory)) if memory else "less"
         return f"out of memory: {self.gpu} has {has}"
-
-    def _measure(
-        self,
-        stage: str,
-        work: Workload,
-        attention: str,
-        stored: RecordedTime | None,
-        expected: float,
-        *,
-        count: bool,
-        page: Path | None,
-    ) -> Measured:
-        pixels = page if self.checkpoint else None
-        self.vendor.delay = explain.delay(self.slowdown, stored)
-        with self.vendor.timed(stage, work, attention, pixels) as point:
-            here = self.environment()
-            why = incomparable(stored, point.clock, point.experts, here) if stored else []
-            baseline = stored.baseline if stored and not why else None
-            flops = point.tensor_flops() if count else None
-            seen = Observed(None, flops, point.kernels, point.peak_bytes)
-            decision = gate.settle(baseline, point.sample, seen, expected=expected)
-            if decision.outcome is gate.Outcome.FAIL and not count:  # what else changed is worth the time now
-                seen = replace(seen, tensor_flops=point.tensor_flops())
-                decision = gate.judge(baseline, decision.rounds, seen, expected=expected)
-            measured = Measured(_measurement(point, decision, seen, here), decision, why)
-        stored = None if why else stored
-        if not self.profile and (count or not explain.fails(decision, stored)):  # an update fails no time
-            return measured
-        try:
-            now = explain.measured(self.vendor, self.model, stage, work, attention)
-        except MeasureError as error:
-            return replace(measured, unprofiled=str(error))
-        found = explain.causes(now, decision, stored, measured.measurement.sm_clock_mhz)
-        now = replace(now, causes=tuple(map(str, found or ())))
-        return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
-
-
-def _measurement(point: PreparedPoint, decision: gate.Decision, seen: Observed, here: Environment) -> Measurement:
-    """What was measured, of the acceptable rounds alone if there are any."""
-    good = [r for r in decision.rounds if not r.objections] or list(decision.rounds)
-    tokens = point.token_ns()
-    return Measurement(
-        device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
-        wall_ns=TimeSummary.of(point.wall),
-        tensor_flops=seen.tensor_flops,
-        peak_bytes=point.peak_bytes,
-        host=here.host,
-        gpu=here.gpu,
-        clock=point.clock,
-        experts=point.experts,
-        kernels=point.kernels,
-        sm_clock_mhz=good[-1].after.sm_clock_mhz,
-        token_ns=None if tokens is None else tuple(tokens),
-        stopped=good[-1].stopped,
-        rounds=len(decision.rounds),
-        objections=tuple(sorted({o for r in decision.rounds for o in r.objections})),
-        power_w=good[-1].after.power_w,
-        gate=GateResult(decision.outcome.value, decision.change, decision.margin),
-    )

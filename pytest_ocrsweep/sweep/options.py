@@ -55,6 +55,7 @@ class Options:
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
     drift: float = DRIFT_LIMIT  # how far a time may be from its point's anchor; a ratio
+    fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
 
     def shown(self, path: Path) -> str:
         """`path` as it can be typed there."""

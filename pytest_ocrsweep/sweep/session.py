@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from .made_for import SweptFor
 if TYPE_CHECKING:
     from ..hardware.devices import Device
     from .meter import Meter
+    from .offset import Offsets
     from .options import Options
     from .settings import Settings
 
@@ -95,6 +95,10 @@ class Sweep:
                 raise error.at("--ocrsweep-image") from None
             found.append((name, sides.grid_of(size.width, size.height)))
         return found
+
+    def page_of(self, grid: CropGrid) -> Path | None:
+        """The page that gives the pixels of this grid, if one was given."""
+        return next((Path(name) for name, its in self.pages if its == grid), None)
 
     @cached_property
     def recorded(self) -> dict[str, CountedPoints]:
@@ -167,35 +171,34 @@ class Sweep:
         device = self.settings.vendor.device
         return gpus() if device == "cuda" else [device]
 
-    def fingerprints(self) -> dict[str, str]:
-        """What must be the same in every process whose points are judged together, by its name."""
-        recorded = self.options.baselines / self.model.name
-        return {
-            "versions of pytest-ocrsweep": self.program,
-            "settings": sha256(repr(self.settings).encode()).hexdigest(),
-            "baselines": _digest(recorded, recorded.rglob("*.json")),
-        }
-
-    @cached_property
-    def program(self) -> str:
-        """A digest of the code and configuration that count and time."""
-        package = Path(__file__).parents[1]
-        return _digest(package, [path for suffix in ("py", "yaml") for path in package.rglob(f"*.{suffix}")])
-
     @cached_property
     def meter(self) -> Meter:
         """What times points in this process."""
+        from .fresh import FRESH_S, FreshProcesses
         from .meter import Meter
 
         options = self.options
+        seconds = options.fresh_seconds
+        if seconds is None:  # a CPU's clock differs more from process to process than they are worth
+            seconds = 0.0 if self.settings.vendor.device == "cpu" else FRESH_S
+        fresh = FreshProcesses(options.overrides, options.checkpoint, options.slowdown, seconds)
         return Meter(
             self.settings,
             self.model,
             options.checkpoint,
             options.profile,
+            options.update,
             options.slowdown,
             self.device_lock,
+            fresh.round,
         )
+
+    @cached_property
+    def offsets(self) -> Offsets:
+        """What this process's device adds to all points of a family."""
+        from .offset import Offsets
+
+        return Offsets(self)
 
     def device_lock(self) -> AbstractContextManager[None]:
         """One process at a time measures on a device."""
@@ -233,14 +236,6 @@ class Sweep:
                 path = timed.file_of(self.options.baselines, name, folder, stage)
                 found[folder, stage] = timed.read(path, name, folder, stage)
         return found
-
-
-def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """A digest of the files' names and contents."""
-    found = sha256()
-    for path in sorted(files):
-        found.update(repr((path.relative_to(folder).as_posix(), path.read_bytes())).encode())
-    return found.hexdigest()
 
 
 def describe(work: Workload) -> str:

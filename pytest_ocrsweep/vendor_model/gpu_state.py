@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..baselines.sampling import Machine
+from ..baselines.machine import Machine
 from .graph_speed import GraphSpeed
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
@@ -23,6 +23,8 @@ THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
     0x80: "hw_power_brake_slowdown",
     0x100: "display_clock_setting",
 }
+
+OURS = {os.getpid()}  # processes that are no company: this one, and one that waits for it
 
 
 def usable() -> bool:
@@ -50,41 +52,65 @@ def uuid(device: torch.device) -> str | None:
 
 def reader(device: torch.device, speed: GraphSpeed | None = None) -> Callable[[], Machine]:
     """A function that reads the machine's state now, and with `speed` the driver's speed of CUDA graphs too."""
-    read = _reader(device)
-    return read if speed is None else lambda: replace(read(), graph_kernel_ns=speed.kernel_ns())
+    board = _board(device)
+    read = board.read if board else Machine
+    if speed is None:
+        return read
+    return lambda: replace(read(), graph_kernel_ns=speed.kernel_ns(), lasting_kernel_ns=speed.lasting_ns)
 
 
-def _reader(device: torch.device) -> Callable[[], Machine]:
+def glance(device: torch.device) -> Callable[[], Machine] | None:
+    """A function that reads in well under a millisecond how the GPU runs; None where nothing is known of it."""
+    board = _board(device)
+    return board.glance if board else None
+
+
+class _Board:
+    """A GPU as NVML knows it; what a board or a version of NVML does not answer is None."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        limit = self._ask("nvmlDeviceGetEnforcedPowerLimit")
+        self._power_limit_w = None if limit is None else limit / 1000
+        self._max_clock_mhz = self._ask("nvmlDeviceGetMaxClockInfo", "NVML_CLOCK_SM")
+
+    def _ask(self, question: str, *constants: str) -> Any:
+        try:
+            return getattr(self._nvml, question)(self._handle, *(getattr(self._nvml, name) for name in constants))
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+    def glance(self) -> Machine:
+        """Clock, power, temperature and throttle reasons."""
+        power, reasons = self._ask("nvmlDeviceGetPowerUsage"), self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        return Machine(
+            sm_clock_mhz=self._ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM"),
+            power_w=None if power is None else power / 1000,
+            throttle_reasons=None
+            if reasons is None
+            else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
+            temperature_c=self._ask("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU"),
+            max_clock_mhz=self._max_clock_mhz,
+            power_limit_w=self._power_limit_w,
+        )
+
+    def read(self) -> Machine:
+        """The same, and the other processes on the GPU."""
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses")
+        others = None if processes is None else sum(p.pid not in OURS for p in processes)
+        return replace(self.glance(), other_processes=others)
+
+
+def _board(device: torch.device) -> _Board | None:
     if device.type != "cuda":
-        return Machine
+        return None
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid(device))
+        return _Board(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid(device)))
     except Exception:  # NVML is not installed or does not know this device: nothing is known then
-        return Machine
-    return lambda: _read(pynvml, handle)
-
-
-def _read(nvml: Any, handle: Any) -> Machine:
-    def ask(question: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return question(handle, *arguments)
-        except nvml.NVMLError:
-            return None  # not every board answers every question
-
-    power = ask(nvml.nvmlDeviceGetPowerUsage)
-    reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
-    processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses)
-    return Machine(
-        sm_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
-        power_w=None if power is None else power / 1000,
-        throttle_reasons=None
-        if reasons is None
-        else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit),
-        other_processes=None if processes is None else sum(p.pid != os.getpid() for p in processes),
-    )
+        return None
 
 
 def memory(device: torch.device) -> tuple[int, int] | None:

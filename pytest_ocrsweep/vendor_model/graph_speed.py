@@ -7,11 +7,14 @@ from functools import partial
 
 import torch
 
-from ..baselines.sampling import graph_speed_changed
+from ..baselines.machine import graph_speed_changed
 from .clocks import GraphClock
 
 KERNELS = 128
 REPLAYS = 9
+PATIENCE_S = 15.0
+HOLD_S = 0.5
+"""How long a speed must last to be the lasting one: while another process ends, a GPU dips for milliseconds."""
 
 
 class GraphSpeed:
@@ -19,13 +22,15 @@ class GraphSpeed:
 
     Once a process has instantiated its fourth graph, whatever the graphs hold and whether they still live, NVIDIA's
     driver (580, on an H200 and an H100) runs each of its graphs 0.18 µs a kernel slower, a decode step 12 %. While
-    another process's context on the GPU is being torn down, the change waits.
+    another process's context on any GPU of the host is being torn down, the change waits, or is undone for a moment.
     """
 
     def __init__(self) -> None:
+        self.lasting_ns: int | None = None  # from one kernel to the next, once the speed has changed and held
         self._ran = torch.zeros(1024, device="cuda")
         self._run()
         self._clock = GraphClock(self._run)
+        self._fastest = self.kernel_ns()
 
     def _run(self) -> None:
         for _ in range(KERNELS):
@@ -35,16 +40,44 @@ class GraphSpeed:
         """Time from one kernel to the next, now, ns: the fastest replay's, as all else only adds to it."""
         return round(min(self._clock.batch(REPLAYS)) / KERNELS)
 
-    def settle(self, patience_s: float = 15.0) -> bool:
-        """Captures graphs until the speed has changed, so that every point is timed at the lasting one.
+    def settle(self, patience_s: float = PATIENCE_S, hold_s: float = HOLD_S) -> bool:
+        """Captures graphs until the speed has changed for `hold_s`, so that every point is timed at the lasting one.
 
-        False if it has not changed by then: the driver has one speed, or changes it later.
+        False if it has not changed after `patience_s`: the driver has one speed, or changes it later.
         """
-        readings, end = [self.kernel_ns()], time.monotonic() + patience_s
-        while time.monotonic() < end:
+        end, since = time.monotonic() + patience_s, None
+        while True:
             GraphClock(partial(self._ran.add_, 1)).batch(1)
-            readings.append(self.kernel_ns())
-            # Against the fastest, as the first may be of a GPU that wakes up; twice, as one may be of a GPU that dips.
-            if len(readings) > 2 and all(graph_speed_changed(min(readings), ns) for ns in readings[-2:]):
+            reading, now = self.kernel_ns(), time.monotonic()
+            # Against the fastest, as the first may be of a GPU that wakes up.
+            self._fastest = min(self._fastest, reading)
+            if not graph_speed_changed(self._fastest, reading):
+                since = None
+                if now >= end:
+                    return False
+            elif since is None:
+                since = now
+            elif now - since >= hold_s:
+                self.lasting_ns = reading
                 return True
-        return False
+
+    def steady(self, patience_s: float = PATIENCE_S) -> None:
+        """Waits until the driver runs graphs at its lasting speed; one look if it does, or if that is not known yet.
+
+        A faster speed that outlasts the patience is the lasting one from then on: clocks may have been set anew.
+        """
+        if self.lasting_ns is None:
+            if graph_speed_changed(self._fastest, self.kernel_ns()):  # later than `settle` waited
+                self.settle(patience_s=0.0)
+            return
+        end = time.monotonic() + patience_s
+        while self._faster(reading := self.kernel_ns()):
+            if time.monotonic() >= end:
+                self.lasting_ns = reading
+                return
+            time.sleep(HOLD_S / 10)
+
+    def _faster(self, reading: int) -> bool:
+        return (
+            self.lasting_ns is not None and reading < self.lasting_ns and graph_speed_changed(reading, self.lasting_ns)
+        )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ..baselines.sampling import FirstOf, Machine, NoiseReached, Samples, StopRule, TimeCap, collect
+from ..baselines.machine import Machine
+from ..baselines.sampling import FirstOf, NoiseReached, Samples, StopRule, TimeCap, collect
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.stages import STAGES
@@ -41,6 +42,8 @@ class PreparedPoint:
     wall: Samples  # of the whole stage, as its caller waits for it
     peak_bytes: int | None
     experts: str | None
+    glance: Callable[[], Machine] | None = None  # what is read of the machine while it samples
+    steady: Callable[[], object] = lambda: None  # waits until the driver is at the speed that it keeps
 
     @property
     def clock(self) -> str:
@@ -59,7 +62,8 @@ class PreparedPoint:
 
     def sample(self) -> Samples:
         """One round of samples of the whole stage, ns."""
-        return collect(self._batch, self.rule, self.read)
+        self.steady()
+        return collect(self._batch, self.rule, self.read, glance=self.glance)
 
     def token_ns(self) -> list[int] | None:
         """A decode's time for its first and its last step, median of one batch each; None for other stages."""
@@ -169,6 +173,8 @@ class Vendor:
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
             experts,
+            gpu_state.glance(self.device),
+            self._graph_speed.steady if self._graph_speed else lambda: None,
         )
 
     def _slower(self, clock: Clock, call: Call) -> Clock:

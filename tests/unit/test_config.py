@@ -197,6 +197,14 @@ def test_what_does_not_fit_is_one_line_that_says_what_does(override: str) -> Non
     assert complaint(override) == COMPLAINTS[override]
 
 
+@pytest.mark.parametrize("bracket", ["[", "{", "{a:"])
+def test_brackets_in_brackets_are_refused_however_deep(bracket: str) -> None:
+    said = complaint(f"workload.batch={bracket * 3000}")
+    assert said.startswith(f"'workload.batch={bracket}")
+    assert " cannot be read (" in said
+    assert "\n" not in said
+
+
 def test_two_choices_of_one_group_are_a_contradiction() -> None:
     says = "model is chosen twice: 'deepseek-ocr' and 'deepseek-ocr-tiny'; keep one"
     assert complaint("model=deepseek-ocr", "model=deepseek-ocr-tiny") == says

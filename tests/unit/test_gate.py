@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.attribution import Observed, attribute
 from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
-from pytest_ocrsweep.baselines.gate import FLOOR, ROUNDS, T_QUANTILES, Outcome, judge, margin, settle
-from pytest_ocrsweep.baselines.sampling import Machine, Samples
+from pytest_ocrsweep.baselines.gate import FLOOR, ROUNDS, T_QUANTILES, Outcome, judge, margin
+from pytest_ocrsweep.baselines.machine import Machine
+from pytest_ocrsweep.baselines.sampling import Samples, agreeing
+from pytest_ocrsweep.baselines.settle import settle
 
 MS = 1_000_000
 NOTHING = Observed()
@@ -122,8 +124,8 @@ def test_throttled_samples_alone_are_never_a_pass(baseline: Baseline | None):
     assert first.again
     assert not last.again
     assert last.message == (
-        "no acceptable sample: 0 of 27 samples acceptable, 5 needed: throttled (sw_thermal_slowdown): "
-        "measure again on a free, cool GPU"
+        "no acceptable sample: 0 of 27 samples acceptable, 5 needed: "
+        "throttled (sw_thermal_slowdown in 3 of 3 readings): measure again on a free, cool GPU"
     )
 
 
@@ -219,6 +221,52 @@ def test_an_unacceptable_round_is_measured_again():
     hot = Samples(replays(10 * MS).ns, after=Machine(other_processes=2))
     rounds = iter([hot, replays(10 * MS)])
     assert settle(STEADY, rounds.__next__).outcome is Outcome.PASS
+
+
+# Rounds that disagree, and what no single round decides
+
+
+def test_a_faster_time_is_measured_again_and_stands_if_a_second_round_agrees():
+    verdict = settle(STEADY, lambda: replays(9.5 * MS))
+    assert (verdict.outcome, len(verdict.rounds)) == (Outcome.IMPROVED, 2)
+
+
+def test_one_fast_round_is_no_improvement_and_is_not_pooled():
+    rounds = iter([replays(8.9 * MS), replays(10 * MS), replays(10.01 * MS)])
+    verdict = settle(STEADY, rounds.__next__)
+    assert (verdict.outcome, len(verdict.rounds)) == (Outcome.PASS, 3)
+    assert verdict.change == pytest.approx(0.0005, rel=1e-3)
+
+
+def test_a_first_time_is_measured_twice_and_the_rounds_that_agree_are_it():
+    assert len(settle(None, lambda: replays(10 * MS)).rounds) == 2
+    rounds = iter([replays(8.9 * MS), replays(10 * MS), replays(10.01 * MS)])
+    verdict = settle(None, rounds.__next__)
+    assert (verdict.outcome, len(verdict.rounds)) == (Outcome.NO_BASELINE, 3)
+    assert agreeing(verdict.rounds) == (replays(10 * MS), replays(10.01 * MS))
+
+
+@pytest.mark.parametrize("baseline", [STEADY, None])
+def test_rounds_of_which_no_two_agree_are_no_sample(baseline: Baseline | None):
+    rounds = iter([replays(8.9 * MS), replays(10 * MS), replays(11 * MS)])
+    verdict = settle(baseline, rounds.__next__)
+    assert verdict.outcome is Outcome.NO_SAMPLE
+    assert verdict.message == (
+        "no acceptable sample: no two of 3 rounds agree within 1 %, they took 8.900, 10.000 and 11.000 ms: "
+        "measure again on a free, cool GPU"
+    )
+
+
+@pytest.mark.parametrize("baseline", [STEADY, None])
+def test_one_acceptable_round_is_enough_to_pass_by_but_not_for_a_faster_or_a_first_time(baseline: Baseline | None):
+    hot = Samples(replays(9 * MS).ns, before=Machine(other_processes=1))
+    verdict = settle(baseline, iter([hot, hot, replays(9 * MS)]).__next__)
+    assert verdict.outcome is Outcome.NO_SAMPLE
+    assert verdict.message == (
+        "no acceptable sample: 1 of 3 rounds acceptable, a first or faster time needs 2: "
+        "contention (1 other process on the GPU): measure again on a free, cool GPU"
+    )
+    assert settle(STEADY, iter([hot, hot, replays(10 * MS)]).__next__).outcome is Outcome.PASS
 
 
 # Margins

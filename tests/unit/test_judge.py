@@ -16,6 +16,7 @@ from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import exact_numbers
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
+from pytest_ocrsweep.baselines.shared import ALONE
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.errors import DeviceLost, OutOfMemory
 from pytest_ocrsweep.model.stages import STAGES
@@ -24,6 +25,7 @@ from pytest_ocrsweep.sweep.config import device_of
 from pytest_ocrsweep.sweep.meter import Measured
 from pytest_ocrsweep.sweep.options import Options, Slowdown
 from pytest_ocrsweep.sweep.session import Sweep
+from pytest_ocrsweep.sweep.taken import TimedPoint, Yardstick
 
 GRID, OTHER, FILE = CropGrid(1, 1), CropGrid(9, 1), Path("/here/suites/test_decode.py")
 GPU = "NVIDIA H200"
@@ -48,8 +50,8 @@ class Meter:
     lost: str | None = None
     gpu: str = GPU
 
-    def measure(self, *point: object, **more: object) -> Measured:
-        self.asked, self.more = point, more
+    def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
+        self.asked, self.by = point, by
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -186,18 +188,16 @@ def test_a_time_is_measured_on_its_page_beside_what_is_recorded():
     made.__dict__["pages"] = [("wide.png", CropGrid(1, 3)), ("small.png", GRID), ("same.png", GRID)]
     made.__dict__["points"] = {}
     found = judged(made)
-    assert meter.asked[:3] == ("decode", made.settings.workload.on(GRID), "flash")
-    assert meter.asked[3] is None
-    assert meter.more == {"count": False, "page": Path("small.png")}
+    assert meter.asked == TimedPoint("decode", made.settings.workload.on(GRID), "flash", Path("small.png"))
+    assert meter.by == Yardstick()
     assert told(found) == (Verdict.PASS, None, None)
     assert (found.environment, found.point.vendor) == (ON, meter.found.measurement)
     assert found.point.floor.attained == pytest.approx(found.point.floor.time_ns / NS, abs=1e-6)
 
 
-def test_an_update_counts_kernels_too():
-    meter = Meter(measured())
-    judged(sweep(meter, update=True))
-    assert meter.more["count"] is True
+@pytest.mark.parametrize("update", [True, False])
+def test_an_update_counts_flops_on_the_vendor_too(update):
+    assert sweep(update=update).meter.count is update
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,7 @@ def test_a_time_is_judged_beside_its_own_record_and_attained_fraction():
     recorded_time(made, attained=0.9)
     verdict, failure, _ = told(judged(made))
     recorded = made.timed_of("decode", GPU)[PointKey(made.settings.workload.on(GRID), "flash")]
-    assert meter.asked[3] is recorded
-    assert meter.asked[4] == expected_noise([recorded.baseline])
+    assert meter.by == Yardstick(recorded, recorded.baseline, expected_noise([recorded.baseline]), ALONE)
     assert verdict is Verdict.FAIL
     assert [line.partition(":")[0] for line in failure.splitlines()] == [
         f"decode 1x1 flash on {GPU}",

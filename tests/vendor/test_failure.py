@@ -19,6 +19,7 @@ from pytest_ocrsweep.errors import DeviceLost, OutOfMemory  # noqa: E402
 from pytest_ocrsweep.model.analytic import Model  # noqa: E402
 from pytest_ocrsweep.sweep.config import compose  # noqa: E402
 from pytest_ocrsweep.sweep.meter import Meter  # noqa: E402
+from pytest_ocrsweep.sweep.taken import TimedPoint, Yardstick  # noqa: E402
 from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")
@@ -107,7 +108,7 @@ def meter(monkeypatch) -> Meter:
 
 def measured(meter: Meter):
     work = meter.settings.workload.on(CropGrid(1, 1))
-    return meter.measure("decode", work, "flash", None, 0.0025, count=False, page=None)
+    return meter.measure(TimedPoint("decode", work, "flash"), Yardstick())
 
 
 @pytest.mark.parametrize("at", ["building", "warming", "capturing", "sampling"])

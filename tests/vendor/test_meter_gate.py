@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 
 from measured import ACCEPT  # noqa: E402
 
-from pytest_ocrsweep.baselines.sampling import Machine  # noqa: E402
+from pytest_ocrsweep.baselines.machine import Machine  # noqa: E402
 from pytest_ocrsweep.vendor_model import gpu_state  # noqa: E402
 
 
@@ -115,15 +115,56 @@ def test_a_damaged_file_of_times_is_of_no_concern_to_a_run_that_only_counts(meas
 
 @pytest.mark.parametrize("update", [[], ["--ocrsweep-update"]], ids=["check", "update"])
 def test_without_an_acceptable_sample_a_point_fails_and_nothing_is_recorded(measured, monkeypatch, update):
-    hot = Machine(throttle_reasons=("hw_thermal_slowdown",))
+    hot = Machine(throttle_reasons=("hw_thermal_slowdown",), temperature_c=91)
     monkeypatch.setattr(gpu_state, "reader", lambda device, pace: lambda: hot)
     before = measured.file.read_bytes()
     result = measured.run(*update)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=1)
-    wanted = "no acceptable sample: 0 of * samples acceptable, 5 needed: throttled (hw_thermal_slowdown)"
+    wanted = "no acceptable sample: 0 of * samples acceptable, 5 needed: "
+    wanted += "throttled (hw_thermal_slowdown in 6 of 6 readings: 91 °C)"
     result.stdout.fnmatch_lines([f"E *decode 1x1 flash: {wanted}*", "decode *1x1 *flash *NO SAMPLE"])
     assert measured.file.read_bytes() == before
+
+
+# The power cap
+
+
+@pytest.fixture
+def capped(monkeypatch):
+    """A function after which NVML shows the power cap, at this clock."""
+
+    def shown(clock: int) -> None:
+        machine = Machine(clock, 698.0, ("sw_power_cap",), max_clock_mhz=1980, power_limit_w=700.0)
+        monkeypatch.setattr(gpu_state, "reader", lambda device, pace: lambda: machine)
+        monkeypatch.setattr(gpu_state, "glance", lambda device: lambda: machine)
+
+    return shown
+
+
+def test_a_point_under_the_power_cap_is_not_compared_with_times_without_it(measured, capped):
+    capped(1640)
+    result = measured.run("-rs")
+    assert result.ret == 0
+    result.assert_outcomes(skipped=1)
+    seen = "recorded without the power cap, now under it in 100 % of readings: 1,640 of 1,980 MHz, 698 of 700 W"
+    result.stdout.fnmatch_lines([f"SKIPPED *no time that compares ({seen}) is recorded on cpu for decode 1x1 flash;*"])
+
+
+def test_a_point_under_the_power_cap_is_recorded_as_such_and_judged_by_times_under_it(measured, capped):
+    capped(1700)
+    assert measured.run("--ocrsweep-update", "--ocrsweep-report=out").ret == 0
+    (process,) = measured.processes
+    assert process["power_cap"] == {"share": 1.0, "sm_clock_mhz": 1700}
+    (point,) = json.loads((measured.path / "out" / "sweep.json").read_text())["points"]
+    assert point["vendor"]["power_cap"] == process["power_cap"]
+    assert point["vendor"]["objections"] == []
+
+    measured.scale(1 / 1000)
+    capped(1650)
+    result = measured.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *slower than its baseline: *SM clock 1700 -> 1650 MHz, cycles +* %*power cap*"])
 
 
 # The gate's self-test

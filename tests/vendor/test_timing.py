@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
-from pytest_ocrsweep.baselines.sampling import Machine, TimeCap  # noqa: E402
+from pytest_ocrsweep.baselines.machine import Machine  # noqa: E402
+from pytest_ocrsweep.baselines.sampling import TimeCap  # noqa: E402
 from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
 from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, clocks, regions, timing  # noqa: E402
@@ -39,6 +42,21 @@ def test_sampling_stops_by_the_rule_it_is_given(vendor):
     assert samples.stopped == "time cap of 0.01 s"
     assert len(samples.ns) % timing.BATCH == 0
     assert (samples.before, samples.after, samples.objections) == (Machine(), Machine(), ())
+
+
+def test_a_point_waits_for_a_steady_driver_and_is_watched_while_it_is_sampled(monkeypatch):
+    capped = Machine(1700, 698.0, ("sw_power_cap",))
+    monkeypatch.setattr(timing.gpu_state, "glance", lambda device: lambda: capped)
+    slow = timing.Vendor(TINY, CPU, rule=TimeCap(0.3))
+    with slow.timed("decode", PAGE, "flash") as point:
+        events = []
+        watched = replace(
+            point, steady=lambda: events.append("steady"), read=lambda: events.append("read") or Machine()
+        )
+        samples = watched.sample()
+    assert events == ["steady", "read", "read"]
+    assert len(samples.during) >= 2
+    assert set(samples.during) == {capped}
 
 
 def test_a_model_is_built_once_for_an_attention(vendor):

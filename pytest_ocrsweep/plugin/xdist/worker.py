@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ...sweep.alike import fingerprints
 from ...sweep.gpus import VISIBLE
 from .. import compat
 from ..state import FILTERED, sweep_of
@@ -44,7 +45,7 @@ def tell(session: pytest.Session, problem: str | None) -> None:
     kinds = bytes(_kind(item) for item in session.items)
     ours = any(kinds)
     devices = sweep_of(config).devices if Kind.TIMED in kinds else []
-    alike = sweep_of(config).fingerprints() if ours else {}
+    alike = fingerprints(sweep_of(config)) if ours else {}
     send(config, Collected(kinds if ours else b"", len(devices), alike, config.stash.get(FILTERED, "")), devices)
 
 

@@ -1,0 +1,115 @@
+"""What all points of a family share on a machine: its offset from the record, which is said and judged by itself.
+
+A family is the points of one stage that differ in the grid alone. Two machines of one GPU's name differ by up to 1.2 %
+in all of them at once, so a point is judged by what remains of its change without the family's offset.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ..model.geometry import CropGrid, Workload
+from .counted import PointKey
+from .evidence import EXPECTED_NOISE, Baseline, Process
+from .measurement import Environment
+from .recorded_time import RecordedTime
+
+LEAST = 5
+"""Points that tell an offset at least: fewer, and one that moved by itself would move it."""
+
+MOST = 9
+"""Points that a run measures for it at most: with 0.25 % between processes their median is good to 0.1 %."""
+
+LIMIT = 0.013
+"""A family that is slower than recorded by more fails: two machines lie 0.6 % apart (sd), a slowdown of 3 % beyond."""
+
+SAID = 0.005
+"""A smaller offset is not worth a line of the summary."""
+
+
+class Family(NamedTuple):
+    """The points of a stage that differ in the grid alone."""
+
+    work: Workload  # with a grid of 1x1
+    attention: str
+
+    @classmethod
+    def of(cls, key: PointKey) -> Family:
+        return cls(replace(key.work, grid=CropGrid(1, 1)), key.attention)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """How much slower than recorded a family is on this machine, a ratio, and the standard error of that."""
+
+    offset: float = 0.0
+    error: float = 0.0
+    points: int = 0  # that it rests on; 0 where nothing is known
+
+    @classmethod
+    def of(cls, changes: Sequence[float], expected: float = EXPECTED_NOISE) -> Shared:
+        """From the changes of a family's points against their records; nothing is known from fewer than LEAST."""
+        if len(changes) < LEAST:
+            return cls()
+        offset = statistics.median(changes)
+        spread = 1.4826 * statistics.median(abs(change - offset) for change in changes)
+        error = 1.2533 * max(spread, expected) / math.sqrt(len(changes))  # of a median
+        return cls(offset, error, len(changes))
+
+    def without(self, change: float) -> float:
+        """What remains of a point's change."""
+        return (1 + change) / (1 + self.offset) - 1
+
+
+ALONE = Shared()
+"""Nothing is known of the other points: a change is the point's own."""
+
+
+def aligned(points: Mapping[PointKey, RecordedTime]) -> dict[PointKey, Baseline]:
+    """The points' baselines, each process as on a middling one of the machines that recorded the family.
+
+    What a machine adds to all points of a family is no noise of theirs, and must not widen their margins.
+    """
+    offsets = _machines(points)
+    return {key: _without(stored, Family.of(key), offsets) for key, stored in points.items()}
+
+
+def of_family(points: Iterable[PointKey], key: PointKey) -> list[PointKey]:
+    """Those of the points that are of the same family."""
+    family = Family.of(key)
+    return [other for other in points if Family.of(other) == family]
+
+
+def spread_out(keys: Collection[PointKey], baselines: Mapping[PointKey, Baseline]) -> list[PointKey]:
+    """At most MOST of the points, from the shortest to the longest, evenly by rank."""
+    ranked = sorted(keys, key=lambda key: baselines[key].time_ns)
+    if len(ranked) <= MOST:
+        return ranked
+    return [ranked[round(step * (len(ranked) - 1) / (MOST - 1))] for step in range(MOST)]
+
+
+def _machines(points: Mapping[PointKey, RecordedTime]) -> dict[tuple[Family, Environment], float]:
+    """By family and environment, how much slower than the family's middle its processes there were."""
+    changes: dict[tuple[Family, Environment], list[float]] = defaultdict(list)
+    for key, stored in points.items():
+        middle = statistics.median(process.median_ns for process in stored.baseline.processes)
+        for environment in set(stored.environments):
+            ran = zip(stored.baseline.processes, stored.environments, strict=True)
+            there = [process.median_ns for process, where in ran if where == environment]
+            changes[Family.of(key), environment].append(statistics.median(there) / middle - 1)
+    return {where: statistics.median(each) for where, each in changes.items() if len(each) >= LEAST}
+
+
+def _without(stored: RecordedTime, family: Family, offsets: Mapping[tuple[Family, Environment], float]) -> Baseline:
+    ran = zip(stored.baseline.processes, stored.environments, strict=True)
+    moved = tuple(_scaled(process, 1 / (1 + offsets.get((family, where), 0.0))) for process, where in ran)
+    return replace(stored.baseline, processes=moved)
+
+
+def _scaled(process: Process, by: float) -> Process:
+    return Process(process.median_ns * by, process.q1_ns * by, process.q3_ns * by, process.samples)

@@ -1,0 +1,65 @@
+"""How far this machine is from the record in all points of a family, measured before the family is judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..baselines import shared
+from ..baselines.counted import PointKey
+from ..baselines.evidence import Baseline, expected_noise
+from ..baselines.recorded_time import incomparable
+from ..baselines.shared import ALONE, Family, Shared
+from ..errors import OutOfMemory
+from .taken import TimedPoint, Yardstick
+
+if TYPE_CHECKING:
+    from .session import Sweep
+
+
+class Offsets:
+    """Each family's offset on this process's device, measured once.
+
+    It is measured at points of the family that are recorded, whether this run judges them or not; where it does, their
+    first round is taken once.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._baselines: dict[str, dict[PointKey, Baseline]] = {}
+        self._known: dict[tuple[str, Family], Shared] = {}
+
+    def yardstick(self, stage: str, key: PointKey) -> Yardstick:
+        """What the point's time is to be judged by. Raises DeviceLost."""
+        stored = self._sweep.timed_of(stage, self._sweep.meter.gpu)
+        if stage not in self._baselines:
+            self._baselines[stage] = shared.aligned(stored)
+        baselines = self._baselines[stage]
+        expected = expected_noise(baselines.values())
+        if key not in stored:
+            return Yardstick(expected=expected)
+        where = stage, Family.of(key)
+        if where not in self._known:
+            self._known[where] = self._measured(stage, key, expected)
+        return Yardstick(stored[key], baselines[key], expected, self._known[where])
+
+    def _measured(self, stage: str, key: PointKey, expected: float) -> Shared:
+        family = shared.of_family(self._baselines[stage], key)
+        # The self-test's delay of one component is made from that point's record, and is no delay of the others.
+        if len(family) < shared.LEAST or self._sweep.options.slowdown.component:
+            return ALONE
+        chosen = shared.spread_out(family, self._baselines[stage])
+        changes = [self._change(stage, each) for each in chosen]
+        return Shared.of([change for change in changes if change is not None], expected)
+
+    def _change(self, stage: str, key: PointKey) -> float | None:
+        """How much slower a point is than recorded; None where that cannot be said."""
+        meter = self._sweep.meter
+        stored = self._sweep.timed_of(stage, meter.gpu)[key]
+        try:
+            taken = meter.first(TimedPoint(stage, key.work, key.attention, self._sweep.page_of(key.work.grid)))
+        except OutOfMemory:
+            return None
+        (first,) = taken.rounds
+        if first.objections or incomparable(stored, taken.clock, taken.experts, meter.environment()):
+            return None
+        return first.quartiles[1] / self._baselines[stage][key].time_ns - 1

@@ -1,0 +1,82 @@
+"""A point as it is timed, and one preparation of it: its rounds, and all that was seen along with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..baselines import gate, sampling
+from ..baselines.attribution import Observed
+from ..baselines.evidence import EXPECTED_NOISE, Baseline
+from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
+from ..baselines.recorded_time import RecordedTime
+from ..baselines.sampling import Samples
+from ..baselines.shared import ALONE, Shared
+from ..model.geometry import Workload
+
+
+class TimedPoint(NamedTuple):
+    """What is timed; with real weights, `page` gives the pixels."""
+
+    stage: str
+    work: Workload
+    attention: str
+    page: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.work.grid} {self.attention}"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What a point's time is judged by."""
+
+    stored: RecordedTime | None = None
+    baseline: Baseline | None = None  # of what is stored, as on a middling machine
+    expected: float = EXPECTED_NOISE
+    shared: Shared = ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one preparation of a point gave."""
+
+    rounds: tuple[Samples, ...]
+    wall: Samples
+    peak_bytes: int | None
+    clock: str
+    experts: str | None
+    kernels: int | None
+    token_ns: tuple[int, ...] | None
+    tensor_flops: int | None  # None where it was not counted
+
+    @property
+    def seen(self) -> Observed:
+        """What the gate is told beside the time."""
+        return Observed(None, self.tensor_flops, self.kernels, self.peak_bytes)
+
+    def measurement(self, decision: gate.Decision, here: Environment) -> Measurement:
+        """What was measured, of the acceptable rounds alone if there are any."""
+        good = sampling.agreeing(decision.rounds) or decision.rounds
+        power_cap = sampling.power_cap(good)
+        return Measurement(
+            device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
+            wall_ns=TimeSummary.of(self.wall),
+            tensor_flops=self.tensor_flops,
+            peak_bytes=self.peak_bytes,
+            host=here.host,
+            gpu=here.gpu,
+            clock=self.clock,
+            experts=self.experts,
+            kernels=self.kernels,
+            sm_clock_mhz=sampling.sm_clock_mhz(good),
+            token_ns=self.token_ns,
+            stopped=good[-1].stopped,
+            rounds=len(decision.rounds),
+            objections=sampling.objections(decision.rounds),
+            power_w=sampling.power_w(good),
+            power_cap=power_cap,
+            gate=GateResult(decision.outcome.value, decision.change, decision.margin, decision.shared),
+            absent=frozenset() if power_cap else frozenset({"power_cap"}),
+        )

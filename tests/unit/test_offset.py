@@ -1,0 +1,109 @@
+"""The offset of a family is measured at some of its points, once, and left alone where it cannot be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
+from pytest_ocrsweep.baselines.machine import Machine
+from pytest_ocrsweep.baselines.measurement import Environment
+from pytest_ocrsweep.baselines.recorded_time import RecordedTime
+from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.baselines.shared import ALONE, LEAST, MOST
+from pytest_ocrsweep.errors import OutOfMemory
+from pytest_ocrsweep.sweep.offset import Offsets
+from pytest_ocrsweep.sweep.options import NO_SLOWDOWN, Slowdown
+from pytest_ocrsweep.sweep.taken import Taken, TimedPoint
+
+ON = Environment("node1", "NVIDIA H200", dtype="bf16", weights="random, seed 0")
+MS = 1_000_000
+
+
+def key(index: int) -> PointKey:
+    return PointKey(Workload(CropGrid(1, index + 1), prompt_tokens=10, new_tokens=100, batch=1), "flash")
+
+
+def recorded(index: int) -> RecordedTime:
+    ns = (10 + index) * MS
+    return RecordedTime(Baseline((Process(ns, ns, ns, 10),)), "host", None, None, (ON,), None)
+
+
+@dataclass
+class Meter:
+    """Every point is 1 % slower than recorded, but for those that `odd` says otherwise of."""
+
+    odd: dict[int, object] = field(default_factory=dict)
+    asked: list[TimedPoint] = field(default_factory=list)
+    gpu: str = "NVIDIA H200"
+
+    def first(self, point: TimedPoint) -> Taken:
+        self.asked.append(point)
+        index = point.work.grid.columns - 1
+        taken = Taken(
+            (Samples((round((10 + index) * MS * 1.01),) * 10),), Samples((1,)), None, "host", None, 1, None, 1
+        )
+        odd = self.odd.get(index)
+        if isinstance(odd, Exception):
+            raise odd
+        return replace(taken, **odd) if isinstance(odd, dict) else taken
+
+    def environment(self) -> Environment:
+        return ON
+
+
+def offsets(points: int, meter: Meter, slowdown: Slowdown = NO_SLOWDOWN) -> Offsets:
+    times = {key(index): recorded(index) for index in range(points)}
+    sweep: Any = SimpleNamespace(
+        meter=meter,
+        timed_of=lambda stage, gpu: times,
+        page_of=lambda grid: None,
+        options=SimpleNamespace(slowdown=slowdown),
+    )
+    return Offsets(sweep)
+
+
+def test_an_offset_is_measured_once_for_a_family():
+    meter = Meter()
+    made = offsets(23, meter)
+    first, second = made.yardstick("decode", key(0)), made.yardstick("decode", key(22))
+    assert first.shared == second.shared
+    assert first.shared.offset == pytest.approx(0.01, abs=1e-6)
+    assert len(meter.asked) == len(set(meter.asked)) == MOST
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"rounds": (Samples((99 * MS,) * 10, after=Machine(throttle_reasons=("hw_slowdown",))),)},
+        {"clock": "cuda-graph"},
+        {"experts": "batched_mm"},
+        OutOfMemory("out of memory"),
+    ],
+)
+def test_a_point_that_says_nothing_of_the_machine_is_left_out(odd):
+    shared = offsets(LEAST + 1, Meter({0: odd})).yardstick("decode", key(1)).shared
+    assert (shared.points, shared.offset) == (LEAST, pytest.approx(0.01, abs=1e-6))
+
+
+def test_few_recorded_points_cost_no_measurement():
+    meter = Meter()
+    assert offsets(LEAST - 1, meter).yardstick("decode", key(0)).shared == ALONE
+    assert meter.asked == []
+
+
+def test_a_point_that_is_not_recorded_has_no_offset():
+    meter = Meter()
+    by = offsets(23, meter).yardstick("decode", key(30))
+    assert (by.stored, by.baseline, by.shared, meter.asked) == (None, None, ALONE, [])
+
+
+def test_a_delay_of_one_component_is_judged_alone():
+    meter = Meter()
+    made = offsets(23, meter, Slowdown(10, "decoder/attn"))
+    assert (made.yardstick("decode", key(0)).shared, meter.asked) == (ALONE, [])

@@ -1,0 +1,196 @@
+"""What all points of a family share: taken out of the record, measured at some of them, judged by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep.baselines import gate
+from pytest_ocrsweep.baselines.counted import PointKey
+from pytest_ocrsweep.baselines.evidence import Baseline, Process
+from pytest_ocrsweep.baselines.gate import Decision, Outcome
+from pytest_ocrsweep.baselines.machine import Machine
+from pytest_ocrsweep.baselines.measurement import Environment
+from pytest_ocrsweep.baselines.recorded_time import RecordedTime
+from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.baselines.settle import settle
+from pytest_ocrsweep.baselines.shared import ALONE, LEAST, MOST, Family, Shared, aligned, of_family, spread_out
+
+HERE, THERE = Environment("node1", "NVIDIA H200"), Environment("node2", "NVIDIA H200")
+MS = 1_000_000
+
+
+def process(ms: float) -> Process:
+    return Process(ms * MS, ms * MS * 0.999, ms * MS * 1.001, 10)
+
+
+def key(index: int, attention: str = "flash", batch: int = 1) -> PointKey:
+    return PointKey(Workload(CropGrid(1, index + 1), prompt_tokens=10, new_tokens=100, batch=batch), attention)
+
+
+def recorded(*ran: tuple[float, Environment]) -> RecordedTime:
+    times = tuple(process(ms) for ms, _ in ran)
+    return RecordedTime(Baseline(times), "host", None, None, tuple(where for _, where in ran), None)
+
+
+def family(count: int, there: float = 1.01, attention: str = "flash") -> dict[PointKey, RecordedTime]:
+    """Points recorded three times here, and twice on a machine where all of them are slower."""
+    return {
+        key(index, attention): recorded(
+            *[((10 + index) * x, HERE) for x in (1, 1.001, 0.999)],
+            *[((10 + index) * there * x, THERE) for x in (1, 1.001)],
+        )
+        for index in range(count)
+    }
+
+
+# The record
+
+
+def test_another_machine_of_the_record_widens_no_margin():
+    apart, alike = family(LEAST, there=1.015), family(LEAST, there=1.0)
+    for point, baseline in aligned(apart).items():
+        assert gate.margin(baseline) == pytest.approx(gate.margin(aligned(alike)[point]), rel=0.05)
+        assert gate.margin(apart[point].baseline) > 2 * gate.margin(baseline)
+
+
+def test_a_point_that_differs_on_one_machine_alone_is_left_as_it_is():
+    points = family(LEAST, there=1.0)
+    points[key(0)] = recorded((10, HERE), (10, HERE), (10.1, THERE))
+    medians = [process.median_ns for process in aligned(points)[key(0)].processes]
+    assert medians == pytest.approx([10 * MS, 10 * MS, 10.1 * MS], rel=2e-3)
+
+
+def test_few_points_tell_no_machine_and_families_do_not_mix():
+    few, other = family(LEAST - 1, there=1.015), family(LEAST - 1, there=1.015, attention="eager")
+    assert aligned(few | other) == {point: stored.baseline for point, stored in (few | other).items()}
+
+
+def test_a_family_is_the_points_of_one_workload_and_attention():
+    points = [key(0), key(1), key(0, "eager"), key(0, batch=4)]
+    assert of_family(points, key(1)) == points[:2]
+    assert Family.of(key(0)) == Family.of(key(7))
+
+
+def test_the_points_that_tell_an_offset_reach_from_the_shortest_to_the_longest():
+    baselines = {key(index): Baseline((process(10 + index),)) for index in range(23)}
+    chosen = spread_out(baselines, baselines)
+    assert (len(chosen), chosen[0], chosen[-1]) == (MOST, key(0), key(22))
+    assert len(set(chosen)) == MOST
+    assert spread_out([key(3), key(1)], baselines) == [key(1), key(3)]
+
+
+# The offset
+
+
+@given(st.lists(st.floats(-0.01, 0.01), min_size=LEAST, max_size=MOST), st.floats(0.05, 0.5))
+def test_one_point_that_moved_hardly_moves_the_offset(changes: list[float], by: float) -> None:
+    moved = [changes[0] + by, *changes[1:]]
+    assert min(changes) <= Shared.of(moved).offset <= max(changes)
+
+
+def test_fewer_points_tell_nothing():
+    assert Shared.of([0.02] * (LEAST - 1)) == ALONE
+    assert Shared.of([0.02] * LEAST).offset == 0.02
+
+
+def test_more_points_tell_it_better():
+    assert Shared.of([0.01] * 9).error < Shared.of([0.01] * 5).error
+
+
+# Both levels
+
+BASELINE = Baseline(tuple(process(10 * x) for x in (1, 1.001, 0.999)))
+
+
+def shared(offset: float) -> Shared:
+    return Shared(offset, 0.0005, 9)
+
+
+def judged(slower: float, offset: float) -> Decision:
+    samples = Samples(tuple(round(10 * MS * (1 + slower) * (1 + 0.0001 * i)) for i in range(10)))
+    return gate.judge(BASELINE, [samples] * 3, shared=shared(offset))
+
+
+@pytest.mark.parametrize(
+    ("slower", "offset", "outcome"),
+    [
+        (0.012, 0.012, Outcome.PASS),  # a slow machine
+        (0.035, 0.01, Outcome.FAIL),  # the point alone
+        (0.03, 0.03, Outcome.FAIL),  # all of them
+        (-0.03, -0.01, Outcome.IMPROVED),
+        (-0.03, -0.03, Outcome.IMPROVED),
+        (0.0, 0.03, Outcome.IMPROVED),  # beside the others
+        (0.0, 0.008, Outcome.PASS),
+    ],
+)
+def test_a_point_is_judged_by_what_it_does_not_share_and_the_whole_by_its_limit(slower, offset, outcome):
+    decision = judged(slower, offset)
+    assert decision.outcome is outcome
+    assert decision.shared == offset
+    assert decision.change == pytest.approx(slower, abs=1e-3)
+
+
+def test_a_slower_whole_is_told_as_the_whole():
+    message = judged(0.03, 0.03).message
+    assert "all points together are 3.0 % slower than recorded (median of 9 points, limit 1.3 %)" in message
+    assert "this one +0.0 % beside them: look at the machine, the driver, or code that all of them run" in message
+
+
+def test_a_point_that_is_slower_than_the_others_says_both_shares():
+    assert "(of which +1.0 % in all points, margin" in judged(0.035, 0.01).message
+
+
+def test_an_uncertain_offset_widens_the_margin():
+    sure, unsure = Shared(0.01, 0.0, 9), Shared(0.01, 0.01, 5)
+    assert gate.margin(BASELINE, shared=unsure) > gate.margin(BASELINE, shared=sure) == gate.margin(BASELINE)
+
+
+# New processes
+
+
+def rounds(*slower: float) -> Iterator[Samples]:
+    for each in slower:
+        yield Samples(tuple(round(10 * MS * (1 + each)) for _ in range(10)))
+
+
+def settled(here: list[float], fresh: list[float]) -> Decision:
+    ours, theirs = rounds(*here), rounds(*fresh)
+    return settle(BASELINE, lambda: next(ours), fresh=lambda: next(theirs, None))
+
+
+def test_what_is_close_is_settled_by_new_processes_and_not_by_this_ones_luck():
+    assert settled([0.012], [0.0, 0.001]).outcome is Outcome.PASS
+    assert settled([0.012], [0.012, 0.013]).outcome is Outcome.FAIL
+    assert "processes 3" in settled([0.012], [0.012, 0.013]).message
+
+
+def test_what_is_clear_starts_no_process():
+    assert settled([0.0], []).rounds == tuple(rounds(0.0))
+    assert settled([0.05], []).outcome is Outcome.FAIL
+
+
+def test_without_new_processes_rounds_of_this_one_decide():
+    decision = settled([0.012, 0.013, 0.012], [])
+    assert (len(decision.rounds), decision.apart) == (3, False)
+
+
+def test_a_second_process_that_comes_to_nothing_leaves_the_decision_to_what_there_is():
+    decision = settled([0.012], [0.013])
+    assert (len(decision.rounds), decision.apart, decision.outcome) == (2, True, Outcome.FAIL)
+
+
+def test_the_mean_of_processes_has_a_smaller_margin():
+    wide = Baseline(tuple(process(10 * x) for x in (1, 1.005, 0.995)))
+    assert gate.margin(wide, processes=3) < gate.margin(wide)
+
+
+def test_a_refused_round_of_a_new_process_counts_for_nothing():
+    hot = Machine(throttle_reasons=("hw_thermal_slowdown",))
+    first, refused = next(rounds(0.012)), Samples((20 * MS,) * 10, before=hot, after=hot)
+    decision = gate.judge(BASELINE, [first, refused], apart=True)
+    assert decision.change == pytest.approx(0.012)

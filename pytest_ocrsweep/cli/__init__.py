@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size")
+COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "devices", "fits", "size")
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
 
 USAGE = 2
@@ -30,6 +30,7 @@ examples:
   ocrsweep shapes --crops 1..1000 --db shapes.sqlite     a thousand page shapes, to sweep or to SELECT from
   ocrsweep compare main/sweep.json out                   what changed between two reports
   ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
+  ocrsweep history decode 2x3                            a recorded time over months, and its drift
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
   ocrsweep profile 2x3 --stage decode                    where the time goes on this GPU, line by line

@@ -144,6 +144,7 @@ class Meter:
             transformers=transformers,
             dtype=self.settings.model.dtype,
             weights=f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
+            gpu_uuid=gpu_state.uuid(self.vendor.device),
         )
 
     def first(self, point: TimedPoint) -> Taken:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from measured import ON_CPU, ONE_THREAD, SUITE, Measured
 
 from pytest_ocrsweep.baselines.sampling import TimeCap
@@ -40,9 +41,19 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def recording(tmp_path_factory) -> Path:
-    """A folder in which a process has recorded and reported every stage."""
-    folder = tmp_path_factory.mktemp("recording")
+def recording(request, tmp_path_factory) -> Path:
+    """A folder in which a process has recorded and reported every stage, one for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+    folder = shared / "recording"
+    with FileLock(shared / "recording.lock"):
+        if not (folder / "out" / "sweep.json").exists():
+            record(folder)
+    return folder
+
+
+def record(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for stage in STAGES:
         (folder / f"test_{stage}.py").write_text(SUITE.format(stage=stage))
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -50,7 +61,6 @@ def recording(tmp_path_factory) -> Path:
     command += ["-k", "flash", "--ocrsweep-update", "--ocrsweep-report=out"]
     environment = {**os.environ, **ONE_THREAD, "TMPDIR": str(folder)}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +82,7 @@ def alone(tmp_path_factory, monkeypatch) -> None:
 
 
 @pytest.fixture
-def measured(project, pytester, recording, alone) -> Measured:
+def measured(alone, project, pytester, recording) -> Measured:
     return Measured(project, pytester, recording)
 
 

@@ -223,8 +223,7 @@ class Meter:
     def _prepared(self, point: TimedPoint, stored: RecordedTime | None, rounds: int, count: bool) -> Taken:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
-        with self.vendor.timed(point.stage, point.work, point.attention, pixels) as ready:
-            flops = ready.tensor_flops() if count else None
+        with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
             taken, tokens = tuple(ready.sample() for _ in range(rounds)), ready.token_ns()
             return Taken(
                 taken,
@@ -234,7 +233,7 @@ class Meter:
                 ready.experts,
                 ready.kernels,
                 None if tokens is None else tuple(tokens),
-                flops,
+                ready.tensor_flops,
             )
 
     def _out_of_memory(self) -> str:

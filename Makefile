@@ -2,7 +2,7 @@
 #   make sweep   set up, count every grid, stage and attention, print the table, write $(REPORT)/
 #   make quick   set up, run the linter, the pure tests, the laws and the three counting suites: under a minute
 #   make test    set up, run all that a change needs: linter, type checker, all tests and suites but the slow ones
-#   make slow    set up, run the slow tests, each property on many random cases, and a small campaign of kills
+#   make slow    set up, run the slow tests, small campaigns among them, and each property on many random cases
 #   make bench   set up, print the speed claims
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
 #   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
@@ -22,8 +22,12 @@ COUNTING := suites/test_vision.py suites/test_prefill.py suites/test_decode.py
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
 
-# Of pytest-xdist: more than eight workers wait for each other.
-WORKERS ?= -n auto --maxprocesses 8
+# Of pytest-xdist: more than eight workers wait for each other. A worker begins with half of the tests, module by module,
+# so that what a module's tests share is made by one worker, and takes from the other when it is done.
+WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
+
+# Without bytecode each pytest that a test starts would compile pytest's plugins anew: 0.3 s of CPU time a process.
+unexport PYTHONDONTWRITEBYTECODE
 
 # For dev/campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
 MATRIX ?=
@@ -53,7 +57,6 @@ test: $(DEV)
 # Hypothesis marks the tests of properties: `make test` tries each on a few cases, this on many.
 slow: $(DEV)
 	$(BIN)/python -m pytest tests suites -m "slow or hypothesis" --hypothesis-profile many $(WORKERS)
-	$(BIN)/python dev/campaigns/kill.py --moments 5 --reports 3
 
 bench: $(DEV)
 	$(BIN)/python dev/bench

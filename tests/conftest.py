@@ -34,6 +34,15 @@ if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mu
     settings.load_profile("few")
 
 
+LONG = {"test_kills.py", "test_faults.py", "test_hosts.py", "test_journal.py", "test_blame.py"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers begin with what takes long: one that began it last would keep the others waiting."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=True)
 def _as_at_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run inside a test is not a worker or a job of GitHub's, even if the test runs in one, and Python buffers."""
@@ -123,6 +132,14 @@ def recorded(project: Project) -> Project:
     """A project whose baselines are what it finds."""
     assert project.run("--ocrsweep-update").ret == 0
     return project
+
+
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch, _imported: None) -> None:
+    """Reports of runs in this process, without what takes seconds to draw: for tests of the data in them."""
+    from pytest_ocrsweep.report import files
+
+    monkeypatch.setattr(files, "find_spec", lambda module: None)
 
 
 @pytest.fixture

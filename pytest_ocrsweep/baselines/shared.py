@@ -112,4 +112,6 @@ def _without(stored: RecordedTime, family: Family, offsets: Mapping[tuple[Family
 
 
 def _scaled(process: Process, by: float) -> Process:
-    return Process(process.median_ns * by, process.q1_ns * by, process.q3_ns * by, process.samples)
+    times = (process.median_ns, process.q1_ns, process.q3_ns)
+    median, q1, q3 = (ns * by for ns in times)
+    return replace(process, median_ns=median, q1_ns=q1, q3_ns=q3)

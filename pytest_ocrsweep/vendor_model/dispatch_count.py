@@ -19,6 +19,7 @@ from .byte_rules import moved_bytes
 from .compat import DispatchMode, Operation, mutates
 from .flop_rules import ALLOCATIONS, FORMULAS, Uncounted, is_view, require_tensor_rule, vector_flops
 from .fused_attention import Fuse
+from .meta_layouts import MetaLayouts
 
 __all__ = ["DispatchCounter", "DispatchCounts", "Uncounted", "counting", "tensor_flops"]
 
@@ -33,7 +34,8 @@ class _Refuse(DispatchMode):
 
 def tensor_flops(call: Callable[[], object]) -> int:
     """What FlopCounterMode counts of `call`, grouped matmuls included; raises `Uncounted` rather than leave one out."""
-    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter, _Refuse(), torch.no_grad():
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    with MetaLayouts(), counter, _Refuse(), torch.no_grad():
         call()
     return int(counter.get_total_flops())
 
@@ -95,7 +97,7 @@ class DispatchCounter(DispatchMode):
 def counting(experts_per_token: int, at_once: bool = True) -> Iterator[DispatchCounter]:
     """Counts the calls inside the block, or from `start` on if not `at_once`; they must run on the meta device."""
     counter = DispatchCounter(experts_per_token, at_once)
-    with torch.no_grad(), Fuse(), counter:
+    with torch.no_grad(), Fuse(), MetaLayouts(), counter:
         yield counter
 
 

@@ -43,6 +43,7 @@ def without_verdicts(document: dict) -> list[dict]:
     return [{name: value for name, value in point.items() if name != "verdict"} for point in document["points"]]
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_database_swept_by_pytest_and_without_it_gives_equal_numbers(project, database, swept):
     vision = 'def test_vision(ocrsweep, grid, attention):\n    ocrsweep.check("vision", grid, attention)\n'
     project.write("suites/test_vision.py", vision)
@@ -59,6 +60,7 @@ def test_a_database_swept_by_pytest_and_without_it_gives_equal_numbers(project, 
     assert by_command["environment"] == {**by_pytest["environment"], "git_revision": None}
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_overrides_and_the_device_reach_both_alike(project, swept):
     words = ["workload.batch=3", "workload.new_tokens=5", "device=l40s"]
     project.run("--ocrsweep-analytic-only", "--ocrsweep-report=out", *(f"--ocrsweep-set={word}" for word in words))

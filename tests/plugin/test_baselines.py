@@ -351,6 +351,7 @@ def test_a_worker_that_dies_takes_no_finished_point_along(recorded):
     assert len(recorded.points()) == 8
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_report_names_the_commit_and_whether_other_files_than_baselines_differ_from_it(recorded):
     def git(*arguments):
         told = ("git", "-c", "user.name=me", "-c", "user.email=me@localhost", *arguments)
@@ -369,6 +370,7 @@ def test_the_report_names_the_commit_and_whether_other_files_than_baselines_diff
     assert revision() == git("rev-parse", "HEAD") + "-dirty"
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_report_holds_every_point_whatever_its_verdict(recorded, way):
     recorded.edit(lambda points: points[0].update(tensor_flops=1))
     recorded.run("--ocrsweep-report=out", *way).assert_outcomes(passed=11, failed=1)

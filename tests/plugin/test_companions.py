@@ -83,12 +83,14 @@ def test_a_test_that_fails_and_is_then_skipped_meets_no_demand(tried, way, body)
     )
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("body", [RAISE + CHECK, CHECK + RAISE], ids=["before its point", "after its point"])
 def test_a_test_that_passes_at_the_second_try_is_one_good_point(tried, recorded, way, body):
     assert tried("--ocrsweep-report=out", *way, body=body).ret == 0
     assert verdicts(recorded) == ["PASS"]
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_point_that_fails_at_each_try_is_one_failed_point(tried, recorded, way):
     recorded.edit(lambda points: [point.update(tensor_flops=1) for point in points])
     assert tried("--ocrsweep-report=out", *way, body=CHECK).ret == pytest.ExitCode.TESTS_FAILED

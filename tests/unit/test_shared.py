@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment
+from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime
 from pytest_ocrsweep.baselines.sampling import Samples
 from pytest_ocrsweep.baselines.settle import settle
@@ -63,6 +65,13 @@ def test_a_point_that_differs_on_one_machine_alone_is_left_as_it_is():
     points[key(0)] = recorded((10, HERE), (10, HERE), (10.1, THERE))
     medians = [process.median_ns for process in aligned(points)[key(0)].processes]
     assert medians == pytest.approx([10 * MS, 10 * MS, 10.1 * MS], rel=2e-3)
+
+
+def test_the_state_of_a_process_stays():
+    points = family(LEAST)
+    capped = [replace(each, power_cap=PowerCap(1.0, 1700)) for each in points[key(0)].baseline.processes]
+    points[key(0)] = replace(points[key(0)], baseline=Baseline(tuple(capped)))
+    assert {each.power_cap for each in aligned(points)[key(0)].processes} == {PowerCap(1.0, 1700)}
 
 
 def test_few_points_tell_no_machine_and_families_do_not_mix():

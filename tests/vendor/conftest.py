@@ -9,10 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from measured import ON_CPU, ONE_THREAD, SUITE, Measured
 
 from pytest_ocrsweep.baselines.sampling import TimeCap
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 def one_thread() -> Iterator[None]:
     """Torch's threads stand in each other's way on a busy machine."""
     torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
+    # Their operators are registered once a process, and pytester forgets the modules that a run in this process loads.
+    for name in ("fused_attention", "slowed"):
+        import_module(f"pytest_ocrsweep.vendor_model.{name}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -36,9 +41,19 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def recording(tmp_path_factory) -> Path:
-    """A folder in which a process has recorded and reported every stage."""
-    folder = tmp_path_factory.mktemp("recording")
+def recording(request, tmp_path_factory) -> Path:
+    """A folder in which a process has recorded and reported every stage, one for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+    folder = shared / "recording"
+    with FileLock(shared / "recording.lock"):
+        if not (folder / "out" / "sweep.json").exists():
+            record(folder)
+    return folder
+
+
+def record(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for stage in STAGES:
         (folder / f"test_{stage}.py").write_text(SUITE.format(stage=stage))
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -46,7 +61,6 @@ def recording(tmp_path_factory) -> Path:
     command += ["-k", "flash", "--ocrsweep-update", "--ocrsweep-report=out"]
     environment = {**os.environ, **ONE_THREAD, "TMPDIR": str(folder)}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +82,7 @@ def alone(tmp_path_factory, monkeypatch) -> None:
 
 
 @pytest.fixture
-def measured(project, pytester, recording, alone) -> Measured:
+def measured(alone, project, pytester, recording) -> Measured:
     return Measured(project, pytester, recording)
 
 

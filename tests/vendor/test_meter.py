@@ -75,6 +75,7 @@ def test_the_environment_says_what_the_times_were_taken_on(report):
     assert (environment["dtype"], environment["weights"]) == ("bf16", "random, seed 0")
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_environment_is_that_of_the_measurement_not_of_before(measured, monkeypatch):
     """A checkpoint is loaded with the first point: its row too must say so."""
     timing_a_point = meter.Meter.measure
@@ -155,6 +156,7 @@ def test_a_run_that_is_over_lets_its_device_go(measured):
         pass
 
 
+@pytest.mark.usefixtures("without_charts")
 @pytest.mark.parametrize("way", [[], ["-n2"]], ids=["plain", "n2"])
 def test_a_timed_point_is_one_of_pytest_benchmarks(measured, way):
     measured.write("conftest.py", NO_MACHINE_INFO)

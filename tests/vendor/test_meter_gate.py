@@ -171,6 +171,7 @@ def test_a_point_under_the_power_cap_is_recorded_as_such_and_judged_by_times_und
 # The gate's self-test
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_slowdown_turns_a_point_red_that_was_recorded_without_it(measured):
     measured.file.unlink()
     assert measured.run("--ocrsweep-update").ret == 0

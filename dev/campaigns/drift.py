@@ -14,15 +14,17 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from worlds import QUIET
 
-from pytest_ocrsweep.baselines import anchor
+from pytest_ocrsweep.baselines import anchor, gate, sampling
 from pytest_ocrsweep.baselines.attribution import UNSEEN
 from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.measurement import Environment
 from pytest_ocrsweep.baselines.recorded_time import RecordedTime, TimedProcess
+from pytest_ocrsweep.baselines.sampling import Samples
 from pytest_ocrsweep.baselines.settle import settle
 
 UPDATES, STEP = 10, 0.005
@@ -35,15 +37,21 @@ def told(rng: random.Random, step: float = STEP, updates: int = UPDATES) -> int 
     """The first update that says that the point drifted; None if none of them does."""
     stored: RecordedTime | None = None
     for update in range(1 - QUIET.recorded, updates + 1):
-        process = QUIET._process(rng) * (1 + step * max(0, update))
-        found = settle(stored.baseline if stored else None, lambda p=process: QUIET._samples(rng, p))
-        time = Process.of(found.rounds[-1])
+        found = _taken(rng, stored, 1 + step * max(0, update))
+        rounds = sampling.agreeing(found.rounds) or found.rounds  # as a run measures
+        time = Process.of(Samples(tuple(ns for each in rounds for ns in each.ns)))
         if stored and update > 0 and anchor.drift(stored, time.median_ns).is_seen:
             return update
         timed = TimedProcess("cuda-graph", None, UNSEEN, None, time, Environment())
         agrees = {Outcome.PASS: True, Outcome.NO_BASELINE: None}.get(found.outcome, False)
         stored = anchor.update(stored, timed, DATE, agrees=agrees).stored
     return None
+
+
+def _taken(rng: random.Random, stored: RecordedTime | None, speed: float) -> gate.Decision:
+    """A run of the point, in one process, and in new ones if the gate asks for them."""
+    here = partial(QUIET._samples, rng, QUIET._process(rng) * speed)
+    return settle(stored and stored.baseline, here, fresh=lambda: QUIET._samples(rng, QUIET._process(rng) * speed))
 
 
 def share_told(series: int, step: float = STEP, by: int = TOLD_BY) -> float:

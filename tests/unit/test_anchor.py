@@ -9,6 +9,7 @@ from drifting import NS, time
 
 from pytest_ocrsweep.baselines.anchor import AGREEING, Became, accept, drift, update
 from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
 
 DATE = "2026-03-01T12:00:00Z"
@@ -151,6 +152,33 @@ def test_an_acceptance_makes_the_latest_times_the_anchor_and_nothing_on_the_way(
     accepted = accept(replace(drifted, pending=(slower(9).taken,)), LATER)
     assert [round(100 * (each.process.median_ns / NS - 1), 1) for each in accepted.anchor.taken] == [1.5, 2.0, 2.4, 2.5]
     assert (accepted.anchor.since, accepted.pending, accepted.taken) == (LATER, (), drifted.taken)
+
+
+def capped(percent: float, share: float = 1.0):
+    found = slower(percent)
+    return replace(found, process=replace(found.process, power_cap=PowerCap(share, 1700)))
+
+
+def test_three_processes_under_the_power_cap_are_a_point_with_an_anchor_of_its_own():
+    stored = FIVE
+    for percent, word in ((20, "disagrees"), (20.1, "disagrees"), (20.2, "moved")):
+        step = update(stored, capped(percent), LATER)
+        stored = step.stored
+        assert step.became == word
+    assert stored.anchor.taken == stored.taken
+    assert stored.anchor.since == LATER
+
+
+def test_processes_of_two_states_do_not_agree_with_each_other():
+    pending = replace(FIVE, pending=(slower(20).taken, slower(20.1).taken))
+    assert update(pending, capped(20.2), LATER).became is Became.DISAGREES
+
+
+def test_what_all_points_of_a_run_share_is_no_drift_of_one():
+    assert drift(FIVE, NS * 1.016).is_seen
+    beside = drift(FIVE, NS * 1.016, shared=0.012)
+    assert not beside.is_seen
+    assert beside.change == pytest.approx(0.004, abs=0.0005)
 
 
 def test_agreeing_is_a_majority_of_what_is_kept():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from drifting import H200, KEY, NS, PERCENTS, record, time
@@ -12,6 +13,7 @@ from drifting import H200, KEY, NS, PERCENTS, record, time
 from pytest_ocrsweep.baselines import history, timed
 from pytest_ocrsweep.baselines.anchor import Became
 from pytest_ocrsweep.baselines.evidence import Process
+from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.errors import BaselineError
 from pytest_ocrsweep.files import appending, atomic
 
@@ -94,6 +96,7 @@ DAMAGE = {
     ("2026-03-01T12:00:00Z", "2026-13-01T12:00:00Z"): "month must be in 1..12",
     ('"gpu_uuid": "', '"gpu_id": "'): r"nothing else \(see gpu_id, gpu_uuid\)",
     ('"host": "node1"', '"host": 1'): "host must be text or null, got 1",
+    ('"power_cap": null', '"power_cap": {"share": 2}'): "power_cap.share must be above 0 and at most 1, got 2",
     ('"by": null', '"by": 3'): "by must be text or null, got 3",
     ('"clock": "cuda-graph"', '"clock": "sundial"'): "clock must be one of",
     ('"grid": "2x3"', '"grid": "two"'): "'two' is not a crop grid",
@@ -194,6 +197,14 @@ def test_an_acceptance_is_a_line_with_who_and_when(times, path):
     last = history.read(path).entries[-1]
     assert (last.became, last.by, last.date) == (Became.ACCEPTED, "Ada", NEXT)
     assert timed.read(times, *H200)[KEY].anchor.since == NEXT
+
+
+def test_a_process_under_the_power_cap_is_read_back_as_such(times, path):
+    capped = time(NS, 20)
+    capped = replace(capped, process=replace(capped.process, power_cap=PowerCap(0.8, 1700)))
+    timed.record(times, *H200, {KEY: (capped, None)}, NEXT)
+    assert history.read(path).entries[-1].taken.process.power_cap == PowerCap(0.8, 1700)
+    assert timed.read(times, *H200)[KEY].pending[-1].process.power_cap == PowerCap(0.8, 1700)
 
 
 def test_a_removed_point_keeps_its_history(times, path):

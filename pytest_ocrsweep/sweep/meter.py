@@ -157,6 +157,10 @@ class Meter:
             self._first[point] = self._take(point, None, count=self.count)
         return self._first[point]
 
+    def forget_first(self) -> None:
+        """Have the next `first` of each point taken anew."""
+        self._first.clear()
+
     def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
         """Time a point, again while the gate cannot tell.
 

@@ -29,6 +29,7 @@ RULE = FirstOf((NoiseReached(0.004, 10), TimeCap(1.0)))  # replays of one graph 
 WARM_UP_S = 0.1
 BATCH = 5  # samples between two looks at the stopping rule
 WALL_SAMPLES = 3
+ATTEMPTS = 3  # at clocks that were made while the driver was steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Vendor:
         flops = _tensor_flops(region) if count else None
         wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
         peak = peak_bytes(self.device, region.fresh)
-        clocks = [self._clock(call, WARM_UP_S / len(region.calls)) for call in region.calls]
+        clocks = self._clocks(region)
         return PreparedPoint(
             region,
             clocks,
@@ -176,6 +177,17 @@ class Vendor:
             gpu_state.glance(self.device),
             self._graph_speed.steady if self._graph_speed else lambda: None,
         )
+
+    def _clocks(self, region: Region) -> list[Clock]:
+        """Made while the driver is steady, as a graph keeps the speed that it was made with."""
+        speed = self._graph_speed
+        for _ in range(ATTEMPTS):
+            if speed:
+                speed.steady()
+            clocks = [self._clock(call, WARM_UP_S / len(region.calls)) for call in region.calls]
+            if not speed or not speed.is_fast():
+                break
+        return clocks
 
     def _clock(self, call: Call, warm_up_s: float) -> Clock:
         """The call's clock, warm; with a slowdown, that of a call which takes so much longer than the median."""

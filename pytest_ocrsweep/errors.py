@@ -15,6 +15,7 @@ OcrsweepError
 │   ├── OutOfMemory     this point only
 │   ├── DeviceLost      this point and all that follow
 │   └── NoLine          an operation that is no line of the ledger
+├── SideError           a side of a comparison of revisions that measures nothing
 └── ColumnOverflow      a number that 64 bits do not hold
 """
 
@@ -92,6 +93,10 @@ class DeviceLost(MeasureError):
 
 class NoLine(MeasureError):
     """An operation of the reference model that is no line of the ledger, or a line without an operation."""
+
+
+class SideError(OcrsweepError):
+    """Which side, why it measures nothing, and on further lines the end of what it printed."""
 
 
 class ColumnOverflow(OcrsweepError, OverflowError):

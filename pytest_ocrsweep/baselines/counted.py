@@ -16,6 +16,7 @@ from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from .json_layout import Json
 from .metrics import METRICS, exact_names
+from .recorded_file import Recorded
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1  # of times too
@@ -47,17 +48,6 @@ class NumberChange(NamedTuple):
             f"{self.metric}: old {self.old:,}, new {self.new:,} {METRICS[self.metric].unit}, "
             f"difference {difference:+,} ({percent})"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What an update did to one file."""
-
-    path: Path
-    added: int
-    changed: int
-    same: int
-    removed: int
 
 
 def file_of(folder: Path, model: str, stage: str) -> Path:
@@ -177,7 +167,7 @@ class Document:
         def take(raw: object) -> None:
             filled = {**dict.fromkeys(optional), **raw} if optional and isinstance(raw, dict) else raw
             fields = exactly(filled, wanted)
-            made, key = value(fields), _key(fields)
+            made, key = value(fields), key_of(fields)
             if key in found:
                 raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")
             found[key] = made
@@ -229,7 +219,8 @@ def _order(key: PointKey) -> tuple[object, ...]:
     return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
 
 
-def _key(raw: Json) -> PointKey:
+def key_of(raw: Json) -> PointKey:
+    """What a row is found by. Raises ValueError."""
     if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
     if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):

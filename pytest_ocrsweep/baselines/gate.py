@@ -24,7 +24,7 @@ from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
 from .power_cap import CAPPED_NOISE
 from .sampling import ROUNDS_AGREE, Samples, agreeing
-from .shared import ALONE, LIMIT, Shared
+from .shared import ALONE, Shared
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
@@ -150,10 +150,10 @@ def judge(
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if own > limit * (1 - BAND) and not last:
         return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
-    if shared.offset > LIMIT and change > limit:
+    if shared.offset > shared.limit and change > shared.offset / 2:  # it takes part
         return decided(Outcome.FAIL, f"{text}: {_as_a_whole(shared, own)}; if meant, accept with {ACCEPT}")
     by_itself = own < -limit and (between or q3 < baseline.q1_ns * (1 + shared.offset))
-    with_all = shared.offset < -LIMIT and change < -limit and (between or q3 < baseline.q1_ns)
+    with_all = shared.offset < -shared.limit and change < shared.offset / 2 and (between or q3 < baseline.q1_ns)
     if by_itself or with_all:
         return decided(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
     if own > limit:
@@ -193,7 +193,7 @@ def _as_a_whole(shared: Shared, own: float) -> str:
     """What fails a point that is as slow as all others."""
     return (
         f"all points together are {shared.offset * 100:.1f} % slower than recorded (median of {shared.points} points, "
-        f"limit {LIMIT * 100:g} %), this one {own * 100:+.1f} % beside them: "
+        f"limit {shared.limit * 100:.1f} %), this one {own * 100:+.1f} % beside them: "
         "look at the machine, the driver, or code that all of them run"
     )
 

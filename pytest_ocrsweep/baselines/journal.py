@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ..errors import BaselineError
-from ..files import atomic, untrusted
+from ..files import appending, atomic, untrusted
 from ..files.text import command, printable
 from .json_layout import JsonObject, Layout, Wrong, known, number, positive, text
 from .measurement import Environment
@@ -178,13 +178,8 @@ class Writer:
             return
         line = _line(POINT.write(point)).encode("utf-8")
         try:
-            left = memoryview(line)
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-            os.fsync(self._descriptor)
+            appending.append(self._descriptor, line, self.whole_bytes)
         except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, self.whole_bytes)
             self.close()
             raise
         self.whole_bytes += len(line)

@@ -218,6 +218,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"must be true or false, got {reprlib.repr(value)}")
+    return value
+
+
+flag = Plain(_flag)
 whole = Plain(_whole)
 positive = Plain(lambda value: _whole(value, least=1))
 number = Plain(_number)

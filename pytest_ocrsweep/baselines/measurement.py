@@ -86,6 +86,7 @@ class Environment(JsonObject):
     dtype: str | None = None
     weights: str | None = None
     git_revision: str | None = None
+    gpu_uuid: str | None = None  # which card; two cards of one host are two machines
 
     def __str__(self) -> str:
         """In words: "node7: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"."""
@@ -94,4 +95,4 @@ class Environment(JsonObject):
         return f"{self.host}: {', '.join([str(self.gpu), *known])}"
 
 
-ENVIRONMENT = names(Environment)
+ENVIRONMENT = tuple(name for name in names(Environment) if name != "gpu_uuid")  # what a sweep is of, and compared by

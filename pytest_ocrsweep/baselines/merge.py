@@ -11,11 +11,14 @@ from typing import TypeVar
 
 from ..errors import BaselineError
 from ..model.stages import STAGES
-from . import counted, gate, timed
-from .counted import PointKey, Recorded
+from . import counted, gate, history, timed
+from .anchor import AGREEING
+from .counted import PointKey
 from .evidence import Baseline, expected_noise
+from .history import Entry
 from .journal import SUFFIX
-from .recorded_time import KEPT, RecordedTime, incomparable
+from .recorded_file import Recorded
+from .recorded_time import KEPT, RecordedTime, Taken, incomparable
 from .timed import TimedPoints
 
 T = TypeVar("T")
@@ -71,7 +74,9 @@ def _timed(sources: Sequence[Path], folder: Path, model: str, gpu: str, stage: s
     there = {source: timed.read(timed.file_of(source, model, gpu, stage), model, gpu, stage) for source in sources}
     noise = expected_noise(stored.baseline for points in there.values() for stored in points.values())
     found = _changes(stage, there, timed.read(path, model, gpu, stage), partial(_united, noise))
-    return [partial(_record, path, model, gpu, stage, found, noise)] if found else []
+    past = [history.read(history.file_of(timed.file_of(source, model, gpu, stage))) for source in sources]
+    entries = list(dict.fromkeys(entry for each in past for entry in each.entries))
+    return [partial(_record, path, model, gpu, stage, found, noise, entries)] if found else []
 
 
 def _changes(
@@ -94,9 +99,13 @@ def _changes(
     return found
 
 
-def _record(path: Path, model: str, gpu: str, stage: str, found: TimedPoints, noise: float) -> Recorded:
-    """Times that agree with the recorded ones join their evidence; the others take their place."""
-    anew = []
+def _record(
+    path: Path, model: str, gpu: str, stage: str, found: TimedPoints, noise: float, entries: list[Entry]
+) -> Recorded:
+    """Times that agree with the recorded ones join their evidence; the others take their place, if they are of other
+    work or three processes, and are kept beside them if they are fewer.
+    """
+    anew, kept = [], []
 
     def changed(old: TimedPoints) -> TimedPoints:
         return {key: joined(key, old[key]) if key in old else found[key] for key in found}
@@ -105,32 +114,54 @@ def _record(path: Path, model: str, gpu: str, stage: str, found: TimedPoints, no
         try:
             return _united(noise, stored, found[key])
         except ValueError:
+            new = found[key]
+            if not _otherwise(stored, new) and len(new.taken) < AGREEING:
+                kept.append(key)
+                return replace(stored, pending=_both(stored.pending, new.taken)[-KEPT:])
             anew.append(key)
-            return found[key]
+            return new
 
-    old = timed.change(path, model, gpu, stage, changed)
+    old = timed.change(path, model, gpu, stage, changed, entries)
     added = len(found.keys() - old.keys())
-    return Recorded(path, added, len(anew), len(found) - added - len(anew), removed=0)
+    same = len(found) - added - len(anew) - len(kept)
+    return Recorded(path, added, len(anew), same, removed=0, kept=len(kept))
 
 
-def _united(noise: float, old: RecordedTime, new: RecordedTime) -> RecordedTime:
-    """The evidence of both, a process that both have once. Raises ValueError, with what contradicts."""
+def _otherwise(old: RecordedTime, new: RecordedTime) -> list[str]:
+    """Why the times of two folders are not of the same work; empty if they are."""
     different = incomparable(old, new.clock, new.experts, new.environments[-1])
     flops = [each.baseline.observed.tensor_flops for each in (old, new)]
     if flops[0] != flops[1]:
         different.append(f"tensor_flops {flops[0]} -> {flops[1]}")
+    return different
+
+
+def _united(noise: float, old: RecordedTime, new: RecordedTime) -> RecordedTime:
+    """The evidence of both, a process that both have once. Raises ValueError, with what contradicts."""
+    different = _otherwise(old, new)
     before, now = old.baseline.time_ns, new.baseline.time_ns
     margin = max(gate.margin(each.baseline, noise) for each in (old, new))
     if abs(now / before - 1) > margin:
         different.append(f"time {before:,.0f} ns -> {now:,.0f} ns, margin {100 * margin:.1f} %")
     if different:
         raise ValueError(", ".join(different))
-    processes = list(zip(old.baseline.processes, old.environments, strict=True))
-    shared = Counter(processes)
-    for process in zip(new.baseline.processes, new.environments, strict=True):
-        if shared[process]:
-            shared[process] -= 1
-        else:
-            processes.append(process)
-    kept, environments = zip(*processes[-KEPT:], strict=True)
-    return replace(new, baseline=Baseline(kept, new.baseline.observed), environments=environments)
+    kept = _both(old.taken, new.taken)[-KEPT:]
+    processes, environments = zip(*kept, strict=True)
+    return replace(
+        new,
+        baseline=Baseline(processes, new.baseline.observed),
+        environments=environments,
+        anchor=old.anchor or new.anchor,
+        pending=_both(old.pending, new.pending)[-KEPT:],
+    )
+
+
+def _both(old: tuple[Taken, ...], new: tuple[Taken, ...]) -> tuple[Taken, ...]:
+    """All processes, one that both have once."""
+    more = Counter(new) - Counter(old)
+    added = []
+    for taken in new:
+        if more[taken]:
+            more[taken] -= 1
+            added.append(taken)
+    return (*old, *added)

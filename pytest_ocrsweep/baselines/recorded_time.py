@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..files.text import quoted
 from .attribution import Observed
@@ -40,6 +41,11 @@ class TimedProcess:
         known_clock(self.clock)
         ordered(_whole_ns(self.process))
 
+    @property
+    def taken(self) -> Taken:
+        """The process in whole ns, as baselines hold it."""
+        return Taken(_whole_ns(self.process), self.environment)
+
     @classmethod
     def of(cls, found: Measurement, environment: Environment, attained: float | None) -> TimedProcess:
         """A measurement as baselines hold it."""
@@ -48,9 +54,36 @@ class TimedProcess:
         return cls(clock, found.experts, found.observed, wall, found.process, environment, rounded, found.profile)
 
 
+class Taken(NamedTuple):
+    """A process, and what it ran on."""
+
+    process: Process
+    environment: Environment
+
+    @property
+    def anywhere(self) -> Taken:
+        """The same without the card, which a journal does not know."""
+        return self._replace(environment=replace(self.environment, gpu_uuid=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A point's first accepted processes, beside which drift is seen; `since` is their date, None if it is unknown."""
+
+    taken: tuple[Taken, ...]
+    since: str | None = None
+
+    @property
+    def baseline(self) -> Baseline:
+        return Baseline(tuple(process for process, _ in self.taken))
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedTime:
-    """A recorded point: its processes, oldest first, each with its environment; all else is of the latest."""
+    """A recorded point: its processes, oldest first, each with its environment; all else is of the latest.
+
+    `pending` are later processes that disagree with them, and have moved nothing yet.
+    """
 
     baseline: Baseline
     clock: str
@@ -59,11 +92,22 @@ class RecordedTime:
     environments: tuple[Environment, ...]
     attained: float | None
     profile: PointProfile | None = None  # of the latest process that was profiled
+    anchor: Anchor | None = None  # earlier versions did not record it
+    pending: tuple[Taken, ...] = ()
+
+    @property
+    def taken(self) -> tuple[Taken, ...]:
+        """The processes, each with its environment."""
+        return tuple(map(Taken, self.baseline.processes, self.environments))
+
+    @property
+    def anchored(self) -> Anchor:
+        """Its anchor; of a file without one, what it records."""
+        return self.anchor or Anchor(self.taken)
 
     def holds(self, timed: TimedProcess) -> bool:
         """Whether that very process is recorded already."""
-        recorded = zip(self.baseline.processes, self.environments, strict=True)
-        return (_whole_ns(timed.process), timed.environment) in recorded
+        return timed.taken.anywhere in [each.anywhere for each in (*self.taken, *self.pending)]
 
     @property
     def measurement(self) -> Measurement:
@@ -89,18 +133,20 @@ class RecordedTime:
         )
 
 
-def joined(stored: RecordedTime | None, timed: TimedProcess) -> RecordedTime:
-    """The point's evidence with this process as its latest; of this process alone if there was none."""
-    processes = (*(stored.baseline.processes if stored else ()), _whole_ns(timed.process))
-    environments = (*(stored.environments if stored else ()), timed.environment)
+def recorded(
+    taken: tuple[Taken, ...], timed: TimedProcess, anchor: Anchor, profile: PointProfile | None = None
+) -> RecordedTime:
+    """A point with these processes, of which `timed` is the latest; `profile` is an earlier one's."""
+    processes, environments = zip(*taken[-KEPT:], strict=True)
     return RecordedTime(
-        Baseline(processes[-KEPT:], timed.observed),
+        Baseline(processes, timed.observed),
         timed.clock,
         timed.experts,
         timed.wall_median_ns,
-        environments[-KEPT:],
+        environments,
         timed.attained,
-        timed.profile or (stored.profile if stored else None),
+        timed.profile or profile,
+        anchor,
     )
 
 

@@ -24,6 +24,7 @@ from .json_layout import (
     Plain,
     Wrong,
     each,
+    flag,
     known,
     later,
     many,
@@ -39,7 +40,7 @@ from .metrics import analytic_names
 from .point_profile import PROFILE
 from .power_cap import POWER_CAPPED
 from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
-from .sweep_report import SCHEMA, WORKLOAD, Report, SweepEnvironment, SweepWorkload
+from .sweep_report import SCHEMA, WORKLOAD, PastTime, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
 
 REMEDY = "make it again with --ocrsweep-report=DIR"
@@ -147,7 +148,20 @@ POINT = Layout(
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
     },
 )
-HOST = Layout(Environment, dict.fromkeys(ENVIRONMENT[:-1], known(text)))  # a revision is the project's, not a host's
+HOST = Layout(
+    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
+)  # a revision is the project's, not a host's
+PAST = Layout(
+    PastTime,
+    {
+        "date": known(text),
+        "host": known(text),
+        "median_ns": positive,
+        "change": number,
+        "became": known(text),
+        "moved": flag,
+    },
+)
 REPORT = Layout(
     Report,
     {
@@ -166,6 +180,7 @@ REPORT = Layout(
             },
         ),
         "points": many(POINT),
+        "history": Field(each(many(PAST)), NOTHING, fills=False),
     },
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -27,6 +27,9 @@ MOST = 9
 
 LIMIT = 0.013
 """A family that is slower than recorded by more fails: two machines lie 0.6 % apart (sd), a slowdown of 3 % beyond."""
+
+SURE = 4
+"""Standard errors of an offset that the limit is at least: a noisy clock's offset is no slowdown."""
 
 SAID = 0.005
 """A smaller offset is not worth a line of the summary."""
@@ -61,6 +64,11 @@ class Shared:
         error = 1.2533 * max(spread, expected) / math.sqrt(len(changes))  # of a median
         return cls(offset, error, len(changes))
 
+    @property
+    def limit(self) -> float:
+        """How much slower than recorded the family may be as a whole."""
+        return max(LIMIT, SURE * self.error)
+
     def without(self, change: float) -> float:
         """What remains of a point's change."""
         return (1 + change) / (1 + self.offset) - 1
@@ -71,11 +79,12 @@ ALONE = Shared()
 
 
 def aligned(points: Mapping[PointKey, RecordedTime]) -> dict[PointKey, Baseline]:
-    """The points' baselines, each process as on a middling one of the machines that recorded the family.
+    """The points' baselines, each process as a middling one of those that recorded the family.
 
-    What a machine adds to all points of a family is no noise of theirs, and must not widen their margins.
+    What a machine, or a process on it, adds to all points of a family is no noise of theirs, and must not widen their
+    margins.
     """
-    offsets = _machines(points)
+    offsets = _offsets(points)
     return {key: _without(stored, Family.of(key), offsets) for key, stored in points.items()}
 
 
@@ -93,22 +102,37 @@ def spread_out(keys: Collection[PointKey], baselines: Mapping[PointKey, Baseline
     return [ranked[round(step * (len(ranked) - 1) / (MOST - 1))] for step in range(MOST)]
 
 
-def _machines(points: Mapping[PointKey, RecordedTime]) -> dict[tuple[Family, Environment], float]:
-    """By family and environment, how much slower than the family's middle its processes there were."""
-    changes: dict[tuple[Family, Environment], list[float]] = defaultdict(list)
+class _Run(NamedTuple):
+    """A process that recorded points of a family, as far as the record tells."""
+
+    family: Family
+    environment: Environment
+    latest: int  # 0 for the latest process of the environment, 1 for the one before
+
+
+def _runs(stored: RecordedTime, family: Family) -> list[_Run]:
+    """The run that each of a point's processes belongs to; counted from the end, as the oldest are not kept."""
+    environments, seen = stored.environments, Counter[Environment]()
+    found = []
+    for environment in reversed(environments):
+        found.append(_Run(family, environment, seen[environment]))
+        seen[environment] += 1
+    return found[::-1]
+
+
+def _offsets(points: Mapping[PointKey, RecordedTime]) -> dict[_Run, float]:
+    """How much slower than the family's middle each run was, where enough points tell."""
+    changes: dict[_Run, list[float]] = defaultdict(list)
     for key, stored in points.items():
         middle = statistics.median(process.median_ns for process in stored.baseline.processes)
-        for environment in set(stored.environments):
-            ran = zip(stored.baseline.processes, stored.environments, strict=True)
-            there = [process.median_ns for process, where in ran if where == environment]
-            changes[Family.of(key), environment].append(statistics.median(there) / middle - 1)
-    return {where: statistics.median(each) for where, each in changes.items() if len(each) >= LEAST}
+        for run, process in zip(_runs(stored, Family.of(key)), stored.baseline.processes, strict=True):
+            changes[run].append(process.median_ns / middle - 1)
+    return {run: statistics.median(each) for run, each in changes.items() if len(each) >= LEAST}
 
 
-def _without(stored: RecordedTime, family: Family, offsets: Mapping[tuple[Family, Environment], float]) -> Baseline:
-    ran = zip(stored.baseline.processes, stored.environments, strict=True)
-    moved = tuple(_scaled(process, 1 / (1 + offsets.get((family, where), 0.0))) for process, where in ran)
-    return replace(stored.baseline, processes=moved)
+def _without(stored: RecordedTime, family: Family, offsets: Mapping[_Run, float]) -> Baseline:
+    ran = zip(stored.baseline.processes, _runs(stored, family), strict=True)
+    return replace(stored.baseline, processes=tuple(_scaled(p, 1 / (1 + offsets.get(run, 0.0))) for p, run in ran))
 
 
 def _scaled(process: Process, by: float) -> Process:

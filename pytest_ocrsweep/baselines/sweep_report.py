@@ -9,7 +9,7 @@ from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
-from .json_layout import JsonObject, names
+from .json_layout import NOTHING, JsonObject, names
 from .measurement import Environment
 from .result import PointResult, order
 
@@ -88,18 +88,35 @@ WORKLOAD = names(SweepWorkload)
 
 
 @dataclass(frozen=True, slots=True)
+class PastTime(JsonObject):
+    """A recorded process of a point; `change` is a ratio, beside the anchor, and `moved` marks a change that stayed."""
+
+    date: str | None
+    host: str | None
+    median_ns: int
+    change: float
+    became: str | None
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report(JsonObject):
-    """The whole of `sweep.json`."""
+    """The whole of `sweep.json`; `history` has what was recorded of points before, by their names, oldest first."""
 
     model: str
     workload: SweepWorkload
     environment: SweepEnvironment
     points: tuple[PointResult, ...]
     schema: int = SCHEMA
+    history: Mapping[str, tuple[PastTime, ...]] = field(default_factory=lambda: NOTHING, hash=False)
 
     @classmethod
     def of(
         cls, model: str, workload: SweepWorkload, environment: SweepEnvironment, points: Iterable[PointResult]
     ) -> Report:
         """The points come in any order."""
-        return cls(model, workload, environment, tuple(sorted(points, key=order)))
+        return cls(model, workload, environment, tuple(sorted(points, key=order)), absent=frozenset({"history"}))
+
+    def beside(self, history: Mapping[str, tuple[PastTime, ...]]) -> Report:
+        """The same report with the histories of its points, if there are any."""
+        return replace(self, history=history, absent=self.absent - {"history"}) if history else self

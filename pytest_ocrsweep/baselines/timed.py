@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import BaselineError
 from ..files import atomic
 from ..files.text import quoted
-from .attribution import Observed
-from .counted import SCHEMA, Document, PointKey, Recorded, exactly, render, rows, whole
-from .evidence import Baseline, Process
-from .json_layout import Json
-from .measurement import ENVIRONMENT, Environment
-from .point_profile import compact
-from .power_cap import POWER_CAPPED, recorded
-from .recorded_time import KEPT, RecordedTime, TimedProcess, comparable, joined, known_clock, ordered
-
-TIMES = ("median_ns", "q1_ns", "q3_ns")
-SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
-FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
-OPTIONAL = ("profile",)  # earlier versions did not record it, nor does a run that profiles nothing
+from . import anchor, history
+from .anchor import Became, Drift
+from .counted import SCHEMA, Document, PointKey, render, rows
+from .evidence import expected_noise
+from .history import Entry, History
+from .measurement import Environment
+from .recorded_file import Recorded
+from .recorded_time import RecordedTime, TimedProcess
+from .timed_rows import (
+    FIELDS,
+    OPTIONAL,
+    about_environment,
+    environments_of,
+    read_environment,
+    stored_time,
+    values,
+)
 
 TimedPoints = dict[PointKey, RecordedTime]
 
@@ -46,45 +51,113 @@ def file_of(folder: Path, model: str, gpu: str, stage: str) -> Path:
     return folder / model / "timed" / gpu / f"{stage}.json"
 
 
+def check_histories(folder: Path, model: str) -> None:
+    """Raises BaselineError for a history that an update could not add to."""
+    for path in sorted((folder / model / "timed").glob("*/*.history.jsonl")):
+        history.read(path)
+
+
 def read(path: Path, model: str, gpu: str, stage: str) -> TimedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
     return _load(path, model, gpu, stage)[0]
 
 
 def record(
-    path: Path, model: str, gpu: str, stage: str, found: Mapping[PointKey, tuple[TimedProcess, bool]]
+    path: Path,
+    model: str,
+    gpu: str,
+    stage: str,
+    found: Mapping[PointKey, tuple[TimedProcess, bool | None]],
+    date: str | None = None,
 ) -> Recorded:
     """Merge what a run found into the file; other points stay. Raises BaselineError, OSError.
 
-    The bool says that the gate did not find the point moved: then the process joins the point's evidence
-    (counted as `same`). Where it moved, or is not comparable any more, the point starts anew (`changed`). Several
-    processes may record at once.
+    The bool says that the gate did not find the point moved, None that it did not judge: `anchor.update` has the rules.
+    Each process is a line of the history too, and is there before the file changes: nothing is lost between the two.
+    Several processes may record at once.
     """
+    date = date or history.now()
     with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
-        agreeing = {
-            key: old[key]
+        past = history.read(history.file_of(path))
+        noise = expected_noise(each.baseline for each in old.values())
+        steps = {
+            key: anchor.update(old.get(key), timed, date, agrees=agrees, expected=noise)
             for key, (timed, agrees) in found.items()
-            if agrees and key in old and comparable(old[key], timed)
         }
-        merged = {**old, **{key: joined(agreeing.get(key), timed) for key, (timed, _) in found.items()}}
         if found:
+            entries = [
+                history.entry(key, timed, date, steps[key].became)
+                for key, (timed, _) in found.items()
+                if not _only_in_history(past, key, timed, old.get(key))
+            ]
+            history.append(history.file_of(path), past, entries)
+            merged = {**old, **{key: step.stored for key, step in steps.items()}}
             atomic.replace(path, dump(model, gpu, stage, merged, known))
-    added = len(found.keys() - old.keys())
-    return Recorded(path, added, len(found) - added - len(agreeing), len(agreeing), removed=0)
+    became = Counter(step.became for step in steps.values())
+    lines = [step.about(f"{stage} {key.work.grid} {key.attention}") for key, step in steps.items()]
+    return Recorded(
+        path,
+        added=became[Became.FIRST],
+        changed=became[Became.MOVED],
+        same=became[Became.AGREES],
+        removed=0,
+        kept=became[Became.DISAGREES],
+        lines=(*_about_torn(past, path), *filter(None, lines)),
+    )
 
 
-def change(path: Path, model: str, gpu: str, stage: str, changed: Callable[[TimedPoints], TimedPoints]) -> TimedPoints:
+def _only_in_history(past: History, key: PointKey, timed: TimedProcess, stored: RecordedTime | None) -> bool:
+    """Whether a run was killed that had added this very process to the history, and not yet to the file."""
+    entries = past.of(key)
+    is_last = bool(entries) and entries[-1].taken.anywhere == timed.taken.anywhere
+    return is_last and not (stored and stored.holds(timed))
+
+
+def _about_torn(past: History, path: Path) -> list[str]:
+    name = history.file_of(path)
+    return [f"{name}: its last line was torn, and is left out: a writer was killed"] if past.torn else []
+
+
+def change(
+    path: Path,
+    model: str,
+    gpu: str,
+    stage: str,
+    changed: Callable[[TimedPoints], TimedPoints],
+    entries: Collection[Entry] = (),
+) -> TimedPoints:
     """Write the points that `changed` makes of the file's, beside its others; gives what was there before.
 
-    Raises BaselineError, OSError.
+    `entries` join the history, as far as it does not have them. Raises BaselineError, OSError.
     """
     with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
+        past = history.read(history.file_of(path))
         new = {**old, **changed(old)}
+        there = set(past.entries)
+        history.append(history.file_of(path), past, [entry for entry in entries if entry not in there])
         if new != old:
             atomic.replace(path, dump(model, gpu, stage, new, known))
     return old
+
+
+def accept(path: Path, model: str, gpu: str, stage: str, key: PointKey, by: str, date: str | None = None) -> Drift:
+    """Make the point's latest processes its anchor; gives how far they were from the old one.
+
+    Raises BaselineError, also for a point that is not recorded; OSError.
+    """
+    date = date or history.now()
+    with atomic.locked(path):
+        old, known = _load(path, model, gpu, stage)
+        if key not in old:
+            what = f"{path}: no time of {stage} {key.work.grid} {key.attention} is recorded;"
+            raise BaselineError(what, "`ocrsweep history` lists the points")
+        past, stored = history.read(history.file_of(path)), old[key]
+        noise = anchor.noise_of(old.values())
+        history.append(history.file_of(path), past, [history.acceptance(key, stored, date, by)])
+        atomic.replace(path, dump(model, gpu, stage, {**old, key: anchor.accept(stored, date)}, known))
+    return anchor.drift(stored, stored.baseline.time_ns, noise)
 
 
 def remove(path: Path, model: str, gpu: str, stage: str, keys: Collection[PointKey]) -> Recorded:
@@ -98,14 +171,14 @@ def remove(path: Path, model: str, gpu: str, stage: str, keys: Collection[PointK
 
 def dump(model: str, gpu: str, stage: str, points: TimedPoints, known: Iterable[Environment] = ()) -> str:
     """The file's text; environments keep the order of `known`, so that a line changes only with its point."""
-    used = [environment for stored in points.values() for environment in stored.environments]
+    used = [environment for stored in points.values() for environment in environments_of(stored)]
     environments: list[Environment] = []
     for environment in (*known, *used):
         if environment in used and environment not in environments:
             environments.append(environment)
-    values = {key: _values(stored, environments) for key, stored in points.items()}
-    listed = [{name: getattr(environment, name) for name in ENVIRONMENT} for environment in environments]
-    return render(_about(model, gpu, stage), environments=listed, points=rows(values))
+    lines = {key: values(stored, environments) for key, stored in points.items()}
+    listed = [about_environment(environment) for environment in environments]
+    return render(_about(model, gpu, stage), environments=listed, points=rows(lines))
 
 
 def _about(model: str, gpu: str, stage: str) -> dict[str, object]:
@@ -117,77 +190,10 @@ def _load(path: Path, model: str, gpu: str, stage: str) -> tuple[TimedPoints, li
     environments: list[Environment] = []
 
     def take(raw: object) -> None:
-        environment = _environment(raw)
+        environment = read_environment(raw)
         if environment in environments:
             raise ValueError("it is given twice")
         environments.append(environment)
 
     document.each("environments", take)
-    return document.points(FIELDS, lambda raw: _stored(raw, environments), OPTIONAL), environments
-
-
-def _values(stored: RecordedTime, environments: list[Environment]) -> dict[str, object]:
-    """A point as the file holds it, without its key."""
-    seen = {name: getattr(stored.baseline.observed, name) for name in SEEN}
-    processes = [
-        {
-            **{name: getattr(process, name) for name in (*TIMES, "samples")},
-            "environment": environments.index(environment),
-            **({"power_cap": POWER_CAPPED.write(process.power_cap)} if process.power_cap else {}),
-        }
-        for process, environment in zip(stored.baseline.processes, stored.environments, strict=True)
-    ]
-    return {
-        "clock": stored.clock,
-        "experts": stored.experts,
-        **seen,
-        "wall_median_ns": stored.wall_median_ns,
-        "attained": stored.attained,
-        "processes": processes,
-        **({"profile": stored.profile.compact()} if stored.profile else {}),
-    }
-
-
-def _stored(raw: Json, environments: list[Environment]) -> RecordedTime:
-    if not isinstance(raw["processes"], list) or not 1 <= len(raw["processes"]) <= KEPT:
-        raise ValueError(f"processes must be a list of 1 to {KEPT}")
-    processes = [_process(process, len(environments)) for process in raw["processes"]]
-    seen = (None if raw[name] is None else whole(raw, name) for name in SEEN)
-    return RecordedTime(
-        Baseline(tuple(process for process, _ in processes), Observed(None, *seen)),  # in the order of its fields
-        known_clock(raw["clock"]),
-        _text(raw, "experts"),
-        None if raw["wall_median_ns"] is None else whole(raw, "wall_median_ns", least=1),
-        tuple(environments[index] for _, index in processes),
-        _attained(raw["attained"]),
-        compact(raw["profile"]),
-    )
-
-
-def _attained(value: object) -> float | None:
-    if value is not None and not (isinstance(value, float) and 0 < value <= 1):
-        raise ValueError(f"attained must be null or a fraction above 0, got {quoted(value)}")
-    return value
-
-
-def _process(raw: object, environments: int) -> tuple[Process, int]:
-    capped = ("power_cap",) if isinstance(raw, dict) and "power_cap" in raw else ()
-    fields = exactly(raw, (*TIMES, "samples", "environment", *capped))
-    times = (whole(fields, name, least=1) for name in (*TIMES, "samples"))
-    process = ordered(Process(*times, power_cap=recorded(fields["power_cap"]) if capped else None))
-    index = whole(fields, "environment")
-    if index >= environments:
-        raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")
-    return process, index
-
-
-def _environment(raw: object) -> Environment:
-    fields = exactly({"host": None, **raw} if isinstance(raw, dict) else raw, ENVIRONMENT)  # once it was not recorded
-    return Environment(*(_text(fields, name) for name in ENVIRONMENT))
-
-
-def _text(raw: Json, name: str) -> str | None:
-    value = raw[name]
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{name} must be text or null, got {quoted(value)}")
-    return value
+    return document.points(FIELDS, lambda raw: stored_time(raw, environments), OPTIONAL), environments

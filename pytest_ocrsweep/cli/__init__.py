@@ -14,9 +14,11 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COMMANDS = ("cost", "sweep", "shapes", "report", "compare", "merge", "devices", "fits", "size", "profile", "calibrate")
+COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "devices", "fits", "size")
+COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
 
 USAGE = 2
+USAGE_OF = {"gate": 4}  # as pytest's, beside which it runs in CI
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -28,14 +30,17 @@ examples:
   ocrsweep shapes --crops 1..1000 --db shapes.sqlite     a thousand page shapes, to sweep or to SELECT from
   ocrsweep compare main/sweep.json out                   what changed between two reports
   ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
+  ocrsweep history decode 2x3                            a recorded time over months, and its drift
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
   ocrsweep profile 2x3 --stage decode                    where the time goes on this GPU, line by line
   ocrsweep calibrate --output my-gpu.json                the constants from which times on this GPU are estimated
+  ocrsweep gate --against main                           whether the working tree is slower than another revision
 
 A grid is ROWSxCOLUMNS of crops. The model reads one view of the whole page, and crops of 640 x 640 pixels; 1x1 is a
 page without crops. The stages are vision, prefill (which contains vision) and decode.
-`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference, 2 a wrong argument or file.
+`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference or `gate` a
+slowdown, 2 a wrong argument or file; of `gate` 4, as of pytest.
 """
 
 
@@ -48,7 +53,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {terminal_line(message)} (see {self.prog} --help)\n")
+        code = USAGE_OF.get(self.prog.rpartition(" ")[2], USAGE)
+        self.exit(code, f"{self.prog}: {terminal_line(message)} (see {self.prog} --help)\n")
 
 
 class Version(argparse.Action):

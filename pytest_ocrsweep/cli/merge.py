@@ -17,8 +17,8 @@ examples:
 
 Reports belong together if they have one model, workload, dtype, weights, experts implementation and git revision, and
 no point was measured twice. Baselines are added to DIR as --ocrsweep-update adds them: counted numbers that a run
-changed replace the old ones, and a time is kept beside earlier ones of its point, at most five. If two sources
-contradict each other, an error names both, and nothing is written.
+changed replace the old ones, and a time is kept beside earlier ones of its point, at most five. The history of each
+source joins that of DIR. If two sources contradict each other, an error names both, and nothing is written.
 """
 
 
@@ -62,6 +62,7 @@ def _baselines(options: argparse.Namespace) -> list[str]:
     sources = [Path(source) for source in options.sources]
     lines = [
         f"{done.path}: {done.added} points added, {done.changed} changed, {done.same} as before"
+        + (f", {done.kept} kept beside what is recorded" if done.kept else "")
         for done in merge(sources, options.baselines)
     ]
     left = (

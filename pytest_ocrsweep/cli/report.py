@@ -52,10 +52,11 @@ def run(options: argparse.Namespace) -> int:
 def _report(source: str) -> Report:
     path = Path(source)
     if os.path.isdir(path) and path.parent.name == "timed":
-        from ..report import recorded
+        from ..report import past, recorded
 
         model = path.absolute().parent.parent  # for a relative path such as timed/nvidia-h200 too
-        return recorded.report(model.parent, model.name, path.name)
+        report = recorded.report(model.parent, model.name, path.name)
+        return report.beside(past.histories(report, model.parent))
     from ..report import load
 
     return load.load(source)

@@ -99,11 +99,17 @@ class Controller:
 
     def _write(self, report: Report) -> list[str]:
         """The report's files; its page is shown below the job too, where GitHub runs one."""
-        from ..report import files  # loads sqlite3
+        from ..errors import BaselineError
+        from ..report import files, past  # loads sqlite3
 
-        folder, job = sweep_of(self._config).options.report, os.environ.get("GITHUB_STEP_SUMMARY")
-        assert folder is not None
-        return files.write(report, folder, Path(job) if job else None)
+        options, job = sweep_of(self._config).options, os.environ.get("GITHUB_STEP_SUMMARY")
+        assert options.report is not None
+        without = []
+        try:
+            report = report.beside(past.histories(report, options.baselines))
+        except BaselineError as error:
+            without = [f"the report is without histories: {error}"]
+        return [*files.write(report, options.report, Path(job) if job else None), *without]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._unmet:

@@ -70,6 +70,7 @@ INI = {
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
     "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
+    "ocrsweep_drift": ("3", "by how many percent a time may drift from its point's first ones before it fails"),
     "ocrsweep_fresh_seconds": ("", "seconds for new processes where a time is too close to tell (GPU: 300, CPU: 0)"),
 }
 CHOICES = {
@@ -108,6 +109,7 @@ def check(config: pytest.Config) -> None:
         value = config.getini(name)
         if value not in choices:
             raise pytest.UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+    _drift(config)
     _seconds(config)
     if option.ocrsweep_report and compat.worker_input(config) is None:  # another host need not have such a folder
         from ..errors import ReportError
@@ -127,6 +129,18 @@ def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points nee
     except ValueError:
         what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
         raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
+
+
+def _drift(config: pytest.Config) -> float:
+    """A ratio."""
+    text = config.getini("ocrsweep_drift")
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = 0
+    if not 0 < percent <= 1000:
+        raise pytest.UsageError(f"ocrsweep_drift must be a percentage above 0 and up to 1000, got {text!r}")
+    return percent / 100
 
 
 def _seconds(config: pytest.Config) -> float | None:
@@ -174,6 +188,7 @@ def read(config: pytest.Config) -> Options:
         fresh_seconds=_seconds(config),
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
+        drift=_drift(config),
     )
 
 

@@ -54,10 +54,11 @@ def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
         table=_table(found),
         charts=drawn,
         profiled={place: str(report.points[place]) for place in profiles["points"]},
+        recorded=list(report.history),
         style=_read("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
-        data=_packed(_data(found, drawn) | {"profiles": profiles}),
+        data=_packed(_data(found, drawn) | {"profiles": profiles, "history": document.get("history", {})}),
     )
 
 

@@ -29,7 +29,8 @@ def merge(parts: Sequence[Part]) -> Report:
     _refuse_other_sweeps(parts)
     points = _points(parts)
     extra = {name: value for _, report in parts for name, value in report.extra.items()}
-    return replace(parts[0].report, environment=_environment(parts), points=points, extra=extra)
+    whole = replace(parts[0].report, environment=_environment(parts), points=points, extra=extra)
+    return whole.beside({name: past for _, report in parts for name, past in report.history.items()})
 
 
 def _refuse_other_sweeps(parts: Sequence[Part]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..baselines import gate, shared
 from ..baselines.recorded_time import differences
@@ -11,11 +11,12 @@ from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
+from ..sweep.drifts import drifts
 from ..sweep.results import Results
 from ..sweep.session import describe
 from . import terminal
 
-FEW = 8  # grids that a sentence names
+FEW = 8  # grids that a sentence names, or points with a line each
 
 
 def lines(results: Results) -> list[str]:
@@ -35,6 +36,7 @@ def lines(results: Results) -> list[str]:
         *_about_points(results, work),
         *_about_offsets(results),
         *_about_margins(results),
+        *_about_drift(results),
         *_about_environments(results),
         *_about_unused(results),
         *beyond(sweep.settings.model, ((stage, sweep.settings.workload.on(grid)) for stage, grid in runs)),
@@ -60,8 +62,10 @@ def _about_hosts(results: Results) -> Iterator[str]:
 def _about_updates(results: Results) -> Iterator[str]:
     for done in results.recorded:
         counts = f"{done.added} points added, {done.changed} changed, {done.same} as before"
+        counts += f", {done.kept} kept" if done.kept else ""
         removed = f"{done.removed} unused points removed, {done.same} left"
         yield f"{results.sweep.options.shown(done.path)}: {removed if done.removed else counts}"
+        yield from _first(done.lines)
 
 
 def _about_points(results: Results, work: str) -> Iterator[str]:
@@ -128,6 +132,16 @@ def _about_margins(results: Results) -> Iterator[str]:
             )
 
 
+def _about_drift(results: Results) -> Iterator[str]:
+    """Points that moved little by little, beside their first accepted times."""
+    found = drifts(results)
+    yield from _first([f"{point} {drift}" for point, drift in found.items()])
+    beyond = [point for point, drift in found.items() if drift.exceeds(results.sweep.options.drift)]
+    if beyond and results.sweep.options.update:
+        limit = f"ocrsweep_drift={100 * results.sweep.options.drift:g}"
+        yield f"beyond {limit}, a run fails: {', '.join(beyond)}; accept a point: ocrsweep history accept {beyond[0]}"
+
+
 def _about_environments(results: Results) -> Iterator[str]:
     """What the recorded times ran with, and this run did not."""
     for environment in results.measured:
@@ -145,6 +159,13 @@ def _about_unused(results: Results) -> Iterator[str]:
             f"unused: {options.shown(results.sweep.file_of(stage))} records {len(keys)} points that no test used "
             f"({_some({key.work.grid for key in keys})}); to remove them: {options.pruning}"
         )
+
+
+def _first(lines: Sequence[str]) -> Iterator[str]:
+    """The first lines, and how many are left out."""
+    yield from lines[:FEW]
+    if len(lines) > FEW:
+        yield f"and {len(lines) - FEW} more points like these: ocrsweep history"
 
 
 def _grids(points: Iterable[PointResult]) -> str:

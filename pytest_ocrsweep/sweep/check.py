@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate
+from ..baselines import anchor, counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
@@ -17,7 +17,7 @@ from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .explain import Measured
-from .parts import PASSED, Part, attained_part, margin_part
+from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
 from .taken import TimedPoint
 
@@ -119,6 +119,7 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
         parts.append(timing.missing)
     if timing.measured:
         parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
+        parts.append(_drift(sweep, priced, timing.measured, timing.recorded))
         if timing.measured.unprofiled and sweep.options.profile:
             parts.append(Part(Verdict.FAIL, f"{priced} has no profile: {timing.measured.unprofiled}"))
         if floor:
@@ -192,6 +193,17 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
     if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
         return blind
     return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
+
+
+def _drift(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None) -> Part:
+    """A time that passes beside the latest ones fails if it is too far from the first ones."""
+    options, found = sweep.options, measured.measurement
+    if recorded is None or options.update or measured.decision.outcome is not gate.Outcome.PASS:
+        return PASSED
+    noise = anchor.noise_of(sweep.timed_of(priced.stage, str(found.gpu)).values())
+    drift = anchor.drift(recorded, found.device_ns.median, noise, shared=found.gate.shared)
+    command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
+    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
 
 
 def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:

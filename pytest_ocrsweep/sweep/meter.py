@@ -144,6 +144,7 @@ class Meter:
             transformers=transformers,
             dtype=self.settings.model.dtype,
             weights=f"checkpoint {self.digest}" if self.digest else f"random, seed {self.settings.vendor.seed}",
+            gpu_uuid=gpu_state.uuid(self.vendor.device),
         )
 
     def first(self, point: TimedPoint) -> Taken:
@@ -155,6 +156,10 @@ class Meter:
         if point not in self._first:
             self._first[point] = self._take(point, None, count=self.count)
         return self._first[point]
+
+    def forget_first(self) -> None:
+        """Have the next `first` of each point taken anew."""
+        self._first.clear()
 
     def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
         """Time a point, again while the gate cannot tell.
@@ -222,8 +227,7 @@ class Meter:
     def _prepared(self, point: TimedPoint, stored: RecordedTime | None, rounds: int, count: bool) -> Taken:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
-        with self.vendor.timed(point.stage, point.work, point.attention, pixels) as ready:
-            flops = ready.tensor_flops() if count else None
+        with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
             taken, tokens = tuple(ready.sample() for _ in range(rounds)), ready.token_ns()
             return Taken(
                 taken,
@@ -233,7 +237,7 @@ class Meter:
                 ready.experts,
                 ready.kernels,
                 None if tokens is None else tuple(tokens),
-                flops,
+                ready.tensor_flops,
             )
 
     def _out_of_memory(self) -> str:

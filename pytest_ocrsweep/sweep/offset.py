@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..baselines import shared
@@ -48,11 +50,23 @@ class Offsets:
         if len(family) < shared.LEAST or self._sweep.options.slowdown.component:
             return ALONE
         chosen = shared.spread_out(family, self._baselines[stage])
-        changes = [self._change(stage, each) for each in chosen]
-        return Shared.of([change for change in changes if change is not None], expected)
+        looks = [self._looked(stage, chosen)]
+        found = Shared.of(list(looks[0].values()), expected)
+        if abs(found.offset) <= shared.SAID:
+            return found
+        # A driver in an odd moment makes several points faster: what is worth a line is looked at again, twice.
+        for _ in range(2):
+            self._sweep.meter.forget_first()
+            looks.append(self._looked(stage, chosen))
+        middle = [statistics.median(look[key] for look in looks if key in look) for key in looks[-1]]
+        return Shared.of(middle, expected)
+
+    def _looked(self, stage: str, chosen: Iterable[PointKey]) -> dict[PointKey, float]:
+        """How much slower each point is than recorded, where that can be said."""
+        changes = {key: self._change(stage, key) for key in chosen}
+        return {key: change for key, change in changes.items() if change is not None}
 
     def _change(self, stage: str, key: PointKey) -> float | None:
-        """How much slower a point is than recorded; None where that cannot be said."""
         meter = self._sweep.meter
         stored = self._sweep.timed_of(stage, meter.gpu)[key]
         try:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..baselines.anchor import DRIFT_LIMIT
 from ..files.text import command
 
 PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
@@ -53,6 +54,7 @@ class Options:
     wide_fails: bool
     here: Path  # where pytest was started: paths are shown from there
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
+    drift: float = DRIFT_LIMIT  # how far a time may be from its point's anchor; a ratio
     fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
 
     def shown(self, path: Path) -> str:
@@ -67,6 +69,13 @@ class Options:
         words += [f"--ocrsweep-checkpoint={self.checkpoint}"] if self.checkpoint else []
         words += ["--ocrsweep-profile"] if self.profile else []
         return command(*words, "--ocrsweep-update")
+
+    def accepting_drift(self, point: str, gpu: str) -> str:
+        """The command that makes the latest times of a point, by its name, its anchor; `gpu` is a folder's name."""
+        words = ["ocrsweep", "history", "accept", *point.split(), f"--gpu={gpu}"]
+        folder = self.shown(self.baselines)
+        words += [] if folder == "baselines" else [f"--baselines={folder}"]
+        return command(*words, *(f"--set={text}" for text in self.overrides))
 
     @property
     def _place(self) -> list[str]:

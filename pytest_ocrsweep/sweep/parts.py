@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..baselines import gate
+from ..baselines.anchor import Drift
 from ..baselines.measurement import GateResult
 from ..baselines.verdict import Verdict
 
@@ -34,6 +35,14 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
         return PASSED
     why = "the time grew" if slower else "the floor fell, and the time did not follow"
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
+
+
+def drift_part(point: str, drift: Drift, limit: float, command: str) -> Part:
+    """A failure if the time has drifted beyond the limit; `command` accepts it."""
+    if not drift.exceeds(limit):
+        return PASSED
+    what = f"{point} {drift}: more than ocrsweep_drift={100 * limit:g}"
+    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}")
 
 
 def margin_part(point: str, margin: float | None) -> Part | None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..baselines import counted, evidence, gate, timed
-from ..baselines.counted import CountedPoints, PointKey, Recorded
+from ..baselines import counted, history, timed
+from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
+from ..baselines.recorded_file import Recorded
 from ..baselines.recorded_time import TimedProcess
 from ..baselines.result import EstimateResult, PointResult, components, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
@@ -28,6 +29,7 @@ from .session import Sweep
 
 Key = tuple[str, CropGrid, str]  # stage, grid, attention
 Write = Callable[[Path], Recorded]  # to a file
+AGREES = {Outcome.PASS.value: True, Outcome.FAIL.value: False, Outcome.IMPROVED.value: False}  # with what is recorded
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Results:
     sweep: Sweep
     points: dict[Key, PointResult] = field(default_factory=dict)
     environments: dict[tuple[str, str], Environment] = field(default_factory=dict)  # by host and GPU
+    _taken_on: dict[Key, Environment] = field(default_factory=dict)  # a host may have several cards
     filtered: str | None = None  # why it is not known which points are unused: tests were left out, or came to none
     unused: dict[str, set[PointKey]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
@@ -51,6 +54,8 @@ class Results:
         if environment:
             self.environments[str(environment.host), str(environment.gpu)] = environment
         for point in points:
+            if environment:
+                self._taken_on[point.key] = environment
             self.points[point.key] = point
         if failed and not points[-1].verdict.failed:
             self.points[points[-1].key] = replace(points[-1], verdict=Verdict.FAIL)
@@ -159,36 +164,28 @@ class Results:
     def _times(self, rootdir: Path) -> dict[Path, Write]:
         """What records the times, each GPU's in a folder of its own, each time with what it was taken on."""
         git_revision = self.revision(rootdir).name
-        found: dict[tuple[str, str], dict[PointKey, tuple[TimedProcess, bool]]] = defaultdict(dict)
+        found: dict[tuple[str, str], dict[PointKey, tuple[TimedProcess, bool | None]]] = defaultdict(dict)
         for left in self._taken_up:
             vendor, stage, key = left.point.vendor, left.point.stage, self.key(left.point)
             assert vendor is not None
             time = TimedProcess.of(vendor, left.environment, left.point.floor.attained if left.point.floor else None)
-            if (agrees := self._agrees(time, stage, key)) is not None:
-                found[str(vendor.gpu), stage][key] = time, agrees
+            stored = self.sweep.timed_of(stage, str(time.environment.gpu)).get(key)
+            if stored is None or not stored.holds(time):
+                found[str(vendor.gpu), stage][key] = time, None
         for point in sorted(self._good, key=order):
             vendor = point.vendor
             if vendor is not None:
                 gpu = str(vendor.gpu)
-                environment = replace(self.environments[str(vendor.host), gpu], git_revision=git_revision)
+                environment = replace(self._taken_on[point.key], git_revision=git_revision)
                 time = TimedProcess.of(vendor, environment, point.floor.attained if point.floor else None)
-                found[gpu, point.stage][self.key(point)] = time, vendor.gate.outcome == Outcome.PASS
-        name = self.sweep.model.name
+                found[gpu, point.stage][self.key(point)] = time, AGREES.get(str(vendor.gate.outcome))
+        name, date = self.sweep.model.name, history.now()
         return {
             self.sweep.timed_file_of(stage, gpu): partial(
-                timed.record, model=name, gpu=timed.gpu_folder(gpu), stage=stage, found=points
+                timed.record, model=name, gpu=timed.gpu_folder(gpu), stage=stage, found=points, date=date
             )
             for (gpu, stage), points in found.items()
         }
-
-    def _agrees(self, time: TimedProcess, stage: str, key: PointKey) -> bool | None:
-        """Whether a time that was taken up is what is recorded by now; None if that very time is recorded already."""
-        known = self.sweep.timed_of(stage, str(time.environment.gpu))
-        stored = known.get(key)
-        if stored is None:
-            return False
-        noise = evidence.expected_noise(each.baseline for each in known.values())
-        return None if stored.holds(time) else gate.agrees(stored.baseline, time.process, noise)
 
     def revision(self, rootdir: Path) -> Revision:
         """The git revision of the project; git is asked once."""

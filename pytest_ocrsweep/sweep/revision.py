@@ -1,10 +1,13 @@
-"""The git revision of a project: asked for in a limited time, without fetching, and never at the cost of a run."""
+"""The git revision and user of a project: asked for in a limited time, never fetching, never at the cost of a run."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +50,19 @@ def revision(rootdir: Path, ours: Path) -> Revision:
     if not COMMIT.fullmatch(name):  # a wrapper in git's place may print anything
         return Revision(None, _refused(rootdir, f"{quoted(name)} is no commit"))
     return Revision(name + "-dirty" * changed.returncode)
+
+
+def user(folder: Path) -> str:
+    """Who works there: git's name, or the login and host."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        asked = _git(folder, "config", "user.name")
+        if name := asked.stdout[:MOST_BYTES].decode("utf-8", "replace").strip():
+            return name
+    try:
+        login = getpass.getuser()
+    except (KeyError, ImportError, OSError):  # a container's user may have no name
+        login = "unknown"
+    return f"{login}@{platform.node()}"
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

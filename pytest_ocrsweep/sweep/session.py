@@ -110,6 +110,8 @@ class Sweep:
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
+            if with_times and self.options.update:
+                timed.check_histories(self.options.baselines, self.model.name)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):

@@ -42,6 +42,14 @@ def name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def uuid(device: torch.device) -> str | None:
+    """The card's own number, as NVML and nvidia-smi have it; None without a GPU."""
+    if device.type != "cuda":
+        return None
+    text = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))  # torch knows it from 2.2 on
+    return f"GPU-{text.removeprefix('GPU-')}" if text else None
+
+
 def reader(device: torch.device, speed: GraphSpeed | None = None) -> Callable[[], Machine]:
     """A function that reads the machine's state now, and with `speed` the driver's speed of CUDA graphs too."""
     board = _board(device)
@@ -100,8 +108,7 @@ def _board(device: torch.device) -> _Board | None:
         import pynvml
 
         pynvml.nvmlInit()
-        uuid = str(torch.cuda.get_device_properties(device).uuid)
-        return _Board(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"))
+        return _Board(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid(device)))
     except Exception:  # NVML is not installed or does not know this device: nothing is known then
         return None
 

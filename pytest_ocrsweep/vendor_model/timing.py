@@ -29,6 +29,7 @@ RULE = FirstOf((NoiseReached(0.004, 10), TimeCap(1.0)))  # replays of one graph 
 WARM_UP_S = 0.1
 BATCH = 5  # samples between two looks at the stopping rule
 WALL_SAMPLES = 3
+ATTEMPTS = 3  # at clocks that were made while the driver was steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class PreparedPoint:
     wall: Samples  # of the whole stage, as its caller waits for it
     peak_bytes: int | None
     experts: str | None
+    tensor_flops: int | None = None  # FlopCounterMode's count of the very calls that are timed, if it was asked for
     glance: Callable[[], Machine] | None = None  # what is read of the machine while it samples
     steady: Callable[[], object] = lambda: None  # waits until the driver is at the speed that it keeps
 
@@ -54,11 +56,6 @@ class PreparedPoint:
     def kernels(self) -> int | None:
         """Kernels that one call launches, a decode's one step; None if they are not known."""
         return self.clocks[0].kernels
-
-    def tensor_flops(self) -> int:
-        """FlopCounterMode's count of the very calls that are timed, for the whole stage."""
-        counted = sum(dispatch_count.tensor_flops(call) for call in self.region.calls)
-        return counted * self.region.times // len(self.region.calls)
 
     def sample(self) -> Samples:
         """One round of samples of the whole stage, ns."""
@@ -103,14 +100,19 @@ class Vendor:
         return build.use(self._built[attention], experts)
 
     @contextmanager
-    def timed(self, stage: str, work: Workload, attention: str, page: Path | None = None) -> Iterator[PreparedPoint]:
-        """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving."""
+    def timed(
+        self, stage: str, work: Workload, attention: str, page: Path | None = None, *, count: bool = False
+    ) -> Iterator[PreparedPoint]:
+        """A point, warm and with its clocks ready, on the pixels of `page` or on random ones; freed on leaving.
+
+        With `count`, its FLOPs are counted.
+        """
         with torch.device(self.device), torch.no_grad():
             self.settle()
             experts = experts_of(self.model.decoder, stage)
             try:
                 with self._region(self.built(attention, experts), stage, work, attention, page) as region:
-                    yield self._prepared(region, experts if STAGES[stage].experts else None)
+                    yield self._prepared(region, experts if STAGES[stage].experts else None, count)
             finally:
                 self._tidy()
 
@@ -155,16 +157,14 @@ class Vendor:
         with Slowed(built, self.delay, self.device) as slowed:
             yield replace(region, calls=tuple(slowed.armed(call) for call in region.calls))
 
-    def _prepared(self, region: Region, experts: str | None) -> PreparedPoint:
+    def _prepared(self, region: Region, experts: str | None, count: bool) -> PreparedPoint:
         for call in region.calls:
             call()
+        # Before the clocks are made: a graph holds all memory of its call, and a heavy point has no room for two.
+        flops = _tensor_flops(region) if count else None
         wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
         peak = peak_bytes(self.device, region.fresh)
-        clocks = [device_clock(self.device, call) for call in region.calls]
-        for clock in clocks:
-            collect(partial(clock.batch, BATCH), TimeCap(WARM_UP_S / len(clocks)))
-        if self.slowdown_percent:
-            clocks = [self._slower(clock, call) for clock, call in zip(clocks, region.calls, strict=True)]
+        clocks = self._clocks(region)
         return PreparedPoint(
             region,
             clocks,
@@ -173,13 +173,43 @@ class Vendor:
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
             experts,
+            flops,
             gpu_state.glance(self.device),
             self._graph_speed.steady if self._graph_speed else lambda: None,
         )
 
-    def _slower(self, clock: Clock, call: Call) -> Clock:
-        median = sorted(clock.batch(2 * BATCH + 1))[BATCH]
-        return device_clock(self.device, delayed(call, self.device, round(median * self.slowdown_percent / 100)))
+    def _clocks(self, region: Region) -> list[Clock]:
+        """Made while the driver is steady, as a graph keeps the speed that it was made with."""
+        speed = self._graph_speed
+        for _ in range(ATTEMPTS):
+            if speed:
+                speed.steady()
+            clocks = [self._clock(call, WARM_UP_S / len(region.calls)) for call in region.calls]
+            if not speed or not speed.is_fast():
+                break
+        return clocks
+
+    def _clock(self, call: Call, warm_up_s: float) -> Clock:
+        """The call's clock, warm; with a slowdown, that of a call which takes so much longer than the median."""
+        if self.slowdown_percent:
+            call = delayed(call, self.device, round(self._median(call, warm_up_s) * self.slowdown_percent / 100))
+        return _warm(device_clock(self.device, call), warm_up_s)
+
+    def _median(self, call: Call, warm_up_s: float) -> int:
+        """Its clock is gone when the next one is made."""
+        median = sorted(_warm(device_clock(self.device, call), warm_up_s).batch(2 * BATCH + 1))[BATCH]
+        self._tidy()
+        return median
+
+
+def _warm(clock: Clock, seconds: float) -> Clock:
+    collect(partial(clock.batch, BATCH), TimeCap(seconds))
+    return clock
+
+
+def _tensor_flops(region: Region) -> int:
+    counted = sum(dispatch_count.tensor_flops(call) for call in region.calls)
+    return counted * region.times // len(region.calls)
 
 
 def _whole(parts: list[list[int]], times: int) -> list[int]:

@@ -12,12 +12,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import drifting
 import pytest
 from PIL import Image
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.cli import cost, main
 from pytest_ocrsweep.hardware import roofline, serving, sizing
+from pytest_ocrsweep.sweep import revision
 from pytest_ocrsweep.sweep.config import devices
 
 COMMAND = [sys.executable, "-m", "pytest_ocrsweep"]
@@ -499,6 +501,8 @@ def test_a_device_without_a_calibration_has_its_floors_marked_and_the_remedy(sai
 def test_a_page_shows_what_its_commands_print(capsys, tmp_path, monkeypatch, page):
     text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # commands of a page share their files
+    drifting.record(tmp_path / "baselines")
+    monkeypatch.setattr(revision, "user", lambda folder: "Ada")
     blocks = re.findall(r"^\$ ocrsweep (.*)\n((?:(?!\$ |```).*\n)*)", text, re.M)
     assert len(blocks) > 5
     for command, shown in blocks:

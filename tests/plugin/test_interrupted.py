@@ -11,7 +11,7 @@ import sys
 import pytest
 from documents import report
 
-from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines import counted, history, timed
 from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.plugin.interrupt import Stopping
@@ -65,7 +65,7 @@ RECORDER = """
 import sys
 from pathlib import Path
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines import counted, history, timed
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Process
@@ -190,7 +190,8 @@ def test_two_processes_that_record_into_the_same_files_lose_no_point(tmp_path):
     assert [process.wait() for process in both] == [0, 0]
     assert len(counted.read(tmp_path / "decode.json", "m", "decode")) == 2 * POINTS
     assert len(timed.read(tmp_path / "timed.json", "m", "cpu", "decode")) == 2 * POINTS
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(history.read(tmp_path / "timed.history.jsonl").entries) == 2 * POINTS
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_two_updates_at_once_record_what_both_found(project):

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import drifting
 import pytest
 import screenshot
 
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.report import html, recorded
+from pytest_ocrsweep.report import html, past, recorded
 
 if why := screenshot.missing():
     pytest.skip(f"the page is not tried in a browser: {why}", allow_module_level=True)
@@ -299,3 +300,26 @@ def test_where_the_time_of_a_point_goes_is_shown_by_component_by_kind_and_by_lin
     assert any(row.startswith("attention ") for row in choose("time-by", "kind"))
     assert any(row.startswith("decoder/attn/fused ") for row in choose("time-by", "line"))
     assert one(opened, "#time-total").text.startswith("2.2")
+
+
+def test_a_points_history_is_a_dot_a_process_and_a_line_where_it_moved(driver: Chrome, tmp_path: Path) -> None:
+    drifting.record(tmp_path)
+    found = recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
+    file = tmp_path / "index.html"
+    file.write_text(html.page(found.beside(past.histories(found, tmp_path))), encoding="utf-8")
+    driver.get_log("browser")
+    driver.get(file.as_uri())
+    screenshot.wait(driver, READY)
+    assert one(driver, "#history-about").text == "11 processes, 2026-03-01 to 2026-08-01; the last +2.1 %"
+    dots = driver.find_elements(By.CSS_SELECTOR, "#past circle")
+    assert len(dots) == len(drifting.PERCENTS)
+    titles = [dot.get_attribute("textContent") for dot in dots]
+    assert titles[5] == "2026-05-15T12:00:00Z, node2: 234.373 ms, +5.1 %, disagrees"
+    heights = [float(dot.get_attribute("cy") or 0) for dot in dots]
+    assert min(heights) == heights[5]
+    assert len(driver.find_elements(By.CSS_SELECTOR, "#past .moved")) == 1
+    assert [log for log in driver.get_log("browser") if log["level"] == "SEVERE"] == []
+
+
+def test_a_page_without_a_history_has_no_section_for_it(opened: Chrome) -> None:
+    assert opened.find_elements(By.CSS_SELECTOR, "#history") == []

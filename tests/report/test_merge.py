@@ -13,7 +13,7 @@ import pytest
 from documents import document, point, vendor
 
 from pytest_ocrsweep import CropGrid, Workload
-from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines import counted, history, timed
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Process
@@ -179,7 +179,7 @@ def record(folder: Path, times: dict[str, TimedProcess], numbers: dict[str, int]
     """As an update does."""
     counted.record(counted.file_of(folder, "m", "decode"), "m", "decode", {key(grid): numbers for grid in times})
     found = {key(grid): (time, True) for grid, time in times.items()}
-    timed.record(timed.file_of(folder, *H200), *H200, found)
+    timed.record(timed.file_of(folder, *H200), *H200, found, "2026-03-01T12:00:00Z")
     return folder
 
 
@@ -228,23 +228,39 @@ def test_what_a_run_changed_wins_over_what_another_left_as_it_was(tmp_path) -> N
     folders = [record(tmp_path / name, old) for name in ("merged", "a", "b")]
     new = {name: number + 1 for name, number in NUMBERS.items()}
     slower = timed.file_of(folders[1], *H200)
-    timed.record(slower, *H200, {key("2x3"): (process(2 * NS), False)})
+    for _ in range(3):
+        timed.record(slower, *H200, {key("2x3"): (process(2 * NS), False)})
     counted.record(counted.file_of(folders[1], "m", "decode"), "m", "decode", {key("2x3"): new})
     for sources in (folders[1:], folders[:0:-1]):
         merge_baselines(sources, folders[0])
         numbers = counted.read(counted.file_of(folders[0], "m", "decode"), "m", "decode")
         assert numbers == {key("1x1"): NUMBERS, key("2x3"): new}
-        assert (medians(folders[0], "1x1"), medians(folders[0], "2x3")) == ([NS], [2 * NS])
+        assert (medians(folders[0], "1x1"), medians(folders[0], "2x3")) == ([NS], [2 * NS] * 3)
         for name, text in contents(folders[2]).items():
             (folders[0] / name).write_text(text)
 
 
-def test_a_time_that_moved_takes_the_place_of_the_recorded_one(tmp_path) -> None:
+@pytest.mark.parametrize("more", [0, 2], ids=["one process", "three processes"])
+def test_a_time_that_moved_takes_the_place_of_the_recorded_one_if_three_processes_say_so(tmp_path, more) -> None:
     folder = record(tmp_path / "merged", {"2x3": process()})
     first, second = record(tmp_path / "a", {"2x3": process(2 * NS)}), record(tmp_path / "b", {"1x1": process()})
+    for _ in range(more):
+        timed.record(timed.file_of(first, *H200), *H200, {key("2x3"): (process(2 * NS), True)})
     (_, done) = merge_baselines([first, second], folder)
-    assert medians(folder, "2x3") == [2 * NS]
-    assert (done.added, done.changed, done.same) == (1, 1, 0)
+    assert medians(folder, "2x3") == ([2 * NS] * 3 if more else [NS])
+    assert (done.added, done.changed, done.same, done.kept) == (1, int(more > 0), 0, int(more == 0))
+
+
+def test_the_histories_are_merged_too(tmp_path) -> None:
+    folder = record(tmp_path / "merged", {"2x3": process()})
+    first, second = record(tmp_path / "a", {"2x3": process(NS + 1)}), record(tmp_path / "b", {"1x1": process()})
+    merge_baselines([first, second], folder)
+    entries = history.read(history.file_of(timed.file_of(folder, *H200))).entries
+    assert sorted((str(each.key.work.grid), each.taken.process.median_ns) for each in entries) == [
+        ("1x1", NS),
+        ("2x3", NS),
+        ("2x3", NS + 1),
+    ]
 
 
 def test_counted_numbers_that_disagree_are_refused(tmp_path) -> None:

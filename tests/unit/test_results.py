@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines import counted
+from pytest_ocrsweep.baselines import counted, timed
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import analytic
 from pytest_ocrsweep.baselines.result import PointResult
@@ -130,3 +131,19 @@ def test_a_worker_sends_plain_values_and_the_controller_has_the_point_again() ->
     assert kinds(POINT.write(measured)) | kinds(HOST.write(HERE)) <= plain
     assert POINT.read(POINT.write(measured)) == measured
     assert HOST.read(HOST.write(HERE)) == HERE
+
+
+def test_each_time_is_recorded_with_the_card_that_took_it(results: Results, tmp_path: Path) -> None:
+    """A host may have several cards of one name."""
+    first, second = (replace(HERE, gpu_uuid=f"GPU-{number}") for number in (1, 2))
+    other = replace(point(vendor=TAKEN), attention="eager")
+    results.take([point(vendor=TAKEN)], failed=False, environment=HOST.read(HOST.write(first)))
+    results.take([other], failed=False, environment=second)
+    results.finish(tmp_path)
+    assert results.problems == []
+    file = results.sweep.timed_file_of("decode", "cpu")
+    cards = {
+        key.attention: stored.environments[-1].gpu_uuid
+        for key, stored in timed.read(file, "deepseek-ocr", "cpu", "decode").items()
+    }
+    assert cards == {"flash": "GPU-1", "eager": "GPU-2"}

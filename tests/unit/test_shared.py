@@ -131,6 +131,8 @@ def judged(slower: float, offset: float) -> Decision:
         (0.012, 0.012, Outcome.PASS),  # a slow machine
         (0.035, 0.01, Outcome.FAIL),  # the point alone
         (0.03, 0.03, Outcome.FAIL),  # all of them
+        (0.011, 0.02, Outcome.FAIL),  # one of them, though by less than its own margin
+        (0.005, 0.02, Outcome.IMPROVED),  # not one of them
         (-0.03, -0.01, Outcome.IMPROVED),
         (-0.03, -0.03, Outcome.IMPROVED),
         (0.0, 0.03, Outcome.IMPROVED),  # beside the others
@@ -203,3 +205,21 @@ def test_a_refused_round_of_a_new_process_counts_for_nothing():
     first, refused = next(rounds(0.012)), Samples((20 * MS,) * 10, before=hot, after=hot)
     decision = gate.judge(BASELINE, [first, refused], apart=True)
     assert decision.change == pytest.approx(0.012)
+
+
+def test_a_noisy_clocks_offset_is_no_slowdown():
+    noisy = Shared(0.03, 0.01, 9)
+    assert noisy.limit == 0.04
+    samples = Samples(tuple(round(10 * MS * 1.03) for _ in range(10)))
+    assert gate.judge(BASELINE, [samples] * 3, shared=noisy).outcome is Outcome.PASS
+
+
+def test_a_process_that_was_slower_in_all_points_of_a_machine_widens_no_margin():
+    def points(by: float) -> dict[PointKey, RecordedTime]:
+        return {
+            key(index): recorded(*[((10 + index) * x, HERE) for x in (1, 1.001, 0.999, by)][index % 2 :])
+            for index in range(2 * LEAST)  # half of them lost their oldest process
+        }
+
+    for point, baseline in aligned(points(1.01)).items():
+        assert gate.margin(baseline) == pytest.approx(gate.margin(aligned(points(1.0))[point]), rel=0.1)

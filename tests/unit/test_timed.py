@@ -53,7 +53,8 @@ def medians(path: Path, point: PointKey) -> list[float]:
 def file(tmp_path: Path) -> Path:
     path = file_of(tmp_path, *ABOUT)
     other = timed(3000, environment=elsewhere(driver="590.2"))
-    record(path, *ABOUT, {key("2x3"): (timed(), True), key("10x1"): (other, True), key("2x1"): (timed(), True)})
+    found = {key("2x3"): (timed(), True), key("10x1"): (other, True), key("2x1"): (timed(), True)}
+    record(path, *ABOUT, found, "2026-03-01T12:00:00Z")
     return path
 
 
@@ -150,11 +151,17 @@ def test_the_latest_processes_are_kept(file):
     assert len(read(file, *ABOUT)[key("2x3")].environments) == KEPT
 
 
-def test_a_point_that_moved_starts_anew(file):
+def test_a_process_that_disagrees_is_kept_and_three_that_agree_move_the_point(file):
     record(file, *ABOUT, {key("2x3"): (timed(1001), True)})
-    done = record(file, *ABOUT, {key("2x3"): (timed(1100), False)})
-    assert (done.added, done.changed, done.same) == (0, 1, 0)
-    assert medians(file, key("2x3")) == [1100]
+    for times, median in enumerate((1100, 1101), 1):
+        done = record(file, *ABOUT, {key("2x3"): (timed(median), False)})
+        assert (done.added, done.changed, done.same, done.kept) == (0, 0, 0, 1)
+        assert medians(file, key("2x3")) == [1000, 1001]
+        assert len(read(file, *ABOUT)[key("2x3")].pending) == times
+    done = record(file, *ABOUT, {key("2x3"): (timed(1102), False)})
+    assert (done.changed, done.kept) == (1, 0)
+    assert medians(file, key("2x3")) == [1100, 1101, 1102]
+    assert read(file, *ABOUT)[key("2x3")].pending == ()
 
 
 @pytest.mark.parametrize(
@@ -217,14 +224,14 @@ def test_a_line_changes_only_with_its_point(file):
         return [line.rstrip(",") for line in file.read_text().splitlines()]
 
     before = items()
-    anew = timed(environment=elsewhere(git_revision="def"))
+    anew = timed(environment=elsewhere(git_revision="def"), experts=None)
     record(file, *ABOUT, {key("2x1"): (anew, False)})
     environment, point = (json.loads(line) for line in items() if line not in before)
     assert (Environment(**environment), point["grid"]) == (anew.environment, "2x1")
 
 
 def test_an_environment_that_no_process_has_any_more_goes(file):
-    record(file, *ABOUT, {key("10x1"): (timed(3000), False)})
+    record(file, *ABOUT, {key("10x1"): (timed(3000, experts=None), False)})
     assert "590.2" not in file.read_text()
 
 
@@ -283,6 +290,13 @@ def test_an_environment_that_some_process_had_is_no_other(file):
         ('"processes": [', '"processes": [], "x": [', r"nothing else \(see x\)"),
         (r'"processes": \[.*?\]', '"processes": []', "processes must be a list of 1 to 5"),
         (r'"processes": \[.*?\]', '"processes": [3]', r"\(see int\)"),
+        (
+            '"since": "2026-03-01T12:00:00Z"',
+            '"since": "March"',
+            "since must be such as 2026-03-01T12:00:00Z, got 'March'",
+        ),
+        (r'"anchor": \{.*?\}\]\}', '"anchor": 3', r"it must hold since, processes, and nothing else \(see int\)"),
+        (r'"anchor": ', '"pending": [], "anchor": ', "pending must be a list of 1 to 5"),
         ('"grid": "2x1"', '"grid": "2x3"', "timed.json:12: point 2: 2x3 flash is recorded twice"),
         ('"grid": "2x1"', '"grid": "two"', "'two' is not a crop grid"),
         (r"\}\n\Z", "", r"timed.json:15: it is not JSON"),
@@ -332,13 +346,16 @@ def test_recording_a_run_again_only_repeats_its_processes(runs, last):
         for run in [*runs, last]:
             record(path, *ABOUT, run)
         once = read(path, *ABOUT)
-        done = record(path, *ABOUT, {point: (found, True) for point, (found, _) in last.items()})
+        last = {point: found for point, (found, _) in last.items() if once[point].taken[-1] == found.taken}
+        done = record(path, *ABOUT, {point: (found, True) for point, found in last.items()})
         twice = read(path, *ABOUT)
     assert (done.added, done.changed, done.same) == (0, 0, len(last))
     for point, stored in once.items():
+        assert twice[point].anchored.taken[: len(stored.anchored.taken)] == stored.anchored.taken
         more = point in last
         baseline = stored.baseline
         again = (*baseline.processes, *baseline.processes[-1:] * more)[-KEPT:]
         environments = (*stored.environments, *stored.environments[-1:] * more)[-KEPT:]
-        assert twice[point] == replace(stored, baseline=replace(baseline, processes=again), environments=environments)
+        assert twice[point].baseline == replace(baseline, processes=again)
+        assert twice[point].environments == environments
     assert twice.keys() == once.keys()

@@ -182,6 +182,7 @@ def test_a_projects_revision_is_asked_for_once_and_why_it_is_not_known_is_said_o
     asked: list[Path] = []
     unknown = Revision("1a2b", "git refuses to say more")
     monkeypatch.setattr(module, "revision", lambda folder, _: asked.append(folder) or unknown)
+    updated.timed.unlink()
     results = updated.update(point(FIRST, time(2 * NS)))
     report = written(updated, results)
     assert asked == [updated.folder]

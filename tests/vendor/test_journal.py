@@ -108,7 +108,7 @@ class Killed:
     @property
     def left(self) -> list[str]:
         """What no baseline is."""
-        return [path.name for path in self.folder.iterdir() if path.suffix != ".json"]
+        return [path.name for path in self.folder.iterdir() if path.suffix not in (".json", ".jsonl")]
 
     def change(self, **fields) -> None:
         """The first journalled point."""

@@ -5,7 +5,7 @@
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
   const packed = Uint8Array.from(atob($("#data").textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { columns, charts, paths, failed, good, facts, profiles } = await new Response(stream).json();
+  const { columns, charts, paths, failed, good, facts, profiles, history } = await new Response(stream).json();
   const count = columns.id.length;
   const many = count > 600; // points: more are drawn on a canvas
   const number = (digits) => {
@@ -240,6 +240,37 @@
   if ($("#times")) {
     for (const select of [$("#profiled"), $("#time-by")]) select.addEventListener("change", times);
     times();
+  }
+
+  // ---- what was recorded of a point before
+  function past() {
+    const found = history[$("#recorded").value], percents = found.map((each) => 100 * each.change);
+    const low = Math.min(-1, ...percents), high = Math.max(1, ...percents); // noise alone stays flat
+    const x = (at) => 74 + (at * 796) / Math.max(1, found.length - 1), y = (percent) => 165 - ((percent - low) * 145) / (high - low);
+    const made = (tag, attributes, text) => {
+      const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
+      if (text != null) one.textContent = text;
+      return one;
+    };
+    const percent = (value) => `${value > 0 ? "+" : ""}${value.toFixed(1)} %`;
+    const axis = [low, 0, high].flatMap((value) => [
+      made("line", { x1: 60, x2: 880, y1: y(value), y2: y(value), class: value ? "rule" : "rule zero" }),
+      made("text", { x: 52, y: y(value) + 4, "text-anchor": "end" }, percent(value)),
+    ]);
+    const moves = found.flatMap((each, at) => (each.moved ? [made("line", { x1: x(at - 0.5), x2: x(at - 0.5), y1: 10, y2: 170, class: "moved" })] : []));
+    const dots = found.map((each, at) => {
+      const dot = made("circle", { cx: x(at), cy: y(percents[at]), r: 4, class: each.became === "disagrees" ? "apart" : "dot" });
+      dot.append(made("title", {}, `${each.date ?? "no date"}, ${each.host ?? "unknown host"}: ${number(3)(each.median_ns, 1e6)} ms, ${percent(percents[at])}, ${each.became ?? "recorded"}`));
+      return dot;
+    });
+    $("#past").replaceChildren(...axis, ...moves, ...dots);
+    const dates = found.map((each) => each.date?.slice(0, 10)).filter(Boolean), last = percents.at(-1);
+    $("#history-about").textContent = `${found.length} processes, ${dates[0]} to ${dates.at(-1)}; the last ${percent(last)}`;
+  }
+  if ($("#past")) {
+    $("#recorded").addEventListener("change", past);
+    past();
   }
 
   // ---- charts, each drawn when it comes into view

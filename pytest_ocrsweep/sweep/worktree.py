@@ -1,0 +1,109 @@
+"""Another revision of the project in a temporary worktree of git's; the user's own tree is never touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ArgumentError
+from ..files.text import printable, quoted
+from .revision import GIT, QUIET
+from .stopping import undisturbed
+
+ASK_S, CHECKOUT_S = 30, 600
+OPTION = "--against"
+# No hook of the user's runs.
+ADD = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", "worktree", "add", "--detach", "--quiet")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Where a command runs: `here` is a folder of the working tree `top`, which is at the commit `head`."""
+
+    here: Path
+    top: Path
+    head: str
+    dirty: bool
+
+    @classmethod
+    def at(cls, here: Path) -> Project:
+        """Raises ArgumentError where there is no repository with a commit."""
+        here = Path(os.path.realpath(here))
+        top = _answer(here, "rev-parse", "--show-toplevel")
+        if not top:
+            raise ArgumentError(f"{OPTION}: {here} is in no working tree of git:", "run it in your project's checkout")
+        head = _answer(here, "rev-parse", "--verify", "HEAD")
+        if not head:
+            raise ArgumentError(f"{OPTION}: {top} has no commit yet:", "commit first")
+        return cls(here, Path(os.path.realpath(top)), head, bool(_answer(here, "status", "--porcelain")))
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision names. Raises ArgumentError."""
+        name = _answer(self.top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if name:
+            return name
+        what = f"{OPTION}: this clone has no commit {quoted(revision)};"
+        raise ArgumentError(what, f"fetch it first: git fetch origin {printable(revision, 60)}")
+
+    @contextmanager
+    def checked_out(self, commit: str, folder: Path) -> Iterator[Path]:
+        """The folder `here` of that commit, in a worktree at `folder`, which goes at the end. Raises ArgumentError."""
+        try:
+            done = _git(self.top, *ADD, str(folder), commit, timeout_s=CHECKOUT_S)
+            if done.returncode:
+                raise self._refused(commit, done)
+            root = folder / self.here.relative_to(self.top)
+            if not root.is_dir():
+                raise ArgumentError(f"{OPTION}: {commit[:12]} has no folder {self.here.relative_to(self.top)}")
+            yield root
+        finally:
+            with undisturbed():
+                self._remove(folder)
+
+    def _refused(self, commit: str, done: subprocess.CompletedProcess[str]) -> ArgumentError:
+        complaints = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
+        why = printable((complaints or done.stderr.splitlines() or [f"exit code {done.returncode}"])[0])
+        what = f"{OPTION}: {commit[:12]} cannot be checked out ({why})"
+        if _answer(self.top, "config", "--get-regexp", r"^remote\..*\.(promisor|partialclonefilter)$"):
+            return ArgumentError(f"{what}: the clone is partial;", "fetch the rest: git fetch --refetch --no-filter")
+        return ArgumentError(f"{what};", "see that there is space, and that `git fsck` finds nothing")
+
+    def _remove(self, folder: Path) -> None:
+        """Also what a killed `git worktree add` left; `git worktree prune` would remove other people's."""
+        _git(self.top, "worktree", "remove", "--force", "--force", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        common = _answer(self.top, "rev-parse", "--git-common-dir")
+        if common:
+            worktrees = self.top / common / "worktrees"
+            shutil.rmtree(worktrees / folder.name, ignore_errors=True)
+            with suppress(OSError):  # others are in it, or it is gone already
+                worktrees.rmdir()
+
+
+def _answer(folder: Path, *words: str) -> str:
+    """What git prints; empty if it fails. Raises ArgumentError without git."""
+    done = _git(folder, *words)
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _git(folder: Path, *words: str, timeout_s: float = ASK_S) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [*GIT, *words],
+            cwd=folder,
+            env={**os.environ, **QUIET},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise ArgumentError(f"{OPTION}: git {words[0]} did not answer within {timeout_s:g} s") from None
+    except OSError as error:
+        raise ArgumentError(f"{OPTION}: git cannot be started ({error.strerror});", "install it") from None

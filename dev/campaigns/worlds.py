@@ -183,16 +183,6 @@ def rows() -> list[World]:
     ]
 
 
-def drifted(steps: int, each: float, rng: random.Random) -> tuple[float, float]:
-    """How far a point has moved after so many accepted updates, and its margin then; both as ratios."""
-    world, processes = QUIET, list[Process]()
-    for step in range(steps + world.recorded):
-        moved = 1 + each * max(0, step - world.recorded + 1)
-        processes.append(Process.of(world._samples(rng, world._process(rng) * moved)))
-    baseline = Baseline(tuple(processes[-5:]))
-    return baseline.time_ns / NS - 1, gate.margin(baseline)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judgements", type=int, default=10_000, help="of slower points, a row (default: 10,000)")
@@ -208,8 +198,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"| {world.name} | {world.slower_by} | {red:.2%} | {world.counted} | {bound} |", flush=True)
     told = APART.machines_red(options.runs)
     print(f"\nof unchanged runs on machines 0.6 % apart, {told:.1%} say that a family is slower as a whole")
-    moved, margin = drifted(10, 0.005, random.Random(1))
-    print(f"ten accepted updates of +0.5 %: moved by {moved:.1%}, margin {margin:.1%}")
     return 0 if kept else 1
 
 

@@ -93,7 +93,7 @@ def main() -> None:
     work = settings.workload.on(CropGrid.of(task["grid"]))
     page = Path(task["page"]) if task["page"] else None
     taken = meter.first(TimedPoint(task["stage"], work, task["attention"], page))
-    print(json.dumps(asdict(taken.rounds[0])))
+    print(json.dumps(asdict(taken.first)))
 
 
 if __name__ == "__main__":

@@ -166,16 +166,14 @@ class Meter:
 
         Raises OutOfMemory and DeviceLost, as `first` does.
         """
-        # A time that is not recorded needs rounds that confirm it, which cost least while the point is ready.
-        rounds = 1 if by.stored else gate.CONFIRMED
-        taken = self._first.pop(point, None) or self._take(point, by.stored, rounds, count=self.count)
+        taken = self._first.pop(point, None) or self._take(point, by.stored, count=self.count)
         here, stored = self.environment(), by.stored
         why = incomparable(stored, taken.clock, taken.experts, here) if stored else []
         baseline = by.baseline if not why else None
-        ready = iter(taken.rounds)
+        ready = iter((taken.first,))
         decision = settle(
             baseline,
-            lambda: next(ready, None) or self._take(point, stored, count=False).rounds[0],
+            lambda: next(ready, None) or self._take(point, stored, count=False).first,
             taken.seen,
             fresh=lambda: self.fresh(point),
             expected=by.expected,
@@ -209,10 +207,10 @@ class Meter:
         now = replace(now, causes=tuple(map(str, found or ())))
         return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
-    def _take(self, point: TimedPoint, stored: RecordedTime | None, rounds: int = 1, *, count: bool) -> Taken:
-        """Prepare the point anew and take so many rounds."""
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Taken:
+        """Prepare the point anew and take a round: rounds of one graph would share its luck."""
         try:
-            return self._prepared(point, stored, rounds, count)
+            return self._prepared(point, stored, count)
         except (RuntimeError, MemoryError) as error:
             from ..vendor_model import failure
 
@@ -224,13 +222,13 @@ class Meter:
         # Only out here is the error gone, whose traceback held the tensors.
         raise OutOfMemory(self._out_of_memory())
 
-    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, rounds: int, count: bool) -> Taken:
+    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Taken:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
         with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
-            taken, tokens = tuple(ready.sample() for _ in range(rounds)), ready.token_ns()
+            first, tokens = ready.sample(), ready.token_ns()
             return Taken(
-                taken,
+                first,
                 ready.wall,
                 ready.peak_bytes,
                 ready.clock,

@@ -73,7 +73,6 @@ class Offsets:
             taken = meter.first(TimedPoint(stage, key.work, key.attention, self._sweep.page_of(key.work.grid)))
         except OutOfMemory:
             return None
-        (first,) = taken.rounds
-        if first.objections or incomparable(stored, taken.clock, taken.experts, meter.environment()):
+        if taken.first.objections or incomparable(stored, taken.clock, taken.experts, meter.environment()):
             return None
-        return first.quartiles[1] / self._baselines[stage][key].time_ns - 1
+        return taken.first.quartiles[1] / self._baselines[stage][key].time_ns - 1

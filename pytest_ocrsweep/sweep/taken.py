@@ -1,4 +1,4 @@
-"""A point as it is timed, and one preparation of it: its rounds, and all that was seen along with them."""
+"""A point as it is timed, and one preparation of it: its first round, and all that was seen along with it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Yardstick:
 class Taken:
     """What one preparation of a point gave."""
 
-    rounds: tuple[Samples, ...]
+    first: Samples
     wall: Samples
     peak_bytes: int | None
     clock: str

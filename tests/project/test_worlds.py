@@ -28,7 +28,7 @@ def test_a_gate_that_subtracts_no_offset_is_red_on_another_machine(monkeypatch: 
 
 
 def test_a_gate_that_subtracts_all_that_is_shared_loses_a_slower_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LIMIT", 1.0)
+    monkeypatch.setattr("pytest_ocrsweep.baselines.shared.LIMIT", 1.0)
     assert worlds.replace(worlds.APART, all_slower=0.03).red(230, 0) == 0
 
 

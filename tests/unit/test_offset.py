@@ -48,7 +48,7 @@ class Meter:
         self.asked.append(point)
         index = point.work.grid.columns - 1
         ns = round((10 + index) * MS * (1 + self.slower - 0.03 * (index in self.fast)))
-        taken = Taken((Samples((ns,) * 10),), Samples((1,)), None, "host", None, 1, None, 1)
+        taken = Taken(Samples((ns,) * 10), Samples((1,)), None, "host", None, 1, None, 1)
         odd = self.odd.get(index)
         if isinstance(odd, Exception):
             raise odd
@@ -95,7 +95,7 @@ def test_a_moment_in_which_most_points_were_faster_is_no_offset():
 @pytest.mark.parametrize(
     "odd",
     [
-        {"rounds": (Samples((99 * MS,) * 10, after=Machine(throttle_reasons=("hw_slowdown",))),)},
+        {"first": Samples((99 * MS,) * 10, after=Machine(throttle_reasons=("hw_slowdown",)))},
         {"clock": "cuda-graph"},
         {"experts": "batched_mm"},
         OutOfMemory("out of memory"),

@@ -52,7 +52,7 @@ class Offsets:
         chosen = shared.spread_out(family, self._baselines[stage])
         looks = [self._looked(stage, chosen)]
         found = Shared.of(list(looks[0].values()), expected)
-        if abs(found.offset) <= shared.SAID:
+        if abs(found.offset) <= max(shared.SAID, 2 * found.error):
             return found
         # A driver in an odd moment makes several points faster: what is worth a line is looked at again, twice.
         for _ in range(2):

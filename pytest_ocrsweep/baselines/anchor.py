@@ -4,14 +4,16 @@ moved little by little is seen beside the anchor, the point's first accepted pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
 
 from . import gate
+from .counted import PointKey
 from .evidence import EXPECTED_NOISE, expected_noise
+from .measurement import Measurement
 from .power_cap import same_state
 from .recorded_time import KEPT, Anchor, RecordedTime, Taken, TimedProcess, comparable, recorded
 
@@ -145,6 +147,14 @@ def noise_of(times: Iterable[RecordedTime]) -> float:
     spread of its latest times.
     """
     return expected_noise(each.anchored.baseline for each in times)
+
+
+def drift_of(times: Mapping[PointKey, RecordedTime], key: PointKey, found: Measurement) -> Drift | None:
+    """How far a time is from its point's anchor, of a stage's `times`; None unless it agrees with the latest ones."""
+    stored = times.get(key)
+    if stored is None or found.gate.outcome != gate.Outcome.PASS:
+        return None
+    return drift(stored, found.device_ns.median, noise_of(times.values()), shared=found.gate.shared)
 
 
 def drift(

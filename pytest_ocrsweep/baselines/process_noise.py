@@ -63,9 +63,7 @@ class Noise(Generic[T]):
 
     def of(self, point: T) -> Moderated:
         """The point's own noise, moderated by that of all."""
-        own, weight = self.squares[point], self._weight
-        variance = (weight * self._pooled + own.df * own.variance) / (weight + own.df)
-        return Moderated(math.sqrt(variance), weight + own.df)
+        return moderated(self.squares[point], math.sqrt(self._pooled), self._weight)
 
     @cached_property
     def _pooled(self) -> float:

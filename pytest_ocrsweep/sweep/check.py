@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..baselines import anchor, counted, gate, timed
 from ..baselines.counted import PointKey
-from ..baselines.measurement import Environment
+from ..baselines.measurement import Environment, Measurement
 from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
@@ -19,7 +19,7 @@ from ..model.ledger import Ledger
 from .explain import Measured
 from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
-from .taken import TimedPoint
+from .timed_point import TimedPoint
 
 # What to do about a point that a device does not hold.
 SMALLER = "make it smaller, free the device of others, run it by itself, or count it only (--ocrsweep-analytic-only)"
@@ -119,7 +119,7 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
         parts.append(timing.missing)
     if timing.measured:
         parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
-        parts.append(_drift(sweep, priced, timing.measured, timing.recorded))
+        parts.append(_drift(sweep, priced, timing.measured.measurement))
         if timing.measured.unprofiled and sweep.options.profile:
             parts.append(Part(Verdict.FAIL, f"{priced} has no profile: {timing.measured.unprofiled}"))
         if floor:
@@ -195,13 +195,12 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
     return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
 
 
-def _drift(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None) -> Part:
+def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
     """A time that passes beside the latest ones fails if it is too far from the first ones."""
-    options, found = sweep.options, measured.measurement
-    if recorded is None or options.update or measured.decision.outcome is not gate.Outcome.PASS:
+    options = sweep.options
+    drift = anchor.drift_of(sweep.timed_of(priced.stage, str(found.gpu)), priced.key, found)
+    if drift is None or options.update:
         return PASSED
-    noise = anchor.noise_of(sweep.timed_of(priced.stage, str(found.gpu)).values())
-    drift = anchor.drift(recorded, found.device_ns.median, noise, shared=found.gate.shared)
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
     return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
 

@@ -1,7 +1,7 @@
 """One round of a point in a process of its own: rounds in one process share its luck, processes do not.
 
-The process that asks holds the device's lock and waits, so that the new one measures on it alone. It is told what to
-time as one line of JSON, and answers with one.
+The parent process holds the device's lock and waits, so the new process measures alone. The parent writes what to time
+to the new process's standard input, as one line of JSON; the new process answers with one line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from ..baselines.machine import Machine
 from ..baselines.sampling import Samples
 from .options import Slowdown
-from .taken import TimedPoint
+from .timed_point import TimedPoint
 
 MODULE = "pytest_ocrsweep.sweep.fresh"
 FRESH_S = 300.0

@@ -23,7 +23,7 @@ from ..vendor_model.versions import unsupported
 from . import explain
 from .explain import Measured
 from .options import NO_SLOWDOWN, Slowdown
-from .taken import Taken, TimedPoint, Yardstick
+from .timed_point import Sampled, TimedPoint, Yardstick
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
@@ -95,7 +95,7 @@ class Meter:
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
     _held: ExitStack = field(default_factory=ExitStack, repr=False)
-    _first: dict[TimedPoint, Taken] = field(default_factory=dict, repr=False)  # taken before the point was judged
+    _first: dict[TimedPoint, Sampled] = field(default_factory=dict, repr=False)  # taken before the point was judged
 
     def close(self) -> None:
         """Lets the device go."""
@@ -147,19 +147,15 @@ class Meter:
             gpu_uuid=gpu_state.uuid(self.vendor.device),
         )
 
-    def first(self, point: TimedPoint) -> Taken:
-        """A first round of a point, which `measure` goes on with if that point is judged too.
+    def first(self, point: TimedPoint, *, anew: bool = False) -> Sampled:
+        """A first round of a point, which `measure` goes on with if that point is judged too; taken again if `anew`.
 
         Raises OutOfMemory, after which other points can be measured, and DeviceLost, after which none can: `lost` says
         so from then on.
         """
-        if point not in self._first:
+        if anew or point not in self._first:
             self._first[point] = self._take(point, None, count=self.count)
         return self._first[point]
-
-    def forget_first(self) -> None:
-        """Have the next `first` of each point taken anew."""
-        self._first.clear()
 
     def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
         """Time a point, again while the gate cannot tell.
@@ -207,7 +203,7 @@ class Meter:
         now = replace(now, causes=tuple(map(str, found or ())))
         return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
-    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Taken:
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Sampled:
         """Prepare the point anew and take a round: rounds of one graph would share its luck."""
         try:
             return self._prepared(point, stored, count)
@@ -222,12 +218,12 @@ class Meter:
         # Only out here is the error gone, whose traceback held the tensors.
         raise OutOfMemory(self._out_of_memory())
 
-    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Taken:
+    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Sampled:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
         with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
             first, tokens = ready.sample(), ready.token_ns()
-            return Taken(
+            return Sampled(
                 first,
                 ready.wall,
                 ready.peak_bytes,

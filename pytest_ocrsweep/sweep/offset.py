@@ -12,7 +12,7 @@ from ..baselines.evidence import Baseline, expected_noise
 from ..baselines.recorded_time import incomparable
 from ..baselines.shared import ALONE, Family, Shared
 from ..errors import OutOfMemory
-from .taken import TimedPoint, Yardstick
+from .timed_point import TimedPoint, Yardstick
 
 if TYPE_CHECKING:
     from .session import Sweep
@@ -56,21 +56,21 @@ class Offsets:
             return found
         # A driver in an odd moment makes several points faster: what is worth a line is looked at again, twice.
         for _ in range(2):
-            self._sweep.meter.forget_first()
-            looks.append(self._looked(stage, chosen))
+            looks.append(self._looked(stage, chosen, anew=True))
         middle = [statistics.median(look[key] for look in looks if key in look) for key in looks[-1]]
         return Shared.of(middle, expected)
 
-    def _looked(self, stage: str, chosen: Iterable[PointKey]) -> dict[PointKey, float]:
+    def _looked(self, stage: str, chosen: Iterable[PointKey], *, anew: bool = False) -> dict[PointKey, float]:
         """How much slower each point is than recorded, where that can be said."""
-        changes = {key: self._change(stage, key) for key in chosen}
+        changes = {key: self._change(stage, key, anew) for key in chosen}
         return {key: change for key, change in changes.items() if change is not None}
 
-    def _change(self, stage: str, key: PointKey) -> float | None:
+    def _change(self, stage: str, key: PointKey, anew: bool) -> float | None:
         meter = self._sweep.meter
         stored = self._sweep.timed_of(stage, meter.gpu)[key]
         try:
-            taken = meter.first(TimedPoint(stage, key.work, key.attention, self._sweep.page_of(key.work.grid)))
+            point = TimedPoint(stage, key.work, key.attention, self._sweep.page_of(key.work.grid))
+            taken = meter.first(point, anew=anew)
         except OutOfMemory:
             return None
         if taken.first.objections or incomparable(stored, taken.clock, taken.experts, meter.environment()):

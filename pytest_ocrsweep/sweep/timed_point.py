@@ -39,7 +39,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Sampled:
     """What one preparation of a point gave."""
 
     first: Samples
@@ -53,7 +53,7 @@ class Taken:
 
     @property
     def seen(self) -> Observed:
-        """What the gate is told beside the time."""
+        """What the gate reads beside the time."""
         return Observed(None, self.tensor_flops, self.kernels, self.peak_bytes)
 
     def measurement(self, decision: gate.Decision, here: Environment) -> Measurement:

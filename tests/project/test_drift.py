@@ -1,4 +1,4 @@
-"""How soon a drift is told, in small, and as docs/gate.md shows it."""
+"""How soon the gate reports a drift, in small, and as docs/gate.md shows it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from pytest_ocrsweep.sweep.config import device_of
 from pytest_ocrsweep.sweep.meter import Measured
 from pytest_ocrsweep.sweep.options import Options, Slowdown
 from pytest_ocrsweep.sweep.session import Sweep
-from pytest_ocrsweep.sweep.taken import TimedPoint, Yardstick
+from pytest_ocrsweep.sweep.timed_point import TimedPoint, Yardstick
 
 GRID, OTHER, FILE = CropGrid(1, 1), CropGrid(9, 1), Path("/here/suites/test_decode.py")
 GPU = "NVIDIA H200"

@@ -19,7 +19,7 @@ from pytest_ocrsweep.baselines.shared import ALONE, LEAST, MOST
 from pytest_ocrsweep.errors import OutOfMemory
 from pytest_ocrsweep.sweep.offset import Offsets
 from pytest_ocrsweep.sweep.options import NO_SLOWDOWN, Slowdown
-from pytest_ocrsweep.sweep.taken import Taken, TimedPoint
+from pytest_ocrsweep.sweep.timed_point import Sampled, TimedPoint
 
 ON = Environment("node1", "NVIDIA H200", dtype="bf16", weights="random, seed 0")
 MS = 1_000_000
@@ -44,18 +44,15 @@ class Meter:
     slower: float = 0.01
     fast: frozenset[int] = frozenset()
 
-    def first(self, point: TimedPoint) -> Taken:
+    def first(self, point: TimedPoint, *, anew: bool = False) -> Sampled:
         self.asked.append(point)
         index = point.work.grid.columns - 1
-        ns = round((10 + index) * MS * (1 + self.slower - 0.03 * (index in self.fast)))
-        taken = Taken(Samples((ns,) * 10), Samples((1,)), None, "host", None, 1, None, 1)
+        ns = round((10 + index) * MS * (1 + self.slower - 0.03 * (index in self.fast and not anew)))
+        taken = Sampled(Samples((ns,) * 10), Samples((1,)), None, "host", None, 1, None, 1)
         odd = self.odd.get(index)
         if isinstance(odd, Exception):
             raise odd
         return replace(taken, **odd) if isinstance(odd, dict) else taken
-
-    def forget_first(self) -> None:
-        self.fast = frozenset()
 
     def environment(self) -> Environment:
         return ON

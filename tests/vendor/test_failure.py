@@ -19,7 +19,7 @@ from pytest_ocrsweep.errors import DeviceLost, OutOfMemory  # noqa: E402
 from pytest_ocrsweep.model.analytic import Model  # noqa: E402
 from pytest_ocrsweep.sweep.config import compose  # noqa: E402
 from pytest_ocrsweep.sweep.meter import Meter  # noqa: E402
-from pytest_ocrsweep.sweep.taken import TimedPoint, Yardstick  # noqa: E402
+from pytest_ocrsweep.sweep.timed_point import TimedPoint, Yardstick  # noqa: E402
 from pytest_ocrsweep.vendor_model import clocks, failure, timing  # noqa: E402
 
 SETTINGS = ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.resolution=tiny")

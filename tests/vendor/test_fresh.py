@@ -14,7 +14,7 @@ from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.sweep import fresh
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.fresh import FreshProcesses
-from pytest_ocrsweep.sweep.taken import TimedPoint
+from pytest_ocrsweep.sweep.timed_point import TimedPoint
 
 TINY = ("model=deepseek-ocr-tiny", "workload.resolution=tiny", "vendor.device=cpu")
 POINT = TimedPoint("vision", compose(TINY).workload.on(CropGrid(1, 1)), "flash")

@@ -45,8 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _as_at_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run inside a test is not a worker or a job of GitHub's, even if the test runs in one, and Python buffers."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID", "GITHUB_STEP_SUMMARY"):
+    """A run inside a test is not a worker or a job of CI's, even if the test runs in one, and Python buffers.
+
+    Under CI pytest cuts no line of its summary: a test that reads the lines would find some twice.
+    """
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 

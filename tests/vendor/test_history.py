@@ -73,7 +73,9 @@ def test_a_drift_fails_until_somebody_accepts_it_by_name(measured, capsys):
             "decode 1x1 flash drifted +* % since 2026-03-01 (anchor of 2 processes, margin * %)",
         ]
     )
-    (command,) = {line.split("E  ")[1].strip() for line in result.outlines if "history accept" in line}
+    (command,) = {
+        line.split("E  ")[1].strip() for line in result.outlines if line.startswith("E  ") and "history accept" in line
+    }
     words = command.split()
     assert words[0] == "ocrsweep"
     assert main(words[1:]) == 0

@@ -38,7 +38,8 @@ CHART_NAMES: tuple[str, ...] = (
 )
 CHART_NAMES += ("memory", "parts-flops", "parts-bytes", "kv-cache", "required-flops", "required-bytes")
 SVG = tuple(f"{CHARTS}/{name}.svg" for name in CHART_NAMES)
-NAMES = (JSON, PAGE, HTML, *SVG)  # what a manifest may name
+NAMES = (JSON, PAGE, HTML, *SVG)  # the files of a sweep that a manifest may name
+SERVING = ("serving.json", "serving.md")  # what `ocrsweep import` writes
 LOOKS = {  # how our files begin, or what they have, for folders of versions without a manifest
     PAGE: re.compile(rb"## [^\n]*(?:points failed|, none failed)\n"),
     HTML: re.compile(rb'<!doctype html>.*<a class="skip" href="#points">Skip to the points</a>', re.DOTALL),
@@ -167,7 +168,7 @@ def digest(content: bytes) -> str:
 
 
 def _digests(document: Any) -> dict[str, list[str]]:
-    """The digests of each file in a manifest. Raises ValueError, also for a name that is not one of NAMES."""
+    """The digests of each file in a manifest. Raises ValueError, also for a name that is none of ours."""
     if (
         not isinstance(document, dict)
         or document.get("schema") != SCHEMA
@@ -176,7 +177,7 @@ def _digests(document: Any) -> dict[str, list[str]]:
         raise ValueError(f"its schema is not {SCHEMA}")
     files: dict[str, list[str]] = document["files"]
     for name, digests in files.items():
-        if name not in NAMES:
+        if name not in (*NAMES, *SERVING):
             raise ValueError(f"{name!r:.60} is no file of a report")
         if not isinstance(digests, list) or not all(isinstance(each, str) for each in digests):
             raise ValueError(f"the digests of {name} are not a list")

@@ -57,10 +57,9 @@ class Moderated:
 
 @dataclass(frozen=True)
 class Noise(Generic[T]):
-    """The noise of some points by their squares, and by what was expected beforehand."""
+    """The noise of some points by their squares."""
 
     squares: Mapping[T, Squares]
-    expected: float = EXPECTED_NOISE
 
     def of(self, point: T) -> Moderated:
         """The point's own noise, moderated by that of all."""
@@ -70,7 +69,7 @@ class Noise(Generic[T]):
     def _pooled(self) -> float:
         total = sum(each.df * each.variance for each in self.squares.values())
         df = sum(each.df for each in self.squares.values())
-        return (EXPECTED_WEIGHT * self.expected**2 + total) / (EXPECTED_WEIGHT + df)
+        return (EXPECTED_WEIGHT * EXPECTED_NOISE**2 + total) / (EXPECTED_WEIGHT + df)
 
     @cached_property
     def _weight(self) -> float:

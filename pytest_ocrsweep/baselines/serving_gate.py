@@ -1,9 +1,9 @@
 """Serving figures against recorded runs: a verdict for each metric, by its direction and the noise between runs.
 
 The mean of the runs to judge is compared with the mean of the recorded ones. What an unchanged engine exceeds by chance
-is Student's t times the noise between runs: the point's own, moderated by that of all points of its file and by what
-the metric's table expects (`process_noise`). Wall clocks are noisier than CUDA graphs, so the expectation is 1 %, and
-3 % for a 99th percentile; with more recorded runs, and more points, what was measured outweighs it.
+is Student's t times the noise between runs: the point's own, moderated by what is expected beforehand, as for device
+times (`gate`). Wall clocks are noisier than CUDA graphs, so 1 % is expected, and 3 % of a 99th percentile, until the
+other points of the file show more or less; the middle one of them, as one noisy point says nothing of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from .gate import EXPECTED_WEIGHT
-from .process_noise import Moderated, Noise, Squares
+from .process_noise import Moderated, Squares, moderated
 from .serving import ServingKey, ServingRun
 from .serving_metrics import SERVING_METRICS
 
@@ -75,33 +75,45 @@ class ServingNoise:
     def margin(self, key: ServingKey, metric: str, judged: int) -> float:
         """What the mean of so many unchanged runs exceeds the recorded ones' by chance, as a ratio."""
         recorded = typical(metric, self.points.get(key, ()))
-        noise, errors = self._of(key, metric), within(metric, recorded)
+        own = _squares(metric, recorded)
+        expected = self._expected(metric, but=key)
+        noise = moderated(own, expected, EXPECTED_WEIGHT) if own else Moderated(expected, EXPECTED_WEIGHT)
         # Runs that happen to agree better than their own samples allow were lucky.
+        errors = within(metric, recorded)
         sigma = max(noise.sigma, statistics.median(errors)) if errors else noise.sigma
         return max(FLOOR, Moderated(sigma, noise.df).margin(CHANCE, max(1, len(recorded)), judged))
 
-    def _of(self, key: ServingKey, metric: str) -> Moderated:
-        known = self._known[metric]
-        if key in known.squares:
-            return known.of(key)
-        if not known.squares:
-            return Moderated(known.expected, EXPECTED_WEIGHT)
-        pooled = [known.of(other) for other in known.squares]
-        return max(pooled, key=lambda each: each.sigma)  # which point it is like is not known
+    def _expected(self, metric: str, but: ServingKey) -> float:
+        """The noise to expect of a point: what the table expects, moderated by the middle one of the other points."""
+        others = [each for key, each in self._known[metric].items() if key != but]
+        known = sum(each.df for each in others)
+        if not known:
+            return SERVING_METRICS[metric].noise
+        middle = statistics.median(each.variance / _median_part(each.df) for each in others)
+        squares = EXPECTED_WEIGHT * SERVING_METRICS[metric].noise ** 2 + known * middle
+        return math.sqrt(squares / (EXPECTED_WEIGHT + known))
 
     @cached_property
-    def _known(self) -> dict[str, Noise[ServingKey]]:
-        return {name: Noise(self._squares(name), metric.noise) for name, metric in SERVING_METRICS.items()}
+    def _known(self) -> dict[str, dict[ServingKey, Squares]]:
+        """By metric, the squares of the points that have it in two runs or more."""
+        return {
+            name: {key: own for key, runs in self.points.items() if (own := _squares(name, typical(name, runs)))}
+            for name in SERVING_METRICS
+        }
 
-    def _squares(self, metric: str) -> dict[ServingKey, Squares]:
-        values = {key: typical(metric, runs) for key, runs in self.points.items()}
-        several = {key: [run.metrics[metric].value for run in runs] for key, runs in values.items() if len(runs) > 1}
-        return {key: _squares(each) for key, each in several.items()}
 
-
-def _squares(values: Sequence[float]) -> Squares:
+def _squares(metric: str, runs: Sequence[ServingRun]) -> Squares | None:
+    """The squared deviations from their mean, as ratios; None for a single run."""
+    values = [run.metrics[metric].value for run in runs]
+    if len(values) < 2:
+        return None
     mean = statistics.fmean(values)
     return Squares(sum((value / mean - 1) ** 2 for value in values), len(values) - 1)
+
+
+def _median_part(df: int) -> float:
+    """The median of a variance of a few values over the true one, by Wilson and Hilferty: 0.84 for four degrees."""
+    return (1 - 2 / (9 * df)) ** 3
 
 
 def typical(metric: str, runs: Sequence[ServingRun]) -> list[ServingRun]:

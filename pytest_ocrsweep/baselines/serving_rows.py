@@ -27,13 +27,13 @@ def row(key: ServingKey, stored: RecordedServing, known: list[Provenance]) -> Js
 
 
 def _run(run: ServingRun, known: list[Provenance]) -> Json:
-    spreads = {name: figure for name, figure in run.metrics.items() if figure.samples}
+    figures = {name: run.metrics[name] for name in SERVING_METRICS if name in run.metrics}
     return {
         "provenance": known.index(run.provenance),
         "date": run.date,
         "requests": run.requests,
         "metrics": {name: run.value(name) for name in SERVING_METRICS},
-        "samples": {name: [figure.q1, figure.q3, figure.samples] for name, figure in spreads.items()},
+        "samples": {name: [figure.q1, figure.q3, figure.samples] for name, figure in figures.items() if figure.samples},
     }
 
 

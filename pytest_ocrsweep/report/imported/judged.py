@@ -54,5 +54,6 @@ def _notes(key: ServingKey, group: Sequence[Placed], stored: ServingPoints, othe
         headings = [metric.heading for name, metric in SERVING_METRICS.items() if name in gone]
         if headings:
             yield f"recorded, and not in what was given: {', '.join(headings)}"
-        if recorded.pending:
-            yield f"{len(recorded.pending)} recorded runs disagree with the others, and are not compared with"
+        if count := len(recorded.pending):
+            runs = "1 recorded run disagrees" if count == 1 else f"{count} recorded runs disagree"
+            yield f"{runs} with the others, and nothing is compared with {'it' if count == 1 else 'them'}"

@@ -29,6 +29,10 @@ CHANCE = 0.0005
 CAP = 0.05
 """What the gate is to see of a wall clock: a summary names what has a wider margin, and so cannot see this much."""
 
+FEW, DOUBT = 3, 2.0
+"""With fewer degrees of freedom in a whole file, nobody knows what machine this is: so many times the usual noise is
+expected. Two runs of a noisy machine agree by luck often enough."""
+
 OUTLYING = 5
 """Of three or more runs, a single one further from their middle than so many times the expected noise counts for
 nothing. Two that are far from it are noise, and count."""
@@ -85,13 +89,13 @@ class ServingNoise:
 
     def _expected(self, metric: str, but: ServingKey) -> float:
         """The noise to expect of a point: what the table expects, moderated by the middle one of the other points."""
-        others = [each for key, each in self._known[metric].items() if key != but]
+        every, usual = self._known[metric], SERVING_METRICS[metric].noise
+        if sum(each.df for each in every.values()) < FEW:
+            return DOUBT * usual
+        others = [each for key, each in every.items() if key != but]
         known = sum(each.df for each in others)
-        if not known:
-            return SERVING_METRICS[metric].noise
-        middle = statistics.median(each.variance / _median_part(each.df) for each in others)
-        squares = EXPECTED_WEIGHT * SERVING_METRICS[metric].noise ** 2 + known * middle
-        return math.sqrt(squares / (EXPECTED_WEIGHT + known))
+        middle = statistics.median(each.variance / _median_part(each.df) for each in others) if others else 0.0
+        return math.sqrt((EXPECTED_WEIGHT * usual**2 + known * middle) / (EXPECTED_WEIGHT + known))
 
     @cached_property
     def _known(self) -> dict[str, dict[ServingKey, Squares]]:

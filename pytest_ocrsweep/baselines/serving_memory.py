@@ -68,16 +68,18 @@ def noise_of(points: ServingPoints) -> ServingNoise:
     return ServingNoise({key: stored.runs for key, stored in points.items()})
 
 
-def update(key: ServingKey, stored: RecordedServing | None, run: ServingRun, noise: ServingNoise) -> ServingStep:
-    """The point with one run more; `noise` is that of its file."""
+def update(
+    key: ServingKey, stored: RecordedServing | None, run: ServingRun, noise: ServingNoise, *, is_new: bool = False
+) -> ServingStep:
+    """The point with one run more; `noise` is that of its file. Runs that come together to a new point all count."""
     if stored is None:
         return ServingStep(RecordedServing((run,), (run,)), Became.FIRST)
     if stored.holds(run):
         return ServingStep(stored, None)
     if other := incomparable(stored.runs, run):
         return ServingStep(RecordedServing((run,), (run,)), Became.MOVED, ", ".join(other))
-    if agree(key, run, noise):
-        anchor = _grown(key, stored.anchor, run, noise)
+    if is_new or agree(key, run, noise):
+        anchor = (*stored.anchor, run)[:KEPT] if is_new else _grown(key, stored.anchor, run, noise)
         return ServingStep(RecordedServing((*stored.runs, run)[-KEPT:], anchor), Became.AGREES)
     pending = (*stored.pending, run)
     if len(pending) < AGREEING:

@@ -56,13 +56,13 @@ def record(
     with atomic.locked(path):
         old, known = _load(path, model, gpu, engine)
         points, became = dict(old), Counter[Became | None]()
-        lines, accepted = list[str](), set[ServingKey]()
+        lines, new = list[str](), set[ServingKey]()
         for wanted, run in found:
             key = nearest(points, wanted)
-            if accept and key not in accepted:
-                accepted.add(key)
+            if key not in new and (accept or key not in points):
+                new.add(key)
                 points.pop(key, None)
-            step = serving_memory.update(key, points.get(key), run, noise_of(points))
+            step = serving_memory.update(key, points.get(key), run, noise_of(points), is_new=key in new)
             points[key] = step.stored
             became[Became.MOVED if step.became is Became.FIRST and key in old else step.became] += 1
             lines += filter(None, [step.about(str(key))])

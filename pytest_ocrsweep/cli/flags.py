@@ -183,6 +183,14 @@ def _spelled(name: str) -> str:
     return {bare(file.stem): file.stem for file in (CONF / "device").glob("*.yaml")}.get(bare(name), name)
 
 
+def driver_name(name: str | None) -> str | None:
+    """A GPU as its driver names it, if this is the name of a device of the catalogue; else as it is."""
+    from ..sweep.config import devices
+
+    device = None if name is None else devices().get(_spelled(name))
+    return device.name if device else name
+
+
 def workload(text: str, settings: Settings) -> Workload:
     """The workload on a grid (`2x3`), or on the grid that the model's own code chooses for a page image.
 

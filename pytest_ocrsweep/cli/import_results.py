@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..baselines.recorded_file import Recorded
     from ..baselines.serving import Pages
     from ..report.imported.placed import Placed, Said
+    from ..report.imported.tool_run import ToolRun
     from ..report.serving import JudgedServing
     from ..sweep.settings import Settings
 
@@ -26,8 +28,8 @@ JSON, PAGE = "serving.json", "serving.md"
 
 EXAMPLES = """\
 examples:
-  ocrsweep import bench.json --grid 3x2 --gpu "NVIDIA H100 80GB HBM3"            judge a run by the recorded ones
-  ocrsweep import run-*.json --page 1240x1754 --gpu h100 --update                record runs, two or more
+  ocrsweep import bench.json --grid 3x2 --gpu h100                      judge a run by the recorded ones
+  ocrsweep import run-*.json --page 1240x1754 --gpu h100 --update       record runs, two or more
   ocrsweep import profile_export_aiperf.json --engine sglang==0.5.23 --gpu h100
   ocrsweep import bench.json --grid 3x2 --gpu h100 --served-as ocr --report out
 
@@ -55,7 +57,7 @@ def add(subparsers: Subparsers) -> None:
     text = "each page's size in pixels, such as 1240x1754"
     pages.add_argument("--page", metavar="WIDTHxHEIGHT", type=flags.given, help=text)
     pages.add_argument("--mix", metavar="NAME", type=flags.given, help="pages of several sizes, by a name of yours")
-    text = "the GPU that served, such as 'NVIDIA H100 80GB HBM3'; or cpu"
+    text = "the GPU that served: a device of `ocrsweep devices`, the driver's name of another, or cpu"
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
     text = "the engine that served, such as vllm==0.26.0 (default: the tool's own)"
     parser.add_argument("--engine", metavar="NAME[==VERSION]", type=flags.given, help=text)
@@ -138,7 +140,7 @@ def _said_of(options: argparse.Namespace, settings: Settings) -> Said:
         pages,
         engine,
         version or None,
-        options.gpu,
+        flags.driver_name(options.gpu),
         options.served_as,
         options.concurrency,
     )
@@ -154,10 +156,17 @@ def _placed(options: argparse.Namespace, settings: Settings) -> tuple[list[Place
     for path in dict.fromkeys(options.files):
         try:
             runs = files.read(path, options.new_tokens)
-            placed += [place(each, said, lambda pages: _image_tokens(pages, settings)) for each in runs]
+            placed += [place(_by_driver(each), said, lambda pages: _image_tokens(pages, settings)) for each in runs]
         except ResultFileError as error:
             problems.append(str(error))
     return placed, problems
+
+
+def _by_driver(found: ToolRun) -> ToolRun:
+    """The run with its GPU as the driver names it, if the user wrote a device's name into the file."""
+    if "gpu" not in found.written:
+        return found
+    return replace(found, written={**found.written, "gpu": flags.driver_name(found.written["gpu"]) or ""})
 
 
 def _image_tokens(pages: Pages, settings: Settings) -> int:

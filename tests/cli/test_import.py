@@ -183,6 +183,14 @@ def test_a_page_in_pixels_has_the_tokens_of_its_grid(folder, run):
     assert "page 1240x1754, concurrency 2, 12 + 20 tokens" in out
 
 
+def test_a_device_of_the_catalogue_is_its_drivers_name(folder, run):
+    grid = ("--grid", "3x2", "--served-as", "tiny-ocr", "--update")
+    tool_file(Path("written.json"), gpu="H100")
+    for words in (["quiet-1.json", "--gpu", "h100"], ["written.json"]):
+        file = "baselines/deepseek-ocr/serving/nvidia-h100-80gb-hbm3/vllm.json:"
+        assert any(line.startswith(file) for line in run(*words, here=grid)[1])
+
+
 def test_a_mix_is_named(folder, run):
     mix = tuple({"--grid": "--mix", "3x2": "letters"}.get(word, word) for word in HERE)
     assert "mix letters, concurrency 2, 642 + 20 tokens" in run("quiet-1.json", "--update", here=mix)[1]

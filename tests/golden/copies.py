@@ -12,7 +12,7 @@ from PIL import Image
 Copies = dict[str, str]
 
 COMMANDS = ("", "cost ", "sweep ", "shapes ", "report ", "compare ", "merge ", "devices ", "fits ", "size ")
-COMMANDS += ("profile ", "calibrate ", "gate ")
+COMMANDS += ("profile ", "calibrate ", "gate ", "import ")
 COST = (
     "cost 2x3",
     "cost 2x3 --stage decode --depth 1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -128,48 +127,6 @@ def test_the_worst_verdict_is_a_points():
 
 def test_a_tiny_change_has_no_sign():
     assert (percent(0.051), percent(-0.0004), percent(-0.3)) == ("+5.1 %", "0.0 %", "-30.0 %")
-
-
-POINTS = [key(concurrency=n) for n in range(1, 13)]
-
-
-def world(rng, noise, count, slower=0.0):
-    """Runs of twelve points, each metric with its own noise."""
-
-    def one(by):
-        return run(**{name: by + rng.gauss(0, noise * SERVING_METRICS[name].noise / 0.01) for name in USUAL_OF_GATE})
-
-    return {point: [one(slower) for _ in range(count)] for point in POINTS}
-
-
-USUAL_OF_GATE = ("ttft_ns", "tpot_ns", "pages_per_s")
-
-
-def red_runs(noise, recorded_runs, judged_runs, slower=0.0, runs=40, seed=1):
-    """The share of runs of twelve points with any red metric, or of slower points that are red."""
-    rng, red, of = random.Random(seed), 0, 0
-    for _ in range(runs):
-        known = ServingNoise(world(rng, noise, recorded_runs))
-        head = world(rng, noise, judged_runs, slower)
-        failed = [
-            any(
-                each.verdict is ServingVerdict.FAIL and each.metric in USUAL_OF_GATE
-                for each in judge(point, head[point], known)
-            )
-            for point in POINTS
-        ]
-        red, of = (red + sum(failed), of + len(failed)) if slower else (red + any(failed), of + 1)
-    return red / of
-
-
-@pytest.mark.parametrize(("noise", "count"), [(0.003, 3), (0.005, 5), (0.01, 5)])
-def test_of_unchanged_runs_of_twelve_points_almost_none_is_red(noise, count):
-    assert red_runs(noise, count, 1) <= 0.05
-
-
-def test_five_percent_more_is_seen_at_half_a_percent_of_noise():
-    assert red_runs(0.005, 5, 1, slower=0.05) >= 0.95
-    assert red_runs(0.01, 5, 3, slower=0.05) >= 0.95
 
 
 def test_the_expectation_of_the_gate_for_device_times_is_not_the_one_for_walls():

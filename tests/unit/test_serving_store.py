@@ -312,8 +312,15 @@ def test_runs_that_agree_with_nothing_are_noise_and_widen_the_margin(file):
 
 def test_a_second_run_is_evidence_whatever_it_shows(tmp_path):
     path = file_of(tmp_path, *ABOUT)
-    add(path, 0.0, 0.3)
+    add(path, 0.0)
+    add(path, 0.3)
     assert len(stored(path).runs) == 2
+
+
+def test_runs_that_come_together_to_a_new_point_are_all_evidence(tmp_path):
+    path = file_of(tmp_path, *ABOUT)
+    assert add(path, 0.0, 0.01, 0.3, -0.2, 0.1, 0.15) == []
+    assert len(stored(path).runs) == len(stored(path).anchor) == 5
 
 
 def test_an_accepted_run_replaces_what_is_recorded_of_its_point_alone(file):
@@ -324,8 +331,8 @@ def test_an_accepted_run_replaces_what_is_recorded_of_its_point_alone(file):
 
 
 def test_several_accepted_runs_are_all_there(file):
-    add(file, 0.3, 0.301, accept=True)
-    assert len(stored(file).runs) == 2
+    add(file, 0.3, 0.301, 0.4, 0.5, accept=True)
+    assert len(stored(file).runs) == 4
 
 
 def test_other_work_starts_the_point_anew(file):

@@ -68,7 +68,7 @@ def place(run: ToolRun, said: Said, image_tokens: Callable[[Pages], int]) -> Pla
         gpu = said.gpu or run.written.get("gpu") or run.gpu
         if gpu is None:
             raise ResultFileError(
-                "it does not name its GPU;", "give --gpu, such as --gpu 'NVIDIA H100 80GB HBM3', or cpu"
+                "it does not name its GPU;", "give --gpu h100 or another name of `ocrsweep devices`, or cpu"
             )
         provenance = Provenance(
             run.tool, run.tool_version, version, run.model, run.host or run.written.get("host"), gpu

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import ABOUT, H100, key, recorded, run, sampled
 
+from pytest_ocrsweep.baselines.merge import merge
 from pytest_ocrsweep.baselines.serving import Pages, Provenance, ServingKey, ServingRun
 from pytest_ocrsweep.baselines.serving_memory import RecordedServing, drifts, noise_of
 from pytest_ocrsweep.baselines.serving_metrics import SERVING_METRICS, Figure
@@ -355,6 +356,17 @@ def test_slow_drift_is_seen_beside_the_anchor(tmp_path):
     now = stored(path)
     assert now.pending == ()
     assert "ttft_ns" in {each.metric for each in drifts(KEY, now, noise_of({KEY: now}))}
+
+
+def test_merged_folders_have_the_runs_of_both(tmp_path):
+    one, two, into = (tmp_path / name for name in ("one", "two", "into"))
+    record(file_of(one, *ABOUT), *ABOUT, [(KEY, each) for each in recorded(0.0, 0.002)])
+    record(file_of(two, *ABOUT), *ABOUT, [(KEY, recorded(0.0)[0]), (key(concurrency=64), run())])
+    (done,) = merge([one, two], into)
+    assert (done.path, done.added) == (file_of(into, *ABOUT), 2)
+    assert [each.date for each in stored(done.path).runs] == ["run 0", "run 1"]
+    assert key(concurrency=64) in read(done.path, *ABOUT)
+    assert merge([one, two], into) == []
 
 
 def test_samples_are_kept_as_quartiles(file):

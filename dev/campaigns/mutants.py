@@ -83,7 +83,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/serving": ("tests/unit/test_serving.py",),
     "baselines/serving_metrics": ("tests/unit/test_serving.py",),
-    "baselines/serving_gate": ("tests/unit/test_serving_gate.py",),
+    "baselines/serving_gate": ("tests/unit/test_serving_gate.py", "tests/unit/test_serving_store.py"),
     "baselines/serving_memory": ("tests/unit/test_serving_store.py",),
     "baselines/serving_rows": ("tests/unit/test_serving_store.py",),
     "baselines/serving_store": ("tests/unit/test_serving_store.py",),

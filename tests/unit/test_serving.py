@@ -16,6 +16,31 @@ from pytest_ocrsweep.baselines.serving_metrics import SERVING_METRICS, Better, F
 TIMES = [name for name, metric in SERVING_METRICS.items() if metric.unit == "ns"]
 
 
+def test_every_metric_has_its_unit_heading_and_expected_noise():
+    assert {name: (metric.unit, metric.heading, metric.noise) for name, metric in SERVING_METRICS.items()} == {
+        "ttft_ns": ("ns", "TTFT ms", 0.01),
+        "ttft_p99_ns": ("ns", "TTFT p99 ms", 0.03),
+        "tpot_ns": ("ns", "TPOT ms", 0.01),
+        "tpot_p99_ns": ("ns", "TPOT p99 ms", 0.03),
+        "itl_ns": ("ns", "ITL ms", 0.01),
+        "pages_per_s": ("pages/s", "pages/s", 0.01),
+        "requests_per_s": ("requests/s", "requests/s", 0.01),
+        "tokens_per_s": ("tokens/s", "tokens/s", 0.01),
+        "render_ns": ("ns", "render ms", 0.01),
+    }
+    assert [better.value for better in Better] == ["lower", "higher"]
+
+
+def test_a_figures_error_is_that_of_a_median():
+    assert Figure(100, 95, 105, 25).error == pytest.approx(1.2533 * (10 / 1.349) / 5 / 100)
+    assert (Figure(100, None, 105, 25).error, Figure(100, 95, None, 25).error) == (None, None)
+
+
+def test_the_narrowest_and_the_longest_figures_are_taken():
+    ServingRun({"ttft_ns": Figure(1, 1, 1, 1), "tokens_per_s": Figure(1e-9)}, 1)
+    ServingRun({"ttft_ns": Figure(24 * 3600 * 10**9), "tokens_per_s": Figure(10**9)}, 1)
+
+
 @pytest.mark.parametrize("name", SERVING_METRICS)
 def test_less_time_and_more_work_a_second_are_better(name):
     metric = SERVING_METRICS[name]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import replace
 
 import pytest
 from served import USUAL, key, recorded, run, sampled
 
 from pytest_ocrsweep.baselines import serving_gate
+from pytest_ocrsweep.baselines.process_noise import student
 from pytest_ocrsweep.baselines.serving_gate import CAP, FLOOR, ServingNoise, ServingVerdict, judge, percent, worst
 from pytest_ocrsweep.baselines.serving_metrics import SERVING_METRICS
 
@@ -127,6 +130,97 @@ def test_the_worst_verdict_is_a_points():
 
 def test_a_tiny_change_has_no_sign():
     assert (percent(0.051), percent(-0.0004), percent(-0.3)) == ("+5.1 %", "0.0 %", "-30.0 %")
+
+
+# The margin, worked out here once more
+
+
+def by_hand(expected: float, variance: float, known: int, recorded_runs: int, judged: int = 1) -> float:
+    """Student's t times the noise: the runs' variance moderated by what is expected, of six degrees of freedom."""
+    sigma = math.sqrt((6 * expected**2 + known * variance) / (6 + known))
+    return student(0.0005, 6 + known) * sigma * math.sqrt(1 / recorded_runs + 1 / judged)
+
+
+def variance(runs) -> float:
+    values = [each.metrics["ttft_ns"].value for each in runs]
+    return statistics.variance(values) / statistics.fmean(values) ** 2
+
+
+def test_a_lone_points_margin_is_by_its_runs_and_by_one_percent():
+    alone = ServingNoise({KEY: FIVE})
+    assert alone.margin(KEY, "ttft_ns", 1) == pytest.approx(by_hand(0.01, variance(FIVE), 4, 5))
+    assert alone.margin(KEY, "ttft_ns", 3) == pytest.approx(by_hand(0.01, variance(FIVE), 4, 5, judged=3))
+
+
+def test_a_tail_is_expected_to_be_three_times_as_noisy():
+    alone = ServingNoise({KEY: FIVE})
+    assert alone.margin(KEY, "ttft_p99_ns", 1) == pytest.approx(by_hand(0.03, variance(FIVE), 4, 5), rel=1e-3)
+
+
+def test_other_points_move_the_expectation_by_the_middle_of_their_variances():
+    noisy, calm, still = recorded(0, 0.04, -0.04), recorded(0, 0.01, -0.01), recorded(0, 0.001, -0.001)
+    others = {key(concurrency=n): runs for n, runs in enumerate((noisy, calm, still), 20)}
+    middle = variance(calm) / (1 - 2 / 18) ** 3  # the median of a variance of three values is less than its mean
+    expected = math.sqrt((6 * 0.01**2 + 6 * middle) / 12)
+    margin = ServingNoise({KEY: FIVE, **others}).margin(KEY, "ttft_ns", 1)
+    assert margin == pytest.approx(by_hand(expected, variance(FIVE), 4, 5))
+
+
+def test_a_file_with_few_runs_is_expected_to_be_twice_as_noisy():
+    two, three, four = (recorded(*([0.0, 0.01, -0.01, 0.005][:n])) for n in (2, 3, 4))
+    for runs, expected in ((two, 0.02), (three, 0.02), (four, 0.01)):
+        margin = ServingNoise({KEY: runs}).margin(KEY, "ttft_ns", 1)
+        assert margin == pytest.approx(by_hand(expected, variance(runs), len(runs) - 1, len(runs)))
+
+
+def test_a_new_points_margin_is_by_the_others():
+    margin = ServingNoise(OTHERS).margin(KEY, "ttft_ns", 1)
+    middle = variance(FIVE) / (1 - 2 / 36) ** 3
+    assert margin == pytest.approx(by_hand(math.sqrt((6 * 0.01**2 + 16 * middle) / 22), 0.0, 0, 1))
+
+
+def test_samples_that_scatter_more_than_runs_are_the_noise():
+    runs = [sampled(0.5, 25, by) for by in (0.0, 0.001, 0.002, 0.003)]
+    error = statistics.median(each.metrics["ttft_ns"].error for each in runs)
+    assert ServingNoise({KEY: runs}).margin(KEY, "ttft_ns", 1) == pytest.approx(
+        student(0.0005, 9) * error * math.sqrt(1 / 4 + 1)
+    )
+
+
+def test_the_odd_one_of_three_is_left_out_and_of_two_none():
+    assert [len(serving_gate.typical("ttft_ns", recorded(*by))) for by in ((0, 0.001, 0.4), (0, 0.4))] == [2, 2]
+    assert len(serving_gate.typical("ttft_ns", recorded(0, 0.049, -0.049))) == 3
+    assert len(serving_gate.typical("ttft_ns", recorded(0, 0.001, 0.052))) == 2
+
+
+# What an update asks
+
+
+def test_a_run_agrees_if_it_is_within_all_margins_to_either_side():
+    noise = ServingNoise({KEY: FIVE, **OTHERS})
+    assert serving_gate.agree(KEY, run(0.003), noise)
+    assert not serving_gate.agree(KEY, run(tpot_ns=0.1), noise)
+    assert not serving_gate.agree(KEY, run(tpot_ns=-0.1), noise)
+    assert serving_gate.agree(KEY, run(ttft_p99_ns=0.5, requests=99), noise)  # a tail that nobody judges
+
+
+def test_beside_a_single_run_any_other_agrees_and_beside_two_it_must():
+    assert serving_gate.agree(KEY, run(0.9), ServingNoise({KEY: FIVE[:1]}))
+    assert not serving_gate.agree(KEY, run(0.9), ServingNoise({KEY: FIVE[:2]}))
+
+
+def test_runs_are_together_if_the_furthest_are_within_one_margin():
+    noise = ServingNoise({KEY: FIVE, **OTHERS})
+    margin = noise.margin(KEY, "ttft_ns", 1)
+    assert serving_gate.together(KEY, recorded(0, margin / 2, 0.9 * margin), noise)
+    assert not serving_gate.together(KEY, recorded(0, 0.0, 1.1 * margin), noise)
+    tails = [run(requests=99), run(requests=99, ttft_p99_ns=0.5), run(requests=99)]
+    assert serving_gate.together(KEY, tails, noise)
+    assert not serving_gate.together(KEY, [run(), run(ttft_p99_ns=0.5), run()], noise)
+
+
+def test_of_no_metric_the_verdict_is_new():
+    assert worst([]) is ServingVerdict.NEW
 
 
 def test_the_expectation_of_the_gate_for_device_times_is_not_the_one_for_walls():

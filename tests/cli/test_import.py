@@ -279,6 +279,10 @@ def test_a_damaged_baseline_is_one_line(recorded, run):
         (["--concurrency", "0"], "--concurrency must be at least 1, got 0"),
         (["--update", "--accept"], "not allowed with argument"),
         (["--model", "no-such"], "no-such"),
+        (
+            ["--grid", "3x2", "--set", "workload.resolution=tiny", "--served-as", "tiny-ocr"],
+            "resolution 'tiny' has no crops",
+        ),
         (["--gpu", "!!", "--grid", "3x2", "--served-as", "tiny-ocr"], "a GPU's name needs a letter or a digit"),
     ],
 )

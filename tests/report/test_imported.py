@@ -212,6 +212,13 @@ def test_an_option_goes_before_what_the_file_says(tmp_path):
     assert (str(at.key.pages), at.gpu, at.engine) == ("grid 3x2", "nvidia-h100-80gb-hbm3", "other")
 
 
+def test_a_concurrency_is_given_if_the_file_has_none_and_not_changed(tmp_path, refused):
+    rated = only(tool_file(tmp_path / "a.json", max_concurrency=None, request_rate=2.5))
+    assert placed(rated, replace(SAID, concurrency=8)).key.concurrency == 8
+    assert placed(only(SERVE), replace(SAID, concurrency=2)).key.concurrency == 2
+    assert refused(said=replace(SAID, concurrency=8)) == "its concurrency is 2, not 8 as --concurrency says"
+
+
 def test_aiperf_names_the_page_that_it_made():
     at = placed(only(DATA / "aiperf.json"), replace(SAID, pages=None, engine="vllm"))
     assert str(at.key.pages) == "page 1240x1754"

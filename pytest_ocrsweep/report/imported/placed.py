@@ -52,13 +52,13 @@ def place(run: ToolRun, said: Said, image_tokens: Callable[[Pages], int]) -> Pla
     """
     _check_model(run, said)
     pages = _pages(run, said)
-    tokens = image_tokens(pages)
-    prompt = _prompt_tokens(run, pages, tokens)
     try:
+        tokens = image_tokens(pages)
+        prompt = _prompt_tokens(run, pages, tokens)
         engine, version = _engine(run, said)
         key = ServingKey(
             pages,
-            said.concurrency or run.concurrency,
+            _concurrency(run, said),
             prompt,
             round(run.output_tokens),
             said.resolution,
@@ -121,7 +121,7 @@ def _prompt_tokens(run: ToolRun, pages: Pages, tokens: int) -> int:
     if images <= 0 or run.input_tokens < wanted:
         fewer = f"its requests had {run.input_tokens:,.1f} input tokens, fewer than the {wanted:,.0f} image tokens of"
         of = f"{'the smallest page of ' if pages.kind == 'mix' else ''}{pages}"
-        raise ResultFileError(f"{run.where}: {fewer} {of}: {run.counted_by}")
+        raise ResultFileError(f"{fewer} {of}: {run.counted_by}")
     return round(run.input_tokens - wanted)
 
 
@@ -132,6 +132,13 @@ def _engine(run: ToolRun, said: Said) -> tuple[str, str | None]:
         raise ResultFileError("it does not name the engine that served it;", "give --engine vllm==0.32.0, or sglang")
     version = said.engine_version or run.written.get("engine_version") or run.engine_version
     return known_engine(name), version
+
+
+def _concurrency(run: ToolRun, said: Said) -> int | None:
+    """Requests in flight. Raises ValueError if the file has another number than the command line."""
+    if said.concurrency and run.concurrency and said.concurrency != run.concurrency:
+        raise ValueError(f"its concurrency is {run.concurrency}, not {said.concurrency} as --concurrency says")
+    return said.concurrency or run.concurrency
 
 
 def _encoder_graphs(run: ToolRun) -> bool | None:

@@ -207,6 +207,14 @@ def test_what_the_user_wrote_into_the_file_stands_for_options(tmp_path):
     assert (at.run.provenance.engine_version, at.run.provenance.host) == ("0.26.0", "node7")
 
 
+@pytest.mark.parametrize(
+    ("word", "graphs"),
+    [(w, True) for w in ("true", "1", "Yes", "on")] + [(w, False) for w in ("False", "0", "no", "off")],
+)
+def test_encoder_graphs_are_on_or_off(tmp_path, word, graphs):
+    assert placed(only(tool_file(tmp_path / "a.json", encoder_graphs=word))).key.encoder_graphs is graphs
+
+
 def test_an_option_goes_before_what_the_file_says(tmp_path):
     at = placed(only(tool_file(tmp_path / "a.json", grid="1x1", gpu="NVIDIA H200", engine="other")))
     assert (str(at.key.pages), at.gpu, at.engine) == ("grid 3x2", "nvidia-h100-80gb-hbm3", "other")

@@ -9,6 +9,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 from ..errors import CalibrationError
+from ..model.engine import REFERENCE
 from ..model.geometry import Workload
 from ..model.ledger import Ledger
 from .calibration import LIMITS, TERMS, Calibration
@@ -39,6 +40,8 @@ class Estimate:
 
 def estimate(ledger: Ledger, device: Device) -> Estimate:
     """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
+    if error := why_not(device, ledger.engine):
+        raise error
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
@@ -60,8 +63,13 @@ def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:
     return raised
 
 
-def why_not(device: Device) -> CalibrationError | None:
-    """Why nothing can be estimated on `device`, and what to do; None if it has a calibration."""
+def why_not(device: Device, engine: str = REFERENCE.name) -> CalibrationError | None:
+    """Why nothing can be estimated for an engine on `device`, and what to do; None if there is a calibration."""
+    if engine != REFERENCE.name:
+        return CalibrationError(
+            f"no calibration knows the kernels of {engine}: what is calibrated are those of {REFERENCE.name};",
+            f"take floors, or engine={REFERENCE.name}",
+        )
     try:
         calibration_of(device)
     except CalibrationError as error:

@@ -16,7 +16,7 @@ from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
-from .estimate import WIDER
+from .estimate import WIDER, why_not
 from .line_time import NS, Array, Rates
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
@@ -33,6 +33,8 @@ class Estimates(NamedTuple):
 
 def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
     """What each point of `columns` takes on `device`. Raises CalibrationError and ColumnOverflow."""
+    if error := why_not(device, model.engine.name):
+        raise error
     calibration = calibration_of(device)
     found = np.empty((3, columns.points), np.int64)
     crops = has_crops(columns["rows"], columns["cols"])

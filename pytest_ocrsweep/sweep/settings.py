@@ -16,6 +16,8 @@ from ..errors import ConfigError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import DTYPES, Architecture
+from ..model.attention import ATTENTION
+from ..model.engine import Engine
 from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
 from ..model.layers.moe import EXPERTS
 
@@ -78,6 +80,7 @@ class Settings:
     """A whole composed configuration; its types are the schema of `conf/`."""
 
     model: Architecture
+    engine: Engine
     workload: WorkloadSettings
     device: Device
     vendor: VendorSettings
@@ -139,6 +142,13 @@ def _misfit(hint: object, value: object, least: int) -> str | None:
     """What a value of type `hint` must be, if `value` is not that; None if it fits."""
     if hint is int:
         return _misfit_int(value, least)
+    if hint is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if hint == int | None:
+        return None if value is None else _misfit_int(value, least)
+    if hint == tuple[str, ...]:
+        good = isinstance(value, list) and value and all(_misfit_str(item) is None for item in value)
+        return None if good else "a list of names"
     if hint is float:
         return _misfit_float(value)
     if hint == float | None:
@@ -224,6 +234,28 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
     )
     yield from _grouped_products(settings.model)
+    yield from _switches(settings.engine)
+
+
+def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
+    """What the switches of an engine may be together."""
+    yield (
+        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", engine.name) is not None and engine.name != "timed",
+        "engine.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', and not 'timed', "
+        f"got {quoted(engine.name)}",
+    )
+    unknown = [name for name in engine.attentions if name not in ATTENTION]
+    yield not unknown, f"engine.attentions must be of {', '.join(ATTENTION)}: got {quoted(', '.join(unknown))}"
+    fused = [f"engine.{name}=false" for name in engine.fuses]
+    yield (
+        not fused or bool(unknown) or all(ATTENTION[name].fused for name in engine.attentions),
+        f"engine.attentions must be [flash] for an engine that fuses; else set {', '.join(fused)}",
+    )
+    batches = engine.captured_batches
+    yield (
+        list(batches) == sorted(set(batches)),
+        f"engine.captured_batches must be different and in order, got {list(batches)}",
+    )
 
 
 def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:

@@ -9,7 +9,20 @@ from __future__ import annotations
 from ..architecture import Decoder
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
-from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernel, Kernels, Pattern, in_place, kernel, released, under
+from ..kernels import (
+    FLOAT,
+    HALF,
+    INDEX,
+    VECTOR_FLOPS,
+    Kernel,
+    Kernels,
+    Pattern,
+    allocated,
+    in_place,
+    kernel,
+    released,
+    under,
+)
 from ..operations import cast, elementwise, linear
 from ..symbolic import Size
 from . import attention as attend
@@ -148,7 +161,7 @@ def self_attention(
     else:
         in_blocks = 0 if engine.kv_block_tokens is None else 2 * batch * past * key_width * HALF
         for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True):
-            yield k._replace(io_bytes=in_blocks)
+            yield k._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows in its output too
     yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
     yield released(*query)
 

@@ -69,7 +69,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings, attention = flags.compose(options), options.attention
+    settings, attention = flags.of_the_reference(options), options.attention
     work, model = flags.workload(options.target, settings), model_of(settings)
     parts = sizing.memory(model, work, attention)
     catalogue = flags.compared(options, settings)

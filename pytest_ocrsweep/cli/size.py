@@ -72,7 +72,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = flags.compose(options)
+    settings = flags.of_the_reference(options)
     catalogue = flags.compared(options, settings)
     target, model = Target(options.ttft, options.tpot), model_of(settings)
     works = [settings.workload.on(point.grid) for point in flags.points(options.grids, settings)]

@@ -16,7 +16,8 @@ from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
 from pytest_ocrsweep.sweep.config import CONF, compose, devices
-from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys, validate
+from pytest_ocrsweep.sweep.rules import validate
+from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",

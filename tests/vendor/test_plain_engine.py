@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
-from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
-from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
-from pytest_ocrsweep.vendor_model.plain_engine import PlainEngine  # noqa: E402
+from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.model.stages import STAGES
+from pytest_ocrsweep.vendor_model.plain_engine import PlainEngine
 
 VLLM = load_model(overrides=["engine=vllm"])
 WORKS = [

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.parquet:
         return parquet.run(options)
     settings = flags.compose(options)
-    if settings.device.calibration and (error := why_not(settings.device, settings.engine.name)):
+    if settings.device.calibration and (error := why_not(settings.device)):
         raise error
     points = flags.points(options.grids, settings)
     stages, attentions = (
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        flags.show(*terminal.table(report.points, labels, option="--report", engine=settings.engine.name))
+        flags.show(*terminal.table(report.points, labels, option="--report"))
     runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
     for line in beyond(settings.model, runs):
         flags.show(line, file=sys.stderr if options.json else sys.stdout)

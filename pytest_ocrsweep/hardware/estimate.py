@@ -24,6 +24,9 @@ Terms = Iterable[tuple[str, float]]  # a name of TERMS, ns
 # The power by which an interval grows each time that a size doubles beyond what the calibration covers. From batch 1 to
 # 64, six doublings, and from prompts of 1,000 tokens to 7,000, errors of at most 6 % were seen: this allows for more.
 WIDER = 1.05
+# How many times more or less the kernels of another engine may take than those that were calibrated. Once, on an H100,
+# vLLM's took 29 ms a page of 3x2 where 31 are estimated, and a step of 8 pages 2.0 to 2.4 ms where 2.1 are.
+UNKNOWN_ENGINE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,12 @@ class Estimate:
 
 def estimate(ledger: Ledger, device: Device) -> Estimate:
     """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
-    if error := why_not(device, ledger.engine):
-        raise error
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
+    if ledger.engine != REFERENCE.name:
+        spread *= UNKNOWN_ENGINE
+        reasons = (*reasons, f"no kernel of {ledger.engine} was calibrated")
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
         terms, reasons = (
@@ -63,13 +67,8 @@ def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:
     return raised
 
 
-def why_not(device: Device, engine: str = REFERENCE.name) -> CalibrationError | None:
-    """Why nothing can be estimated for an engine on `device`, and what to do; None if there is a calibration."""
-    if engine != REFERENCE.name:
-        return CalibrationError(
-            f"no calibration knows the kernels of {engine}: what is calibrated are those of {REFERENCE.name};",
-            f"take floors, or engine={REFERENCE.name}",
-        )
+def why_not(device: Device) -> CalibrationError | None:
+    """Why nothing can be estimated on `device`, and what to do; None if it has a calibration."""
     try:
         calibration_of(device)
     except CalibrationError as error:

@@ -65,7 +65,7 @@ def speeds(model: Model, work: Workload, device: Device, attention: str = "flash
     """How fast `device` works off a batch."""
     ledgers = [model.ledger(stage, work, attention) for stage in ("prefill", "decode")]
     floor = Speed.of(work, *(roofline.floor(ledger, device).time_ns for ledger in ledgers))
-    if why_not(device, model.engine.name):
+    if why_not(device):
         return Speeds(None, None, None, floor)
     prefill, decode = (estimate(ledger, device) for ledger in ledgers)
     return Speeds(
@@ -88,7 +88,7 @@ def served(model: Model, work: Workload, device: Device, target: Target, attenti
 
         batch = sizing.largest(lambda n: n <= most and _keeps(at(n).expected, target))
         safe = sizing.largest(lambda n: n <= (batch or 0) and _keeps(at(n).slow, target))
-    shown = most if why_not(device, model.engine.name) else batch
+    shown = most if why_not(device) else batch
     return Served(batch, safe, most, speeds(model, replace(work, batch=shown), device, attention) if shown else None)
 
 

@@ -7,6 +7,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """What an engine takes beside its kernels, and of a machine: measured, where a number is given."""
+
+    launch_ns: float | None  # to launch one kernel of the vision tower; None: the tower is a graph, which costs nothing
+    step_ns: float | None  # between the kernels of one step and those of the next; None: nothing
+    render_view_ns: float | None  # of one core, to make the global view of a page; None: not known
+    render_crop_ns: float | None  # and each crop
+    memory_percent: float  # of a device's memory that it takes
+    most_pages: int | None  # that it works on at once
+    spread: float  # how many times more or less nine of ten measured times were than its plan
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """The work that an engine does otherwise. To add one, add a file to conf/engine."""
 
@@ -25,6 +38,7 @@ class Engine:
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
     fused_gate_up: bool  # the gate and the other half of an MLP are one product, their activation one kernel
     fused_experts: bool  # each product reads the rows and weights of its experts where they lie
+    host: Host
 
     @property
     def fuses(self) -> list[str]:
@@ -54,4 +68,13 @@ REFERENCE = Engine(
     fused_qkv=False,
     fused_gate_up=False,
     fused_experts=False,
+    host=Host(
+        launch_ns=None,
+        step_ns=None,
+        render_view_ns=None,
+        render_crop_ns=None,
+        memory_percent=100.0,
+        most_pages=None,
+        spread=1.0,
+    ),
 )

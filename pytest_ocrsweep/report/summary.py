@@ -29,9 +29,7 @@ def lines(results: Results) -> list[str]:
     runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
         f"{sweep.model.title}, {work}",
-        *terminal.table(
-            list(results.points.values()), labels, expected=results.expected, engine=sweep.model.engine.name
-        ),
+        *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
         *_about_updates(results),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ..baselines.metrics import METRICS, columns, values
 from ..baselines.result import NAMES, EstimateResult, PointResult, order
 from ..hardware.calibration_file import REMEDY
-from ..model.engine import REFERENCE
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from .table import aligned
@@ -22,12 +21,11 @@ def table(
     labels: Mapping[CropGrid, str],
     option: str = "--ocrsweep-report",
     expected: Callable[[PointResult], PointResult] = lambda point: point,
-    engine: str = REFERENCE.name,
 ) -> list[str]:
     """A line a point under a header that has the units; decode's totals are over all new tokens.
 
     `option` is what writes all of the points where a table of many is cut. `expected` adds its estimate to a point: to
-    those alone that are shown. `engine` is what runs the points.
+    those alone that are shown.
     """
     points = sorted(points, key=order)
     shown = [expected(point) for point in (points if len(points) <= MANY else _worst(points))]
@@ -50,10 +48,10 @@ def table(
         lines.append(
             f"floors are for {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
         )
-    return [*lines, *estimates(shown, engine)]
+    return [*lines, *estimates(shown)]
 
 
-def estimates(points: Sequence[PointResult], engine: str = REFERENCE.name) -> Iterator[str]:
+def estimates(points: Sequence[PointResult]) -> Iterator[str]:
     """What the estimates of these points are, how far they may be trusted, and why some points have none."""
     by_device: dict[str, list[tuple[PointResult, EstimateResult]]] = {}
     for point in points:
@@ -65,9 +63,6 @@ def estimates(points: Sequence[PointResult], engine: str = REFERENCE.name) -> It
             point, widest = max(wide, key=lambda each: each[1].spread)
             why = "; ".join(widest.reasons)
             yield f"{len(wide)} of {len(found)} intervals are wider than usual; the widest, {point}: {why}"
-    if engine != REFERENCE.name:
-        yield f"no estimates: no calibration knows the kernels of {engine}"
-        return
     unknown = [point for point in points if point.estimate is None and "estimate" not in point.absent]
     for device in dict.fromkeys(point.floor.device for point in unknown if point.floor):
         yield f"no estimate for {device}, which has no calibration; {REMEDY}"

@@ -116,7 +116,7 @@ class Sweep:
                 timed.check_histories(self.options.baselines, self.model.recorded_as)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
-            if self.settings.device.calibration and (error := why_not(self.settings.device, self.settings.engine.name)):
+            if self.settings.device.calibration and (error := why_not(self.settings.device)):
                 raise error.at("--ocrsweep-set")
         except CheckpointError as error:
             return str(error)  # a line a problem

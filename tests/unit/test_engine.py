@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError
+from pytest_ocrsweep.hardware.estimate_columns import estimates
 from pytest_ocrsweep.model.engine import REFERENCE, Engine
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.config import compose
+from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
 
@@ -178,3 +179,16 @@ def test_switches_that_do_not_fit_are_one_line(override: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose([override])
     assert str(error.value) == WRONG[override]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_engine_that_nobody_calibrated_has_estimates_with_a_wider_interval(stage: str) -> None:
+    work = Workload("2x3")
+    found, ours = (model.ledger(stage, work).estimate("h100") for model in (VLLM, OURS))
+    assert found.time_ns < ours.time_ns
+    assert found.high_ns / found.time_ns > ours.high_ns / ours.time_ns
+    assert "no kernel of vllm was calibrated" in found.reasons
+    columns = VLLM.sweep(stage, rows=2, cols=3, batch=[1, 3])
+    many = estimates(VLLM, columns, devices()["h100"])
+    one = VLLM.ledger(stage, replace(work, batch=3)).estimate("h100")
+    assert (many.time_ns[1], many.low_ns[1], many.high_ns[1]) == (one.time_ns, one.low_ns, one.high_ns)

@@ -83,11 +83,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
-def whole(text: str) -> int:
-    """For `type=`: a whole number from 0 on."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {quoted(text)}")
+def whole(text: str, least: int = 0) -> int:
+    """For `type=`: a whole number from `least` on."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {quoted(text)}")
     return int(text)
+
+
+def count(text: str) -> int:
+    """For `type=`: a whole number from 1 on."""
+    return whole(text, least=1)
 
 
 def positive(text: str) -> float:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
-from ..errors import ArgumentError, OcrsweepError
+from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..hardware.plan import How, Number, Plan, Share, plan
@@ -62,8 +62,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("targets", metavar="PAGE", nargs="+", help=text)
     flags.add_devices(parser)
     parser.add_argument("--engine", metavar="NAME", type=flags.given, help="transformers, the default, or vllm")
-    parser.add_argument("--concurrency", metavar="N", type=flags.whole, default=1, help="pages in flight (default: 1)")
-    parser.add_argument("--new-tokens", metavar="N", type=flags.whole, help="of an answer (default: the settings')")
+    parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
+    parser.add_argument("--new-tokens", metavar="N", type=flags.count, help="of an answer (default: the settings')")
     parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=flags.positive, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         (name, mode, _planned(options, settings, device, mode)) for name, device in catalogue.items() for mode in modes
     ]
     if options.json:
-        flags.print_json([{"mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)])
+        plans = [{"mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
+        flags.print_json(plans[0] if len(found) == 1 else plans)
     elif len(found) == 1:
         flags.show(*_page(options, settings, found[0][2]))
     else:
@@ -97,9 +98,9 @@ def _planned(options: argparse.Namespace, settings: Settings, device: Device, mo
     mix = [_share(text, replace(settings, workload=workload)) for text in options.targets]
     try:
         return plan(model_of(settings), mix, device, options.concurrency, options.price, options.cores)
-    except OcrsweepError as error:
+    except PlanError as error:
         if options.modes or len(options.devices) != 1:
-            return str(error)
+            return error.message
         raise
 
 
@@ -151,7 +152,7 @@ def _cells(number: Number | None) -> tuple[str, str, str]:
 
 def _row(device: str, mode: str, found: Plan | str) -> Sequence[str]:
     if isinstance(found, str):
-        return (device, mode, *"-" * 6, found.partition(";")[0])
+        return (device, mode, *"-" * 6, found.rstrip(";"))
     value, between, _ = _cells(found.pages_per_s)
     others = (_cells(each)[0] for each in (found.ttft_ms, found.tpot_ms))
     dollars = _cells(found.dollars_per_million_pages)[0]

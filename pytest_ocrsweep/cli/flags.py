@@ -54,9 +54,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds `--device` for one device; `compose` reads it."""
-    parser.add_argument(
-        "--device", metavar="NAME", help="the device for floors; see `ocrsweep devices` (default: h200)"
-    )
+    text = "the device for floors; see `ocrsweep devices` (default: h200)"
+    parser.add_argument("--device", metavar="NAME", help=text)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

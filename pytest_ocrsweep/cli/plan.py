@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
 from ..hardware.devices import Device
-from ..hardware.plan import How, Number, Plan, Share, plan
+from ..hardware.engine_times import How
+from ..hardware.plan import Number, Plan, Share, plan
 from ..model.geometry import RESOLUTIONS
 from ..report.table import aligned
 from ..sweep.catalogue import model_of

@@ -12,28 +12,17 @@ By Little's law, time to first token and `new_tokens` times the time per token m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 from math import fsum
 
 from ..errors import PlanError
 from ..model.analytic import Model
 from ..model.geometry import Workload
-from ..model.ledger import Ledger
 from .devices import Device
+from .engine_times import How, Ledgers, Times, ledgers, most_pages, render_ns, times
 from .estimate import estimate, why_not
-from .roofline import floor
-from .sizing import largest_batch
 
 NS = 1e9
-
-
-class How(StrEnum):
-    """Where a number comes from."""
-
-    ESTIMATED = "estimated"
-    FLOOR = "floor"  # nothing is faster, so rates are at most this
-    MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +41,6 @@ class Share:
 
     work: Workload
     weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """What one engine takes, in nanoseconds: of one page's admission, by part, and of one step of all pages."""
-
-    vision: float  # kernels of the tower
-    launches: float  # what the host takes longer to launch them
-    prefill: float  # the decoder over the prompt
-    admission_step: float  # what the engine takes a group, a page's part
-    decode: float  # kernels of a step
-    step: float  # what the engine takes a step
-
-    @property
-    def admission(self) -> float:
-        return self.vision + self.launches + self.prefill + self.admission_step
-
-    @property
-    def whole_step(self) -> float:
-        return self.decode + self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +80,20 @@ def plan(
         )
     at_once = min(concurrency, most)
     how = How.FLOOR if why_not(device) else How.ESTIMATED
-    ledgers = [_ledgers(model, share.work, at_once) for share in mix]
+    runs = [ledgers(model, share.work, at_once) for share in mix]
     weights = [share.weight / fsum(each.weight for each in mix) for share in mix]
-    spread, reasons = _spread(model, device, ledgers, how)
-    times = _mean([_times(model, each, device, how) for each in ledgers], weights)
+    spread, reasons = _spread(model, device, runs, how)
+    took = _mean([times(model, each, device, how) for each in runs], weights)
     new_tokens = fsum(weight * share.work.new_tokens for weight, share in zip(weights, mix, strict=True))
-    group = fsum(weight * each.group for weight, each in zip(weights, ledgers, strict=True))
+    group = fsum(weight * each.group for weight, each in zip(weights, runs, strict=True))
     rendering = _mean_of([render_ns(model, share.work) for share in mix], weights)
-    page_ns = times.admission + new_tokens * times.whole_step / at_once
-    tpot_ns = times.whole_step + (at_once - group) * times.admission / new_tokens
-    ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * times.admission)
-    bound = _bound(times, new_tokens / at_once, concurrency > most)
+    page_ns = took.admission + new_tokens * took.whole_step / at_once
+    tpot_ns = took.whole_step + (at_once - group) * took.admission / new_tokens
+    ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
+    bound = _bound(took, new_tokens / at_once, concurrency > most)
     if cores is not None and rendering is not None and rendering / cores > page_ns:
         page_ns, bound = rendering / cores, "host"
-        ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * times.admission)
+        ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
     return Plan(
         device=device.name,
         engine=model.engine.name,
@@ -138,77 +107,12 @@ def plan(
         joules_per_page=None,
         host_cores=None if rendering is None else _number(rendering / page_ns, spread, how, higher_is_better=True),
         bound=bound,
-        parts_ms=_parts(times, new_tokens / at_once),
+        parts_ms=_parts(took, new_tokens / at_once),
         reasons=reasons,
     )
 
 
-def render_ns(model: Model, work: Workload) -> float | None:
-    """What one core takes to make a page's views; None if the engine's file does not say."""
-    host = model.engine.host
-    if host.render_view_ns is None or host.render_crop_ns is None:
-        return None
-    return host.render_view_ns + work.grid.crops * host.render_crop_ns
-
-
-def most_pages(model: Model, work: Workload, device: Device) -> int:
-    """Pages in flight whose KV cache fits beside weights and the largest step's activations; 0 if none does.
-
-    Where one prefill takes all pages, as many as fit with it.
-    """
-    engine = model.engine
-    if engine.most_step_tokens is None:
-        return largest_batch(model, work, device) or 0
-    group = max(1, engine.most_step_tokens // work.context_tokens)
-    prefill = model.ledger("prefill", replace(work, batch=group))
-    one = model.ledger("decode", replace(work, batch=1))
-    free = device.memory_bytes * engine.host.memory_percent / 100 - prefill.weight_bytes - prefill.peak_activation_bytes
-    pages = int(free // one.kv_cache_bytes) if free > 0 else 0
-    return pages if engine.host.most_pages is None else min(pages, engine.host.most_pages)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ledgers:
-    group: int  # pages of a prefill
-    vision: Ledger  # of the group
-    prefill: Ledger  # of the group, vision included
-    decode: Ledger  # of all pages at once
-
-
-def _group(model: Model, work: Workload, pages: int) -> int:
-    """Pages that one prefill takes."""
-    most = model.engine.most_step_tokens
-    return pages if most is None else max(1, min(pages, most // work.context_tokens))
-
-
-def _ledgers(model: Model, work: Workload, at_once: int) -> _Ledgers:
-    group = _group(model, work, at_once)
-    vision, prefill = (model.ledger(stage, replace(work, batch=group)) for stage in ("vision", "prefill"))
-    return _Ledgers(group, vision, prefill, model.ledger("decode", replace(work, batch=at_once)))
-
-
-def _times(model: Model, of: _Ledgers, device: Device, how: How) -> Times:
-    host = model.engine.host
-    vision, prefill, decode = (_device_ns(ledger, device, how) for ledger in (of.vision, of.prefill, of.decode))
-    launches = 0.0
-    if host.launch_ns is not None and how is How.ESTIMATED:
-        launches = float(of.vision.work_of_lines().launches.sum()) * host.launch_ns
-    step = (host.step_ns or 0.0) if how is How.ESTIMATED else 0.0
-    return Times(
-        vision=vision / of.group,
-        launches=max(0.0, launches - vision) / of.group,
-        prefill=(prefill - vision) / of.group,
-        admission_step=step / of.group,
-        decode=decode / of.decode.steps,
-        step=step,
-    )
-
-
-def _device_ns(ledger: Ledger, device: Device, how: How) -> float:
-    return float(floor(ledger, device).time_ns if how is How.FLOOR else estimate(ledger, device).time_ns)
-
-
-def _spread(model: Model, device: Device, ledgers: Sequence[_Ledgers], how: How) -> tuple[float, tuple[str, ...]]:
+def _spread(model: Model, device: Device, ledgers: Sequence[Ledgers], how: How) -> tuple[float, tuple[str, ...]]:
     """How many times more or less than planned a time may be, and why."""
     if how is How.FLOOR:
         return 1.0, ()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import PlanError
-from pytest_ocrsweep.hardware.plan import How, Share, most_pages, plan, render_ns
+from pytest_ocrsweep.hardware.engine_times import How, most_pages, render_ns
+from pytest_ocrsweep.hardware.plan import Share, plan
 from pytest_ocrsweep.sweep.config import devices
 
 VLLM, OURS = load_model(engine="vllm"), load_model()

@@ -149,7 +149,7 @@ def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size
     how = model.decoder.decode_experts
     layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows)
     yield from under("decoder", layers)
-    yield from decoder.head(model.decoder, BATCH, BATCH, engine)
+    yield from decoder.head(model.decoder, rows, BATCH, engine)
 
 
 def padding_left_out(padded: Iterable[Kernel], plain: Iterable[Kernel]) -> Kernels:

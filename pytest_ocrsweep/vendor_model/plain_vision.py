@@ -6,7 +6,7 @@ Written after vLLM 0.26, model_executor/models/deepencoder.py and clip.py.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -29,12 +29,19 @@ def use_plain_vision(built: ReferenceModel, *, original_sam: bool, fused_qkv: bo
             layer.self_attn = JoinedAttention(layer.self_attn)
 
 
-def features(built: ReferenceModel, pages: forward.Pages, *, alone: bool) -> list[torch.Tensor]:
-    """The image tokens of each page; the pages go through the tower together or `alone`."""
-    if not alone:
-        found: list[torch.Tensor] = built.model.get_image_features(**pages.arguments).pooler_output
-        return found
-    return [_one(built, pages, i) for i in range(pages.work.batch)]
+class Features(NamedTuple):
+    """The image tokens of each page, and what the tower keeps beside them."""
+
+    pages: list[torch.Tensor]
+    kept: object
+
+
+def features(built: ReferenceModel, pages: forward.Pages, *, alone: bool) -> Features:
+    """The pages go through the tower together or `alone`."""
+    if alone:
+        return Features([_one(built, pages, i) for i in range(pages.work.batch)], None)
+    found = built.model.get_image_features(**pages.arguments)
+    return Features(found.pooler_output, found)
 
 
 def _one(built: ReferenceModel, pages: forward.Pages, i: int) -> torch.Tensor:

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
-from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.model.engine import REFERENCE
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.vendor_model.plain_engine import PlainEngine
 
@@ -35,13 +36,7 @@ def plain(name: str = "deepseek-ocr") -> PlainEngine:
 @pytest.mark.parametrize("work", WORKS, ids=str)
 def test_every_number_of_vllm_is_that_of_plain_torch(stage: str, work: Workload) -> None:
     work = replace(work, new_tokens=1)
-    ledger = VLLM.ledger(stage, work)
-    tensor_flops, counts = plain().counts(stage, work)
-    assert ledger.tensor_flops == tensor_flops
-    assert ledger.vector_flops == counts.vector_flops
-    assert ledger.read_bytes == counts.read_bytes
-    assert ledger.write_bytes == counts.write_bytes
-    assert ledger.peak_activation_bytes == counts.peak_bytes
+    assert numbers(VLLM, stage, work) == plain().counts(stage, work)
 
 
 @pytest.mark.slow
@@ -51,9 +46,36 @@ def test_every_grid_that_vllm_cuts_and_a_tiny_model_too(stage: str) -> None:
     points = [(VLLM, plain(), Workload(grid, new_tokens=1)) for grid in CropGrid.upto(6)]
     points += [(tiny, plain(tiny.name), Workload(grid, new_tokens=1, batch=9)) for grid in CropGrid.upto(6)]
     for model, engine, work in points:
-        ledger = model.ledger(stage, work)
-        tensor_flops, counts = engine.counts(stage, work)
-        found = (counts.vector_flops, counts.read_bytes, counts.write_bytes, counts.peak_bytes)
-        cost = ledger.total()
-        assert ledger.tensor_flops == tensor_flops, work
-        assert (cost.vector_flops, cost.read_bytes, cost.write_bytes, ledger.peak_activation_bytes) == found, work
+        assert numbers(model, stage, work) == engine.counts(stage, work), work
+
+
+def numbers(model: Model, stage: str, work: Workload) -> tuple[int, ...]:
+    """In the order of `PlainEngine.counts`."""
+    ledger = model.ledger(stage, work)
+    cost = ledger.total()
+    return cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes, ledger.peak_activation_bytes
+
+
+SWITCHES: dict[str, dict[str, object]] = {
+    name: {name: True}
+    for name in (
+        *("last_logits", "pages_alone", "original_sam"),
+        *("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts"),
+    )
+}
+SWITCHES |= {
+    "none": {},
+    "kv_block_tokens": {"kv_block_tokens": 16},
+    "captured_batches": {"captured_batches": (1, 4, 8)},
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_each_switch_alone_is_that_of_plain_torch(switch: str) -> None:
+    """On a tiny model, so that all of them are fast; sizes differ, formulas do not."""
+    engine = replace(REFERENCE, attentions=("flash",), **SWITCHES[switch])  # type: ignore[arg-type]
+    tiny = replace(load_model("deepseek-ocr-tiny"), engine=engine)
+    alone = PlainEngine(tiny.architecture, engine)
+    for stage in STAGES:
+        for work in (Workload("2x3", new_tokens=1), Workload("1x2", batch=3, new_tokens=1)):
+            assert numbers(tiny, stage, work) == alone.counts(stage, work), (stage, work)

@@ -12,6 +12,7 @@ OcrsweepError
 ├── ResultFileError     a file of another tool's serving figures
 ├── ProfileError        a file of measured lines
 ├── CalibrationError    a GPU whose times nothing is known of, or a calibration that cannot be made or read
+├── PlanError           pages that a device cannot serve
 ├── MeasureError        what keeps a point from being measured
 │   ├── OutOfMemory     this point only
 │   ├── DeviceLost      this point and all that follow
@@ -82,6 +83,10 @@ class ProfileError(OcrsweepError):
 
 class CalibrationError(OcrsweepError):
     """A GPU without a calibration, or a calibration that cannot be made or read."""
+
+
+class PlanError(OcrsweepError):
+    """What does not fit, and what would."""
 
 
 class MeasureError(OcrsweepError):

@@ -40,7 +40,7 @@ def _placed(content: bytes, folder: Path) -> list[Any]:
     path = folder / "FILE"
     path.write_bytes(content)
     said = Said(ABOUT[0], pages=Pages("grid", "1x1"), engine="vllm", gpu="cpu", served_as="tiny-ocr")
-    return [place(run, said, lambda _: IMAGE_TOKENS) for run in files.read(path, new_tokens=8)]
+    return [place(run, said, lambda _pages, _engine: IMAGE_TOKENS) for run in files.read(path, new_tokens=8)]
 
 
 def serving_take(data: bytes, folder: Path) -> None:

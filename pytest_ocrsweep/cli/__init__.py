@@ -14,7 +14,10 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import", "devices", "fits", "size")
+COUNTING = (
+    *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
+    *("devices", "fits", "size", "plan"),
+)
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
 
 MODULES = {"import": "import_results"}  # a command whose name no statement could import
@@ -35,6 +38,7 @@ examples:
   ocrsweep history decode 2x3                            a recorded time over months, and its drift
   ocrsweep import bench.json --grid 3x2 --gpu h100       what another tool measured of a server, gated
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
+  ocrsweep plan 3x2 --engine vllm --concurrency 64       what serving such pages comes to, on every device
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
   ocrsweep profile 2x3 --stage decode                    where the time goes on this GPU, line by line
   ocrsweep calibrate --output my-gpu.json                the constants from which times on this GPU are estimated

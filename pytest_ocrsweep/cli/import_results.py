@@ -151,12 +151,15 @@ def _placed(options: argparse.Namespace, settings: Settings) -> tuple[list[Place
     from ..report.imported import files
     from ..report.imported.placed import place
 
+    def tokens(pages: Pages, engine: str) -> int:
+        return _image_tokens(pages, engine, options, settings)
+
     said = _said_of(options, settings)
     placed, problems = [], []
     for path in dict.fromkeys(options.files):
         try:
             runs = files.read(path, options.new_tokens)
-            placed += [place(_by_driver(each), said, lambda pages: _image_tokens(pages, settings)) for each in runs]
+            placed += [place(_by_driver(each), said, tokens) for each in runs]
         except ResultFileError as error:
             problems.append(str(error))
     return placed, problems
@@ -169,16 +172,26 @@ def _by_driver(found: ToolRun) -> ToolRun:
     return replace(found, written={**found.written, "gpu": flags.driver_name(found.written["gpu"]) or ""})
 
 
-def _image_tokens(pages: Pages, settings: Settings) -> int:
-    """The image tokens of a page; of a mix, those of a page without crops. Raises ValueError."""
+def _image_tokens(pages: Pages, engine: str, options: argparse.Namespace, settings: Settings) -> int:
+    """The image tokens of a page on an engine; of a mix, those of a page without crops. Raises ValueError."""
     from ..baselines.serving import page_size
     from ..model.geometry import RESOLUTIONS, CropGrid
 
     if pages.kind == "page":
-        grid = RESOLUTIONS[settings.workload.resolution].grid_of(*page_size(pages.name))
+        sides = RESOLUTIONS[settings.workload.resolution]
+        grid = sides.grid_of(*page_size(pages.name), _most_crops(engine, options))
     else:
         grid = CropGrid.parse(pages.name) if pages.kind == "grid" else CropGrid(1, 1)
     return settings.workload.on(grid).image_tokens
+
+
+def _most_crops(engine: str, options: argparse.Namespace) -> int | None:
+    """Into how many crops the engine cuts a page, as far as its settings are here; None for the model's own limit."""
+    from ..sweep.config import CONF, compose
+
+    known = (CONF / "engine" / f"{engine}.yaml").exists()
+    chosen = any(text.startswith("engine=") for text in options.overrides)
+    return compose([*options.overrides, *([f"engine={engine}"] if known and not chosen else [])]).engine.most_crops
 
 
 def _groups(placed: Sequence[Placed]) -> Mapping[tuple[str, str], list[Placed]]:

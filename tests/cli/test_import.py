@@ -183,6 +183,15 @@ def test_a_page_in_pixels_has_the_tokens_of_its_grid(folder, run):
     assert "page 1240x1754, concurrency 2, 12 + 20 tokens" in out
 
 
+def test_an_engines_limit_of_crops_decides_what_a_page_must_have(folder, run):
+    tool_file(Path("long.json"), total_input_tokens=12 * 950)
+    long = ("--gpu", "cpu", "--page", "700x5000", "--served-as", "tiny-ocr")  # 7x1, or 6x1 if at most 6 crops are cut
+    code, _, (error,) = run("long.json", here=(*long, "--engine", "other"))
+    assert (code, "fewer than the 1,043 image tokens of page 700x5000" in error) == (2, True)
+    assert run("long.json", "--update", here=(*long, "--engine", "vllm"))[0] == 0
+    assert run("long.json", "--update", here=(*long, "--set", "engine.most_crops=9"))[0] == 2
+
+
 def test_a_device_of_the_catalogue_is_its_drivers_name(folder, run):
     grid = ("--grid", "3x2", "--served-as", "tiny-ocr", "--update")
     tool_file(Path("written.json"), gpu="H100")

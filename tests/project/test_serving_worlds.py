@@ -1,4 +1,4 @@
-"""How often the gate for wall clocks is right, in small, and as docs/serving.md shows it."""
+"""How often the gate for wall clocks is right, in small, and as docs/imports.md shows it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import serving_worlds
 from pytest_ocrsweep.baselines import serving_gate
 from pytest_ocrsweep.baselines.serving_metrics import SERVING_METRICS, ServingMetric
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "imports.md").read_text(encoding="utf-8")
 QUIET = serving_worlds.ServingWorld(0.005, 5)
 
 

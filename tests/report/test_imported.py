@@ -25,7 +25,7 @@ def only(path: Path, new_tokens: int | None = None) -> ToolRun:
 
 
 def placed(found: ToolRun, said: Said = SAID) -> Placed:
-    return place(found, said, lambda _: IMAGE_TOKENS)
+    return place(found, said, lambda _pages, _engine: IMAGE_TOKENS)
 
 
 def values(found: ToolRun) -> dict[str, float]:
@@ -245,7 +245,7 @@ def test_another_model_is_not_ours(name):
 
 
 def test_a_long_text_may_be_another_page(tmp_path):
-    at = place(only(SERVE), SAID, lambda _: 283)
+    at = place(only(SERVE), SAID, lambda _pages, _engine: 283)
     assert at.notes == ("its text has 632 tokens, more than the 283 of grid 3x2: is that the page that was sent?",)
 
 

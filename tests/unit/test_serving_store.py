@@ -279,6 +279,10 @@ def test_one_run_that_disagrees_moves_nothing(file):
     )
 
 
+def test_each_run_that_disagrees_has_its_line(file):
+    assert [re.findall(r", (\d) of 3", line) for line in add(file, 0.3, 0.9)] == [["1"], ["2"]]
+
+
 def test_three_runs_that_agree_move_the_point_and_a_worse_one_keeps_its_anchor(file):
     *_, line = add(file, 0.3, 0.302, 0.298)
     assert line == f"{KEY} moved: 3 runs agree"

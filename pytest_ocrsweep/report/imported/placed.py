@@ -45,17 +45,17 @@ class Placed:
     notes: tuple[str, ...] = ()
 
 
-def place(run: ToolRun, said: Said, image_tokens: Callable[[Pages], int]) -> Placed:
+def place(run: ToolRun, said: Said, image_tokens: Callable[[Pages, str], int]) -> Placed:
     """The run at its point. Raises ResultFileError for a run that is of none, or that sent no image.
 
-    `image_tokens` gives those of a page, or the fewest that a mix can have.
+    `image_tokens` gives those of a page on an engine, or the fewest that a mix can have.
     """
     _check_model(run, said)
     pages = _pages(run, said)
     try:
-        tokens = image_tokens(pages)
-        prompt = _prompt_tokens(run, pages, tokens)
         engine, version = _engine(run, said)
+        tokens = image_tokens(pages, engine)
+        prompt = _prompt_tokens(run, pages, tokens)
         key = ServingKey(
             pages,
             _concurrency(run, said),

@@ -6,20 +6,18 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, ReportError, ResultFileError
 from ..files.text import quoted
-from . import flags
+from . import flags, import_names
 from .flags import Subparsers
 
 if TYPE_CHECKING:
     from ..baselines.recorded_file import Recorded
     from ..baselines.serving import Pages
     from ..report.imported.placed import Placed, Said
-    from ..report.imported.tool_run import ToolRun
     from ..report.serving import JudgedServing
     from ..sweep.settings import Settings
 
@@ -140,7 +138,7 @@ def _said_of(options: argparse.Namespace, settings: Settings) -> Said:
         pages,
         engine,
         version or None,
-        flags.driver_name(options.gpu),
+        import_names.driver_name(options.gpu),
         options.served_as,
         options.concurrency,
     )
@@ -152,46 +150,17 @@ def _placed(options: argparse.Namespace, settings: Settings) -> tuple[list[Place
     from ..report.imported.placed import place
 
     def tokens(pages: Pages, engine: str) -> int:
-        return _image_tokens(pages, engine, options, settings)
+        return import_names.image_tokens(pages, engine, options.overrides, settings)
 
     said = _said_of(options, settings)
     placed, problems = [], []
     for path in dict.fromkeys(options.files):
         try:
             runs = files.read(path, options.new_tokens)
-            placed += [place(_by_driver(each), said, tokens) for each in runs]
+            placed += [place(import_names.by_driver(each), said, tokens) for each in runs]
         except ResultFileError as error:
             problems.append(str(error))
     return placed, problems
-
-
-def _by_driver(found: ToolRun) -> ToolRun:
-    """The run with its GPU as the driver names it, if the user wrote a device's name into the file."""
-    if "gpu" not in found.written:
-        return found
-    return replace(found, written={**found.written, "gpu": flags.driver_name(found.written["gpu"]) or ""})
-
-
-def _image_tokens(pages: Pages, engine: str, options: argparse.Namespace, settings: Settings) -> int:
-    """The image tokens of a page on an engine; of a mix, those of a page without crops. Raises ValueError."""
-    from ..baselines.serving import page_size
-    from ..model.geometry import RESOLUTIONS, CropGrid
-
-    if pages.kind == "page":
-        sides = RESOLUTIONS[settings.workload.resolution]
-        grid = sides.grid_of(*page_size(pages.name), _most_crops(engine, options))
-    else:
-        grid = CropGrid.parse(pages.name) if pages.kind == "grid" else CropGrid(1, 1)
-    return settings.workload.on(grid).image_tokens
-
-
-def _most_crops(engine: str, options: argparse.Namespace) -> int | None:
-    """Into how many crops the engine cuts a page, as far as its settings are here; None for the model's own limit."""
-    from ..sweep.config import CONF, compose
-
-    known = (CONF / "engine" / f"{engine}.yaml").exists()
-    chosen = any(text.startswith("engine=") for text in options.overrides)
-    return compose([*options.overrides, *([f"engine={engine}"] if known and not chosen else [])]).engine.most_crops
 
 
 def _groups(placed: Sequence[Placed]) -> Mapping[tuple[str, str], list[Placed]]:

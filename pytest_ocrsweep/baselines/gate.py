@@ -22,19 +22,16 @@ from enum import StrEnum
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
-from .power_cap import CAPPED_NOISE
 from .sampling import ROUNDS_AGREE, Samples, agreeing
 from .shared import ALONE, Shared
+from .students_t import student
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
 within minutes of one another has not seen another day, temperature or card."""
 
-EXPECTED_WEIGHT = 6
-"""The expectation's degrees of freedom: three to five processes can correct it, not overturn it."""
-
-T_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221, 14: 4.140}
-"""Student's t by degrees of freedom, one-sided 0.0005: 20 runs of 12 unchanged points may not be red."""
+CHANCE = 0.0005
+"""That an unchanged point exceeds its margin: 20 runs of 12 unchanged points may not be red."""
 
 CAP = 0.03
 """What the gate is to see: a run says which points have a wider margin, and so cannot see this much."""
@@ -81,18 +78,9 @@ def margin(
     baseline: Baseline, expected: float = EXPECTED_NOISE, *, shared: Shared = ALONE, processes: int = 1
 ) -> float:
     """How much slower than the baseline, as a ratio, the mean of so many unchanged processes may be found to be."""
-    if baseline.power_cap:
-        expected = max(expected, CAPPED_NOISE)
-    typical = baseline.typical
-    count = len(typical)
-    seen = (count - 1) * (baseline.spread or 0.0) ** 2
-    df = EXPECTED_WEIGHT + count - 1
-    between = math.sqrt((EXPECTED_WEIGHT * expected**2 + seen) / df)
-    # Medians that happen to agree better than their own samples allow were lucky.
-    within = statistics.median(p.median_error for p in typical)
-    t = T_QUANTILES[min(df, max(T_QUANTILES))]
-    error = math.hypot(max(between, within) * math.sqrt(1 / processes + 1 / count), shared.error)
-    return max(FLOOR, t * error)
+    noise = baseline.noise(expected)
+    error = math.hypot(noise.of_mean(processes), shared.error)
+    return max(FLOOR, student(CHANCE, noise.df) * error)
 
 
 def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:

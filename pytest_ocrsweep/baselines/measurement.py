@@ -36,6 +36,13 @@ class GateResult(JsonObject):
     change: float | None = None
     margin: float | None = None
     shared: float | None = None
+    shared_limit: float | None = None  # that `shared` was judged by
+
+    @property
+    def of_machine(self) -> float:
+        """What of `shared` a machine explains: nothing beyond the limit."""
+        shared, limit = self.shared or 0.0, self.shared_limit
+        return shared if limit is None or abs(shared) <= limit else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 GREEN, RED, USAGE = 0, 1, 4  # as pytest's
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SUITES = "suites"
-PREFIX = "ocrsweep-gate-"  # of the temporary folder
 
 EXAMPLES = """\
 examples:
@@ -87,6 +86,7 @@ def gated(options: argparse.Namespace) -> int:
     from ..baselines.paired import LEAST_PROCESSES, judge
     from ..report import paired
     from ..sweep import turns
+    from ..sweep.marks import PREFIX
     from ..sweep.stopping import temporary_folder
     from ..sweep.worktree import Project
 
@@ -96,6 +96,8 @@ def gated(options: argparse.Namespace) -> int:
         raise ArgumentError(f"--processes must be at least {LEAST_PROCESSES}, got {options.processes}")
     project = Project.at(Path.cwd())
     commit = project.commit(options.against)
+    for folder in project.remove_leftovers():
+        flags.show(f"removed {folder}, which a killed `ocrsweep gate` left", file=sys.stderr)
     with temporary_folder(PREFIX) as folder, project.checked_out(commit, folder / folder.name) as root:
         sides = [turns.Side.of(*each, project, folder) for each in (("base", root), ("head", project.here))]
         processes = Processes(sides, words, folder, options.processes)

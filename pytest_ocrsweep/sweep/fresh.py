@@ -84,8 +84,10 @@ def main() -> None:
     from .catalogue import model_of
     from .config import compose
     from .meter import Meter
+    from .stopping import die_with_parent
 
     task = json.loads(sys.stdin.read())
+    die_with_parent(task["asked_by"])
     gpu_state.OURS.add(task["asked_by"])
     settings = compose(task["overrides"])
     checkpoint = Path(task["checkpoint"]) if task["checkpoint"] else None

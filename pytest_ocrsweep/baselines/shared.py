@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..model.geometry import CropGrid, Workload
 from .counted import PointKey
 from .evidence import EXPECTED_NOISE, Baseline, Process
-from .measurement import Environment
+from .measurement import Environment, of_machine
 from .recorded_time import RecordedTime
 
 LEAST = 5
@@ -78,8 +78,8 @@ class Shared:
 
     @property
     def of_machine(self) -> float:
-        """The offset as far as a machine explains it: one beyond the limit is none of a machine's."""
-        return self.offset if abs(self.offset) <= self.limit else 0.0
+        """The offset as far as a machine explains it."""
+        return of_machine(self.offset, self.limit)
 
     @property
     def excuses(self) -> float:

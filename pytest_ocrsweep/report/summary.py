@@ -105,12 +105,13 @@ def _about_offsets(results: Results) -> Iterator[str]:
         if point.vendor and abs(point.vendor.gate.shared or 0.0) > shared.SAID:
             found[f"{point.stage} {point.attention} on this machine ({point.vendor.host})"] = point.vendor.gate
     for family, judged in found.items():
-        offset = judged.shared or 0.0
+        offset, limit = judged.shared or 0.0, judged.shared_limit or shared.LIMIT
         way, share = "slower" if offset > 0 else "faster", f"{100 * abs(offset):.1f} %"
-        limit = f"{100 * (judged.shared_limit or shared.LIMIT):.1f} %"
-        how = f"a point was judged by what remains, and the whole by its limit, {limit}"
-        if not judged.of_machine:
-            how = f"that is beyond the limit, {limit}, and no point was excused by it"
+        how = f"a point was judged by what remains, and the whole by its limit, {100 * limit:.1f} %"
+        if offset > limit:
+            how = f"that is beyond the limit of the whole, {100 * limit:.1f} %"
+        elif not judged.of_machine:
+            how = "no machine explains so much, so a point was judged by its whole change"
         yield f"{family} is {share} {way} than recorded in all points: machine, driver or code; {how}"
 
 

@@ -154,6 +154,7 @@ def judged(slower: float, offset: float) -> Decision:
         (0.0, -0.03, Outcome.PASS),  # the others got faster, by more than machines differ
         (0.02, -0.03, Outcome.FAIL),
         (0.006, -0.012, Outcome.FAIL),  # on a fast machine
+        (0.004, -0.016, Outcome.FAIL),  # on a very fast one
         (0.0, 0.008, Outcome.PASS),
     ],
 )

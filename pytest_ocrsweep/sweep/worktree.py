@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -48,8 +49,21 @@ class Project:
         name = _answer(self.top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if name:
             return name
-        what = f"{OPTION}: this clone has no commit {quoted(revision)};"
-        raise ArgumentError(what, f"fetch it first: git fetch origin {printable(revision, 60)}")
+        raise ArgumentError(f"{OPTION}: this clone has no commit {quoted(revision)};", self._fetching(revision))
+
+    def _fetching(self, revision: str) -> str:
+        """How to get what a revision names, in words; git fetches no `HEAD~1` and no `origin/main` by that name."""
+        remotes = _answer(self.top, "remote").split()
+        if not remotes:
+            return "`git branch --all` and `git tag` list what there is"
+        remote, _, name = revision.partition("/")
+        remote, name = (remote, name) if name and remote in remotes else (remotes[0], revision)
+        if not re.search(r"[~^@:\s]", revision):
+            return f"fetch it first: git fetch {remote} {printable(name, 60)}"
+        is_shallow = _answer(self.top, "rev-parse", "--is-shallow-repository") == "true"
+        return (
+            f"the clone is shallow: git fetch --unshallow {remote}" if is_shallow else "`git log` lists what there is"
+        )
 
     @contextmanager
     def checked_out(self, commit: str, folder: Path) -> Iterator[Path]:

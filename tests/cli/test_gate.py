@@ -214,7 +214,7 @@ def test_a_machine_without_a_gpu_is_a_side_that_measures_nothing(repository, cap
     [
         (
             ["--against", "no-such"],
-            "--against: this clone has no commit 'no-such'; fetch it first: git fetch origin no-such",
+            "--against: this clone has no commit 'no-such'; `git branch --all` and `git tag` list what there is",
         ),
         (["--against", "main", "--processes", "1"], "--processes must be at least 2, got 1"),
         (
@@ -226,6 +226,43 @@ def test_a_machine_without_a_gpu_is_a_side_that_measures_nothing(repository, cap
 def test_what_cannot_be_compared_is_one_line(repository, capsys, words, line):
     assert main(["gate", *words]) == 4
     assert capsys.readouterr().err == f"ocrsweep: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("revision", "hint"),
+    [
+        ("topic", "fetch it first: git fetch origin topic"),
+        ("origin/topic", "fetch it first: git fetch origin topic"),
+        ("team/topic", "fetch it first: git fetch origin team/topic"),
+        ("HEAD~1", "the clone is shallow: git fetch --unshallow origin"),
+        ("HEAD~9", "the clone is shallow: git fetch --unshallow origin"),
+    ],
+)
+def test_a_revision_that_a_shallow_clone_lacks_comes_with_a_command_that_fetches_it(
+    repository, tmp_path, monkeypatch, capsys, revision, hint
+):
+    repository.write("more.txt", "only in the second commit")
+    repository.commit()
+    for branch in ("topic", "team/topic"):
+        repository.git("branch", branch, "HEAD~1")
+    clone = tmp_path / "clone"
+    subprocess.run(
+        ["git", "clone", "-q", "--depth=1", "--no-single-branch", f"file://{repository.path}", clone], check=True
+    )
+    subprocess.run(["git", "update-ref", "-d", "refs/remotes/origin/topic"], cwd=clone, check=True)
+    monkeypatch.chdir(clone)
+    assert main(["gate", "--against", revision]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"ocrsweep: --against: this clone has no commit '{revision}'; {hint}"
+    done = subprocess.run(hint.rpartition(": ")[2].split(), cwd=clone, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_a_revision_before_the_first_commit_is_one_line(repository, tmp_path, monkeypatch, capsys):
+    subprocess.run(["git", "clone", "-q", repository.path, tmp_path / "clone"], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    assert main(["gate", "--against", "HEAD~9"]) == 4
+    assert capsys.readouterr().err.endswith("no commit 'HEAD~9'; `git log` lists what there is\n")
 
 
 def test_a_wrong_argument_ends_with_pytests_code_for_usage(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -94,6 +95,8 @@ def gated(options: argparse.Namespace) -> int:
     turns.check(words)
     if options.processes < LEAST_PROCESSES:
         raise ArgumentError(f"--processes must be at least {LEAST_PROCESSES}, got {options.processes}")
+    for file in filter(None, (options.json, options.markdown)):
+        refuse_unwritable(file)  # now, and not after a quarter of an hour
     project = Project.at(Path.cwd())
     commit = project.commit(options.against)
     for folder in project.remove_leftovers():
@@ -121,6 +124,15 @@ def gated(options: argparse.Namespace) -> int:
     if options.markdown:
         write(options.markdown, paired.markdown(judgement, about))
     return RED if judgement.red else GREEN
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises ArgumentError if something else stands in the file's place, or nothing can be written there."""
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.exists() and not path.is_file():
+        raise ArgumentError(f"{path}: it is not a regular file:", "name another one")
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ArgumentError(f"{path}: nothing can be written in {folder}:", "name another folder")
 
 
 def write(path: Path, text: str) -> None:

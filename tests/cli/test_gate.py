@@ -265,6 +265,21 @@ def test_a_revision_before_the_first_commit_is_one_line(repository, tmp_path, mo
     assert capsys.readouterr().err.endswith("no commit 'HEAD~9'; `git log` lists what there is\n")
 
 
+@pytest.mark.parametrize(
+    ("option", "file", "why"),
+    [
+        ("--json", "made.json/all.json", "nothing can be written in"),
+        ("--markdown", ".", "it is not a regular file: name another one"),
+        ("--json", "/dev/full", "it is not a regular file: name another one"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_timed(repository, capsys, option, file, why):
+    assert main(["gate", "--against", "main", option, file]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ocrsweep: {file}: {why}")
+    assert not repository.told.exists()
+
+
 def test_a_wrong_argument_ends_with_pytests_code_for_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["gate", "--against", "main", "--budget", "15"])

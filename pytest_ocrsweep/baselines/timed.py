@@ -97,10 +97,12 @@ def record(
 
 
 def _only_in_history(past: History, key: PointKey, timed: TimedProcess, stored: RecordedTime | None) -> bool:
-    """Whether a run was killed that had added this very process to the history, and not yet to the file."""
-    entries = past.of(key)
-    is_last = bool(entries) and entries[-1].taken.anywhere == timed.taken.anywhere
-    return is_last and not (stored and stored.holds(timed))
+    """Whether a run was killed that had added this very process to the history, and not yet to the file.
+
+    It need not be the last one there: entries are in the order of their dates, and a clock may have been ahead.
+    """
+    is_there = any(entry.taken.anywhere == timed.taken.anywhere for entry in past.of(key))
+    return is_there and not (stored and stored.holds(timed))
 
 
 def _about_torn(past: History, path: Path) -> list[str]:

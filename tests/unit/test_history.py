@@ -147,7 +147,8 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothing(times, path, monkeypatch):
+@pytest.mark.parametrize("killed", [NEXT, "2026-03-20T00:00:00Z"], ids=["in order", "a clock that was ahead"])
+def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothing(times, path, monkeypatch, killed):
     def kill(*_):
         raise Killed
 
@@ -155,12 +156,13 @@ def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothi
     with monkeypatch.context() as patched:
         patched.setattr(atomic, "replace", kill)
         with pytest.raises(Killed):
-            update(times)
+            update(times, date=killed)
     assert times.read_bytes() == before
     assert len(history.read(path).entries) == len(PERCENTS) + 1
     update(times, date="2027-01-02T00:00:00Z")
+    (its,) = [entry for entry in history.read(path).entries if entry.date == killed]
     assert len(history.read(path).entries) == len(PERCENTS) + 1
-    assert timed.read(times, *H200)[KEY].taken[-1] == history.read(path).entries[-1].taken
+    assert timed.read(times, *H200)[KEY].taken[-1] == its.taken
 
 
 def test_a_kill_before_the_history_leaves_both_files_as_they_were(times, path, monkeypatch):

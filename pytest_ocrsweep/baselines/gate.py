@@ -138,7 +138,7 @@ def judge(
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if own > limit * (1 - BAND) and not last:
         return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
-    if shared.offset > shared.limit and change > shared.offset / 2:  # it takes part
+    if shared.takes_part(change):
         return decided(Outcome.FAIL, f"{text}: {_as_a_whole(shared, own)}; if meant, accept with {ACCEPT}")
     by_itself = gain < -limit and (between or q3 < baseline.q1_ns * (1 + shared.explains))
     with_all = shared.offset < -shared.limit and change < shared.offset / 2 and (between or q3 < baseline.q1_ns)

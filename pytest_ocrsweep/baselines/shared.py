@@ -76,6 +76,10 @@ class Shared:
         """What remains of a point's change."""
         return (1 + change) / (1 + self.offset) - 1
 
+    def takes_part(self, change: float) -> bool:
+        """Whether a point fails with the whole: it moved as the others did, or by more than they may as a whole."""
+        return self.offset > self.limit and change > min(self.offset / 2, self.limit)
+
     @property
     def of_machine(self) -> float:
         """The offset as far as a machine explains it."""

@@ -150,6 +150,7 @@ def judged(slower: float, offset: float) -> Decision:
         (-0.03, -0.01, Outcome.IMPROVED),
         (-0.03, -0.03, Outcome.IMPROVED),
         (0.0, 0.03, Outcome.PASS),
+        (0.018, 0.04, Outcome.FAIL),  # by less than half as much, and by more than a machine may
         (-0.02, 0.03, Outcome.IMPROVED),
         (0.0, -0.03, Outcome.PASS),  # the others got faster, by more than machines differ
         (0.02, -0.03, Outcome.FAIL),

@@ -43,3 +43,14 @@ def test_a_process_whose_parent_died_before_it_could_ask_ends_at_once():
         [sys.executable, "-c", CHILD.format(parent=os.getppid())], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "its parent is gone\n")
+
+
+def test_a_round_in_a_new_process_ends_with_the_run_that_asked_for_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_ocrsweep.sweep.fresh"],
+        input='{"asked_by": 1}',
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "its parent is gone\n")

@@ -29,7 +29,7 @@ def lines(results: Results) -> list[str]:
     work = describe(sweep.settings.workload.on(CropGrid(1, 1)))
     runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
-        f"{sweep.model.name}, {work}",
+        f"{sweep.model.title}, {work}",
         *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ..baselines import anchor, timed
 from ..baselines.anchor import Drift
 from ..baselines.counted import PointKey
-from ..baselines.evidence import EXPECTED_NOISE
 from ..baselines.measurement import Measurement
 from ..baselines.result import order
 
@@ -30,5 +29,7 @@ def drifts(results: Results) -> dict[str, Drift]:
 def drift_of(sweep: Sweep, stage: str, key: PointKey, found: Measurement) -> Drift | None:
     """How far a time is from its point's anchor; None unless it agrees with the latest recorded ones."""
     gpu = str(found.gpu)
-    noise = sweep.anchor_noise.get((timed.gpu_folder(gpu), stage), EXPECTED_NOISE)
-    return anchor.drift_of(sweep.timed_of(stage, gpu).get(key), found, noise)
+    times, where = sweep.timed_of(stage, gpu), (timed.gpu_folder(gpu), stage)
+    if where not in sweep.anchor_noise:
+        sweep.anchor_noise[where] = anchor.noise_of(times.values())
+    return anchor.drift_of(times.get(key), found, sweep.anchor_noise[where])

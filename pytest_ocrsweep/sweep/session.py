@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..baselines import anchor, counted, timed
+from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
@@ -38,6 +38,7 @@ class Sweep:
 
     options: Options
     say: Callable[[str], object] = print  # to the person who waits
+    anchor_noise: dict[tuple[str, str], float] = field(default_factory=dict)  # worked out once, by GPU and stage
 
     @cached_property
     def settings(self) -> Settings:
@@ -230,11 +231,6 @@ class Sweep:
     def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
         """The recorded times of this model at `stage` on `gpu`."""
         return self.recorded_times.get((timed.gpu_folder(gpu), stage), {})
-
-    @cached_property
-    def anchor_noise(self) -> dict[tuple[str, str], float]:
-        """The noise between processes to expect of the points' anchors, by GPU's folder and stage."""
-        return {where: anchor.noise_of(times.values()) for where, times in self.recorded_times.items()}
 
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:

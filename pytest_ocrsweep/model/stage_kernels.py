@@ -34,8 +34,8 @@ def view(
     )
 
 
-def joined(model: Architecture, resolution: str, crops: bool, batch: Size = BATCH) -> list[Size]:
-    """Bytes of each view's joined features, global view first."""
+def joined(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
+    """Bytes of each view's joined features of `batch` pages, global view first."""
     sides, images = RESOLUTIONS[resolution], batch * ROWS * COLUMNS
     views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
     return [
@@ -128,7 +128,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     layers = decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine)
     yield from under("decoder", layers)
     mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    of_vision = () if engine.pages_alone else joined(model, resolution, crops)
+    of_vision = () if engine.pages_alone else joined(model, resolution, crops, BATCH)
     yield released(*of_vision, mask, pages)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 

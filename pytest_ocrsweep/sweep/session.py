@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ class Sweep:
 
     options: Options
     say: Callable[[str], object] = print  # to the person who waits
+    anchor_noise: dict[tuple[str, str], float] = field(default_factory=dict)  # worked out once, by GPU and stage
 
     @cached_property
     def settings(self) -> Settings:

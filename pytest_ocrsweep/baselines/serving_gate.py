@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from .gate import EXPECTED_WEIGHT
+from .evidence import EXPECTED_WEIGHT
 from .process_noise import Moderated, Squares, moderated
 from .serving import ServingKey, ServingRun
 from .serving_metrics import SERVING_METRICS

@@ -10,9 +10,9 @@ import pytest
 from served import USUAL, key, recorded, run, sampled
 
 from pytest_ocrsweep.baselines import serving_gate
-from pytest_ocrsweep.baselines.process_noise import student
 from pytest_ocrsweep.baselines.serving_gate import CAP, FLOOR, ServingNoise, ServingVerdict, judge, percent, worst
 from pytest_ocrsweep.baselines.serving_metrics import SERVING_METRICS
+from pytest_ocrsweep.baselines.students_t import student
 
 KEY = key()
 FIVE = recorded(0.0, 0.004, -0.004, 0.002, -0.002)

@@ -29,7 +29,6 @@ class StartOptions:
     enforce_eager: bool = False
     gpu_memory_utilization: float | None = None
     kv_cache_memory_bytes: int | None = None
-    one_process: bool = True  # the engine's core in the process that feeds it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A load that an engine serves, what it took request by request, and what that comes to.
 
-The loop is closed: `concurrency` requests are in flight until all pages are done. Times are nanoseconds of one monotonic
-clock, which begins anywhere.
+The loop is closed: `concurrency` requests are in flight until all pages are done. Times are nanoseconds of one
+monotonic clock, which begins anywhere.
 """
 
 from __future__ import annotations

@@ -54,7 +54,11 @@ def tokenizer():
 
 def write(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"config": CONFIG, "generation_config": {"bos_token_id": 0, "eos_token_id": 1}, "tokenizer_config": TOKENIZER}
+    texts = {
+        "config": CONFIG,
+        "generation_config": {"bos_token_id": 0, "eos_token_id": 1},
+        "tokenizer_config": TOKENIZER,
+    }
     for name, content in texts.items():
         (folder / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     tokenizer().save(str(folder / "tokenizer.json"))

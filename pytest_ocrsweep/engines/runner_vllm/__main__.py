@@ -1,8 +1,8 @@
 """Commands come as lines of JSON on stdin, and answers go as lines of JSON to stdout.
 
 The first line says who answers and in which protocol. Then each command (`start`, `about`, `run`) is answered with
-{"done": value} or {"failed": {"kind", "line"}}. The process ends, with all that it started, when its stdin ends: it does
-not outlive the process that started it.
+{"done": value} or {"failed": {"kind", "line"}}. The process ends, with all that it started, when its stdin ends, so
+that it does not outlive the process that started it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ CONFIG = {
     "tile_tag": "2D",
     "language_config": {"architectures": ["DeepseekV2ForCausalLM"], **DECODER},
     "projector_config": {
-        "model_type": "mlp_projector", "projector_type": "linear", "input_dim": TOWER, "n_embed": DECODER["hidden_size"],
+        "model_type": "mlp_projector", "projector_type": "linear",
+        "input_dim": TOWER, "n_embed": DECODER["hidden_size"],
     },
     "vision_config": {"model_type": "vision", "model_name": "deeplip_b_l", "image_size": 1024, "mlp_ratio": 3.7362},
 }  # fmt: skip

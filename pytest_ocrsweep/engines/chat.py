@@ -134,7 +134,7 @@ def _events(endpoint: Endpoint, response: HTTPResponse) -> Iterator[tuple[int, b
     found = False
     while line := response.readline(MOST_LINE):
         now_ns = time.perf_counter_ns()
-        if not line.endswith(b"\n") and len(line) == MOST_LINE:
+        if not line.endswith(b"\n") and len(line) >= MOST_LINE:  # a part may go beyond it
             raise EngineError(f"{endpoint}: sent a line of more than {MOST_LINE:,} bytes;", SERVER_LOG)
         if line.startswith(STREAM.encode()):
             found = True

@@ -71,7 +71,13 @@ class Child:
         raise TimeoutError
 
     def how_it_ended(self) -> str:
-        """Its exit code or signal and the last words of its log."""
+        """Its exit code or signal and the last words of its log. It runs no more then."""
+        until = time.monotonic() + GRACE_S
+        while not _has_ended(self._process):  # its stdout ends a moment before it does
+            if time.monotonic() > until:
+                self.end()
+                return f"it closed its stdout, {self.last_words()}"
+            time.sleep(LOOK_S / 10)
         self.end()
         code = self._process.returncode
         if code == -signal.SIGKILL:

@@ -112,6 +112,8 @@ class EngineProcess:
     def _answer(
         self, name: str, arguments: Mapping[str, object], limit_s: float, read: Callable[[object], Value]
     ) -> Value:
+        if not self._child.end.alive:
+            raise EngineLost(f"{self._runner}: is closed;", "start another")
         self._child.say(json.dumps({"command": name, **arguments}).encode())
         line = self._line(f"to answer {name!r}", limit_s)
         if not line:

@@ -1,4 +1,4 @@
-"""A real HTTP server with the OpenAI chat protocol that behaves as a test says: well, slowly, wrongly, or not at all."""
+"""A real HTTP server with the OpenAI chat protocol that behaves as a test says: well, slowly, wrongly or not at all."""
 
 from __future__ import annotations
 
@@ -111,9 +111,12 @@ def models(*names: str) -> Callable[[Handler], None]:
     return lambda handler: handler.json(value)
 
 
+ONE = models(MODEL)
+
+
 @contextmanager
 def serving(
-    behave: Callable[[Handler, dict[str, Any]], None], list_models: Callable[[Handler], None] = models(MODEL)
+    behave: Callable[[Handler, dict[str, Any]], None], list_models: Callable[[Handler], None] = ONE
 ) -> Iterator[Server]:
     server = Server(behave, list_models)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)

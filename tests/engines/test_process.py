@@ -171,6 +171,7 @@ FAULTS = {
     ),
     "crashes": ("os.kill(os.getpid(), 11)", "died in 'start': signal 11, its log is empty; look into its whole log"),
     "exits": ("os._exit(0)", "died in 'start': exit code 0, its log is empty;"),
+    "no stdout": ("os.close(1); time.sleep(60)", "died in 'start': it closed its stdout, its log is empty;"),
     "late": ("time.sleep(60)", "took more than 0.3 s to answer 'start', its log is empty; give it more time"),
     "no JSON": ("print('garbage\\x1b')", r"answered 'start' with 'garbage\\x1b'; see that nothing else writes to its"),
     "a number": ("print(1)", "answered 'start' with '1';"),
@@ -190,7 +191,7 @@ def test_a_fault_is_one_line_with_what_to_do(name: str, runner: Callable[..., Ru
 KINDS = {
     "memory": "ran out of memory in 'start': OutOfMemoryError: 80 GiB; start it with a lower max_num_seqs",
     "engine": "failed in 'start': OutOfMemoryError: 80 GiB; look into its whole log",
-    "version": f"failed in 'start': OutOfMemoryError: 80 GiB; install a later one there: {sys.executable} -m pip install",
+    "version": f"failed in 'start': OutOfMemoryError: 80 GiB; install a later one there: {sys.executable} -m pip",
     "\x1b": "failed in 'start': OutOfMemoryError: 80 GiB; look into its whole log",
 }
 
@@ -211,7 +212,7 @@ def test_an_engine_that_is_closed_answers_by_a_line(runner: Callable[..., Runner
         engine.close()
         engine.start(OPTIONS)
 
-    assert "died in 'start'" in refused(runner(HELLO + STARTED), then=late)
+    assert refused(runner(HELLO + STARTED), then=late).endswith("is closed; start another")
 
 
 def test_the_log_goes_into_a_file_whole(tmp_path: Path, runner: Callable[..., Runner]) -> None:

@@ -6,22 +6,20 @@ from typing import Any
 
 RANDOM = "ocrsweep_random"  # a load format
 DEVIATION = 0.02
+LIMITS = ("max_num", "max_crops")  # vLLM's names for the most crops
 
 
 def limit_crops(most: int) -> None:
-    """Sets how many crops a page may have. vLLM has its limit as a default of three functions."""
+    """Sets how many crops a page may have. vLLM has its limit as a default of four functions."""
     from vllm.transformers_utils.processors import deepseek_ocr as processor
 
-    functions: tuple[Any, ...] = (
-        processor.count_tiles,
-        processor.dynamic_preprocess,
-        processor.calculate_aspect_ratios,
-    )
-    for function in functions:
+    functions: list[Any] = [processor.count_tiles, processor.dynamic_preprocess, processor.calculate_aspect_ratios]
+    for function in (*functions, processor.DeepseekOCRProcessor.__init__):
         defaults, code = function.__defaults__, function.__code__
         names = code.co_varnames[: code.co_argcount][-len(defaults) :]
-        bound = dict(zip(names, defaults, strict=True))
-        function.__defaults__ = tuple({**bound, "max_num": most}.values())
+        function.__defaults__ = tuple(
+            most if name in LIMITS else value for name, value in zip(names, defaults, strict=True)
+        )
 
 
 def random_format() -> str:

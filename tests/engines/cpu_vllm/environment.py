@@ -14,11 +14,13 @@ NEED_CUDA = ("torchaudio", "torchcodec")  # PyPI has them only for CUDA; transfo
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 PLUGIN = "[vllm.general_plugins]\nsmall_tower = small_tower:register\n"
 
-# Two cores: all threads on both, and no process that collects statistics or asks a hub.
 VARIABLES = {
     "VLLM_PLUGINS": "small_tower",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself it leaves one core to the front end
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by itself it takes one core of two
     "OMP_NUM_THREADS": "2",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
 }
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import EngineError
 from ..files.text import quoted, terminal_line
@@ -15,7 +16,8 @@ from .http import HttpEngine
 from .process import EngineProcess, Runner
 from .served import Load, ServedLoad, summary
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 4  # as of pytest, whose points these become
+INTERRUPTED = 130
 HEADINGS = ("concurrency", "pages", "TTFT ms", "p99", "TPOT ms", "p99", "pages/s", "tokens/s", "render ms", "prompt")
 MS = 1e6
 EPILOG = """\
@@ -28,8 +30,15 @@ The variable OPENAI_API_KEY holds a server's key.
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Reports an error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {terminal_line(message)} (see --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="python -m pytest_ocrsweep.engines",
         description="Times pages through an engine that people serve with; a row for each concurrency.",
         epilog=EPILOG,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 MODEL = "tiny-ocr"
@@ -77,6 +79,7 @@ class Server(ThreadingHTTPServer):
     list_models: Callable[[Handler], None]
     bodies: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    certificate: Path | None = None  # it speaks TLS with it
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -84,12 +87,16 @@ class Server(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.daemon_threads = True
         super().__init__(("127.0.0.1", 0), Handler)
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
 
     __hash__ = object.__hash__
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.server_port}"
 
     @contextmanager
     def count(self) -> Iterator[None]:
@@ -116,9 +123,11 @@ ONE = models(MODEL)
 
 @contextmanager
 def serving(
-    behave: Callable[[Handler, dict[str, Any]], None], list_models: Callable[[Handler], None] = ONE
+    behave: Callable[[Handler, dict[str, Any]], None],
+    list_models: Callable[[Handler], None] = ONE,
+    certificate: Path | None = None,
 ) -> Iterator[Server]:
-    server = Server(behave, list_models)
+    server = Server(behave, list_models, certificate=certificate)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

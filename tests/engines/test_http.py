@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -192,6 +193,32 @@ def test_a_server_without_tls_is_not_asked_by_https() -> None:
     with serving(answer()) as server:
         error = refused(server.url.replace("http://", "https://"))
     assert error.hint == "use http://, if the server has no TLS"
+
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+def test_a_server_with_tls_is_timed_like_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    with serving(answer(first_s=0.05), certificate=CERTIFICATE) as server:
+        served = HttpEngine(server.url).run(LOAD)
+    assert min(request.ttft_ns for request in served.requests) >= 50 * MS
+
+
+def test_a_server_with_tls_that_is_too_slow_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    with serving(lambda handler, body: time.sleep(3), certificate=CERTIFICATE) as server:
+        began = time.monotonic()
+        with pytest.raises(EngineError, match=re.escape("took more than 0.5 s over one request")):
+            HttpEngine(server.url, limit_s=0.5).run(LOAD)
+        assert time.monotonic() - began < 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
+    with serving(answer(), certificate=CERTIFICATE) as server:
+        error = refused(server.url)
+    assert "certificate verify failed" in str(error)
+    assert error.hint == "name the file of its certificate in SSL_CERT_FILE"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if len(report.longrepr) == 3]
     missing = [reason for reason in reasons if REAL_ENGINE in reason]
     if missing:
-        terminalreporter.write_line(f"{len(missing)} tests of a real engine did not run: {missing[0].removeprefix('Skipped: ')}", yellow=True)
+        terminalreporter.write_line(
+            f"{len(missing)} tests of a real engine did not run: {missing[0].removeprefix('Skipped: ')}", yellow=True
+        )
 
 
 @pytest.fixture(autouse=True)

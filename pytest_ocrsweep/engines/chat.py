@@ -87,7 +87,7 @@ def ask(endpoint: Endpoint, model: str, content: bytes, watch: Watch) -> Request
         response = connection.getresponse()
         _check_start(endpoint, response)
         for now_ns, data in _events(endpoint, response):
-            stream.take(_chunk(endpoint, model, data), now_ns)
+            _take(endpoint, model, stream, data, now_ns)
     return _request(endpoint, sent_ns, stream)
 
 
@@ -146,21 +146,19 @@ def _events(endpoint: Endpoint, response: HTTPResponse) -> Iterator[tuple[int, b
         raise _no_stream(endpoint)
 
 
-def _chunk(endpoint: Endpoint, model: str, data: bytes) -> Mapping[str, Any]:
-    """A chunk of the model that was asked. Raises EngineError."""
+def _take(endpoint: Endpoint, model: str, stream: Stream, data: bytes, now_ns: int) -> None:
+    """Notes a chunk of the model that was asked. Raises EngineError."""
     try:
         chunk = _object(data)
-        if "error" in chunk:
-            raise EngineError(f"{endpoint}: failed in the middle of an answer: {_message(chunk)};", SERVER_LOG)
-        Stream().take(chunk, 1)  # has all that will be read of it
-    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        if isinstance(error, EngineError):
-            raise
+        if "error" not in chunk:
+            stream.take(chunk, now_ns)
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise EngineError(f"{endpoint}: sent {_quote(data)}, which is no part of an answer;", SERVER_LOG) from None
+    if "error" in chunk:
+        raise EngineError(f"{endpoint}: failed in the middle of an answer: {_message(chunk)};", SERVER_LOG)
     if chunk.get("model", model) != model:
         what = f"{endpoint}: answered as model {quoted(chunk['model'])} when asked for {quoted(model)};"
         raise EngineError(what, "ask for the model that it serves")
-    return chunk
 
 
 def _check_start(endpoint: Endpoint, response: HTTPResponse) -> None:

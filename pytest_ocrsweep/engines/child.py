@@ -17,6 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,20 +35,25 @@ class Child:
     """Raises OSError if the program cannot be started. `log` gets all that it writes to stderr."""
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
+        file = open(log or os.devnull, "wb", buffering=0)  # noqa: SIM115  # the thread that writes it closes it
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_PASSED}
-        self._process = subprocess.Popen(
-            words,
-            env={**inherited, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                words,
+                env={**inherited, **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except BaseException:
+            file.close()
+            raise
         self.end = weakref.finalize(self, _end, self._process, os.getpid())
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._log: deque[bytes] = deque(maxlen=LOG_LINES)
         _thread(_hear, self._process.stdout, self._lines)
-        self._logging = _thread(_keep, self._process.stderr, self._log, log)
+        self._logging = _thread(_keep, self._process.stderr, self._log, file)
 
     def say(self, line: bytes) -> None:
         """Writes a line; one to a program that has ended is lost."""
@@ -109,11 +115,12 @@ def _hear(stream: BinaryIO, lines: queue.Queue[bytes]) -> None:
         lines.put(b"")
 
 
-def _keep(stream: BinaryIO, kept: deque[bytes], log: Path | None) -> None:
-    with stream, open(log or os.devnull, "wb", buffering=0) as file:
+def _keep(stream: BinaryIO, kept: deque[bytes], log: FileIO) -> None:
+    with stream, log:
         while line := stream.readline(LOG_LINE):
             kept.append(line)
-            file.write(line)
+            with suppress(OSError):  # a full disk must not keep the program from writing
+                log.write(line)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

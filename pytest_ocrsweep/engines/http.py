@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Self
 
 from ..errors import EngineError
@@ -27,6 +29,7 @@ class HttpEngine:
 
     def __init__(self, url: str, model: str | None = None, *, key: str | None = None, limit_s: float = LIMIT_S) -> None:
         self._endpoint, self._limit_s = Endpoint.parse(url, key), limit_s
+        self._salt, self._runs = secrets.randbits(64), count()
         models = self._models()
         self.model = _chosen(self._endpoint, list(models), model)
         self._length = models[self.model].get("max_model_len")
@@ -50,8 +53,11 @@ class HttpEngine:
         return About("http", version=None if version is None else str(version), model=self.model, max_model_len=length)
 
     def run(self, load: Load) -> ServedLoad:
-        """Serves a load. An error has the requests that were finished before it."""
-        bodies = [chat.body(self.model, load, page) for page in pages(load)]
+        """Serves a load. An error has the requests that were finished before it.
+
+        Its pages are never those of another run, which the server's caches may have.
+        """
+        bodies = [chat.body(self.model, load, page) for page in pages(load, self._salt, next(self._runs))]
         self._serve(bodies[load.pages :], load.concurrency)
         requests = self._serve(bodies[: load.pages], load.concurrency)
         wall_ns = max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)

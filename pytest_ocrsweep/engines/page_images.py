@@ -1,4 +1,4 @@
-"""Pages as PNG files in memory: lines of dark strokes on white, each page of a seed different from all others."""
+"""Pages as PNG files in memory: lines of dark strokes on white, each page of a load different from all others."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ LINE, STROKE, MARGIN = 14, 8, 20  # pixels from line to line, of a line's height
 INK = 0.45  # of a line is dark
 
 
-def pages(load: Load) -> list[bytes]:
-    """The pages of a load, and after them those of its warm-up."""
-    return [png(load.width, load.height, load.seed, page) for page in range(load.pages + load.warmup)]
+def pages(load: Load, *salt: int) -> list[bytes]:
+    """The pages of a load, and after them those of its warm-up; with other `salt` they are others."""
+    return [png(load.width, load.height, load.seed, *salt, page) for page in range(load.pages + load.warmup)]
 
 
-def png(width: int, height: int, seed: int, page: int) -> bytes:
-    """One page; the same arguments give the same bytes."""
+def png(width: int, height: int, *numbers: int) -> bytes:
+    """One page; the same numbers give the same bytes."""
     import numpy as np
     from PIL import Image
 
-    random = np.random.default_rng((seed, page))
+    random = np.random.default_rng(numbers)
     pixels = np.full((height, width, 3), 255, np.uint8)
     for top in range(min(MARGIN, height - 1), height, LINE):
         dark = random.random(width) < INK

@@ -60,6 +60,9 @@ class EngineProcess:
         try:
             self._child = Child([runner.python, str(runner.script)], runner.environment, runner.log)
         except (OSError, ValueError) as error:  # ValueError: a null byte
+            if isinstance(error, OSError) and runner.log and str(error.filename) == str(runner.log):
+                what = f"{printable(str(runner.log))}: the log cannot be written ({text.text_of(error)});"
+                raise EngineLost(what, "name another file") from None
             raise EngineLost(f"{runner}: cannot be started ({text.text_of(error)});", GIVE) from None
         self._whole(self._hello)
 

@@ -21,7 +21,7 @@ GLOBAL_VIEW = int(image_tokens(RESOLUTIONS["gundam"], 1, 1, crops=False))
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`pages` different pages of `width` × `height` pixels, made from `seed`, after `warmup` others that do not count.
+    """`pages` different pages of `width` × `height` pixels, drawn from `seed`, after `warmup` others that do not count.
 
     `prompt` is a text or its tokens. A request with fewer prompt tokens than `image_tokens` has lost its image. Raises
     ValueError for values that are not possible.

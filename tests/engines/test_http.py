@@ -104,6 +104,15 @@ def test_every_page_is_another_image_of_the_size_asked_for() -> None:
     assert len({image.tobytes() for image in images}) == len(images) == 5  # one to warm up
 
 
+def test_no_run_has_a_page_of_another_which_a_server_may_have_in_its_caches() -> None:
+    with serving(answer()) as server:
+        for engine in (HttpEngine(server.url), HttpEngine(server.url)):
+            for _ in range(2):
+                engine.run(LOAD)
+    urls = [body["messages"][0]["content"][0]["image_url"]["url"] for body in server.bodies]
+    assert len(set(urls)) == len(urls) == 20
+
+
 def test_a_request_asks_for_a_stream_of_just_so_many_tokens() -> None:
     with serving(answer()) as server:
         HttpEngine(server.url).run(LOAD)

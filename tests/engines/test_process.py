@@ -224,6 +224,18 @@ def test_the_log_goes_into_a_file_whole(tmp_path: Path, runner: Callable[..., Ru
     assert lines[-1] == "ValueError: end"
 
 
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, runner: Callable[..., Runner]) -> None:
+    with pytest.raises(EngineLost) as caught:
+        EngineProcess(replace(runner(HELLO), log=tmp_path))
+    assert str(caught.value) == f"{tmp_path}: the log cannot be written (Is a directory); name another file"
+
+
+def test_a_full_disk_does_not_stop_an_engine(runner: Callable[..., Runner]) -> None:
+    code = HELLO + "print('x' * 200_000, file=sys.stderr)\n" + STARTED
+    with EngineProcess(replace(runner(code), log=Path("/dev/full"))) as engine:
+        engine.start(OPTIONS)
+
+
 # Nothing stays
 
 

@@ -54,25 +54,28 @@ class OfflineEngine:
     ) -> dict[str, Any]:
         began = time.perf_counter()
         check_version(versions()["version"])
-        from vllm import LLM
+        import vllm
 
+        check_version(getattr(vllm, "__version__", None))
         if max_crops is not None:
             model.limit_crops(max_crops)
         arguments = {name: options[name] for name in PASSED if options[name] is not None}
         if encoder_graphs:
             arguments["compilation_config"] = {"cudagraph_mm_encoder": True}
-        self._llm = LLM(
+        self._llm = vllm.LLM(
             model=model_folder, load_format=model.random_format() if weights == "random" else "auto", seed=0,
             limit_mm_per_prompt={"image": 1}, mm_processor_cache_gb=0, enable_prefix_caching=False, **arguments,
         )  # fmt: skip
         return {"started_s": time.perf_counter() - began}
 
     def about(self) -> dict[str, Any]:
+        import vllm
+
         config = self._engine.vllm_config
         layers = self._llm.collective_rpc("get_kv_cache_spec")[0].values()
         return {
             **self._llm.apply_model(model.figures)[0],
-            "versions": versions(),
+            "versions": {**versions(), "version": vllm.__version__},
             "gpu": model.gpu(),
             "kv_bytes_per_token": sum(layer.page_size_bytes // layer.block_size for layer in layers) or None,
             "kv_blocks": config.cache_config.num_gpu_blocks,

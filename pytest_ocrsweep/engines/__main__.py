@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = whole.parse_args(argv)
     if options.python and not options.model:
         whole.error("--python needs --model DIR")
+    if options.pages and options.pages < max(options.concurrency):
+        whole.error(f"--pages {options.pages} are never {max(options.concurrency)} at once: give at least as many")
     try:
         with opened(options) as engine:
             print(terminal_line(shown(engine.about())))

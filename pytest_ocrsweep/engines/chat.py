@@ -21,7 +21,11 @@ from .served import Load, Request
 MOST_LINE = 1 << 20
 MOST_BODY = 1 << 16  # of an answer that is only read for its message
 STREAM = "data:"
-IMAGES = re.compile(r"image|multi-?modal|vision", re.I)
+# What servers say that do not read images; that a page has too many image tokens is another message.
+IMAGES = re.compile(
+    r"at most 0 image|\bnot\b[^.]*(image|multi-?modal|vision)|(image|multi-?modal|vision)[^.]*\b(not|only) support",
+    re.I,
+)
 STATUS = {
     401: "set OPENAI_API_KEY to the server's key",
     403: "set OPENAI_API_KEY to the server's key",

@@ -27,6 +27,7 @@ MOST_LINE = 16 << 20  # of an answer; those of a hundred thousand requests have 
 LOG_LINES, LOG_LINE = 400, 2000  # what is kept of stderr
 LOOK_S = 0.2  # how often a silent program is looked at
 GRACE_S = 2  # what it wrote before its end may still come
+KILLED = "it was killed (signal 9), as Linux does when memory runs out"
 NOT_PASSED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")  # they belong to our interpreter
 TELLING = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*")
 
@@ -56,11 +57,8 @@ class Child:
         self._logging = _thread(_keep, self._process.stderr, self._log, file)
 
     def say(self, line: bytes) -> None:
-        """Writes a line; one to a program that has ended is lost."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(line + b"\n")
-            self._process.stdin.flush()
+        """Writes a line, even if the program is slow to read it; one to a program that has ended is lost."""
+        _thread(_write, self._process.stdin, line + b"\n")
 
     def hear(self, limit_s: float) -> bytes:
         """The next line; empty if it ended before. Raises TimeoutError."""
@@ -87,7 +85,7 @@ class Child:
         self.end()
         code = self._process.returncode
         if code == -signal.SIGKILL:
-            return "it was killed (signal 9), as Linux does when memory runs out"
+            return KILLED
         self._logging.join(GRACE_S)
         return f"{f'exit code {code}' if code >= 0 else f'signal {-code}'}, {self.last_words()}"
 
@@ -104,6 +102,12 @@ def _thread(function: Callable[..., None], *arguments: object) -> threading.Thre
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
     return thread
+
+
+def _write(stream: BinaryIO, line: bytes) -> None:
+    with suppress(BrokenPipeError, ValueError):  # ValueError: it was closed
+        stream.write(line)
+        stream.flush()
 
 
 def _hear(stream: BinaryIO, lines: queue.Queue[bytes]) -> None:

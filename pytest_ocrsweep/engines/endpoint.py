@@ -54,8 +54,10 @@ class Endpoint:
             port = parts.port
         except ValueError:
             raise wrong from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or not url.isprintable():
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or not _is_plain(url):
             raise wrong
+        if not _is_plain(key or ""):
+            raise EngineError("the server's key has characters that no header takes;", "correct OPENAI_API_KEY")
         if parts.username is not None:
             raise EngineError(f"{quoted(parts.hostname)}: a URL with a password is not used;", "set OPENAI_API_KEY")
         path = parts.path.rstrip("/").removesuffix(VERSION)
@@ -85,6 +87,10 @@ class Endpoint:
         """What to say about a connection that broke."""
         what = f"{self}: closed the connection {after} ({printable(str(error)) or type(error).__name__});"
         return EngineError(what, "look into the server's log")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _why(error: OSError | UnicodeError) -> str:

@@ -14,7 +14,7 @@ from ..files import text
 from ..files.text import printable, quoted
 from . import answers
 from .about import About, StartOptions
-from .child import Child
+from .child import KILLED, Child
 from .page_images import pages
 from .served import Load, ServedLoad, checked
 
@@ -120,8 +120,9 @@ class EngineProcess:
         self._child.say(json.dumps({"command": name, **arguments}).encode())
         line = self._line(f"to answer {name!r}", limit_s)
         if not line:
-            hint = self._runner.hint("engine")
-            raise EngineLost(f"{self._runner}: died in {name!r}: {self._child.how_it_ended()};", hint)
+            how = self._child.how_it_ended()
+            hint = self._runner.hint("memory" if how == KILLED else "engine")
+            raise EngineLost(f"{self._runner}: died in {name!r}: {how};", hint)
         try:
             row = answers.row(line)
             if "failed" not in row:

@@ -42,6 +42,8 @@ class Load:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.pages < self.concurrency:
+            raise ValueError(f"{self.pages} pages are never {self.concurrency} at once: give at least as many")
 
 
 @dataclass(frozen=True, slots=True)

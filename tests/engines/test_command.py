@@ -83,6 +83,10 @@ def test_a_refused_load_is_one_line(
     [
         ([], "one of the arguments --python --url is required"),
         (["--python", "p"], "--python needs --model DIR"),
+        (
+            ["--url", "u", "--pages", "3", "--concurrency", "1,4"],
+            "--pages 3 are never 4 at once: give at least as many",
+        ),
         (["--url", "u", "--page", "3"], "must be WIDTHxHEIGHT in pixels, as 1240x1754, got '3'"),
         (["--url", "u", "--page", "0x3"], "must be a whole number of at least 1, got '0'"),
         (["--url", "u", "--concurrency", "1,x"], "must be a whole number of at least 1, got 'x'"),

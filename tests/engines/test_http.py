@@ -157,6 +157,11 @@ def test_the_server_says_which_model_it_has_and_how_long_a_text_may_be() -> None
     assert about.weight_bytes is None
 
 
+@pytest.mark.parametrize("key", ["a\nb", "ü", "a b"])
+def test_a_key_that_no_header_takes_is_refused(key: str) -> None:
+    assert refused("http://127.0.0.1:1", key=key).hint == "correct OPENAI_API_KEY"
+
+
 # What goes wrong before the first request
 
 
@@ -181,7 +186,19 @@ def test_a_server_that_does_not_run_refuses_connections() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8000", "ftp://h", "http://", "http://h:99999", "http://h:x", "http://[::1", "http://a\nb"]
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://h",
+        "http://",
+        "http://h:99999",
+        "http://h:x",
+        "http://[::1",
+        "http://a\nb",
+        "http://h/ü",
+        "http://h/a b",
+    ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
     assert "is no URL of a server; write it as http://127.0.0.1:8000" in str(refused(url))
@@ -398,6 +415,24 @@ def test_what_was_measured_before_a_fault_is_kept(name: str) -> None:
     assert len(error.requests) == 3
     assert all(isinstance(each, Request) for each in error.requests)
     assert error.at("engine=http").requests == error.requests
+
+
+@pytest.mark.parametrize(
+    ("message", "refuses"),
+    [
+        ("/models/llama is not a multimodal model", True),
+        ("At most 0 image(s) may be provided in one prompt.", True),
+        ("image input is not supported - hint: provide the mmproj", True),
+        ("Invalid content type. image_url is only supported by certain models.", True),
+        ("This model does not support vision", True),
+        ("The prompt (length 1203) is longer than the maximum model length of 1024. Make sure that `max_model_len` is "
+         "no smaller than the number of text tokens plus multimodal tokens. For image inputs, see the docs.", False),
+        ("revision not found", False),
+    ],
+)  # fmt: skip
+def test_only_a_server_that_reads_no_images_is_called_so(message: str, refuses: bool) -> None:
+    error = failure(status(400, {"error": {"message": message}}))
+    assert (error.hint == "serve a model that reads images") is refuses
 
 
 def test_a_server_that_leads_elsewhere_is_not_followed() -> None:

@@ -236,6 +236,13 @@ def test_a_full_disk_does_not_stop_an_engine(runner: Callable[..., Runner]) -> N
         engine.start(OPTIONS)
 
 
+def test_an_engine_that_does_not_read_is_given_up(runner: Callable[..., Runner]) -> None:
+    """Its pipe holds less than a command."""
+    made = runner(HELLO + "time.sleep(60)", answer_s=0.5)
+    load = Load(640, 640, pages=4, warmup=0)
+    assert "took more than 0.5 s to answer 'run'" in refused(made, then=lambda engine: engine.run(load))
+
+
 # Nothing stays
 
 

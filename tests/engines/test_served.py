@@ -94,6 +94,11 @@ def test_a_load_has_whole_numbers_of_at_least_one(name: str, value: object) -> N
         Load(**{"width": 64, "height": 64, "pages": 1, name: value})  # type: ignore[arg-type]
 
 
+def test_a_load_has_as_many_pages_as_are_in_flight() -> None:
+    with pytest.raises(ValueError, match="3 pages are never 4 at once: give at least as many"):
+        Load(64, 48, pages=3, concurrency=4)
+
+
 def test_the_same_page_of_a_seed_is_the_same_and_all_others_are_not() -> None:
     assert png(64, 48, 0, 0) == png(64, 48, 0, 0)
     assert len({png(64, 48, seed, page) for seed in range(3) for page in range(3)}) == 9

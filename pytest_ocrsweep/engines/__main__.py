@@ -30,7 +30,7 @@ The variable OPENAI_API_KEY holds a server's key.
 """
 
 
-class Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    whole = Parser(
+    whole = OneLineParser(
         prog="python -m pytest_ocrsweep.engines",
         description="Times pages through an engine that people serve with; a row for each concurrency.",
         epilog=EPILOG,

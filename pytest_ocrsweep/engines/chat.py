@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EngineError
 from ..files.text import printable, quoted
 from ..files.untrusted import parse_json
-from .endpoint import Endpoint, Watch
+from .endpoint import ConnectionWatch, Endpoint
 from .served import Load, Request
 
 MOST_LINE = 1 << 20
@@ -82,7 +82,7 @@ def _has_token(delta: Mapping[str, Any]) -> bool:
     return bool(text or delta.get("reasoning_content")) or (text == "" and not delta.get("role"))
 
 
-def ask(endpoint: Endpoint, model: str, content: bytes, watch: Watch) -> Request:
+def ask(endpoint: Endpoint, model: str, content: bytes, watch: ConnectionWatch) -> Request:
     """Sends a request and reads its stream to the end. Raises EngineError, and Cut."""
     stream = Stream()
     with _open(endpoint, watch, lambda: f"after {stream.chunks} parts of an answer") as connection:
@@ -95,7 +95,7 @@ def ask(endpoint: Endpoint, model: str, content: bytes, watch: Watch) -> Request
     return _request(endpoint, sent_ns, stream)
 
 
-def get(endpoint: Endpoint, path: str, watch: Watch) -> Mapping[str, Any]:
+def get(endpoint: Endpoint, path: str, watch: ConnectionWatch) -> Mapping[str, Any]:
     """The object that a server has at a path. Raises EngineError, and Cut."""
     with _open(endpoint, watch, lambda: f"before it answered {path}") as connection:
         connection.request("GET", f"{endpoint.path}{path}", headers=endpoint.headers())
@@ -110,7 +110,7 @@ def get(endpoint: Endpoint, path: str, watch: Watch) -> Mapping[str, Any]:
 
 
 @contextmanager
-def _open(endpoint: Endpoint, watch: Watch, when: Callable[[], str]) -> Iterator[HTTPConnection]:
+def _open(endpoint: Endpoint, watch: ConnectionWatch, when: Callable[[], str]) -> Iterator[HTTPConnection]:
     """A connection under watch; what breaks it is an EngineError that says when."""
     connection = endpoint.connection()
     with watch.over(connection):

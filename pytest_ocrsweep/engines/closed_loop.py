@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from ..errors import EngineError
-from .endpoint import Cut, Watch
+from .endpoint import ConnectionWatch, Cut
 
 LOOK_S = 0.1  # how often connections are looked at
 
@@ -18,10 +18,10 @@ Result = TypeVar("Result")
 class ClosedLoop(Generic[Result]):
     """Each call takes the watch that its connection is under."""
 
-    def __init__(self, where: str, calls: Iterable[Callable[[Watch], Result]], limit_s: float) -> None:
+    def __init__(self, where: str, calls: Iterable[Callable[[ConnectionWatch], Result]], limit_s: float) -> None:
         self._where = where
         self._waiting = deque(calls)
-        self._watch = Watch(limit_s)
+        self._watch = ConnectionWatch(limit_s)
         self._results: list[Result] = []
         self._error: BaseException | None = None
 
@@ -57,7 +57,7 @@ class ClosedLoop(Generic[Result]):
             except BaseException as error:
                 self._fail(error)
 
-    def _next(self) -> Callable[[Watch], Result] | None:
+    def _next(self) -> Callable[[ConnectionWatch], Result] | None:
         try:
             return self._waiting.popleft()
         except IndexError:

@@ -112,7 +112,7 @@ def _remedy(error: OSError | UnicodeError) -> str:
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedConnection:
     """An open connection: until when it may stay open, and why it was cut if it was."""
 
     connection: HTTPConnection
@@ -127,19 +127,19 @@ class Watched:
                 self.connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-class Watch:
+class ConnectionWatch:
     """Cuts connections that are open for longer than `limit_s`, and all of them when it is asked to."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
-        self._open: list[Watched] = []
+        self._open: list[WatchedConnection] = []
         self._stopped = False
         self._lock = threading.Lock()
 
     @contextmanager
     def over(self, connection: HTTPConnection) -> Iterator[None]:
         """Closes the connection at the end. Raises Cut for an error that comes of its being cut."""
-        watched = Watched(connection, time.monotonic() + self.limit_s)
+        watched = WatchedConnection(connection, time.monotonic() + self.limit_s)
         with self._lock:
             self._open.append(watched)
             stopped = self._stopped

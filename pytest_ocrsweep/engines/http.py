@@ -13,7 +13,7 @@ from ..files.text import quoted
 from . import chat
 from .about import About
 from .closed_loop import ClosedLoop
-from .endpoint import Endpoint, Watch
+from .endpoint import ConnectionWatch, Endpoint
 from .page_images import pages
 from .served import Load, Request, ServedLoad, checked
 
@@ -76,7 +76,7 @@ class HttpEngine:
             raise EngineError(what, "give the URL of a server with the OpenAI protocol") from None
 
     def _get(self, path: str) -> Mapping[str, Any]:
-        call: Callable[[Watch], Mapping[str, Any]] = partial(chat.get, self._endpoint, path)
+        call: Callable[[ConnectionWatch], Mapping[str, Any]] = partial(chat.get, self._endpoint, path)
         (value,) = ClosedLoop(str(self._endpoint), [call], self._limit_s).run(1)
         return value
 

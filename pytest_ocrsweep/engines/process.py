@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,7 +27,7 @@ HINTS = {
     "refused": "ask for less, or start the engine with greater limits",
     "version": "install a later one there: {pip} --upgrade vllm",
     "memory": "start it with a lower max_num_seqs or max_model_len, or free memory and raise gpu_memory_utilization",
-    "engine": "look into its whole log, for which you can name a file",
+    "engine": "look into its whole log, which --log FILE keeps",
 }
 
 Value = TypeVar("Value")
@@ -77,7 +78,8 @@ class EngineProcess:
         self._child.end()
 
     def start(self, options: StartOptions) -> None:
-        """Loads the model."""
+        """Loads the model. Raises EngineLost."""
+        self._whole(partial(_check_folder, options.model))
         given = asdict(options)
         folder = given.pop("model").absolute()
         limit_s = self._runner.start_s
@@ -159,6 +161,12 @@ class EngineProcess:
         except TimeoutError:
             why = f"{self._runner}: took more than {limit_s:g} s {what}, {self._child.last_words()};"
             raise EngineLost(why, "give it more time, or ask for less") from None
+
+
+def _check_folder(model: Path) -> None:
+    """The engine would look for it on the network, and say nothing of a folder. Raises EngineLost."""
+    if not (model / "config.json").is_file():
+        raise EngineLost(f"model {quoted(str(model))}: has no config.json;", "give the folder of a model")
 
 
 def _row(line: bytes) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from engines.servers import answer, delta, serving, usage
 from pytest_ocrsweep.engines import process
 from pytest_ocrsweep.engines.__main__ import main
 
+MODEL = str(Path(__file__).with_name("model"))
 PAGE = ("--page", "64x48", "--new-tokens", "3")
 ABOUT = {"versions": {"version": "0.32.0"}, "weight_bytes": 1234, "kv_bytes_per_token": 4096, "kv_blocks": 8}
 
@@ -39,7 +40,7 @@ def test_an_interpreter_gets_rows_too(
     script = tmp_path / "script.py"
     script.write_text(HELLO + done({"started_s": 1.0}) + done({**ABOUT, "kv_block_tokens": 16}) + done(served))
     monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
-    assert main(["--python", sys.executable, "--model", "m", "--pages", "1", *PAGE]) == 0
+    assert main(["--python", sys.executable, "--model", MODEL, "--pages", "1", *PAGE]) == 0
     about, headings, row = capsys.readouterr().out.splitlines()
     assert about == "vllm 0.32.0, weights 1,234 bytes, KV 4,096 bytes a token, 8 blocks of 16"
     assert re.split(" {2,}", headings.strip())[:4] == ["concurrency", "pages", "TTFT ms", "p99"]
@@ -51,7 +52,7 @@ def with_script(init, script):
 
 
 def test_an_engine_that_fails_is_one_line_and_pytests_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--python", "/nowhere/python", "--model", "m"]) == 4
+    assert main(["--python", "/nowhere/python", "--model", MODEL]) == 4
     assert capsys.readouterr().err.startswith("ocrsweep: engine.python=/nowhere/python: cannot be started (No such")
 
 
@@ -74,7 +75,7 @@ def test_a_refused_load_is_one_line(
     script = tmp_path / "script.py"
     script.write_text(HELLO + done({"started_s": 1.0}) + done(ABOUT) + failed("refused", "too long"))
     monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
-    assert main(["--python", sys.executable, "--model", "m"]) == 4
+    assert main(["--python", sys.executable, "--model", MODEL]) == 4
     assert "failed in 'run': too long; ask for less, or start the engine with" in capsys.readouterr().err
 
 

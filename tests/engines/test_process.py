@@ -22,7 +22,8 @@ from pytest_ocrsweep.engines.process import RUNNER, EngineProcess, Runner
 from pytest_ocrsweep.engines.served import Load, Request
 from pytest_ocrsweep.errors import EngineError, EngineLost
 
-OPTIONS = StartOptions(Path("model"))
+MODEL = Path(__file__).with_name("model")
+OPTIONS = StartOptions(MODEL)
 LOAD = Load(16, 16, pages=2, new_tokens=3, warmup=0)
 STARTED = done({"started_s": 1.5})
 PYTHON = "engine.python="
@@ -154,6 +155,13 @@ def test_an_interpreter_without_the_engine_gets_the_command_that_installs_it() -
 def test_an_interpreter_that_says_nothing_is_given_up(runner: Callable[..., Runner]) -> None:
     line = refused(runner("import time; time.sleep(60)", hello_s=0.3))
     assert "took more than 0.3 s to run our script, its log is empty; give it more time" in line
+
+
+@pytest.mark.parametrize("model", ["nowhere\x1b", "script.py"])
+def test_a_model_that_is_no_folder_of_one_is_named(model: str, tmp_path: Path, runner: Callable[..., Runner]) -> None:
+    with pytest.raises(EngineLost, match="has no config.json; give the folder of a model") as caught:
+        EngineProcess(runner(HELLO + STARTED)).start(StartOptions(tmp_path / model))
+    assert str(caught.value).isprintable()
 
 
 # Engines that fail
@@ -294,7 +302,7 @@ import sys
 from pathlib import Path
 from pytest_ocrsweep.engines.about import StartOptions
 from pytest_ocrsweep.engines.process import EngineProcess, Runner
-EngineProcess(Runner(sys.executable, environment={{"PYTHONPATH": {path!r}}})).start(StartOptions(Path("model")))
+EngineProcess(Runner(sys.executable, environment={{"PYTHONPATH": {path!r}}})).start(StartOptions(Path({model!r})))
 """
 HANGING = """
 import os, subprocess, time
@@ -321,7 +329,8 @@ def stub(folder: Path, code: str, version: str = "0.32.0") -> dict[str, str]:
 def test_an_engine_does_not_outlive_the_process_that_started_it(number: int, tmp_path: Path) -> None:
     environment = stub(tmp_path / "site", HANGING.format(file=str(tmp_path / "pid")))
     ours = subprocess.Popen(
-        [sys.executable, "-c", STARTING.format(path=environment["PYTHONPATH"])], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", STARTING.format(path=environment["PYTHONPATH"], model=str(MODEL))],
+        stderr=subprocess.DEVNULL,
     )
     file = tmp_path / "pids"
     until = time.monotonic() + 30

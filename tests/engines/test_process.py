@@ -159,7 +159,7 @@ def test_an_interpreter_that_says_nothing_is_given_up(runner: Callable[..., Runn
 
 @pytest.mark.parametrize("model", ["nowhere\x1b", "script.py"])
 def test_a_model_that_is_no_folder_of_one_is_named(model: str, tmp_path: Path, runner: Callable[..., Runner]) -> None:
-    with pytest.raises(EngineLost, match="has no config.json; give the folder of a model") as caught:
+    with pytest.raises(EngineLost, match=r"has no config\.json; give the folder of a model") as caught:
         EngineProcess(runner(HELLO + STARTED)).start(StartOptions(tmp_path / model))
     assert str(caught.value).isprintable()
 

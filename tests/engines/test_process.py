@@ -389,6 +389,16 @@ def test_an_engine_that_is_not_started_refuses_a_load(tmp_path: Path) -> None:
             engine.about()
 
 
+def test_a_script_may_set_what_the_interpreter_needs(tmp_path: Path) -> None:
+    """As docs/engines.md has it."""
+    environment = stub(tmp_path / "site", "def LLM(**_): pass")
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={environment["PYTHONPATH"]} exec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    with EngineProcess(Runner(str(wrapper))) as engine:
+        engine.start(OPTIONS)
+
+
 def test_nothing_of_ours_is_in_the_engines_way(tmp_path: Path) -> None:
     code = "import http, http.client, sys\ndef LLM(**_): raise RuntimeError(repr(sorted(sys.path[:2])) + http.__file__)"
     line = refused(with_stub(tmp_path, code))

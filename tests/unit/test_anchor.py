@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from drifting import NS, time
+from drifting import KEY, NS, time
 
-from pytest_ocrsweep.baselines.anchor import AGREEING, Became, accept, drift, update
+from pytest_ocrsweep.baselines import anchor
+from pytest_ocrsweep.baselines.anchor import AGREEING, Became, accept, drift, drift_of, update
 from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
+from pytest_ocrsweep.baselines.measurement import GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
+from pytest_ocrsweep.sweep import drifts
+from pytest_ocrsweep.sweep.session import Sweep
 
 DATE = "2026-03-01T12:00:00Z"
 LATER = "2026-09-01T12:00:00Z"
@@ -183,3 +188,29 @@ def test_what_all_points_of_a_run_share_is_no_drift_of_one():
 
 def test_agreeing_is_a_majority_of_what_is_kept():
     assert 2 * AGREEING > KEPT
+
+
+def found(percent: float, shared: float = 0.0) -> Measurement:
+    """A time on an H200, beside what all points share."""
+    ns = TimeSummary(round(NS * (1 + percent / 100)))
+    gate = GateResult("pass", 0.0, 0.01, shared, 0.013)
+    return Measurement(ns, None, None, None, None, "NVIDIA H200", "host", None, None, None, gate=gate)
+
+
+def test_an_offset_that_no_machine_explains_excuses_no_drift():
+    assert not drift_of(FIVE, found(1.6, 0.012), EXPECTED_NOISE).is_seen
+    for beyond in (0.03, -0.03):
+        assert drift_of(FIVE, found(1.6, beyond), EXPECTED_NOISE).change == pytest.approx(0.016)
+
+
+def test_the_noise_of_the_anchors_is_worked_out_once_for_a_stage(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(anchor, "noise_of", lambda times: asked.append(len(times)) or EXPECTED_NOISE)
+    sweep = Sweep(options=None)
+    sweep.recorded_times = {("nvidia-h200", "decode"): {KEY: FIVE}}
+    assert [drifts.drift_of(sweep, "decode", KEY, found(percent)).is_seen for percent in (0, 1.6, 2)] == [
+        False,
+        True,
+        True,
+    ]
+    assert asked == [1]

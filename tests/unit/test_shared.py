@@ -102,6 +102,20 @@ def test_one_point_that_moved_hardly_moves_the_offset(changes: list[float], by: 
     assert min(changes) <= Shared.of(moved).offset <= max(changes)
 
 
+@pytest.mark.parametrize("count", [6, 8])
+@pytest.mark.parametrize("by", [0.03, -0.03])
+def test_half_of_the_points_that_moved_are_no_offset_of_the_others(count: int, by: float) -> None:
+    half = count // 2
+    assert Shared.of([by] * half + [0.001] * half) == Shared.of([0.001] * count)
+
+
+def test_points_that_moved_apart_excuse_no_more_than_points_that_moved_alike():
+    """A slowdown that grows with the page, of 0 to 6 %."""
+    graded = Shared.of([0.06 * i / 8 for i in range(9)])
+    assert graded == Shared.of([0.03] * 9)
+    assert graded.limit < graded.offset
+
+
 def test_fewer_points_tell_nothing():
     assert Shared.of([0.02] * (LEAST - 1)) == ALONE
     assert Shared.of([0.02] * LEAST).offset == 0.02
@@ -132,17 +146,23 @@ def judged(slower: float, offset: float) -> Decision:
         (0.035, 0.01, Outcome.FAIL),  # the point alone
         (0.03, 0.03, Outcome.FAIL),  # all of them
         (0.011, 0.02, Outcome.FAIL),  # one of them, though by less than its own margin
-        (0.005, 0.02, Outcome.IMPROVED),  # not one of them
+        (0.005, 0.02, Outcome.PASS),  # not one of them
         (-0.03, -0.01, Outcome.IMPROVED),
         (-0.03, -0.03, Outcome.IMPROVED),
-        (0.0, 0.03, Outcome.IMPROVED),  # beside the others
+        (0.0, 0.03, Outcome.PASS),
+        (0.018, 0.04, Outcome.FAIL),  # by less than half as much, and by more than a machine may
+        (-0.02, 0.03, Outcome.IMPROVED),
+        (0.0, -0.03, Outcome.PASS),  # the others got faster, by more than machines differ
+        (0.02, -0.03, Outcome.FAIL),
+        (0.006, -0.012, Outcome.FAIL),  # on a fast machine
+        (0.004, -0.016, Outcome.FAIL),  # on a very fast one
         (0.0, 0.008, Outcome.PASS),
     ],
 )
 def test_a_point_is_judged_by_what_it_does_not_share_and_the_whole_by_its_limit(slower, offset, outcome):
     decision = judged(slower, offset)
     assert decision.outcome is outcome
-    assert decision.shared == offset
+    assert decision.shared == shared(offset)
     assert decision.change == pytest.approx(slower, abs=1e-3)
 
 
@@ -150,6 +170,11 @@ def test_a_slower_whole_is_told_as_the_whole():
     message = judged(0.03, 0.03).message
     assert "all points together are 3.0 % slower than recorded (median of 9 points, limit 1.3 %)" in message
     assert "this one +0.0 % beside them: look at the machine, the driver, or code that all of them run" in message
+
+
+def test_a_point_beside_others_that_moved_more_than_machines_differ_says_so():
+    assert judged(0.0, -0.03).message.startswith("time +0.0 %, -3.0 % in the middle of all points, margin")
+    assert judged(-0.03, -0.03).message.startswith("time -3.0 %, of which -3.0 % in all points, margin")
 
 
 def test_a_point_that_is_slower_than_the_others_says_both_shares():

@@ -52,7 +52,7 @@ class About:
     encoder_graphs: bool | None = None
 
 
-class Engine(Protocol):
+class TimedEngine(Protocol):
     """What can serve a load: a process of ours, or a server."""
 
     def about(self) -> About: ...

@@ -52,6 +52,9 @@ SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", 
 ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
+ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
+PAIRED = ("tests/unit/test_paired.py",)
+AGAINST = ("tests/cli/test_gate.py",)
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
     "model/architecture": ("tests/unit/test_architecture.py", VALUES),
@@ -83,10 +86,25 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
     "baselines/blame": ("tests/unit/test_blame.py",),
+    "baselines/shared": ("tests/unit/test_shared.py", "tests/unit/test_offset.py"),
+    "baselines/settle": ("tests/unit/test_shared.py", "tests/unit/test_gate.py", "tests/unit/test_power_cap.py"),
+    "baselines/anchor": ANCHOR,
+    "baselines/history": ("tests/unit/test_history.py", "tests/unit/test_anchor.py"),
+    "baselines/timed_rows": ("tests/unit/test_timed.py", *ANCHOR, VALUES),
+    "baselines/paired": PAIRED,
+    "baselines/paired_group": PAIRED,
+    "baselines/process_noise": PAIRED,
+    "baselines/takes": PAIRED,
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
     "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
+    "sweep/offset": ("tests/unit/test_offset.py",),
+    "sweep/timed_point": ("tests/unit/test_offset.py", "tests/unit/test_judge.py"),
+    "sweep/fresh": ("tests/unit/test_fresh.py",),
+    "sweep/turns": AGAINST,
+    "sweep/worktree": AGAINST,
+    "sweep/stopping": AGAINST,
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
     "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),

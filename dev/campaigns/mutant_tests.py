@@ -1,0 +1,75 @@
+"""The tests that must notice a change of each module, for mutants.py: files, and pytest options."""
+
+from __future__ import annotations
+
+VALUES = "tests/unit/test_values.py"
+LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
+RUNS = "tests/plugin/test_baselines.py"
+# A process of its own has no mutant in it: tests that start one only take time.
+SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
+ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
+ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
+DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
+ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
+PAIRED = ("tests/unit/test_paired.py",)
+AGAINST = ("tests/cli/test_gate.py",)
+TESTS: dict[str, tuple[str, ...]] = {
+    "model/geometry": ("tests/unit/test_geometry.py", VALUES),
+    "model/architecture": ("tests/unit/test_architecture.py", VALUES),
+    "model/symbolic": ("tests/unit/test_symbolic.py", VALUES),
+    "model/kernels": ("tests/unit/test_kernels.py", "tests/unit/test_l2_cache.py", *LAYERS),
+    "model/operations": ("tests/unit/test_kernels.py", *LAYERS),
+    "model/layers/attention": LAYERS,
+    "model/layers/clip": LAYERS,
+    "model/layers/decoder": LAYERS,
+    "model/layers/projector": LAYERS,
+    "model/layers/sam": LAYERS,
+    "model/liveness": ("tests/unit/test_liveness.py",),
+    "model/ledger": (VALUES, "tests/unit/test_l2_cache.py", "tests/unit/test_ledger.py"),
+    "model/program": (VALUES, "tests/unit/test_ledger.py", "tests/unit/test_l2_cache.py"),
+    "model/attention": (VALUES, "tests/unit/test_stages.py"),
+    "model/stages": (VALUES, "tests/unit/test_stages.py", *LAYERS, "tests/unit/test_bulk.py"),
+    "model/analytic": ("tests/unit/test_ledger.py", "tests/unit/test_bulk.py", *LAYERS),
+    "model/l2_cache": ("tests/unit/test_l2_cache.py",),
+    "hardware/devices": ("tests/unit/test_roofline.py", "tests/unit/test_config.py", VALUES),
+    "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
+    "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
+    "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
+    "baselines/gate": ("tests/unit/test_gate.py", VALUES),
+    "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
+    "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
+    "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),
+    "baselines/power_cap": ("tests/unit/test_power_cap.py",),
+    "baselines/counted": ("tests/unit/test_counted.py", VALUES),
+    "baselines/timed": ("tests/unit/test_timed.py", VALUES),
+    "baselines/journal": ("tests/unit/test_journal.py", VALUES),
+    "baselines/blame": ("tests/unit/test_blame.py",),
+    "baselines/shared": ("tests/unit/test_shared.py", "tests/unit/test_offset.py"),
+    "baselines/settle": ("tests/unit/test_shared.py", "tests/unit/test_gate.py", "tests/unit/test_power_cap.py"),
+    "baselines/anchor": ANCHOR,
+    "baselines/history": ("tests/unit/test_history.py", "tests/unit/test_anchor.py"),
+    "baselines/timed_rows": ("tests/unit/test_timed.py", *ANCHOR, VALUES),
+    "baselines/paired": PAIRED,
+    "baselines/paired_group": PAIRED,
+    "baselines/process_noise": PAIRED,
+    "baselines/takes": PAIRED,
+    "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
+    "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
+    "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
+    "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
+    "sweep/offset": ("tests/unit/test_offset.py",),
+    "sweep/timed_point": ("tests/unit/test_offset.py", "tests/unit/test_judge.py"),
+    "sweep/turns": AGAINST,
+    "sweep/worktree": AGAINST,
+    "sweep/stopping": AGAINST,
+    "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
+    "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
+    "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),
+    "report/owned": ("tests/report/test_owned.py",),
+    "report/sqlite": DATABASE,
+    "report/sqlite_rows": DATABASE,
+    "report/sqlite_schema": DATABASE,
+    "report/sqlite_upgrade": DATABASE,
+    "report/markdown": ("tests/report/test_markdown.py",),
+    "report/html": ("tests/report/test_html.py",),
+}

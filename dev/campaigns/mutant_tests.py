@@ -52,7 +52,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/paired": PAIRED,
     "baselines/paired_group": PAIRED,
     "baselines/process_noise": PAIRED,
-    "baselines/takes": PAIRED,
+    "baselines/takes": ("tests/unit/test_takes.py",),
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),

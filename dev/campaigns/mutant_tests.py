@@ -10,6 +10,9 @@ SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", 
 ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
+# What a thousand simulated runs tell takes seconds, and single runs tell it too.
+SIMULATED = "not two_thousand and not slowdown_is_red and not two_percent and not three_percent"
+GATE = ("tests/unit/test_gate.py", "tests/unit/test_power_cap.py", "-k", SIMULATED)
 ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
 PAIRED = ("tests/unit/test_paired.py",)
 AGAINST = ("tests/cli/test_gate.py",)
@@ -35,8 +38,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
-    "baselines/gate": ("tests/unit/test_gate.py", VALUES),
-    "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
+    "baselines/gate": (*GATE, VALUES),
+    "baselines/evidence": ("tests/unit/test_evidence.py", *GATE, VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),
     "baselines/power_cap": ("tests/unit/test_power_cap.py",),
@@ -45,7 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
     "baselines/blame": ("tests/unit/test_blame.py",),
     "baselines/shared": ("tests/unit/test_shared.py", "tests/unit/test_offset.py"),
-    "baselines/settle": ("tests/unit/test_shared.py", "tests/unit/test_gate.py", "tests/unit/test_power_cap.py"),
+    "baselines/settle": ("tests/unit/test_shared.py", *GATE),
     "baselines/anchor": ANCHOR,
     "baselines/history": ("tests/unit/test_history.py", "tests/unit/test_anchor.py"),
     "baselines/timed_rows": ("tests/unit/test_timed.py", *ANCHOR, VALUES),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def frozen(module: str, package: str = "baselines") -> tuple[str]:
+    """The test that its values are what they should be."""
+    return (f"tests/unit/test_frozen.py::test_the_values_of_a_module_are_frozen_and_have_slots[{package}.{module}]",)
+
+
 VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
 RUNS = "tests/plugin/test_baselines.py"
@@ -38,32 +44,37 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
-    "baselines/gate": (*GATE, VALUES),
-    "baselines/evidence": ("tests/unit/test_evidence.py", *GATE, VALUES),
+    "baselines/gate": (*frozen("gate"), *GATE, VALUES),
+    "baselines/evidence": (*frozen("evidence"), "tests/unit/test_evidence.py", *GATE, VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),
     "baselines/power_cap": ("tests/unit/test_power_cap.py",),
     "baselines/counted": ("tests/unit/test_counted.py", VALUES),
     "baselines/timed": ("tests/unit/test_timed.py", VALUES),
     "baselines/journal": ("tests/unit/test_journal.py", VALUES),
-    "baselines/blame": ("tests/unit/test_blame.py",),
-    "baselines/shared": ("tests/unit/test_shared.py", "tests/unit/test_offset.py"),
+    "baselines/blame": (*frozen("blame"), "tests/unit/test_blame.py"),
+    "baselines/shared": (*frozen("shared"), "tests/unit/test_shared.py", "tests/unit/test_offset.py"),
     "baselines/settle": ("tests/unit/test_shared.py", *GATE),
-    "baselines/anchor": ANCHOR,
-    "baselines/history": ("tests/unit/test_history.py", "tests/unit/test_anchor.py"),
+    "baselines/anchor": (*frozen("anchor"), *ANCHOR),
+    "baselines/history": (*frozen("history"), "tests/unit/test_history.py", "tests/unit/test_anchor.py"),
     "baselines/timed_rows": ("tests/unit/test_timed.py", *ANCHOR, VALUES),
-    "baselines/paired": PAIRED,
-    "baselines/paired_group": PAIRED,
-    "baselines/process_noise": PAIRED,
-    "baselines/takes": ("tests/unit/test_takes.py",),
+    "baselines/paired": (*frozen("paired"), *PAIRED),
+    "baselines/paired_group": (*frozen("paired_group"), *PAIRED),
+    "baselines/process_noise": (*frozen("process_noise"), *PAIRED),
+    "baselines/takes": (*frozen("takes"), "tests/unit/test_takes.py"),
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
     "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
     "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
     "sweep/offset": ("tests/unit/test_offset.py",),
-    "sweep/timed_point": ("tests/unit/test_offset.py", "tests/unit/test_judge.py"),
-    "sweep/turns": AGAINST,
-    "sweep/worktree": AGAINST,
+    "sweep/timed_point": (
+        *frozen("timed_point", "sweep"),
+        "tests/unit/test_offset.py",
+        "tests/unit/test_judge.py",
+    ),
+    "sweep/fresh": ("tests/plugin/test_fresh.py",),
+    "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py", *AGAINST),
+    "sweep/worktree": (*frozen("worktree", "sweep"), *AGAINST),
     "sweep/stopping": AGAINST,
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),

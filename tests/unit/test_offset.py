@@ -59,7 +59,9 @@ class Meter:
         ns = round((10 + index) * MS * (1 + self.slower + own - 0.03 * (index in self.fast and not anew)))
         if index == 0 and self.lost_at == self.asked.count(point):
             raise OutOfMemory("out of memory")
-        taken = Sampled(Samples((ns - MS, ns, ns, ns, ns + MS // 2)), Samples((1,)), None, "host", None, 1, None, 1)
+        taken = Sampled(
+            Samples((ns - MS, ns, ns, ns + MS // 2, ns + MS // 2)), Samples((1,)), None, "host", None, 1, None, 1
+        )
         odd = self.odd.get(index)
         if isinstance(odd, Exception):
             raise odd

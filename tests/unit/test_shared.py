@@ -100,6 +100,7 @@ def test_the_points_that_tell_an_offset_reach_from_the_shortest_to_the_longest()
     assert (len(chosen), chosen[0], chosen[-1]) == (MOST, key(0), key(22))
     assert len(set(chosen)) == MOST
     assert spread_out([key(3), key(1)], baselines) == [key(1), key(3)]
+    assert spread_out([key(3)], baselines) == [key(3)]
 
 
 # The offset

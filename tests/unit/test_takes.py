@@ -37,6 +37,8 @@ def test_a_process_keeps_the_profiles_of_the_points_that_have_one():
     with_profile = point("decode", vendor=vendor(profile=PROFILE))
     run = Run.of(report(point("prefill"), with_profile))
     assert list(run.profiles) == [DECODE]
+    assert run.profiles[DECODE].kernels == 12
+    assert Run({}).swept == set()
     assert set(run.takes) == {PREFILL, DECODE}
 
 

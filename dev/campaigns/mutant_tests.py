@@ -20,7 +20,7 @@ DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", 
 SIMULATED = "not two_thousand and not slowdown_is_red and not two_percent and not three_percent"
 GATE = ("tests/unit/test_gate.py", "tests/unit/test_power_cap.py", "-k", SIMULATED)
 ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
-PAIRED = ("tests/unit/test_paired.py",)
+PAIRED = ("tests/unit/test_paired_group.py", "tests/unit/test_paired.py")
 AGAINST = ("tests/cli/test_gate.py",)
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
@@ -60,7 +60,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "baselines/timed_rows": ("tests/unit/test_timed.py", *ANCHOR, VALUES),
     "baselines/paired": (*frozen("paired"), *PAIRED),
     "baselines/paired_group": (*frozen("paired_group"), *PAIRED),
-    "baselines/process_noise": (*frozen("process_noise"), *PAIRED),
+    "baselines/process_noise": (*frozen("process_noise"), "tests/unit/test_process_noise.py"),
     "baselines/takes": (*frozen("takes"), "tests/unit/test_takes.py"),
     "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
     "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),

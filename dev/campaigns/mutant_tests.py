@@ -69,8 +69,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "sweep/offset": ("tests/unit/test_offset.py",),
     "sweep/timed_point": (
         *frozen("timed_point", "sweep"),
+        "tests/unit/test_timed_point.py",
         "tests/unit/test_offset.py",
-        "tests/unit/test_judge.py",
     ),
     "sweep/fresh": ("tests/plugin/test_fresh.py",),
     "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py", *AGAINST),

@@ -6,6 +6,7 @@ Left out are annotations, type variables and texts for people (those with a spac
 from __future__ import annotations
 
 from contextlib import suppress
+from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ import libcst as cst
 import libcst.matchers as m
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators
+
+
+LONG, AROUND = 120, 30  # characters of a change that is shown in part, and of those around what differs
 
 
 class Mutant(NamedTuple):
@@ -24,11 +28,12 @@ class Mutant(NamedTuple):
     source: str
 
     def __str__(self) -> str:
-        return f"{self.line}: {_short(self.old)}  ->  {_short(self.new)}"
-
-
-def _short(code: str) -> str:
-    return " ".join(code.split())
+        old, new = (" ".join(code.split()) for code in (self.old, self.new))
+        if len(old) > LONG:
+            before = max(0, len(commonprefix((old, new))) - AROUND)
+            after = max(0, len(commonprefix((old[before:][::-1], new[before:][::-1]))) - AROUND)
+            old, new = (f"… {code[before : len(code) - after]} …" for code in (old, new))
+        return f"{self.line}: {old}  ->  {new}"
 
 
 class Finder(cst.CSTVisitor):

@@ -6,7 +6,6 @@ Left out are annotations, type variables and texts for people (those with a spac
 from __future__ import annotations
 
 from contextlib import suppress
-from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +29,15 @@ class Mutant(NamedTuple):
     def __str__(self) -> str:
         old, new = (" ".join(code.split()) for code in (self.old, self.new))
         if len(old) > LONG:
-            before = max(0, len(commonprefix((old, new))) - AROUND)
-            after = max(0, len(commonprefix((old[before:][::-1], new[before:][::-1]))) - AROUND)
+            before = max(0, _alike(old, new) - AROUND)
+            after = max(0, _alike(old[before:][::-1], new[before:][::-1]) - AROUND)
             old, new = (f"… {code[before : len(code) - after]} …" for code in (old, new))
         return f"{self.line}: {old}  ->  {new}"
+
+
+def _alike(old: str, new: str) -> int:
+    """With how many characters both begin."""
+    return next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 class Finder(cst.CSTVisitor):

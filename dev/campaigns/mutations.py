@@ -14,7 +14,6 @@ import libcst.matchers as m
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators
 
-
 LONG, AROUND = 120, 30  # characters of a change that is shown in part, and of those around what differs
 
 

@@ -244,7 +244,9 @@ def test_the_margin_of_a_whole_is_by_its_shifts_and_the_number_of_wholes() -> No
     for made, each in zip(groups(base, head), judge(base, head).shared, strict=True):
         assert (each.stage, each.attention, each.points) == ("decode", made.group[1], 4)
         margin = made.shared_margin(paired.FALSE_RED / 2 / 2)
-        assert each.change == Change(pytest.approx(math.expm1(made.shifts.difference)), each.change.ratio, margin, 0)
+        assert each.change == Change(
+            pytest.approx(math.expm1(made.shifts.difference)), each.change.ratio, margin, made.shifts.apart
+        )
         assert margin > paired.SMALLEST
 
 

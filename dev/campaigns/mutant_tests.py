@@ -13,6 +13,7 @@ LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
 RUNS = "tests/plugin/test_baselines.py"
 # A process of its own has no mutant in it: tests that start one only take time.
 SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
+QUICK = "not whatever and not beside and not through_a_link and not every_chart"  # what is planted in many ways is tried in a few
 ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
@@ -78,8 +79,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "sweep/stopping": ("tests/cli/test_stopping.py",),
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
-    "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),
-    "report/owned": ("tests/report/test_owned.py",),
+    "report/files": (
+        "tests/report/test_owned.py",
+        "tests/report/test_files.py",
+        "-m",
+        "not slow",
+        "-k",
+        f"{QUICK} and not {SLOWER}",
+    ),
+    "report/owned": ("tests/report/test_owned.py", "-k", QUICK),
     "report/sqlite": DATABASE,
     "report/sqlite_rows": DATABASE,
     "report/sqlite_schema": DATABASE,

@@ -21,6 +21,7 @@ from .sqlite_upgrade import OLD_SQL, OLD_VERSION, as_before, upgrade
 
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
+MISFITS = (KeyError, AttributeError, TypeError)  # of rows that do not belong together, or hold what their types forbid
 WRITE = "write one with --ocrsweep-report=DIR"
 
 
@@ -38,6 +39,8 @@ def write(report: Report, path: Path) -> int:
             finally:
                 if path.is_file() and not path.stat().st_size:
                     path.unlink()  # SQLite made it, and there was no room for more
+    except ReportError:
+        raise
     except sqlite3.Error as error:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
         raise _unwritten(path, str(error), "free some space there, or " * full + "give another folder") from None
@@ -50,6 +53,8 @@ def write(report: Report, path: Path) -> int:
     except (UnicodeEncodeError, RecursionError) as error:
         what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
         raise _unwritten(path, what) from None
+    except (ValueError, *MISFITS):
+        raise _unwritten(path, "it is damaged: its tables do not fit together", "move it away") from None
 
 
 def _write(whole: Json, digest: str, path: Path) -> int:
@@ -130,7 +135,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}):", "give another file") from None
     except (sqlite3.Error, ValueError) as error:
         raise ReportError(f"{path}: it cannot be read ({printable(str(error))});", REMEDY) from None
-    except (KeyError, AttributeError, RecursionError):
+    except (*MISFITS, RecursionError):
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together);", REMEDY) from None
 
 

@@ -105,7 +105,7 @@ def test_nothing_is_written_through_a_link(tmp_path, name, leads):
 NAMES = ["../../outside/mine.svg", "{outside}/mine.svg", "charts/../../outside/mine.svg", "charts", "", ".", "..", "/"]
 PLANTS = {
     **{f"a name: {name}": json.dumps({"schema": 1, "files": {name: ["{digest}"]}}) for name in NAMES},
-    "a million names": json.dumps({"schema": 1, "files": {f"charts/{at}.svg": [] for at in range(10**6)}}),
+    "a million names": '{"schema": 1, "files": {' + '"charts/x.svg": [], ' * 10**6 + '"": []}}',
     "many digests": json.dumps({"schema": 1, "files": {"charts/time.svg": ["{digest}"] * 10_000}}),
     "deep": "[" * 10**5,
     "every name of ours": json.dumps({"schema": 1, "files": {name: ["{digest}"] for name in owned.NAMES}}),

@@ -67,6 +67,10 @@ def _write(whole: Json, digest: str, path: Path) -> int:
             database.trust(db, SQL)
         last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
         run = int(last[0]) if last and last[1] == digest else append(db, whole, digest)
+        try:
+            _verified(db, path, run)
+        except ReportError:  # a damaged page loses rows without a word
+            raise ValueError from None
         db.execute("COMMIT")
         return run
 
@@ -91,10 +95,13 @@ def read(path: Path, run: int | None = None) -> Report:
         if run is not None and run not in numbers:
             known = ", ".join(map(str, numbers)) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
             raise ReportError(f"{path}: it has no run {run}:", f"choose from {known}")
-        run = numbers[-1] if run is None else run
-        found = document(db, run)
-        (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
-    report = from_json(found, f"{path}: run {run}")
+        return _verified(db, path, numbers[-1] if run is None else run)
+
+
+def _verified(db: sqlite3.Connection, path: Path, run: int) -> Report:
+    """The report of a run. Raises ReportError if it is not the one that was written."""
+    report = from_json(document(db, run), f"{path}: run {run}")
+    (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
     if _digest(to_json(report, fill=True)) != digest:
         raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs);", REMEDY)
     return report

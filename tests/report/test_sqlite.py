@@ -18,6 +18,7 @@ from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.files import database
 from pytest_ocrsweep.report import sqlite, sqlite_schema
 
 
@@ -364,6 +365,29 @@ def test_processes_that_write_at_once_wait_for_one_another(path):
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), here, name]) for name in ("a", "b")]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(sqlite.runs(path)) == 10
+
+
+LOST = "the run cannot be written (it is damaged: its tables do not fit together): nothing was changed; move it away"
+
+
+def test_a_run_is_not_said_to_be_written_where_it_cannot_be_read_back(path, monkeypatch):
+    """As where a page is damaged: SQLite takes the rows, and finds other ones."""
+    sqlite.write(report(), path)
+    query(path, "CREATE TRIGGER t AFTER INSERT ON samples BEGIN DELETE FROM samples WHERE run = NEW.run; END")
+    before = path.read_bytes()
+    monkeypatch.setattr(database, "trust", lambda db, sql: db.set_progress_handler(None, 0))
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(point(tensor_flops=7)), path)
+    assert line(error) == f"{path}: {LOST}"
+    assert path.read_bytes() == before
+
+
+def test_a_run_that_somebody_changed_is_not_taken_for_the_same_run_again(path):
+    sqlite.write(report(), path)
+    query(path, "UPDATE points SET read_bytes = 7")
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(), path)
+    assert line(error) == f"{path}: {LOST}"
 
 
 # Files of version 1

@@ -7,6 +7,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines import sampling
 from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
@@ -56,6 +57,7 @@ def test_a_measurement_has_all_that_was_seen_at_the_acceptable_rounds():
         absent=frozenset({"power_cap"}),
     )
     assert measured(good[0], hot).objections != ()
+    assert measured(*good).absent == {"power_cap"}
 
 
 def test_a_measurement_under_the_power_cap_says_so():
@@ -82,3 +84,4 @@ def test_a_point_is_named_as_a_person_names_it():
 @pytest.mark.parametrize("name", ["stored", "baseline"])
 def test_a_yardstick_of_nothing_has_no_record(name):
     assert getattr(Yardstick(), name) is None
+    assert Yardstick().expected == EXPECTED_NOISE

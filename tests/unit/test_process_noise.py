@@ -97,6 +97,8 @@ def test_the_more_points_differ_in_noise_the_less_they_share() -> None:
     weight = 2 * inverse_trigamma(beyond)
     assert LEAST_WEIGHT < weight < 12
     assert noise(some).of(0).df == pytest.approx(4 + weight)
+    two = [Squares(4e-2, 4), Squares(4e-6, 4)]
+    assert noise(two).of(0).df == 4 + LEAST_WEIGHT
     wild = [Squares(4 * 10.0**-power, 4) for power in (1, 3, 5, 7) for _ in range(20)]
     assert noise(wild).of(0).df == 4 + LEAST_WEIGHT
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from drifting import NS, time
+from drifting import KEY, NS, time
 
-from pytest_ocrsweep.baselines.anchor import AGREEING, Became, accept, drift, update
+from pytest_ocrsweep.baselines.anchor import AGREEING, Became, Drift, accept, drift, drift_of, noise_of, update
 from pytest_ocrsweep.baselines.attribution import Observed
+from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
 
@@ -179,6 +182,36 @@ def test_what_all_points_of_a_run_share_is_no_drift_of_one():
     beside = drift(FIVE, NS * 1.016, shared=0.012)
     assert not beside.is_seen
     assert beside.change == pytest.approx(0.004, abs=0.0005)
+
+
+def test_a_time_at_the_margin_or_the_limit_is_not_beyond_it():
+    assert not Drift(0.01, 0.01, 5, None).is_seen
+    assert not Drift(-0.01, 0.01, 5, None).is_seen
+    assert not Drift(0.03, 0.01, 5, None).exceeds(0.03)
+    assert not Drift(0.03, 0.03, 5, None).exceeds(0.01)
+
+
+def test_on_a_noisy_machine_processes_further_apart_agree():
+    pending = recorded(12.0, 13.5, stored=FIVE)
+    assert update(pending, slower(15), LATER).became is Became.DISAGREES
+    assert update(pending, slower(15), LATER, expected=0.02).became is Became.MOVED
+
+
+def found(outcome: Outcome, shared: float | None = None) -> Any:
+    gate = SimpleNamespace(outcome=outcome.value, shared=shared)
+    return SimpleNamespace(gate=gate, device_ns=SimpleNamespace(median=NS * 1.02))
+
+
+def test_a_point_drifts_by_its_own_anchor_and_the_noise_of_its_stage():
+    wide = recorded(0, 2, -2, 1, -1)
+    other = KEY._replace(attention="eager")
+    times = {KEY: FIVE, other: wide}
+    assert drift_of(times, KEY, found(Outcome.PASS, 0.004)) == drift(
+        FIVE, NS * 1.02, noise_of(times.values()), shared=0.004
+    )
+    assert noise_of(times.values()) > noise_of([FIVE])
+    assert drift_of(times, KEY._replace(attention="none"), found(Outcome.PASS)) is None
+    assert drift_of(times, KEY, found(Outcome.FAIL)) is None
 
 
 def test_agreeing_is_a_majority_of_what_is_kept():

@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
-    "baselines/gate": (*frozen("gate"), *GATE, VALUES),
+    "baselines/gate": (*frozen("gate"), "tests/unit/test_shared.py", *GATE, VALUES),
     "baselines/evidence": (*frozen("evidence"), "tests/unit/test_evidence.py", *GATE, VALUES),
     "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
     "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),

@@ -14,6 +14,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
+from pytest_ocrsweep.baselines.timed_rows import environments_of
 
 DATE = "2026-03-01T12:00:00Z"
 LATER = "2026-09-01T12:00:00Z"
@@ -63,6 +64,7 @@ def test_what_an_older_version_recorded_is_its_own_anchor_without_a_date():
     assert (old.anchored.taken, old.anchored.since) == (FIVE.taken, None)
     assert "since its first recorded times" in str(drift(old, NS))
     assert recorded(0.3, stored=old).anchor.taken == FIVE.taken
+    assert list(environments_of(old)) == [each.environment for each in FIVE.taken]
 
 
 def test_one_process_that_disagrees_drops_nothing_that_five_said():

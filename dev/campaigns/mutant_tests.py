@@ -14,7 +14,7 @@ RUNS = "tests/plugin/test_baselines.py"
 # A process of its own has no mutant in it: tests that start one only take time.
 SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
 # What is planted in many ways is tried in a few.
-QUICK = "not whatever and not beside and not through_a_link and not every_chart"
+QUICK = "not whatever and not put_beside and not through_a_link"
 ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")

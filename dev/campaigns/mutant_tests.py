@@ -12,7 +12,7 @@ VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
 RUNS = "tests/plugin/test_baselines.py"
 # A process of its own has no mutant in it: tests that start one only take time.
-SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
+SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds", "below_the_job"))
 # What is planted in many ways is tried in a few.
 QUICK = "not whatever and not put_beside and not through_a_link"
 ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
@@ -81,12 +81,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
     "report/files": (
-        "tests/report/test_owned.py",
-        "tests/report/test_files.py",
-        "-m",
-        "not slow",
-        "-k",
-        f"{QUICK} and not {SLOWER}",
+        *("tests/report/test_files.py", "tests/report/test_owned.py"),
+        *("-m", "not slow", "-k", f"{QUICK} and not {SLOWER}"),
     ),
     "report/owned": ("tests/report/test_owned.py", "-k", QUICK),
     "report/sqlite": DATABASE,

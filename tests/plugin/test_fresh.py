@@ -16,6 +16,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, vendor_model
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.plugin import options
 from pytest_ocrsweep.sweep import fresh, meter
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.fresh import FreshProcesses
@@ -117,6 +118,11 @@ def test_no_process_is_started_once_the_time_is_up(monkeypatch, seconds):
 def test_a_python_that_is_not_there_is_none(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     assert FreshProcesses(TINY, seconds=60).round(POINT) is None
+
+
+def test_a_process_runs_this_module_and_has_the_time_that_the_option_says():
+    assert FreshProcesses.__module__ == fresh.MODULE
+    assert f"GPU: {fresh.FRESH_S:g}, CPU: 0" in options.INI["ocrsweep_fresh_seconds"][1]
 
 
 def test_without_seconds_there_are_no_processes():

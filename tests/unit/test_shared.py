@@ -170,6 +170,14 @@ def test_a_slower_whole_is_told_as_the_whole():
     assert "this one +0.0 % beside them: look at the machine, the driver, or code that all of them run" in message
 
 
+def test_what_a_message_says_of_the_whole_is_in_percent():
+    samples = Samples(tuple(round(10 * MS * 1.12) for _ in range(10)))
+    message = gate.judge(BASELINE, [samples] * 3, shared=Shared(0.12, 0.02, 9)).message
+    assert "all points together are 12.0 % slower than recorded (median of 9 points, limit 8.0 %), this one" in message
+    beside = gate.judge(BASELINE, [Samples((round(10 * MS * 1.06),) * 10)] * 3, shared=Shared(0.12, 0.02, 9))
+    assert beside.outcome is not Outcome.PASS
+
+
 def test_a_point_that_is_slower_than_the_others_says_both_shares():
     assert "(of which +1.0 % in all points, margin" in judged(0.035, 0.01).message
 

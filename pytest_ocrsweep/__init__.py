@@ -22,15 +22,17 @@ _HOMES = {
 }
 
 
-def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = ()) -> Model:
+def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = (), *, engine: str | None = None) -> Model:
     """The analytic model `name`, its Hydra configuration composed once, with `overrides` (`KEY=VALUE`).
+
+    `engine` is what runs it: "transformers", the default, or "vllm".
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
     from .sweep.catalogue import model_of
     from .sweep.config import compose
 
-    return model_of(compose([f"model={name}", *overrides]))
+    return model_of(compose([f"model={name}", *([f"engine={engine}"] if engine else []), *overrides]))
 
 
 def __getattr__(name: str) -> object:

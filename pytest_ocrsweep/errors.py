@@ -11,6 +11,7 @@ OcrsweepError
 ├── ReportError         a report that cannot be read, written, compared or made
 ├── ProfileError        a file of measured lines
 ├── CalibrationError    a GPU whose times nothing is known of, or a calibration that cannot be made or read
+├── PlanError           pages that a device cannot serve
 ├── MeasureError        what keeps a point from being measured
 │   ├── OutOfMemory     this point only
 │   ├── DeviceLost      this point and all that follow
@@ -77,6 +78,10 @@ class ProfileError(OcrsweepError):
 
 class CalibrationError(OcrsweepError):
     """A GPU without a calibration, or a calibration that cannot be made or read."""
+
+
+class PlanError(OcrsweepError):
+    """What does not fit, and what would."""
 
 
 class MeasureError(OcrsweepError):

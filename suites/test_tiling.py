@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 CROP = 640
 CROPS = (2, 9)  # DeepSeek-OCR's own limits
+FEWER = 6  # what vLLM, SGLang and DeepSeek's own script for vLLM cut a page into at most
 TILING = ("get_all_supported_aspect_ratios", "get_optimal_tiled_canvas")
 Tiling = Callable[[int, int], CropGrid]
 
@@ -87,6 +88,15 @@ def test_extreme_pages_get_the_vendors_grid(vendor_grid):
     short = [1, 2, 3, 7, 50, CROP]
     sizes = ((a, b) for one in long for other in short for a, b in ((one, other), (other, one)))
     assert differences(sizes, vendor_grid) == []
+
+
+def test_an_engine_that_allows_fewer_crops_gets_what_the_vendors_function_gives_then(got_ocr2):
+    rng = random.Random(6)
+    sizes = [*((rng.randint(1, 6000), rng.randint(1, 6000)) for _ in range(3000)), *tied_pages()]
+    for width, height in sizes:
+        if max(width, height) > CROP and min(width, height) > 0:
+            columns, rows = got_ocr2.get_optimal_tiled_canvas((height, width), (CROP, CROP), CROPS[0], FEWER)
+            assert CropGrid.for_image(width, height, most_crops=FEWER) == CropGrid(rows, columns), (width, height)
 
 
 def tied_aspects() -> list[Fraction]:

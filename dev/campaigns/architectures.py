@@ -23,7 +23,7 @@ from pytest_ocrsweep.model.geometry import PATCH, RESOLUTIONS
 from pytest_ocrsweep.model.layers.moe import EXPERTS
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
-from pytest_ocrsweep.sweep.settings import validate
+from pytest_ocrsweep.sweep.rules import validate
 
 
 def sam(draw: random.Random, out: int) -> Sam:

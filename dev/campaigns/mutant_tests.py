@@ -77,7 +77,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "sweep/fresh": ("tests/plugin/test_fresh.py",),
     "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py", *AGAINST),
     "sweep/worktree": (*frozen("worktree", "sweep"), "tests/cli/test_worktree.py"),
-    "sweep/stopping": ("tests/cli/test_stopping.py",),
+    "sweep/stopping": ("tests/cli/test_signals.py", "tests/cli/test_stopping.py"),
     "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
     "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
     "report/files": (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from pytest_ocrsweep.baselines.evidence import Baseline, Process, expected_noise
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.sampling import Samples
 from pytest_ocrsweep.baselines.settle import settle
-from pytest_ocrsweep.baselines.shared import LIMIT, MOST, Shared
+from pytest_ocrsweep.baselines.shared import ALONE, MOST, Shared
 
 POINTS = 23  # of a family: the grids of up to nine crops
 FAMILIES = 6  # of a run: three stages in both attentions
@@ -47,35 +48,43 @@ class World(Bounded):
     bad_quartile: float = 0.0  # or its upper quartile was
     slower: float = 0.0
     all_slower: float = 0.0
+    half: float = 0.0  # every second point; a negative one got faster
+    graded: float = 0.0  # the longest point, and the others by their rank
     fresh: bool = True  # whether what is close is measured in new processes
 
     @property
     def slower_by(self) -> str:
         """What happened to the code, in words."""
+        if self.graded:
+            return f"0 to {self.graded:.1%}"
+        if self.half:
+            return f"every second {self.half:.1%}"
         return f"all {self.all_slower:.1%}" if self.all_slower else f"{self.slower:.1%}" if self.slower else "-"
 
     @property
     def counted(self) -> str:
         """What the share of red is of."""
-        return "points" if self.slower or self.all_slower else "runs"
+        return "points" if max(self.slower, self.all_slower, self.half, self.graded) > 0 else "runs"
 
     def red(self, judgements: int, runs: int) -> float:
         """The share that fails: of points that are slower, or of unchanged runs, those with any red point.
 
         A point counts where it fails by itself if it alone is slower, and as one of all if all are.
         """
-        rng = random.Random(self.name)
+        rng = random.Random(f"{self.name}, {self.slower_by}")
+        uneven = self.half or self.graded
+        told = failed if uneven else failed_with_all if self.all_slower else failed_alone
         if self.counted == "runs":
-            return sum(any(map(failed_alone, self.run(rng))) for _ in range(runs)) / runs
-        told = failed_with_all if self.all_slower else failed_alone
-        each = range(0, POINTS, 5)  # points of one machine share its offset: few of each, and so more machines
+            return sum(any(map(told, self.run(rng))) for _ in range(runs)) / runs
+        # points of one machine share its offset: few of each, and so more machines
+        each = [index for index in range(0, POINTS, 5) if not uneven or self._code(index) > 0.025]
         families = -(-judgements // len(each))
         found = [decision for _ in range(families) for decision in self.family(rng, self._offset(rng), each)]
         return sum(map(told, found)) / len(found)
 
     def machines_red(self, runs: int) -> float:
         """The share of runs in which the gate calls a family slower as a whole."""
-        rng = random.Random(self.name)
+        rng = random.Random(f"{self.name}, {self.slower_by}")
         return sum(any(map(failed_with_all, self.run(rng))) for _ in range(runs)) / runs
 
     def run(self, rng: random.Random) -> Iterator[gate.Decision]:
@@ -90,15 +99,20 @@ class World(Bounded):
         """Decisions on these of a family's points; of a world where one point is slower, each of them in its turn."""
         baselines = [self._baseline(rng) for _ in range(POINTS)]
         expected = expected_noise(baselines)
-        speed = (1 + offset) * (1 + self.all_slower)
-        taken = [self._samples(rng, self._process(rng) * speed) for _ in range(MOST)]
-        changes = [s.quartiles[1] / b.time_ns - 1 for s, b in zip(taken, baselines, strict=False)]
+        speeds = [(1 + offset) * (1 + self._code(index)) for index in range(POINTS)]
+        looked_at = [round(step * (POINTS - 1) / (MOST - 1)) for step in range(MOST)]
+        taken = {index: self._samples(rng, self._process(rng) * speeds[index]) for index in looked_at}
+        changes = {index: each.quartiles[1] / baselines[index].time_ns - 1 for index, each in taken.items()}
+        noise = statistics.median(baselines[index].noise(expected).of_mean() for index in looked_at)
         for index in judged:
-            moved = [
-                c + self.slower * (i == index) for i, c in enumerate(changes)
-            ]  # it may be one that tells the offset
-            shared = Shared.of(moved, expected)
-            yield self._settled(rng, baselines[index], speed * (1 + self.slower), expected, shared)
+            # it may be one that tells the offset
+            moved = [change + self.slower * (looked == index) for looked, change in changes.items()]
+            shared = Shared.of(moved, noise)
+            yield self._settled(rng, baselines[index], speeds[index] * (1 + self.slower), expected, shared)
+
+    def _code(self, index: int) -> float:
+        """How much slower the code is at a point since the record, beside `slower`."""
+        return self.all_slower + self.half * (index % 2 == 0) + self.graded * index / (POINTS - 1)
 
     def _offset(self, rng: random.Random) -> float:
         return rng.gauss(0, self.apart)
@@ -129,17 +143,22 @@ class World(Bounded):
         return Samples(tuple(round(NS * process * (1 + rng.gauss(0, self.within))) for _ in range(SAMPLES)))
 
 
+def failed(decision: gate.Decision) -> bool:
+    """Whether a point failed for whatever reason."""
+    return decision.outcome is Outcome.FAIL
+
+
 def failed_with_all(decision: gate.Decision) -> bool:
     """Whether a point failed while its family is slower as a whole."""
-    return decision.outcome is Outcome.FAIL and (decision.shared or 0.0) > LIMIT
+    shared = decision.shared or ALONE
+    return failed(decision) and shared.offset > shared.limit
 
 
 def failed_alone(decision: gate.Decision) -> bool:
     """Whether a point failed by what it does not share."""
     assert decision.change is not None
     assert decision.margin is not None
-    own = Shared(decision.shared or 0.0).without(decision.change)
-    return decision.outcome is Outcome.FAIL and own > decision.margin
+    return failed(decision) and (decision.shared or ALONE).without(decision.change) > decision.margin
 
 
 QUIET = World("one machine, 5 processes")
@@ -158,6 +177,9 @@ def rows() -> list[World]:
         replace(QUIET, most_red=0.005),
         replace(QUIET, slower=0.02, least_red=0.99),
         replace(QUIET, slower=0.03, least_red=0.999),
+        replace(QUIET, half=0.03, least_red=0.99),
+        replace(QUIET, half=-0.03, most_red=0.005),
+        replace(QUIET, graded=0.06, least_red=0.99),
         replace(FEW, most_red=0.005),
         replace(FEW, slower=0.03, least_red=0.99),
         replace(ROUNDS, most_red=0.05),

@@ -4,14 +4,13 @@ moved little by little is seen beside the anchor, the point's first accepted pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
 
 from . import gate
-from .counted import PointKey
 from .evidence import EXPECTED_NOISE, expected_noise
 from .measurement import Measurement
 from .power_cap import same_state
@@ -149,22 +148,19 @@ def noise_of(times: Iterable[RecordedTime]) -> float:
     return expected_noise(each.anchored.baseline for each in times)
 
 
-def drift_of(times: Mapping[PointKey, RecordedTime], key: PointKey, found: Measurement) -> Drift | None:
-    """How far a time is from its point's anchor, of a stage's `times`; None unless it agrees with the latest ones."""
-    stored = times.get(key)
+def drift_of(stored: RecordedTime | None, found: Measurement, expected: float) -> Drift | None:
+    """How far a time is from its point's anchor; None unless it agrees with the latest recorded ones."""
     if stored is None or found.gate.outcome != gate.Outcome.PASS:
         return None
-    return drift(stored, found.device_ns.median, noise_of(times.values()), shared=found.gate.shared)
+    return drift(stored, found.device_ns.median, expected, shared=found.gate.of_machine)
 
 
-def drift(
-    stored: RecordedTime, median_ns: float, expected: float = EXPECTED_NOISE, *, shared: float | None = None
-) -> Drift:
+def drift(stored: RecordedTime, median_ns: float, expected: float = EXPECTED_NOISE, *, shared: float = 0.0) -> Drift:
     """A time beside the point's anchor, by the margin that the gate would allow there.
 
-    `shared` is what all points of a run have in common beside their latest times: the gate judges that by itself.
+    `shared` is what the machine adds to all points of a run beside their latest times: the gate judges that by itself.
     """
     anchor = stored.anchored
     baseline = anchor.baseline
-    change = median_ns / (1 + (shared or 0)) / baseline.time_ns - 1
+    change = median_ns / (1 + shared) / baseline.time_ns - 1
     return Drift(change, gate.margin(baseline, expected), len(anchor.taken), anchor.since)

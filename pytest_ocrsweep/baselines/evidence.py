@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed
-from .power_cap import PowerCap
+from .power_cap import CAPPED_NOISE, PowerCap
 from .sampling import Samples
 
 EXPECTED_NOISE = 0.0025
 """Sigma expected between processes: CUDA-graph medians of four ranged over 0.1-0.7 %, about two sigma."""
+
+EXPECTED_WEIGHT = 6
+"""The expectation's degrees of freedom: three to five processes can correct it, not overturn it."""
 
 OUTLYING = 0.02
 """A process that lies further from the others' middle, as a ratio, is no evidence of the point: two machines of one
@@ -43,6 +46,19 @@ class Process:
         """Standard error of the median over the median, from the quartiles as of a normal distribution."""
         sigma = (self.q3_ns - self.q1_ns) / 1.349
         return 1.2533 * sigma / math.sqrt(self.samples) / self.median_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Sigma between processes as a ratio, its degrees of freedom, and how many processes were recorded."""
+
+    sigma: float
+    df: int
+    recorded: int
+
+    def of_mean(self, processes: int = 1) -> float:
+        """By how much the mean of so many more processes differs from the recorded time, a standard deviation."""
+        return self.sigma * math.sqrt(1 / processes + 1 / self.recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,20 @@ class Baseline:
         if len(typical) == 1:
             return None
         return statistics.stdev(p.median_ns for p in typical) / self.time_ns
+
+    def noise(self, expected: float) -> Noise:
+        """Between processes as they were recorded, moderated by what is expected, and more under the power cap.
+
+        It depends on the record alone, never on samples that are judged: they cannot widen their own margin.
+        """
+        typical = self.typical
+        count, expected = len(typical), max(expected, CAPPED_NOISE) if self.power_cap else expected
+        seen = (count - 1) * (self.spread or 0.0) ** 2
+        df = EXPECTED_WEIGHT + count - 1
+        between = math.sqrt((EXPECTED_WEIGHT * expected**2 + seen) / df)
+        # Medians that happen to agree better than their own samples allow were lucky.
+        within = statistics.median(p.median_error for p in typical)
+        return Noise(max(between, within), df, count)
 
 
 def expected_noise(baselines: Iterable[Baseline]) -> float:

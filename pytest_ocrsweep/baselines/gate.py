@@ -22,19 +22,16 @@ from enum import StrEnum
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed, attribute
 from .evidence import ACCEPT, EXPECTED_NOISE, Baseline, Process
-from .power_cap import CAPPED_NOISE
 from .sampling import ROUNDS_AGREE, Samples, agreeing
 from .shared import ALONE, Shared
+from .students_t import student
 
 FLOOR = 0.01
 """No margin is smaller: separate processes are promised to agree within 1 %, and a baseline recorded
 within minutes of one another has not seen another day, temperature or card."""
 
-EXPECTED_WEIGHT = 6
-"""The expectation's degrees of freedom: three to five processes can correct it, not overturn it."""
-
-T_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221, 14: 4.140}
-"""Student's t by degrees of freedom, one-sided 0.0005: 20 runs of 12 unchanged points may not be red."""
+CHANCE = 0.0005
+"""That an unchanged point exceeds its margin: 20 runs of 12 unchanged points may not be red."""
 
 CAP = 0.03
 """What the gate is to see: a run says which points have a wider margin, and so cannot see this much."""
@@ -73,7 +70,7 @@ class Decision:
     change: float | None = None
     margin: float | None = None
     again: bool = False  # another round may settle it
-    shared: float | None = None  # what all points of the family share of the change, a ratio
+    shared: Shared | None = None  # what all points of the family share of the change, where that is known
     apart: bool = False  # each round was taken in a process of its own
 
 
@@ -81,18 +78,9 @@ def margin(
     baseline: Baseline, expected: float = EXPECTED_NOISE, *, shared: Shared = ALONE, processes: int = 1
 ) -> float:
     """How much slower than the baseline, as a ratio, the mean of so many unchanged processes may be found to be."""
-    if baseline.power_cap:
-        expected = max(expected, CAPPED_NOISE)
-    typical = baseline.typical
-    count = len(typical)
-    seen = (count - 1) * (baseline.spread or 0.0) ** 2
-    df = EXPECTED_WEIGHT + count - 1
-    between = math.sqrt((EXPECTED_WEIGHT * expected**2 + seen) / df)
-    # Medians that happen to agree better than their own samples allow were lucky.
-    within = statistics.median(p.median_error for p in typical)
-    t = T_QUANTILES[min(df, max(T_QUANTILES))]
-    error = math.hypot(max(between, within) * math.sqrt(1 / processes + 1 / count), shared.error)
-    return max(FLOOR, t * error)
+    noise = baseline.noise(expected)
+    error = math.hypot(noise.of_mean(processes), shared.error)
+    return max(FLOOR, student(CHANCE, noise.df) * error)
 
 
 def agrees(baseline: Baseline, process: Process, expected: float = EXPECTED_NOISE) -> bool:
@@ -133,26 +121,26 @@ def judge(
         return Decision(Outcome.NO_BASELINE, f"no baseline: {other}: record this time with {ACCEPT}", kept)
     q1, median, q3 = _quartiles(good, apart)
     change = median / baseline.time_ns - 1
-    own = shared.without(change)
+    own, gain = ((1 + change) / (1 + share) - 1 for share in (shared.excuses, shared.explains))
     limit = margin(baseline, expected, shared=shared, processes=len(good) if apart else 1)
     between = apart and len(good) > 1  # processes tell more than the quartiles of their samples
-    disjoint = between or q1 > baseline.q3_ns * (1 + shared.offset)
-    text = f"time {change * 100:+.1f} %, {_shares(shared)}margin {limit * 100:.1f} %"
+    disjoint = between or q1 > baseline.q3_ns * (1 + shared.excuses)
+    text = f"time {change * 100:+.1f} %, {_shares(shared, change)}margin {limit * 100:.1f} %"
 
     def decided(outcome: Outcome, message: str) -> Decision:
         again = outcome is Outcome.AMBIGUOUS
-        return Decision(outcome, message, kept, change, limit, again, shared.offset if shared.points else None, apart)
+        return Decision(outcome, message, kept, change, limit, again, shared if shared.points else None, apart)
 
     sure = limit * (1 if last else 1 + BAND)
     if (own > sure and disjoint) or (last and own > limit * (1 + BAND)):
         why = attribute(_observed(baseline), _observed_now(now, median, good), limit)
-        room = f"{_shares(shared)}margin {limit * 100:.1f} %, {'processes' if apart else 'rounds'} {len(kept)}"
+        room = f"{_shares(shared, change)}margin {limit * 100:.1f} %, {'processes' if apart else 'rounds'} {len(kept)}"
         return decided(Outcome.FAIL, f"slower than its baseline: {why} ({room}); if meant, accept with {ACCEPT}")
     if own > limit * (1 - BAND) and not last:
         return decided(Outcome.AMBIGUOUS, f"{text}: too close to tell after {len(kept)} of {cap} rounds")
-    if shared.offset > shared.limit and change > shared.offset / 2:  # it takes part
+    if shared.takes_part(change):
         return decided(Outcome.FAIL, f"{text}: {_as_a_whole(shared, own)}; if meant, accept with {ACCEPT}")
-    by_itself = own < -limit and (between or q3 < baseline.q1_ns * (1 + shared.offset))
+    by_itself = gain < -limit and (between or q3 < baseline.q1_ns * (1 + shared.explains))
     with_all = shared.offset < -shared.limit and change < shared.offset / 2 and (between or q3 < baseline.q1_ns)
     if by_itself or with_all:
         return decided(Outcome.IMPROVED, f"{text}: faster than its baseline: accept with {ACCEPT}")
@@ -185,8 +173,13 @@ def _quartiles(rounds: Sequence[Samples], apart: bool) -> tuple[float, float, fl
     return q1, median, q3
 
 
-def _shares(shared: Shared) -> str:
-    return f"of which {shared.offset * 100:+.1f} % in all points, " if shared.points else ""
+def _shares(shared: Shared, change: float) -> str:
+    """The offset beside a point's change: a part of it, or, if no machine explains it, what the others did."""
+    if not shared.points:
+        return ""
+    offset = f"{shared.offset * 100:+.1f} %"
+    is_part = shared.of_machine == shared.offset or change / shared.offset > 0.5
+    return f"of which {offset} in all points, " if is_part else f"{offset} in the middle of all points, "
 
 
 def _as_a_whole(shared: Shared, own: float) -> str:

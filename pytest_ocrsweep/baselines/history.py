@@ -5,6 +5,7 @@ Lines are read in the order of their dates and each once, so that git may merge 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from .anchor import AGREEING, Became
 from .counted import SCHEMA, PointKey, exactly, key_of, rows, whole
 from .evidence import Baseline, Process
 from .gate import margin
+from .gpu_folder import gpu_folder
 from .measurement import ENVIRONMENT
 from .power_cap import POWER_CAPPED
 from .recorded_time import KEPT, RecordedTime, Taken, TimedProcess, known_clock, ordered
@@ -82,13 +84,14 @@ def read(path: Path) -> History:
         return History()
     except OSError as error:
         what = f"{path}: the history cannot be read ({error.strerror or error});"
-        raise BaselineError(what, untrusted.remedy(error)) from None
+        grown = "move its first lines to another file: nothing but `ocrsweep history` needs them"
+        raise BaselineError(what, grown if error.errno == errno.EFBIG else untrusted.remedy(error)) from None
     found: dict[Entry, None] = {}
     whole_bytes, last = 0, len(lines) + bool(rest)
     for number, line in enumerate([*lines, rest] if rest else lines, 1):
         try:
-            found[_entry(line)] = None
-        except (ValueError, RecursionError) as error:
+            found[_entry(line, path.parent.name)] = None
+        except (BaselineError, ValueError, RecursionError) as error:
             if number < last or isinstance(error, _Later):
                 raise _damaged(path, number, error) from None
             return History(_by_date(found), whole_bytes, torn=True)
@@ -170,23 +173,26 @@ def _line(entry: Entry) -> str:
     return json.dumps(content) + "\n"
 
 
-def _entry(line: bytes) -> Entry:
+def _entry(line: bytes, folder: str) -> Entry:
     raw = untrusted.parse_json(line)
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if type(schema) is int and schema > SCHEMA:
         raise _Later(f"its schema is {quoted(schema)}, of a later version than this, which reads {SCHEMA}")
     fields = exactly(raw, FIELDS)
-    if schema != SCHEMA:
+    if type(schema) is not int or schema != SCHEMA:
         raise ValueError(f"its schema is {quoted(schema)}, not {SCHEMA}")
     cap = None if fields["power_cap"] is None else power_cap.recorded(fields["power_cap"])
     process = ordered(Process(*(whole(fields, name, least=1) for name in TIMES), power_cap=cap))
     mhz = None if fields["sm_clock_mhz"] is None else whole(fields, "sm_clock_mhz")
+    environment = environment_of(fields["environment"])
+    if environment.gpu is not None and gpu_folder(environment.gpu) != folder:
+        raise ValueError(f"it is of {quoted(environment.gpu)}, and this folder is of {folder}")
     return Entry(
         date_of(fields, "date"),
         key_of(fields),
         known_clock(fields["clock"]),
         text(fields, "experts"),
-        Taken(process, environment_of(fields["environment"])),
+        Taken(process, environment),
         mhz,
         _became(fields["became"]),
         text(fields, "by"),

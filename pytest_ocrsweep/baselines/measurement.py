@@ -28,6 +28,16 @@ class TimeSummary(JsonObject):
         return cls(median, samples.min, q1, q3, samples.ns)
 
 
+EXPLAINED = 1.4
+"""Of an offset's limit. Machines 0.6 % apart (sd) are 1.8 % away once in 400; a single point that got 2 % slower on a
+machine that is 1.3 to 1.8 % faster must still fail."""
+
+
+def of_machine(offset: float, limit: float) -> float:
+    """What of an offset a machine explains: all of it, or nothing if it is so far off that code must have done that."""
+    return offset if abs(offset) <= EXPLAINED * limit else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class GateResult(JsonObject):
     """What the gate found of a time; ratios, of which `shared` is what all points of its family have of the change."""
@@ -36,6 +46,13 @@ class GateResult(JsonObject):
     change: float | None = None
     margin: float | None = None
     shared: float | None = None
+    shared_limit: float | None = None  # that `shared` was judged by
+
+    @property
+    def of_machine(self) -> float:
+        """What of `shared` a machine explains."""
+        shared, limit = self.shared or 0.0, self.shared_limit
+        return shared if limit is None else of_machine(shared, limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from .evidence import EXPECTED_NOISE
-from .gate import EXPECTED_WEIGHT
+from .evidence import EXPECTED_NOISE, EXPECTED_WEIGHT
+from .students_t import student
 
 T = TypeVar("T")
 
@@ -89,12 +89,6 @@ def moderated(squares: Squares, expected: float, weight: float) -> Moderated:
     """By a noise that was expected beforehand, with so many degrees of freedom."""
     variance = (weight * expected**2 + squares.df * squares.variance) / (weight + squares.df)
     return Moderated(math.sqrt(variance), weight + squares.df)
-
-
-def student(chance: float, df: float) -> float:
-    """Student's t that is exceeded with this chance, by Wallace (1959): at most 1.5 % too much from 6 degrees on."""
-    normal = -statistics.NormalDist().inv_cdf(chance) * (8 * df + 3) / (8 * df + 1)
-    return math.sqrt(df * math.expm1(normal**2 / df))
 
 
 def trigamma(x: float) -> float:

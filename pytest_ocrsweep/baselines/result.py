@@ -13,6 +13,7 @@ from ..errors import CalibrationError
 from ..hardware import roofline
 from ..hardware.devices import Device
 from ..hardware.estimate import estimate
+from ..model.engine import REFERENCE
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
@@ -75,7 +76,7 @@ class FloorResult(JsonObject):
         return cls(
             *counted,
             *times,
-            ledger.dram_bytes(device),
+            ledger.dram_bytes(device) if ledger.engine == REFERENCE.name else None,
             roofline.kernel_limit(ledger, device),
             roofline.attained(least, measured_ns),
             roofline.mfu(ledger, device, measured_ns),

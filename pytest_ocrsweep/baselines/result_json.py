@@ -87,7 +87,11 @@ _SUMMARY = Layout(
 SUMMARY = Plain(_summary, _SUMMARY.write)
 GATE = Layout(
     GateResult,
-    {"outcome": unknown(text), "change": unknown(number), "margin": unknown(number), "shared": later(number)},
+    {
+        "outcome": unknown(text),
+        **dict.fromkeys(("change", "margin"), unknown(number)),
+        **dict.fromkeys(("shared", "shared_limit"), later(number)),
+    },
 )
 MEASUREMENT = Layout(
     Measurement,

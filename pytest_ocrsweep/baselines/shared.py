@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..model.geometry import CropGrid, Workload
 from .counted import PointKey
 from .evidence import EXPECTED_NOISE, Baseline, Process
-from .measurement import Environment
+from .measurement import Environment, of_machine
 from .recorded_time import RecordedTime
 
 LEAST = 5
@@ -55,14 +55,17 @@ class Shared:
     points: int = 0  # that it rests on; 0 where nothing is known
 
     @classmethod
-    def of(cls, changes: Sequence[float], expected: float = EXPECTED_NOISE) -> Shared:
-        """From the changes of a family's points against their records; nothing is known from fewer than LEAST."""
+    def of(cls, changes: Sequence[float], noise: float = EXPECTED_NOISE) -> Shared:
+        """From the changes of a family's points against their records; nothing is known from fewer than LEAST.
+
+        `noise` is what one of them may be off by chance, as the record tells. Their own spread tells none: where the
+        longer half of the points got slower it is wide, and would excuse just that.
+        """
         if len(changes) < LEAST:
             return cls()
-        offset = statistics.median(changes)
-        spread = 1.4826 * statistics.median(abs(change - offset) for change in changes)
-        error = 1.2533 * max(spread, expected) / math.sqrt(len(changes))  # of a median
-        return cls(offset, error, len(changes))
+        # Of two in the middle the smaller: half of the points that moved are no offset of the others.
+        offset = min(statistics.median_low(changes), statistics.median_high(changes), key=abs)
+        return cls(offset, 1.2533 * noise / math.sqrt(len(changes)), len(changes))  # of a median
 
     @property
     def limit(self) -> float:
@@ -72,6 +75,27 @@ class Shared:
     def without(self, change: float) -> float:
         """What remains of a point's change."""
         return (1 + change) / (1 + self.offset) - 1
+
+    def takes_part(self, change: float) -> bool:
+        """Whether a point fails with the whole: it moved as the others did, or by more than they may as a whole."""
+        return self.offset > self.limit and change > min(self.offset / 2, self.limit)
+
+    @property
+    def of_machine(self) -> float:
+        """The offset as far as a machine explains it."""
+        return of_machine(self.offset, self.limit)
+
+    @property
+    def excuses(self) -> float:
+        """What is taken out of a change before a point is called slower: code that made most points faster made none
+        slower that stayed as it was.
+        """
+        return max(self.offset, self.of_machine)
+
+    @property
+    def explains(self) -> float:
+        """What is taken out of a change before a point is called faster; the same the other way round."""
+        return min(self.offset, self.of_machine)
 
 
 ALONE = Shared()

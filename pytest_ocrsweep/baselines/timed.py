@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import BaselineError
 from ..files import atomic
-from ..files.text import quoted
 from . import anchor, history
 from .anchor import Became, Drift
 from .counted import SCHEMA, Document, PointKey, render, rows
 from .evidence import expected_noise
+from .gpu_folder import gpu_folder as gpu_folder
 from .history import Entry, History
 from .measurement import Environment
 from .recorded_file import Recorded
@@ -29,16 +28,6 @@ from .timed_rows import (
 )
 
 TimedPoints = dict[PointKey, RecordedTime]
-
-
-def gpu_folder(name: str | None) -> str:
-    """The folder of a GPU's times, `nvidia-h200` for `NVIDIA H200`; `cpu` where there is no GPU."""
-    if name is None:
-        return "cpu"
-    folder = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
-    if not folder:
-        raise BaselineError(f"a GPU's name needs a letter or a digit to be a folder, got {quoted(name)}")
-    return folder
 
 
 def gpu_folders(folder: Path, model: str) -> list[str]:
@@ -108,10 +97,12 @@ def record(
 
 
 def _only_in_history(past: History, key: PointKey, timed: TimedProcess, stored: RecordedTime | None) -> bool:
-    """Whether a run was killed that had added this very process to the history, and not yet to the file."""
-    entries = past.of(key)
-    is_last = bool(entries) and entries[-1].taken.anywhere == timed.taken.anywhere
-    return is_last and not (stored and stored.holds(timed))
+    """Whether a run was killed that had added this very process to the history, and not yet to the file.
+
+    It need not be the last one there: entries are in the order of their dates, and a clock may have been ahead.
+    """
+    is_there = any(entry.taken.anywhere == timed.taken.anywhere for entry in past.of(key))
+    return is_there and not (stored and stored.holds(timed))
 
 
 def _about_torn(past: History, path: Path) -> list[str]:

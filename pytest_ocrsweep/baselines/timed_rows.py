@@ -120,7 +120,10 @@ def date_of(raw: Json, name: str) -> str:
     value = raw[name]
     if not isinstance(value, str) or not DATE.fullmatch(value):
         raise ValueError(f"{name} must be such as 2026-03-01T12:00:00Z, got {quoted(value)}")
-    datetime.fromisoformat(value)
+    try:
+        datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is {quoted(value)}, which is no date: {error}") from None
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "devices", "fits", "size")
+COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "devices", "fits", "size", "plan")
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
 
 USAGE = 2
@@ -32,6 +32,7 @@ examples:
   ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
   ocrsweep history decode 2x3                            a recorded time over months, and its drift
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
+  ocrsweep plan 3x2 --engine vllm --concurrency 64       what serving such pages comes to, on every device
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
   ocrsweep profile 2x3 --stage decode                    where the time goes on this GPU, line by line
   ocrsweep calibrate --output my-gpu.json                the constants from which times on this GPU are estimated

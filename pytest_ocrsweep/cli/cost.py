@@ -15,10 +15,10 @@ from ..baselines.result_json import FLOOR, POINT
 from ..errors import ArgumentError, CalibrationError
 from ..hardware import roofline
 from ..hardware.estimate import Estimate, estimate
-from ..model.analytic import Model
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
+from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
 
@@ -76,17 +76,22 @@ def add(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     settings = flags.compose(options)
-    work, model, device = flags.workload(options.target, settings), Model(settings.model), settings.device
+    work, model, device = flags.workload(options.target, settings), model_of(settings), settings.device
     path, depth = options.path.strip("/"), options.depth
     ledgers = [model.ledger(stage, work, options.attention) for stage in options.stages or STAGES]
     ledgers = _holding(ledgers, path)
     if options.json:
         stages = [_document(ledger, device, path, depth) for ledger in ledgers]
-        about = {"model": model.name, "device": device.name, **flags.positions(settings, work)}
+        about = {
+            "model": model.name,
+            "engine": model.engine.name,
+            "device": device.name,
+            **flags.positions(settings, work),
+        }
         flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
-    flags.show(f"{model.name} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    flags.show(f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
     for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):

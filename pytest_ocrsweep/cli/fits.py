@@ -14,6 +14,7 @@ from ..model.geometry import Workload
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
+from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
 from .speeds import at_least, interval, notes, shown
@@ -68,8 +69,8 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings, attention = flags.compose(options), options.attention
-    work, model = flags.workload(options.target, settings), Model(settings.model)
+    settings, attention = flags.of_the_reference(options), options.attention
+    work, model = flags.workload(options.target, settings), model_of(settings)
     parts = sizing.memory(model, work, attention)
     catalogue = flags.compared(options, settings)
     fits = [_on_device(name, device, model, work, attention) for name, device in catalogue.items()]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ..errors import ArgumentError, CalibrationError, ConfigError
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
+from ..model.engine import REFERENCE
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.positions import page
 from ..model.stages import STAGES
@@ -53,9 +54,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds `--device` for one device; `compose` reads it."""
-    parser.add_argument(
-        "--device", metavar="NAME", help="the device for floors; see `ocrsweep devices` (default: h200)"
-    )
+    text = "the device for floors; see `ocrsweep devices` (default: h200)"
+    parser.add_argument("--device", metavar="NAME", help=text)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +82,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
-def whole(text: str) -> int:
-    """For `type=`: a whole number from 0 on."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {quoted(text)}")
+def whole(text: str, least: int = 0) -> int:
+    """For `type=`: a whole number from `least` on."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {quoted(text)}")
     return int(text)
+
+
+def count(text: str) -> int:
+    """For `type=`: a whole number from 1 on."""
+    return whole(text, least=1)
 
 
 def positive(text: str) -> float:
@@ -158,6 +163,17 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
     return {name: catalogue[name] for name in dict.fromkeys(wanted or catalogue)}
 
 
+def of_the_reference(options: argparse.Namespace) -> Settings:
+    """The composed settings. Raises ArgumentError for another engine, whose batches another rule holds together."""
+    settings = compose(options)
+    if settings.engine.name != REFERENCE.name:
+        raise ArgumentError(
+            f"batches of {settings.engine.name} are not sized here: its steps, not a prefill of all pages, fill the "
+            f"memory; leave engine={settings.engine.name} out"
+        )
+    return settings
+
+
 def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Device]:
     """The device that `--set device…` describes; without one, what `devices` gives. Raises ArgumentError."""
     figures = [text for text in options.overrides if DEVICE.match(text)]
@@ -193,7 +209,7 @@ def workload(text: str, settings: Settings) -> Workload:
         from ..files.image_size import page_size
 
         size, sides = page_size(path), RESOLUTIONS[settings.workload.resolution]
-        return settings.workload.on(sides.grid_of(size.width, size.height))
+        return settings.workload.on(sides.grid_of(size.width, size.height, settings.engine.most_crops))
     if not GRID.match(text):
         raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 GREEN, RED, USAGE = 0, 1, 4  # as pytest's
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SUITES = "suites"
-PREFIX = "ocrsweep-gate-"  # of the temporary folder
 
 EXAMPLES = """\
 examples:
@@ -87,6 +87,7 @@ def gated(options: argparse.Namespace) -> int:
     from ..baselines.paired import LEAST_PROCESSES, judge
     from ..report import paired
     from ..sweep import turns
+    from ..sweep.marks import PREFIX
     from ..sweep.stopping import temporary_folder
     from ..sweep.worktree import Project
 
@@ -94,8 +95,12 @@ def gated(options: argparse.Namespace) -> int:
     turns.check(words)
     if options.processes < LEAST_PROCESSES:
         raise ArgumentError(f"--processes must be at least {LEAST_PROCESSES}, got {options.processes}")
+    for file in filter(None, (options.json, options.markdown)):
+        refuse_unwritable(file)  # now, and not after a quarter of an hour
     project = Project.at(Path.cwd())
     commit = project.commit(options.against)
+    for folder in project.remove_leftovers():
+        flags.show(f"removed {folder}, which a killed `ocrsweep gate` left", file=sys.stderr)
     with temporary_folder(PREFIX) as folder, project.checked_out(commit, folder / folder.name) as root:
         sides = [turns.Side.of(*each, project, folder) for each in (("base", root), ("head", project.here))]
         processes = Processes(sides, words, folder, options.processes)
@@ -119,6 +124,15 @@ def gated(options: argparse.Namespace) -> int:
     if options.markdown:
         write(options.markdown, paired.markdown(judgement, about))
     return RED if judgement.red else GREEN
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises ArgumentError if something else stands in the file's place, or nothing can be written there."""
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.exists() and not path.is_file():
+        raise ArgumentError(f"{path}: it is not a regular file:", "name another one")
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ArgumentError(f"{path}: nothing can be written in {folder}:", "name another folder")
 
 
 def write(path: Path, text: str) -> None:

@@ -90,8 +90,10 @@ def _source(options: argparse.Namespace) -> Source:
     if not known:
         raise ArgumentError(f"no times of {model} are recorded in {options.baselines}; --baselines gives the folder")
     gpu = options.gpu or known[0]
-    if gpu not in known or (options.gpu is None and len(known) > 1):
-        raise ArgumentError(f"--gpu must be one of {', '.join(known)}, got {quoted(options.gpu or '')}")
+    if options.gpu is None and len(known) > 1:
+        raise ArgumentError(f"times of several GPUs are recorded: give --gpu with one of {', '.join(known)}")
+    if gpu not in known:
+        raise ArgumentError(f"--gpu must be one of {', '.join(known)}, got {quoted(gpu)}")
     return Source(options.baselines, model, gpu)
 
 
@@ -170,5 +172,6 @@ def _accept(source: Source, stage: str, key: PointKey) -> int:
     by = user(source.folder)
     was = timed.accept(path, source.model, source.gpu, stage, key, by)
     point = f"{stage} {key.work.grid} {key.attention}"
-    flags.show(f"{path}: {point}, which had {was}, has its latest times as its anchor; accepted by {by}")
+    had = str(was) if was.is_seen else f"moved {was.since_then}"
+    flags.show(f"{path}: {point}, which had {had}, has its latest times as its anchor; accepted by {by}")
     return 0

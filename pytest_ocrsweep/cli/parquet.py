@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
 from ..files import atomic
-from ..model.analytic import Model
-from ..model.attention import ATTENTION
 from ..model.geometry import LEAST, CropGrid
 from ..model.stages import STAGES
+from ..sweep.catalogue import model_of
 from . import flags
 from .progress import watched
 
@@ -90,8 +89,10 @@ def run(options: argparse.Namespace) -> int:
     from ..model.bulk import CHUNK, chunks
 
     settings = flags.compose(options)
-    model, resolution, axes = Model(settings.model), settings.workload.resolution, space(options, settings)
-    kinds = list(product(options.stages or STAGES, [options.attention] if options.attention else ATTENTION))
+    model, resolution, axes = model_of(settings), settings.workload.resolution, space(options, settings)
+    kinds = list(
+        product(options.stages or STAGES, [options.attention] if options.attention else settings.engine.attentions)
+    )
     points = prod(len(next(iter(axis.values()))) for axis in axes)
     if points > MOST**2:
         raise ArgumentError(f"{points:,} points are too many for one file: at most {MOST**2:,}")

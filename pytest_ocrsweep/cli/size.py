@@ -15,6 +15,7 @@ from ..model.analytic import Model
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
+from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
 from .progress import watched
@@ -71,9 +72,9 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = flags.compose(options)
+    settings = flags.of_the_reference(options)
     catalogue = flags.compared(options, settings)
-    target, model = Target(options.ttft, options.tpot), Model(settings.model)
+    target, model = Target(options.ttft, options.tpot), model_of(settings)
     works = [settings.workload.on(point.grid) for point in flags.points(options.grids, settings)]
     sizes = [
         _sized(model, work, catalogue, target, options.attention) for work in watched(works, len(works), unit="grids")

@@ -13,12 +13,11 @@ from ..baselines.result import EstimateResult, FloorResult, PointResult, compone
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..hardware.estimate import why_not
-from ..model.analytic import Model
-from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report import terminal
+from ..sweep.catalogue import model_of
 from . import flags, parquet
 from .flags import Subparsers
 from .progress import say, watched
@@ -72,7 +71,10 @@ def run(options: argparse.Namespace) -> int:
     if settings.device.calibration and (error := why_not(settings.device)):
         raise error
     points = flags.points(options.grids, settings)
-    stages, attentions = options.stages or list(STAGES), [options.attention] if options.attention else list(ATTENTION)
+    stages, attentions = (
+        options.stages or list(STAGES),
+        [options.attention] if options.attention else list(settings.engine.attentions),
+    )
     if options.report:
         from ..report import files
 
@@ -95,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str], attentions: Sequence[str]) -> Report:
     """The report of all these points: pytest's, but for verdicts and the git revision."""
-    model = Model(settings.model)
+    model = model_of(settings)
 
     def counted() -> Iterator[PointResult]:
         for point, stage, attention in product(points, stages, attentions):
@@ -114,4 +116,4 @@ def swept(settings: Settings, points: Sequence[GridEntry], stages: Sequence[str]
     count = len(points) * len(stages) * len(attentions)
     workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
     environment = SweepEnvironment.of(settings.model, None)
-    return Report.of(model.name, workload, environment, watched(counted(), count, unit="points"))
+    return Report.of(model.recorded_as, workload, environment, watched(counted(), count, unit="points"))

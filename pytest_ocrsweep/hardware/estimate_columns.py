@@ -10,13 +10,14 @@ import numpy as np
 from ..errors import ColumnOverflow
 from ..model.analytic import Model
 from ..model.bulk import Column, Columns, has_crops
-from ..model.bulk_plan import LIMIT, Values
+from ..model.bulk_plan import LIMIT, Values, step_rows
+from ..model.engine import REFERENCE
 from ..model.program import NEEDED, Program, Row
 from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
-from .estimate import WIDER
+from .estimate import UNKNOWN_ENGINE, WIDER
 from .line_time import NS, Array, Rates
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
@@ -44,8 +45,11 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
         for start in range(0, places.size, at_once):
             block = places[start : start + at_once]
             # Floats are exact up to 2⁵³, as numbers of a single ledger are when they become time.
-            at = symbols(*(columns[name][block].astype(np.float64) for name in SIZES))
-            numbers = np.array(times.at(at, _spread(calibration, columns, block)))
+            sizes = {name: columns[name][block].astype(np.float64) for name in SIZES}
+            rows, columns_of, batch, *tokens = sizes.values()
+            at = symbols(rows, columns_of, batch, tokens[0], tokens[1], tokens[2], step_rows(model.engine, batch))
+            spread = _spread(calibration, columns, block) * (1 if model.engine == REFERENCE else UNKNOWN_ENGINE)
+            numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:
                 raise ColumnOverflow(
                     f"a time of {columns.stage} is {numbers.max():.3g} ns: a column holds {LIMIT:,} at most"

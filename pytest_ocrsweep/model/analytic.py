@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from .architecture import Architecture
 from .attention import ATTENTION
+from .engine import REFERENCE, Engine
 from .geometry import Workload
 from .ledger import Hardware, Ledger
+from .limits import refuse
 from .program import Program
 from .stages import STAGES, point
 
@@ -20,22 +23,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An analytic model of one architecture. It lays a stage out once, when the stage is first priced."""
+    """An analytic model of one architecture on one engine. It lays a stage out once, when the stage is first priced."""
 
     architecture: Architecture
     hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
+    engine: Engine = field(default=REFERENCE, repr=False)
     _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
-        """The name of the architecture, and of the folder with its baselines."""
+        """The name of the architecture."""
         return self.architecture.name
 
+    @property
+    def title(self) -> str:
+        """Its name for people, with its engine if that is not the reference."""
+        return self.name if self.engine.name == REFERENCE.name else f"{self.name} on {self.engine.name}"
+
+    @property
+    def recorded_as(self) -> str:
+        """The folder with its baselines: the architecture's; any other engine than the reference has one in it."""
+        return self.name if self.engine.name == REFERENCE.name else f"{self.name}/{self.engine.name}"
+
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
-        """What `stage` costs for `work`. Raises ValueError for an unknown stage or attention, and names the known."""
+        """What `stage` costs for `work`.
+
+        Raises ValueError for an unknown stage or attention, and names the known; ConfigError for what the engine never
+        runs.
+        """
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
-        at = point(work)
-        return Ledger(stage, work, attention, program, at, program.values(at), self.hardware)
+        refuse(self.engine, stage, work)
+        at = point(work, self.engine)
+        return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, self.engine.name)
 
     def sweep(
         self,
@@ -65,9 +84,12 @@ class Model:
         for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
             if given not in known:
                 raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}")
+        if attention not in self.engine.attentions:
+            has = ", ".join(self.engine.attentions)
+            raise ConfigError(f"{self.engine.name} has no {attention} attention: choose from {has}")
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
-            program = STAGES[stage].program(self.architecture, resolution, crops, attention)
+            program = STAGES[stage].program(self.architecture, resolution, crops, attention, self.engine)
             self._programs[key] = program
         return program

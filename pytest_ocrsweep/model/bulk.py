@@ -16,6 +16,7 @@ except ModuleNotFoundError:
 from ..errors import ColumnOverflow
 from .bulk_plan import LIMIT, Plan
 from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
+from .limits import refuse
 
 if TYPE_CHECKING:
     import pandas
@@ -89,13 +90,14 @@ def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapp
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
     refuse_what_no_workload_is(inputs, resolution)
+    refuse_what_the_engine_never_runs(model, stage, inputs, resolution)
     arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
     for name, column in inputs.items():
         arrays[name][:] = column.ravel()
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
     crops = has_crops(arrays["rows"], arrays["cols"])
     for kind in set(crops.tolist()):
-        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind)
+        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind, model.engine)
         places = np.flatnonzero(crops == kind)
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
@@ -172,6 +174,15 @@ def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) ->
         rows, columns, *others = (int(inputs[name].ravel()[wrong.argmax()]) for name in INPUTS)
         batch, prompt_tokens, new_tokens = others
         Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution)
+
+
+def refuse_what_the_engine_never_runs(model: Model, stage: str, inputs: Mapping[str, Column], resolution: str) -> None:
+    """Raises ValueError, as `Model.ledger` does, for the first point that the model's engine never runs."""
+    engine = model.engine
+    if (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
+        return
+    for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
+        refuse(engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution))
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ColumnOverflow
+from .engine import Engine
 from .geometry import RESOLUTIONS, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
@@ -28,12 +29,12 @@ LIMIT = 2**63 - 1
 class Plan:
     """The columns of one program; each is the largest of several sums of products."""
 
-    def __init__(self, program: Program, resolution: str, crops: bool) -> None:
+    def __init__(self, program: Program, resolution: str, crops: bool, engine: Engine) -> None:
         def sums(*rows: Row) -> tuple[Poly, ...]:
             return tuple(Poly(dict(zip(program.monomials, row, strict=False))) for row in rows)
 
         totals = program.rows("")
-        self._sides, self._crops = RESOLUTIONS[resolution], crops
+        self._sides, self._crops, self._engine = RESOLUTIONS[resolution], crops, engine
         self._columns: dict[str, tuple[Poly, ...]] = {
             "image_tokens": (symbol("image_tokens"),),
             "context_tokens": (symbol("context_tokens"),),
@@ -66,7 +67,8 @@ class Plan:
     def _symbols(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         rows, cols = sizes["rows"], sizes["cols"]
         tokens = image_tokens(self._sides, rows, cols, crops=self._crops)
-        return symbols(rows, cols, sizes["batch"], tokens, sizes["prompt_tokens"], sizes["new_tokens"])
+        padded = step_rows(self._engine, sizes["batch"])
+        return symbols(rows, cols, sizes["batch"], tokens, sizes["prompt_tokens"], sizes["new_tokens"], padded)
 
     def _evaluated(self, values: Values) -> dict[str, Numbers]:
         return {name: reduce(np.maximum, map(values.size, polys)) for name, polys in self._columns.items()}
@@ -117,6 +119,15 @@ class Values:
                 distinct_experts(factor, inside) if isinstance(factor, DistinctExperts) else factor.of(inside)
             )
         return self._known[factor]
+
+
+def step_rows(engine: Engine, batch: Any) -> Any:
+    """`engine.step_rows` of a number, or of every element of an array."""
+    if not engine.captured_batches or not isinstance(batch, np.ndarray):
+        return engine.step_rows(batch)
+    captured = np.array(engine.captured_batches)
+    places = np.searchsorted(captured, batch.astype(np.float64))
+    return np.where(places < len(captured), captured[np.minimum(places, len(captured) - 1)], batch)
 
 
 def distinct_experts(factor: DistinctExperts, tokens: Numbers) -> Numbers:

@@ -20,9 +20,14 @@ class Resolution:
     base_side: int
     crop_side: int | None = None
 
-    def grid_of(self, width: int, height: int) -> CropGrid:
-        """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops."""
-        return CropGrid.for_image(width, height, self.crop_side) if self.crop_side else CropGrid(1, 1)
+    def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
+        """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
+
+        An engine may allow fewer crops, at `most_crops`, than the model's own processor.
+        """
+        if not self.crop_side:
+            return CropGrid(1, 1)
+        return CropGrid.for_image(width, height, self.crop_side, most_crops or MAX_CROPS)
 
 
 RESOLUTIONS = {
@@ -100,11 +105,12 @@ class CropGrid:
         return sorted(cls(r, c) for r in range(1, crops + 1) for c in range(1, crops // r + 1))
 
     @classmethod
-    def for_image(cls, width: int, height: int, crop_side: int = 640) -> CropGrid:
+    def for_image(cls, width: int, height: int, crop_side: int = 640, most_crops: int = MAX_CROPS) -> CropGrid:
         """The grid that the reference model chooses for a page of `width` × `height` pixels.
 
-        It takes the nearest aspect ratio among 2 to 9 crops; on a tie the later, larger grid, if the page covers more
-        than half of its area. Raises ValueError for a size below 1. Source: transformers `get_optimal_tiled_canvas`.
+        It takes the nearest aspect ratio among 2 to `most_crops` crops; on a tie the later, larger grid, if the page
+        covers more than half of its area. Raises ValueError for a size below 1. Source: transformers
+        `get_optimal_tiled_canvas`.
         """
         if width < 1 or height < 1:
             raise ValueError(f"a page needs a positive size, got {width}x{height} pixels")
@@ -112,7 +118,9 @@ class CropGrid:
             return cls(1, 1)
         aspect, area = width / height, width * height
         # transformers' order, which decides ties
-        in_order = sorted((grid for grid in cls.upto() if grid.crops), key=lambda grid: (grid.crops, grid.columns))
+        in_order = sorted(
+            (grid for grid in cls.upto(most_crops) if grid.crops), key=lambda grid: (grid.crops, grid.columns)
+        )
         errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in in_order}
         least = min(errors.values())
         nearest, *larger = (grid for grid, error in errors.items() if error == least)

@@ -24,6 +24,8 @@ VECTOR_FLOPS = {
     "neg": 1,
     "square": 1,
     "rsqrt": 1,
+    "sqrt": 1,
+    "div": 1,
     "cos": 1,
     "sin": 1,
     "sum": 1,
@@ -209,3 +211,8 @@ def at_turns(kernels: Iterable[Kernel], turns: Turns, times: int) -> Kernels:
             unneeded_bytes=k.unneeded_bytes * times,
             functions=k.functions * times,
         )
+
+
+def in_place(one: Kernel) -> Kernel:
+    """The kernel with its results in the places of operands, or of memory that was there before."""
+    return one._replace(allocates=0, frees=0, freed=one.results)

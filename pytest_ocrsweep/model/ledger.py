@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .engine import REFERENCE
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
 from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
@@ -105,6 +106,7 @@ class Ledger:
     _point: Mapping[str, int]
     _values: list[int]
     _hardware: Hardware | None = None
+    engine: str = REFERENCE.name
 
     def total(self, path: str = "") -> Cost:
         """Cost of all kernels at or under `path`, by default of the whole stage.
@@ -193,7 +195,12 @@ class Ledger:
         return stage_traffic(self._program.sequence, self._point, self.steps, device.l2_bytes)
 
     def dram_bytes(self, device: Cached | str) -> int:
-        """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name."""
+        """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name.
+
+        Raises ValueError for another engine than the reference: nobody has compared these with a GPU's counters.
+        """
+        if self.engine != REFERENCE.name:
+            raise ValueError(f"DRAM traffic is known for {REFERENCE.name} alone, not for {self.engine}")
         cached: Cached = self._of_hardware.device(device) if isinstance(device, str) else device
         return sum(line.read_bytes + line.write_bytes for line in self.dram(cached))
 

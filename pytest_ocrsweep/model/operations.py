@@ -8,7 +8,8 @@ from __future__ import annotations
 from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Pattern, Sizes, kernel
 from .symbolic import Size
 
-FUNCTIONS = ("cos", "sin", "sigmoid", "silu", "gelu", "softmax")  # that no product can take in: one FLOP an element
+# That no product can take in: one FLOP an element. Cosines of positions can be a table that was made before.
+FUNCTIONS = ("sigmoid", "silu", "gelu", "softmax")
 
 
 def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, frees: Sizes = 0) -> Kernel:

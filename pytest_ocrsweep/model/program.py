@@ -23,17 +23,18 @@ class Program:
 
     Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
     of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
+    `cache` is the bytes of the KV cache at the end, `growth` those of them that the kernels allocate.
     """
 
-    def __init__(self, kernels: Iterable[Kernel], cache_before: Size, cache_after: Size, *, steps: bool) -> None:
+    def __init__(self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool) -> None:
         self.steps = steps
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.lines = [
             (k, self._line(k, steps)) for k in sequence if k.tensor_flops != 0 or k.vector_flops != 0 or _moves(k)
         ]
-        self.cache = self._row(cache_after)
-        self.peaks = [(self._row(size), path) for size, path in highest(sequence, cache_after - cache_before)]
+        self.cache = self._row(cache)
+        self.peaks = [(self._row(size), path) for size, path in highest(sequence, growth)]
         self.peak_terms = [([(i, c) for i, c in enumerate(row) if c], path) for row, path in self.peaks]  # most are 0
         self._totals: dict[str, tuple[Row, ...]] = {}
 

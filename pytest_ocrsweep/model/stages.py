@@ -1,113 +1,18 @@
-"""The three stages as sequences of kernels over a workload's sizes, and all else that differs between them."""
+"""The three stages, all that differs between them but their kernels, and the value of each size at a workload."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from .architecture import Architecture, Decoder
-from .geometry import RESOLUTIONS, Workload, queries
-from .kernels import HALF, Kernel, Kernels, released, under
-from .layers import clip, decoder, projector, sam
+from .engine import REFERENCE, Engine
+from .geometry import Workload
+from .kernels import Kernels
 from .program import Program
-from .symbolic import N, Size, symbol
-
-BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
-IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
-MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
-MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
-
-
-def view(model: Architecture, images: Size, side: int, many: Size, attention: str) -> Kernels:
-    """SAM, CLIP and projector over [images, 3, side, side]; leaves the joined and the projected features."""
-    patches, features = queries(side), model.clip.width + model.sam.downsample_widths[-1]
-    yield from under("sam", sam.encoder(model.sam, images, side, many, attention))
-    yield from under("clip", clip.encoder(model.clip, images, patches, many, attention))
-    yield from under(
-        "projector",
-        (
-            projector.join(images, patches, model.clip.width, model.sam.downsample_widths[-1]),
-            projector.project(images, patches, features, model.decoder.width),
-        ),
-    )
-
-
-def joined(model: Architecture, resolution: str, crops: bool) -> list[Size]:
-    """Bytes of each view's joined features, global view first."""
-    sides, images = RESOLUTIONS[resolution], BATCH * ROWS * COLUMNS
-    views = [(BATCH, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
-    return [
-        projector.joined_bytes(count, queries(side), model.clip.width, model.sam.downsample_widths[-1])
-        for count, side in views
-    ]
-
-
-def shared(kernels: Iterable[Kernel]) -> Kernels:
-    """The kernels without the parameters that they own: another view owns them already."""
-    return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
-
-
-def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
-    """The kernels of a whole stage: the last one that writes gives the stage's output."""
-    sequence = list(kernels)
-    last = max(i for i, k in enumerate(sequence) if k.write_bytes != 0)
-    output = sequence[last]
-    sequence[last] = output._replace(io_bytes=output.io_bytes + output.write_bytes)
-    return sequence
-
-
-def vision(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """The global view, the crop views, and each page's image tokens with their newlines and separator."""
-    sides, width = RESOLUTIONS[resolution], model.decoder.width
-    q = queries(sides.base_side)
-    yield from view(model, BATCH, sides.base_side, MANY_PAGES, attention)
-    projected: tuple[Size, ...] = (BATCH * q * q * width * HALF,)
-    lines: tuple[Size, ...] = (BATCH * q * (q + 1) * width * HALF,)
-    assembly = [projector.newlines("global_lines", BATCH, q, q, width, owner=True)]
-    if crops:
-        assert sides.crop_side is not None
-        c, images = queries(sides.crop_side), BATCH * ROWS * COLUMNS
-        yield from shared(view(model, images, sides.crop_side, 1, attention))
-        tokens = images * c * c * width
-        projected += (tokens * HALF, tokens * MANY_COLUMNS * HALF)
-        lines += (BATCH * ROWS * c * (COLUMNS * c + 1) * width * HALF,)
-        assembly.append(projector.place_crops(tokens * MANY_COLUMNS))
-        assembly.append(projector.newlines("crop_lines", BATCH, ROWS * c, COLUMNS * c, width, owner=False))
-    assembly.append(projector.pages(BATCH, IMAGE, width))
-    yield from under("projector", assembly)
-    yield released(*projected, *lines)
-
-
-def prefill(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """Vision, its tokens placed into the prompt, then the decoder and the head over every position."""
-    tokens = BATCH * CONTEXT
-    yield from decoder.embed(model.decoder, tokens)
-    yield from vision(model, resolution, crops, attention)
-    yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
-    yield from under(
-        "decoder",
-        decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, model.decoder.prefill_experts),
-    )
-    mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    yield released(*joined(model, resolution, crops), mask, pages)  # the reference model is done, the head is to come
-    yield from decoder.head(model.decoder, tokens, BATCH)
-
-
-def decode_step(model: Architecture, resolution: str, crops: bool, attention: str) -> Kernels:
-    """One token a page, which attends to `KEYS` keys, its own included."""
-    yield from decoder.embed(model.decoder, BATCH)
-    yield from under(
-        "decoder",
-        decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, model.decoder.decode_experts),
-    )
-    yield from decoder.head(model.decoder, BATCH, BATCH)
-
-
-def kv_cache_bytes(model: Architecture, keys: Size) -> Size:
-    """Bytes of the keys and values that every layer caches for `keys` tokens of each page."""
-    dim = model.decoder.width // model.decoder.heads
-    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * HALF
+from .stage_kernels import CONTEXT, KEYS, decode_step, finished, kv_cache_bytes, prefill, vision
+from .symbolic import N, Size
 
 
 class Latency(Enum):
@@ -121,7 +26,7 @@ class Latency(Enum):
 class Stage:
     """What a stage runs, and all else that differs between stages. To add a stage, add an entry to STAGES."""
 
-    kernels: Callable[[Architecture, str, bool, str], Kernels]  # of a model, a resolution, crops or not, an attention
+    kernels: Callable[..., Kernels]  # of a model, a resolution, crops or not, an attention, an engine
     keys_before: Size  # keys of each page in the KV cache before the kernels run
     keys_after: Size  # and after
     experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder
@@ -137,11 +42,14 @@ class Stage:
         """How often the kernels run, if `new_tokens` are decoded."""
         return new_tokens if self.per_token else 1
 
-    def program(self, model: Architecture, resolution: str, crops: bool, attention: str) -> Program:
+    def program(
+        self, model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE
+    ) -> Program:
         """The stage laid out for every workload of that resolution, with crops or without."""
-        kernels = finished(self.kernels(model, resolution, crops, attention))
-        before, after = (kv_cache_bytes(model, keys) for keys in (self.keys_before, self.keys_after))
-        return Program(kernels, before, after, steps=self.per_token)
+        kernels = finished(self.kernels(model, resolution, crops, attention, engine))
+        before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, self.keys_after))
+        growth = after - before if engine.kv_block_tokens is None else 0  # blocks are there before a stage begins
+        return Program(kernels, after, growth, steps=self.per_token)
 
 
 STAGES = {
@@ -164,14 +72,20 @@ STAGES = {
 }
 
 
-def point(work: Workload) -> dict[str, int]:
+def point(work: Workload, engine: Engine = REFERENCE) -> dict[str, int]:
     """The value of each symbol for `work`."""
     grid = work.grid
-    return symbols(grid.rows, grid.columns, work.batch, work.image_tokens, work.prompt_tokens, work.new_tokens)
+    rows = engine.step_rows(work.batch)
+    return symbols(grid.rows, grid.columns, work.batch, work.image_tokens, work.prompt_tokens, work.new_tokens, rows)
 
 
-def symbols(rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, steps: N) -> dict[str, N]:
-    """The value of each symbol, from numbers or from arrays; a decode's `keys` are those of its last step."""
+def symbols(
+    rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, steps: N, step_rows: N | None = None
+) -> dict[str, N]:
+    """The value of each symbol, from numbers or from arrays; a decode's `keys` are those of its last step.
+
+    Without `step_rows` no engine pads a step.
+    """
     context = image_tokens + prompt_tokens
     return {
         "batch": batch,
@@ -182,6 +96,7 @@ def symbols(rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, st
         "keys": context + steps,
         "many_pages": (batch > 1) * 1,
         "many_columns": (columns > 1) * 1,
+        "step_rows": batch if step_rows is None else step_rows,
         "steps": steps,
         "all_keys": steps * context + steps * (steps + 1) // 2,
     }

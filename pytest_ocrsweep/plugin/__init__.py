@@ -64,17 +64,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ocrsweep" not in metafunc.fixturenames:
         return
     from ..errors import OcrsweepError
-    from ..model.attention import ATTENTION
 
+    sweep = sweep_of(metafunc.config)
     values: dict[str, Collection[object]] = {}
     for name in _not_its_own(metafunc, ("grid", "attention")):
-        values[name] = ATTENTION
-        if name == "grid":
-            try:
-                values[name] = sweep_of(metafunc.config).points
-            except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
-                metafunc.config.stash[PROBLEM] = str(error)
-                values[name] = ()
+        try:
+            values[name] = sweep.points if name == "grid" else sweep.settings.engine.attentions
+        except OcrsweepError as error:  # pytest would make a failed collection of it; said when it is over
+            metafunc.config.stash[PROBLEM] = str(error)
+            values[name] = ()
     for name, each in values.items():
         metafunc.parametrize(name, each, ids=str)
 

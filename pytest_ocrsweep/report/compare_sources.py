@@ -15,10 +15,9 @@ from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
-from ..model.analytic import Model
-from ..model.attention import ATTENTION
 from ..model.geometry import Workload
 from ..model.stages import STAGES
+from ..sweep.catalogue import model_of
 from . import load
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
@@ -137,7 +136,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
             f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "
             f"a device is {DEVICE}NAME{near}"
         )
-    model = Model(compose([f"model={name}", *overrides]).model)
+    model = model_of(compose([f"model={name}", *overrides]))
 
     def price(points: Iterable[tuple[Workload, str, str]], _: str) -> Side:
         found = {}
@@ -161,7 +160,7 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 
     def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:
         given = [] if any(each.startswith("model=") for each in overrides) else [f"model={model}"]
-        priced = Model(compose([*given, *overrides]).model)
+        priced = model_of(compose([*given, *overrides]))
         found = {}
         for work, stage, attention in points:
             least = floor(priced.ledger(stage, work, attention), device)
@@ -182,7 +181,9 @@ def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Work
         works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT, SweptFor.of(settings))]
     except ValueError as error:
         raise ReportError(f"{error} (--grids chooses the grids)") from None
-    return [(work, stage, how) for stage in STAGES for work in works for how in ATTENTION], settings.model.name
+    return [
+        (work, stage, how) for stage in STAGES for work in works for how in settings.engine.attentions
+    ], settings.model.name
 
 
 def _narrowed(side: Side, grids: str) -> Side:

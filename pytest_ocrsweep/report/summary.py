@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..baselines import gate, shared
+from ..baselines.measurement import GateResult
 from ..baselines.recorded_time import differences
 from ..baselines.result import PointResult
 from ..baselines.verdict import Verdict
@@ -28,7 +29,7 @@ def lines(results: Results) -> list[str]:
     work = describe(sweep.settings.workload.on(CropGrid(1, 1)))
     runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
-        f"{sweep.model.name}, {work}",
+        f"{sweep.model.title}, {work}",
         *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
@@ -99,17 +100,19 @@ def _about_points(results: Results, work: str) -> Iterator[str]:
 
 def _about_offsets(results: Results) -> Iterator[str]:
     """What all points of a family share on a machine, where that is worth a line."""
-    found: dict[str, float] = {}
+    found: dict[str, GateResult] = {}
     for point in results.points.values():
-        offset = point.vendor.gate.shared if point.vendor else None
-        if point.vendor and offset is not None and abs(offset) > shared.SAID:
-            found[f"{point.stage} {point.attention} on this machine ({point.vendor.host})"] = offset
-    for family, offset in found.items():
+        if point.vendor and abs(point.vendor.gate.shared or 0.0) > shared.SAID:
+            found[f"{point.stage} {point.attention} on this machine ({point.vendor.host})"] = point.vendor.gate
+    for family, judged in found.items():
+        offset, limit = judged.shared or 0.0, judged.shared_limit or shared.LIMIT
         way, share = "slower" if offset > 0 else "faster", f"{100 * abs(offset):.1f} %"
-        yield (
-            f"{family} is {share} {way} than recorded in all points: machine, driver or code; "
-            f"a point was judged by what remains, and the whole by its limit, {100 * shared.LIMIT:g} %"
-        )
+        how = f"a point was judged by what remains, and the whole by its limit, {100 * limit:.1f} %"
+        if offset > limit:
+            how = f"that is beyond the limit of the whole, {100 * limit:.1f} %"
+        elif not judged.of_machine:
+            how = "no machine explains so much, so a point was judged by its whole change"
+        yield f"{family} is {share} {way} than recorded in all points: machine, driver or code; {how}"
 
 
 def _about_margins(results: Results) -> Iterator[str]:

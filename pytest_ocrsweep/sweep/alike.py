@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def fingerprints(sweep: Sweep) -> dict[str, str]:
     """A digest of each such thing, by its name."""
-    recorded = sweep.options.baselines / sweep.model.name
+    recorded = sweep.options.baselines / sweep.model.recorded_as
     return {
         "versions of pytest-ocrsweep": program(),
         "settings": sha256(repr(sweep.settings).encode()).hexdigest(),

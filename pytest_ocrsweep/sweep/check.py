@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import anchor, counted, gate, timed
+from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment, Measurement
 from ..baselines.metrics import analytic, exact_numbers
@@ -16,6 +16,7 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
+from .drifts import drift_of
 from .explain import Measured
 from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
@@ -198,7 +199,7 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
 def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
     """A time that passes beside the latest ones fails if it is too far from the first ones."""
     options = sweep.options
-    drift = anchor.drift_of(sweep.timed_of(priced.stage, str(found.gpu)), priced.key, found)
+    drift = drift_of(sweep, priced.stage, priced.key, found)
     if drift is None or options.update:
         return PASSED
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))

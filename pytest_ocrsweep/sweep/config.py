@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 from ..errors import ConfigError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
-from .settings import Settings, check_choice, option_keys, read, unknown_option, validate
+from .rules import validate
+from .settings import Settings, check_choice, option_keys, read, unknown_option
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

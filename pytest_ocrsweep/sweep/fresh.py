@@ -18,6 +18,7 @@ from typing import Any
 from ..baselines.machine import Machine
 from ..baselines.sampling import Samples
 from .options import Slowdown
+from .stopping import die_with_parent
 from .timed_point import TimedPoint
 
 MODULE = "pytest_ocrsweep.sweep.fresh"
@@ -85,13 +86,15 @@ def _machine(throttle_reasons: list[str] | None, **rest: Any) -> Machine:
 
 def main() -> None:
     """Times what standard input asks for, and writes the round to standard output."""
+    task = json.loads(sys.stdin.read())
+    die_with_parent(task["asked_by"])
+
     from ..model.geometry import CropGrid
     from ..vendor_model import gpu_state
     from .catalogue import model_of
     from .config import compose
     from .meter import Meter
 
-    task = json.loads(sys.stdin.read())
     gpu_state.OURS.add(task["asked_by"])
     settings = compose(task["overrides"])
     checkpoint = Path(task["checkpoint"]) if task["checkpoint"] else None

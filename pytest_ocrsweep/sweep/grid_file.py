@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -12,7 +14,7 @@ import yaml
 from ..errors import SourceError
 from ..files import untrusted
 from ..files.text import quoted
-from ..model.geometry import RESOLUTIONS, CropGrid, Resolution
+from ..model.geometry import RESOLUTIONS, CropGrid
 from .grid_entry import GridEntry
 
 KEYS = ("grid", "image", "label", "analytic_only")
@@ -38,15 +40,15 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read(path: str, resolution: str) -> list[GridEntry]:
-    """The entries of a YAML file as they stand, its pages cut at `resolution`.
+def read(path: str, resolution: str, most_crops: int | None = None) -> list[GridEntry]:
+    """The entries of a YAML file as they stand, its pages cut at `resolution`, into at most `most_crops`.
 
     Raises SourceError with the file and the entry's number.
     """
     entries = []
     for number, node in enumerate(_nodes(path), 1):
         try:
-            entries.append(_entry(node, RESOLUTIONS[resolution]))
+            entries.append(_entry(node, partial(RESOLUTIONS[resolution].grid_of, most_crops=most_crops)))
         except ValueError as error:
             line = node.start_mark.line + 1
             raise SourceError(f"{path!r}, entry {number} (line {line}): {error}") from None
@@ -84,7 +86,7 @@ def _root(path: str) -> yaml.Node | None:
         raise SourceError(f"{path!r} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
-def _entry(node: yaml.Node, sides: Resolution) -> GridEntry:
+def _entry(node: yaml.Node, cut: Callable[[int, int], CropGrid]) -> GridEntry:
     if isinstance(node, yaml.ScalarNode):
         return GridEntry(CropGrid.parse(node.value))
     if not isinstance(node, yaml.MappingNode):
@@ -93,7 +95,7 @@ def _entry(node: yaml.Node, sides: Resolution) -> GridEntry:
     if ("grid" in fields) == ("image" in fields):
         raise ValueError("give either `grid: ROWSxCOLUMNS` or `image: [WIDTH, HEIGHT]`")
     return GridEntry(
-        grid=_grid(fields["grid"]) if "grid" in fields else _grid_of_page(fields["image"], sides),
+        grid=_grid(fields["grid"]) if "grid" in fields else _grid_of_page(fields["image"], cut),
         label=_label(fields["label"]) if "label" in fields else None,
         analytic_only="analytic_only" in fields and _boolean(fields["analytic_only"]),
     )
@@ -119,13 +121,13 @@ def _grid(node: yaml.Node) -> CropGrid:
     return CropGrid.parse(node.value)
 
 
-def _grid_of_page(node: yaml.Node, sides: Resolution) -> CropGrid:
+def _grid_of_page(node: yaml.Node, cut: Callable[[int, int], CropGrid]) -> CropGrid:
     values = node.value if isinstance(node, yaml.SequenceNode) else []
     numbers = [int(v.value) for v in values if v.tag == INT and re.fullmatch("[1-9][0-9]{0,8}", v.value)]
     if len(values) != 2 or len(numbers) != 2:
         raise ValueError(f"image must be [WIDTH, HEIGHT] in whole pixels from 1, got {_source_text(node)}")
     width, height = numbers
-    return sides.grid_of(width, height)
+    return cut(width, height)
 
 
 def _label(node: yaml.Node) -> str:

@@ -39,6 +39,8 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
     """
     if source == DEFAULT and RESOLUTIONS[swept_for.resolution].crop_side is None:
         return [GridEntry(CropGrid(1, 1))]  # all that the reference model runs then
+    if source == DEFAULT and swept_for.most_crops is not None:
+        return [GridEntry(grid) for grid in CropGrid.upto(swept_for.most_crops)]
     if source in NAMED:
         return [GridEntry(grid) for grid in NAMED[source]()]
     if database := DATABASE.fullmatch(source):
@@ -46,7 +48,7 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
 
         return shapes.read(database["path"], database["selection"], swept_for)
     if os.path.exists(source):
-        return _each_grid_once(_entries_of_file(source, swept_for.resolution))
+        return _each_grid_once(_entries_of_file(source, swept_for))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
         return _each_grid_once(_entries_of_list(source))
     raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}")
@@ -69,12 +71,12 @@ def _entries_of_list(source: str) -> list[GridEntry]:
         raise SourceError(f"cannot sweep this list of grids: {error}") from None
 
 
-def _entries_of_file(source: str, resolution: str) -> list[GridEntry]:
+def _entries_of_file(source: str, swept_for: SweptFor) -> list[GridEntry]:
     if not source.endswith(YAML):
         raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
     from . import grid_file  # loads yaml
 
-    return grid_file.read(source, resolution)
+    return grid_file.read(source, swept_for.resolution, swept_for.most_crops)
 
 
 def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:

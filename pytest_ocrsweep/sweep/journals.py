@@ -160,7 +160,7 @@ class Journals:
         architecture, workload, program = self._same
         return Header(
             journal.SCHEMA,
-            self.sweep.model.name,
+            self.sweep.model.recorded_as,
             architecture,
             workload,
             program,

@@ -27,12 +27,15 @@ class SweptFor:
     resolution: str
     prompt_tokens: int
     max_positions: int | None = None  # None: not known, as of recorded points
+    most_crops: int | None = None  # of the engine; None: as many as the model's own processor
 
     @classmethod
     def of(cls, settings: Settings) -> SweptFor:
         """What these settings sweep."""
         model, workload = settings.model, settings.workload
-        return cls(model.name, workload.resolution, workload.prompt_tokens, model.decoder.max_positions)
+        positions = model.decoder.max_positions
+        most = settings.engine.most_crops
+        return cls(model.name, workload.resolution, workload.prompt_tokens, positions, most)
 
 
 @dataclass(frozen=True, slots=True)

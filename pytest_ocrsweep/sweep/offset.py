@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..baselines import shared
@@ -51,14 +51,18 @@ class Offsets:
             return ALONE
         chosen = shared.spread_out(family, self._baselines[stage])
         looks = [self._looked(stage, chosen)]
-        found = Shared.of(list(looks[0].values()), expected)
+        found = self._shared(stage, looks[0], expected)
         if abs(found.offset) <= max(shared.SAID, 2 * found.error):
             return found
         # A driver in an odd moment makes several points faster: what is worth a line is looked at again, twice.
         for _ in range(2):
             looks.append(self._looked(stage, chosen, anew=True))
-        middle = [statistics.median(look[key] for look in looks if key in look) for key in looks[-1]]
-        return Shared.of(middle, expected)
+        middle = {key: statistics.median(look[key] for look in looks if key in look) for key in looks[-1]}
+        return self._shared(stage, middle, expected)
+
+    def _shared(self, stage: str, changes: Mapping[PointKey, float], expected: float) -> Shared:
+        noise = [self._baselines[stage][key].noise(expected).of_mean() for key in changes]
+        return Shared.of(list(changes.values()), statistics.median(noise)) if noise else ALONE
 
     def _looked(self, stage: str, chosen: Iterable[PointKey], *, anew: bool = False) -> dict[PointKey, float]:
         """How much slower each point is than recorded, where that can be said."""

@@ -142,7 +142,7 @@ class Results:
             )
         if not self.unused:
             self.notes.append("--ocrsweep-prune removed nothing: no recorded point is unused")
-        name, writes = self.sweep.model.name, dict[Path, Write]()
+        name, writes = self.sweep.model.recorded_as, dict[Path, Write]()
         for stage, keys in self.unused.items():
             seen = {key: self.sweep.recorded[stage][key] for key in keys}
             writes[self.sweep.file_of(stage)] = partial(counted.remove, model=name, stage=stage, unused=seen)
@@ -155,7 +155,7 @@ class Results:
 
     def _counted(self) -> dict[Path, Write]:
         """What records the counted numbers of every point that did not fail, by file."""
-        name, left = self.sweep.model.name, [each.point for each in self._taken_up]
+        name, left = self.sweep.model.recorded_as, [each.point for each in self._taken_up]
         return {
             self.sweep.file_of(stage): partial(counted.record, model=name, stage=stage, found=points)
             for stage, points in self._by_stage([*left, *self._good]).items()
@@ -179,7 +179,7 @@ class Results:
                 environment = replace(self._taken_on[point.key], git_revision=git_revision)
                 time = TimedProcess.of(vendor, environment, point.floor.attained if point.floor else None)
                 found[gpu, point.stage][self.key(point)] = time, AGREES.get(str(vendor.gate.outcome))
-        name, date = self.sweep.model.name, history.now()
+        name, date = self.sweep.model.recorded_as, history.now()
         return {
             self.sweep.timed_file_of(stage, gpu): partial(
                 timed.record, model=name, gpu=timed.gpu_folder(gpu), stage=stage, found=points, date=date
@@ -216,7 +216,9 @@ class Results:
         settings = self.sweep.settings
         environment = SweepEnvironment.of(settings.model, self.revision(rootdir).name, *self.measured)
         workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
-        return Report.of(settings.model.name, workload, environment, map(self._taken_apart, self.points.values()))
+        return Report.of(
+            self.sweep.model.recorded_as, workload, environment, map(self._taken_apart, self.points.values())
+        )
 
     def _taken_apart(self, point: PointResult) -> PointResult:
         return replace(self.expected(point), components=components(self._ledger(point)))

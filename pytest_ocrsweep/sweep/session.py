@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, So
 from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
+from ..model.engine import REFERENCE
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.limits import refuse
 from ..model.stages import STAGES
 from .catalogue import model_of
 from .grid_entry import GridEntry
@@ -36,6 +38,7 @@ class Sweep:
 
     options: Options
     say: Callable[[str], object] = print  # to the person who waits
+    anchor_noise: dict[tuple[str, str], float] = field(default_factory=dict)  # worked out once, by GPU and stage
 
     @cached_property
     def settings(self) -> Settings:
@@ -74,7 +77,7 @@ class Sweep:
             merged[grid] = GridEntry(grid, ", ".join([*labels, Path(name).name]))
         for grid in merged:
             try:
-                self.settings.workload.on(grid)
+                refuse(self.settings.engine, "decode", self.settings.workload.on(grid))
             except ValueError as error:
                 raise SourceError(f"{error} (--ocrsweep-grids chooses the grids)") from None
         return merged
@@ -93,7 +96,7 @@ class Sweep:
                 size = page_size(Path(name))
             except ImageError as error:
                 raise error.at("--ocrsweep-image") from None
-            found.append((name, sides.grid_of(size.width, size.height)))
+            found.append((name, sides.grid_of(size.width, size.height, self.settings.engine.most_crops)))
         return found
 
     def page_of(self, grid: CropGrid) -> Path | None:
@@ -103,7 +106,7 @@ class Sweep:
     @cached_property
     def recorded(self) -> dict[str, CountedPoints]:
         """The baselines of this model by stage. Raises BaselineError for one that cannot be trusted."""
-        return {stage: counted.read(self.file_of(stage), self.model.name, stage) for stage in STAGES}
+        return {stage: counted.read(self.file_of(stage), self.model.recorded_as, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
         """The problems of the settings and, if asked, of the baselines, a line for each; None if there are none."""
@@ -111,7 +114,7 @@ class Sweep:
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
             if with_times and self.options.update:
-                timed.check_histories(self.options.baselines, self.model.name)
+                timed.check_histories(self.options.baselines, self.model.recorded_as)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
@@ -131,7 +134,7 @@ class Sweep:
 
     def file_of(self, stage: str) -> Path:
         """Where this model's points at `stage` are recorded."""
-        return counted.file_of(self.options.baselines, self.model.name, stage)
+        return counted.file_of(self.options.baselines, self.model.recorded_as, stage)
 
     def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
@@ -147,6 +150,8 @@ class Sweep:
         """Why the reference model cannot be timed; None if it can, or if only counts are asked for."""
         if self.options.analytic_only:
             return None
+        if (engine := self.settings.engine.name) != REFERENCE.name:
+            return f"nothing here times {engine}: only {REFERENCE.name} is timed"
         from .meter import why_not
 
         return why_not(self.settings.vendor.device)
@@ -221,7 +226,7 @@ class Sweep:
 
     def timed_file_of(self, stage: str, gpu: str) -> Path:
         """Where this model's times at `stage` on `gpu` are recorded."""
-        return timed.file_of(self.options.baselines, self.model.name, timed.gpu_folder(gpu), stage)
+        return timed.file_of(self.options.baselines, self.model.recorded_as, timed.gpu_folder(gpu), stage)
 
     def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
         """The recorded times of this model at `stage` on `gpu`."""
@@ -230,7 +235,7 @@ class Sweep:
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:
         """All times of this model, by GPU's folder and stage. Raises BaselineError for a damaged file."""
-        name, found = self.model.name, {}
+        name, found = self.model.recorded_as, {}
         for folder in timed.gpu_folders(self.options.baselines, name):
             for stage in STAGES:
                 path = timed.file_of(self.options.baselines, name, folder, stage)

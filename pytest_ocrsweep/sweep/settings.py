@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import re
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import lru_cache
 from math import inf
-from operator import attrgetter
 from typing import TypeVar, cast, get_type_hints
 
 from ..errors import ConfigError
 from ..files.text import quoted
 from ..hardware.devices import Device
-from ..model.architecture import DTYPES, Architecture
-from ..model.geometry import PATCH, RESOLUTIONS, CropGrid, Workload
-from ..model.layers.moe import EXPERTS
+from ..model.architecture import Architecture
+from ..model.engine import Engine
+from ..model.geometry import CropGrid, Workload
 
 T = TypeVar("T")
 
-CHOICES: dict[str, Collection[str]] = {
-    "model.dtype": DTYPES,
-    "model.decoder.prefill_experts": EXPERTS,
-    "model.decoder.decode_experts": EXPERTS,
-    "workload.resolution": RESOLUTIONS,
-}
 MOST_WHOLE, MOST = 10**15, 1e30  # no hardware has a larger number, and products of larger ones overflow
 LEAST = dict.fromkeys(
     ("global_layers", "dense_layers", "prompt_tokens", "seed"), 0
 )  # by the last part of a key, else 1
 LEAST |= {"window": 2, "vocabulary": 2}  # windows of one patch; no id beside the image token's
-ALIGNED = 8  # elements of two bytes: rows of a grouped product are whole multiples of 16 bytes
-DIVISIBLE = (
-    ("model.sam.width", "model.sam.heads"),
-    ("model.sam.image_side", "model.sam.patch"),
-    ("model.clip.width", "model.clip.heads"),
-    ("model.clip.image_side", "model.clip.patch"),
-    ("model.decoder.width", "model.decoder.heads"),
-)
-AT_MOST = (
-    ("model.decoder.experts_per_token", "model.decoder.experts"),
-    ("model.decoder.dense_layers", "model.decoder.layers"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +58,7 @@ class Settings:
     """A whole composed configuration; its types are the schema of `conf/`."""
 
     model: Architecture
+    engine: Engine
     workload: WorkloadSettings
     device: Device
     vendor: VendorSettings
@@ -139,6 +120,13 @@ def _misfit(hint: object, value: object, least: int) -> str | None:
     """What a value of type `hint` must be, if `value` is not that; None if it fits."""
     if hint is int:
         return _misfit_int(value, least)
+    if hint is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if hint == int | None:
+        return None if value is None else _misfit_int(value, least)
+    if hint == tuple[str, ...]:
+        good = isinstance(value, list) and value and all(_misfit_str(item) is None for item in value)
+        return None if good else "a list of names"
     if hint is float:
         return _misfit_float(value)
     if hint == float | None:
@@ -170,78 +158,3 @@ def _misfit_str(value: object) -> str | None:
 
 def _is_whole(value: object, least: int) -> bool:
     return type(value) is int and value >= least  # isinstance would let a bool pass
-
-
-def validate(settings: Settings) -> None:
-    """Raises ConfigError, in one line, for values that are well typed but do not fit together."""
-    for key, choices in CHOICES.items():
-        check_choice(key, attrgetter(key)(settings), choices)
-    for holds, otherwise in _rules(settings):
-        if not holds:
-            raise ConfigError(otherwise)
-
-
-def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether each rule holds, and the message if it does not; a later rule may rely on an earlier one."""
-    for key, other in DIVISIBLE:
-        a, b = attrgetter(key, other)(settings)
-        yield a % b == 0, f"{key} {a} is not divisible by {other} {b}"
-    for key, other in AT_MOST:
-        a, b = attrgetter(key, other)(settings)
-        yield a <= b, f"{key} {a} is more than {other} {b}"
-
-    yield (
-        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", settings.model.name) is not None,
-        "model.name is the folder of its baselines: at most 100 letters, digits, '_', '.' and '-', and no '.' or '-' "
-        f"first, got {quoted(settings.model.name)}",
-    )
-    sam, clip, decoder = settings.model.sam, settings.model.clip, settings.model.decoder
-    yield sam.width > sam.heads, f"model.sam.width {sam.width} must be more than model.sam.heads {sam.heads}"
-    layers, widths = list(sam.global_layers), list(sam.downsample_widths)
-    yield (
-        len({layer for layer in layers if layer < sam.layers}) == len(layers),
-        f"model.sam.global_layers must be distinct layers from 0 to {sam.layers - 1}, got {layers}",
-    )
-    yield sam.patch == PATCH, f"model.sam.patch must be {PATCH}, as image tokens are counted, got {sam.patch}"
-    yield len(widths) == 2, f"model.sam.downsample_widths must be two widths, got {widths}"
-    yield (
-        clip.width == widths[-1],
-        f"model.clip.width {clip.width} must equal the last of model.sam.downsample_widths {widths}: "
-        "SAM's features are CLIP's patch embeddings",
-    )
-    yield (
-        decoder.kv_heads == decoder.heads,
-        f"model.decoder.kv_heads {decoder.kv_heads} must equal model.decoder.heads {decoder.heads}: "
-        "the vendor's eager attention cannot share keys among queries",
-    )
-    yield (
-        decoder.width // decoder.heads % 2 == 0,
-        f"model.decoder.width {decoder.width} / model.decoder.heads {decoder.heads} is odd: rotary "
-        "embedding turns pairs",
-    )
-    yield (
-        re.fullmatch(r"cpu|cuda(:[0-9]+)?", settings.vendor.device) is not None,
-        f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
-    )
-    yield from _grouped_products(settings.model)
-
-
-def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:
-    """What torch's grouped product takes, for a model that runs its experts by it."""
-    decoder = model.decoder
-    ways = {
-        "model.decoder.prefill_experts": decoder.prefill_experts,
-        "model.decoder.decode_experts": decoder.decode_experts,
-    }
-    grouped = [key for key, way in ways.items() if way == "grouped_mm"]
-    if not grouped or decoder.dense_layers == decoder.layers:
-        return
-    otherwise = f"set {' and '.join(f'{key}=batched_mm' for key in grouped)}"
-    yield model.dtype == "bf16", f"model.dtype {model.dtype}: torch's grouped_mm takes bf16 only; {otherwise}"
-    for name in ("width", "expert_width"):
-        size = getattr(decoder, name)
-        yield (
-            size % ALIGNED == 0,
-            f"model.decoder.{name} must be a multiple of {ALIGNED}, since rows of torch's grouped_mm are multiples of "
-            f"16 bytes, got {size}; {otherwise}",
-        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -14,6 +17,21 @@ from typing import Any, NoReturn
 Handler = Callable[[int, FrameType | None], Any] | int | None
 TERMINATED = 128  # and the signal's number, as shells have it
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+PR_SET_PDEATHSIG = 1  # Linux's <sys/prctl.h>
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Let Linux kill this process when the one that started it dies, even by SIGKILL; elsewhere it lives on.
+
+    A parent of another number has died already.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if parent is not None and os.getppid() != parent:
+            sys.exit("its parent is gone")
 
 
 @contextmanager

@@ -77,6 +77,13 @@ class Sampled:
             objections=sampling.objections(decision.rounds),
             power_w=sampling.power_w(good),
             power_cap=power_cap,
-            gate=GateResult(decision.outcome.value, decision.change, decision.margin, decision.shared),
+            gate=judged(decision),
             absent=frozenset() if power_cap else frozenset({"power_cap"}),
         )
+
+
+def judged(decision: gate.Decision) -> GateResult:
+    """The decision as a report has it."""
+    shared = decision.shared
+    offset, limit = (shared.offset, shared.limit) if shared else (None, None)
+    return GateResult(decision.outcome.value, decision.change, decision.margin, offset, limit)

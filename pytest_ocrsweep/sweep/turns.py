@@ -16,7 +16,7 @@ from ..baselines.paired import LEAST_PROCESSES
 from ..baselines.takes import Run
 from ..errors import ArgumentError, SideError
 from ..files.text import terminal_line
-from .stopping import undisturbed
+from .stopping import die_with_parent, undisturbed
 from .worktree import Project
 
 EXTRA = 2
@@ -127,6 +127,7 @@ def run_pytest(side: Side, words: Sequence[str], output: Path) -> None:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent if os.name == "posix" else None,  # this process has one thread
         )
         try:
             code = process.wait()

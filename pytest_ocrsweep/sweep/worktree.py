@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..errors import ArgumentError
 from ..files.text import printable, quoted
+from .marks import left, marked
 from .revision import GIT, QUIET
 from .stopping import undisturbed
 
@@ -47,23 +49,50 @@ class Project:
         name = _answer(self.top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if name:
             return name
-        what = f"{OPTION}: this clone has no commit {quoted(revision)};"
-        raise ArgumentError(what, f"fetch it first: git fetch origin {printable(revision, 60)}")
+        raise ArgumentError(f"{OPTION}: this clone has no commit {quoted(revision)};", self._fetching(revision))
+
+    def _fetching(self, revision: str) -> str:
+        """How to get what a revision names, in words; git fetches no `HEAD~1` and no `origin/main` by that name."""
+        remotes = _answer(self.top, "remote").split()
+        if not remotes:
+            return "`git branch --all` and `git tag` list what there is"
+        remote, _, name = revision.partition("/")
+        remote, name = (remote, name) if name and remote in remotes else (remotes[0], revision)
+        if not re.search(r"[~^@:\s]", revision):
+            return f"fetch it first: git fetch {remote} {printable(name, 60)}"
+        is_shallow = _answer(self.top, "rev-parse", "--is-shallow-repository") == "true"
+        return (
+            f"the clone is shallow: git fetch --unshallow {remote}" if is_shallow else "`git log` lists what there is"
+        )
 
     @contextmanager
     def checked_out(self, commit: str, folder: Path) -> Iterator[Path]:
         """The folder `here` of that commit, in a worktree at `folder`, which goes at the end. Raises ArgumentError."""
-        try:
-            done = _git(self.top, *ADD, str(folder), commit, timeout_s=CHECKOUT_S)
-            if done.returncode:
-                raise self._refused(commit, done)
-            root = folder / self.here.relative_to(self.top)
-            if not root.is_dir():
-                raise ArgumentError(f"{OPTION}: {commit[:12]} has no folder {self.here.relative_to(self.top)}")
-            yield root
-        finally:
-            with undisturbed():
-                self._remove(folder)
+        with marked(self._common, folder):
+            try:
+                done = _git(self.top, *ADD, str(folder), commit, timeout_s=CHECKOUT_S)
+                if done.returncode:
+                    raise self._refused(commit, done)
+                root = folder / self.here.relative_to(self.top)
+                if not root.is_dir():
+                    raise ArgumentError(f"{OPTION}: {commit[:12]} has no folder {self.here.relative_to(self.top)}")
+                yield root
+            finally:
+                with undisturbed():
+                    self._remove(folder)
+
+    def remove_leftovers(self) -> list[Path]:
+        """Remove the worktrees, and the temporary folders around them, of gates that were killed; gives the folders."""
+        with left(self._common) as worktrees:
+            for worktree in worktrees:
+                self._remove(worktree)
+                shutil.rmtree(worktree.parent, ignore_errors=True)
+            return [worktree.parent for worktree in worktrees]
+
+    @property
+    def _common(self) -> Path:
+        """Git's folder, which all worktrees of the repository share."""
+        return self.top / _answer(self.top, "rev-parse", "--git-common-dir")
 
     def _refused(self, commit: str, done: subprocess.CompletedProcess[str]) -> ArgumentError:
         complaints = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
@@ -78,12 +107,10 @@ class Project:
         would remove other people's.
         """
         shutil.rmtree(folder, ignore_errors=True)
-        common = _answer(self.top, "rev-parse", "--git-common-dir")
-        if common:
-            worktrees = self.top / common / "worktrees"
-            shutil.rmtree(worktrees / folder.name, ignore_errors=True)
-            with suppress(OSError):  # others are in it, or it is gone already
-                worktrees.rmdir()
+        worktrees = self._common / "worktrees"
+        shutil.rmtree(worktrees / folder.name, ignore_errors=True)
+        with suppress(OSError):  # others are in it, or it is gone already
+            worktrees.rmdir()
 
 
 def _answer(folder: Path, *words: str) -> str:

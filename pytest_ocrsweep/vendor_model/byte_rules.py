@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..model.symbolic import distinct_experts
+from . import fused_kernels
 from .compat import GROUPED_MM, Packet
 
 aten = torch.ops.aten
@@ -23,6 +24,8 @@ def moved_bytes(
     experts_per_token: int,
 ) -> tuple[int, int]:
     """Bytes read and written by one operation; a grouped product reads the experts that uniform routing reaches."""
+    if packet in fused_kernels.KERNELS:
+        return fused_kernels.KERNELS[packet].moved(*args)
     written = sum(map(tensor_bytes, outputs))
     if packet in GATHERS:
         return written + sum(tensor_bytes(t) for t in inputs if not t.is_floating_point()), written

@@ -6,7 +6,7 @@ Nothing is left out in silence: an operation that no rule knows raises `Uncounte
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.kernels import ALLOCATION
 from .byte_rules import moved_bytes
-from .compat import DispatchMode, Operation, mutates
+from .compat import DispatchMode, Operation, Packet, mutates
 from .flop_rules import ALLOCATIONS, FORMULAS, Uncounted, is_view, require_tensor_rule, vector_flops
 from .fused_attention import Fuse
+from .fused_kernels import KERNELS, plain_call
 from .meta_layouts import MetaLayouts
 
 __all__ = ["DispatchCounter", "DispatchCounts", "Uncounted", "counting", "tensor_flops"]
@@ -29,6 +30,8 @@ class _Refuse(DispatchMode):
 
     def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         require_tensor_rule(func)
+        if func.overloadpacket in KERNELS:
+            plain_call(func.overloadpacket, args)()
         return func(*args, **kwargs)
 
 
@@ -75,7 +78,7 @@ class DispatchCounter(DispatchMode):
         packet = func.overloadpacket
         if packet in ALLOCATIONS or not self._counting:
             return out
-        vector = vector_flops(packet, args, inputs, outputs)
+        vector = plain_vector_flops(packet, args) if packet in KERNELS else vector_flops(packet, args, inputs, outputs)
         read, written = moved_bytes(packet, args, inputs, outputs, self._experts_per_token)
         self.counts.vector_flops += vector
         self.counts.read_bytes += read
@@ -91,6 +94,23 @@ class DispatchCounter(DispatchMode):
 
     def _free(self, size: int) -> None:
         self.counts.live_bytes -= size
+
+
+class _Decomposing(DispatchCounter):
+    """Counts within another counter, where torch takes no operation apart by itself; FlopCounterMode does the same."""
+
+    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        with self:
+            out = func.decompose(*args, **kwargs)
+        return super().run(func, args, kwargs) if out is NotImplemented else out
+
+
+def plain_vector_flops(packet: Packet, args: Sequence[Any]) -> int:
+    """Vector FLOPs of what a fused kernel does in plain torch."""
+    counter = _Decomposing(1, counting=True)
+    with counter:
+        plain_call(packet, args)()
+    return counter.counts.vector_flops
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from .compat import (
     Packet,
 )
 from .fused_attention import FUSED
+from .fused_kernels import KERNELS
 
 aten = torch.ops.aten
 ADD_A_RULE = "add one to pytest_ocrsweep/vendor_model/flop_rules.py"
@@ -38,6 +39,8 @@ ELEMENTWISE: dict[Packet, str] = {  # by their names in VECTOR_FLOPS, which is p
     aten.neg: "neg",
     aten.pow: "square",
     aten.rsqrt: "rsqrt",
+    aten.sqrt: "sqrt",
+    aten.div: "div",
     aten.cos: "cos",
     aten.sin: "sin",
     aten.sigmoid: "sigmoid",
@@ -102,7 +105,7 @@ FORMULAS: dict[Packet, Callable[..., int]] = {
 }
 # Operations that FlopCounterMode counts, and those that have no products.
 KNOWN = frozenset().union(
-    flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, {UPSAMPLE_BICUBIC}, DECOMPOSED
+    flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, {UPSAMPLE_BICUBIC}, DECOMPOSED, KERNELS
 )
 
 

@@ -10,7 +10,7 @@ import torch
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
-from ..model.layers import clip, decoder, moe, projector, sam
+from ..model.layers import clip, decoder, decoder_parts, moe, projector, sam
 from . import build, forward
 from .build import ReferenceModel
 from .forward import Call
@@ -120,14 +120,14 @@ def _decoder_calls(
 
         return LayerCall(module, what, call, kernels)
 
-    attn = list(decoder.self_attention(d, batch, q, q, 0, 1, attention))
-    gated = list(decoder.gated_mlp(rows, d.width, d.dense_width))
-    mixture = list(decoder.mixture(d, rows, experts))
-    yield layer(text.rotary_emb, decoder.rotary_tables(q, dim), x, positions)
-    yield layer(dense.input_layernorm, decoder.rms_norm(rows, d.width), x)
+    attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention))
+    gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
+    mixture = list(moe.mixture(d, rows, experts))
+    yield layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
+    yield layer(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
     yield attending(dense.self_attn, attn)
     yield layer(dense.mlp, gated, x, what="dense")
-    shared = decoder.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
+    shared = decoder_parts.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
     yield layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
     yield layer(sparse.mlp.gate, moe.router(d, rows), flat)
     yield layer(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ..model.analytic import Model
 from ..model.geometry import Workload
 from ..model.kernels import Kernel
-from ..model.stages import STAGES, kv_cache_bytes, point
+from ..model.stage_kernels import kv_cache_bytes
+from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import dispatch_count
 from .forward import Call

@@ -95,6 +95,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     assert list((tmp_path / "tmp").iterdir()) == []
     assert len(made.git("worktree", "list").splitlines()) == 1
     assert not (made.path / ".git" / "worktrees").exists()
+    assert not (made.path / ".git" / "ocrsweep-gates").exists()
 
 
 def test_a_tree_like_the_revision_is_green_and_runs_in_balanced_turns(repository, capsys):
@@ -213,7 +214,7 @@ def test_a_machine_without_a_gpu_is_a_side_that_measures_nothing(repository, cap
     [
         (
             ["--against", "no-such"],
-            "--against: this clone has no commit 'no-such'; fetch it first: git fetch origin no-such",
+            "--against: this clone has no commit 'no-such'; `git branch --all` and `git tag` list what there is",
         ),
         (["--against", "main", "--processes", "1"], "--processes must be at least 2, got 1"),
         (
@@ -225,6 +226,58 @@ def test_a_machine_without_a_gpu_is_a_side_that_measures_nothing(repository, cap
 def test_what_cannot_be_compared_is_one_line(repository, capsys, words, line):
     assert main(["gate", *words]) == 4
     assert capsys.readouterr().err == f"ocrsweep: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("revision", "hint"),
+    [
+        ("topic", "fetch it first: git fetch origin topic"),
+        ("origin/topic", "fetch it first: git fetch origin topic"),
+        ("team/topic", "fetch it first: git fetch origin team/topic"),
+        ("HEAD~1", "the clone is shallow: git fetch --unshallow origin"),
+        ("HEAD~9", "the clone is shallow: git fetch --unshallow origin"),
+    ],
+)
+def test_a_revision_that_a_shallow_clone_lacks_comes_with_a_command_that_fetches_it(
+    repository, tmp_path, monkeypatch, capsys, revision, hint
+):
+    repository.write("more.txt", "only in the second commit")
+    repository.commit()
+    for branch in ("topic", "team/topic"):
+        repository.git("branch", branch, "HEAD~1")
+    clone = tmp_path / "clone"
+    subprocess.run(
+        ["git", "clone", "-q", "--depth=1", "--no-single-branch", f"file://{repository.path}", clone], check=True
+    )
+    subprocess.run(["git", "update-ref", "-d", "refs/remotes/origin/topic"], cwd=clone, check=True)
+    monkeypatch.chdir(clone)
+    assert main(["gate", "--against", revision]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"ocrsweep: --against: this clone has no commit '{revision}'; {hint}"
+    done = subprocess.run(hint.rpartition(": ")[2].split(), cwd=clone, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_a_revision_before_the_first_commit_is_one_line(repository, tmp_path, monkeypatch, capsys):
+    subprocess.run(["git", "clone", "-q", repository.path, tmp_path / "clone"], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    assert main(["gate", "--against", "HEAD~9"]) == 4
+    assert capsys.readouterr().err.endswith("no commit 'HEAD~9'; `git log` lists what there is\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "why"),
+    [
+        ("--json", "made.json/all.json", "nothing can be written in"),
+        ("--markdown", ".", "it is not a regular file: name another one"),
+        ("--json", "/dev/full", "it is not a regular file: name another one"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_timed(repository, capsys, option, file, why):
+    assert main(["gate", "--against", "main", option, file]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ocrsweep: {file}: {why}")
+    assert not repository.told.exists()
 
 
 def test_a_wrong_argument_ends_with_pytests_code_for_usage(capsys):
@@ -267,19 +320,74 @@ def test_a_partial_clone_without_the_revisions_files_is_one_line(repository, tmp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_stopped_gate_leaves_no_worktree_and_no_process(repository, tmp_path, number):
-    pid = tmp_path / "pid"
+    gate, pytests = started(repository, tmp_path)
+    gate.send_signal(number)
+    assert gate.wait(20) == 128 + number
+    assert not runs(pytests)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels let the processes of a killed one live on")
+def test_a_killed_gate_leaves_no_process_and_the_next_one_removes_its_worktree_and_says_so(
+    repository, tmp_path, capsys
+):
+    gate, pytests = started(repository, tmp_path)
+    gate.kill()
+    gate.wait(20)
+    wait_for(lambda: not runs(pytests))
+    (folder,) = (tmp_path / "tmp").iterdir()
+    repository.write("behave.py", "")
+    assert main(["gate", "--against", "HEAD~1", "--processes", "2"]) == 0
+    assert f"removed {folder}, which a killed `ocrsweep gate` left" in capsys.readouterr().err.splitlines()
+    assert main(["gate", "--against", "HEAD~1", "--processes", "2"]) == 0
+    assert "removed" not in capsys.readouterr().err
+
+
+def test_a_gate_leaves_alone_what_another_one_that_runs_has(repository, tmp_path, capsys):
+    gate, _ = started(repository, tmp_path)
+    (folder,) = (tmp_path / "tmp").iterdir()
+    repository.write("behave.py", "")
+    assert main(["gate", "--against", "HEAD~1", "--processes", "2"]) == 0
+    assert "removed" not in capsys.readouterr().err
+    assert (folder / folder.name / "made.json").exists()
+    gate.terminate()
+    assert gate.wait(20) == 128 + signal.SIGTERM
+
+
+def test_a_mark_that_is_none_of_ours_removes_nothing(repository, tmp_path, capsys):
+    kept = tmp_path / "kept" / "ocrsweep-gate-x"
+    kept.mkdir(parents=True)
+    marks = repository.path / ".git" / "ocrsweep-gates"
+    marks.mkdir()
+    for name, content in (("ocrsweep-gate-x", str(kept)), ("kept", str(kept.parent)), ("ocrsweep-gate-y", "")):
+        (marks / name).write_text(content)
+    assert main(["gate", "--against", "HEAD", "--processes", "2"]) == 0
+    assert "removed" not in capsys.readouterr().err
+    assert kept.exists()
+
+
+def started(repository: Repository, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A gate whose first pytest sleeps, and that pytest."""
+    pid = folder / "pid"
     repository.write("behave.py", f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)")
     repository.commit()
     code = "import sys; from pytest_ocrsweep.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(Path(__file__).parents[2])}
     gate = subprocess.Popen(
         [sys.executable, "-c", code, "gate", "--against", "HEAD"], cwd=repository.path, env=environment
     )
     wait_for(lambda: pid.exists() and pid.read_text())
-    gate.send_signal(number)
-    assert gate.wait(20) == 128 + number
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    return gate, int(pid.read_text())
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that nobody waits for is dead all the same."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return sys.platform != "linux"
 
 
 def wait_for(what: Callable[[], object]) -> None:

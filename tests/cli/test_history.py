@@ -132,6 +132,8 @@ def test_an_acceptance_by_name_moves_the_anchor_and_says_by_whom(folder, said):
     assert line.endswith("; accepted by Ada")
     assert said("decode", "2x3")[-1].endswith("accepted by Ada")
     assert "drifted" not in said()[-1]
+    (again,) = said("accept", "decode", "2x3", "flash")
+    assert "which had moved -0.5 % since" in again
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,8 @@ def test_what_is_not_there_is_one_line(folder, refused, words, error):
 
 def test_of_several_gpus_one_is_named(folder, refused):
     (folder / "baselines/deepseek-ocr/timed/nvidia-h100").mkdir()
-    assert "--gpu must be one of nvidia-h100, nvidia-h200, got ''" in refused("decode", "2x3")
+    line = "times of several GPUs are recorded: give --gpu with one of nvidia-h100, nvidia-h200"
+    assert line in refused("decode", "2x3")
 
 
 def test_a_damaged_history_is_one_line(folder, refused):

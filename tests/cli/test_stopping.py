@@ -1,81 +1,56 @@
-"""A block that is stopped by a signal ends as by Ctrl-C, and what cleans up is not disturbed."""
+"""A process that a command starts does not outlive it, however the command ends."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep.sweep import stopping
+CHILD = """
+import os, time
+from pytest_ocrsweep.sweep.stopping import die_with_parent
+die_with_parent({parent})
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-
-ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def send(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    """Every block leaves the handlers as they were; until then a signal that is not handled ends no test run."""
-
-    def unexpected(number: int, frame: object) -> None:
-        raise AssertionError(f"signal {number} was not handled")
-
-    before = {number: signal.signal(number, unexpected) for number in ALL}
-    yield
-    after = [signal.signal(number, handler) for number, handler in before.items()]
-    assert after == [unexpected] * len(ALL)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone kills it")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_processes_ends_the_block_with_the_code_of_a_shell(number):
-    with pytest.raises(SystemExit) as stopped, stopping.stopped_by_signals():
-        send(number)
-    assert stopped.value.code == 128 + number
+def test_a_process_whose_parent_is_killed_dies_too():
+    command = [sys.executable, "-c", PARENT, CHILD.format(parent="os.getppid()")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+        end = time.monotonic() + 20
+        while Path(f"/proc/{child}/stat").exists() and not is_dead(child):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
-def test_ctrl_c_in_such_a_block_stays_what_it_was():
-    with pytest.raises(AssertionError, match="signal 2 "), stopping.stopped_by_signals():
-        send(signal.SIGINT)
+def is_dead(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("number", ALL)
-def test_nothing_disturbs_what_cleans_up(number):
-    with stopping.undisturbed():
-        send(number)
-    with pytest.raises(RuntimeError), stopping.undisturbed():
-        raise RuntimeError
+def test_a_process_whose_parent_died_before_it_could_ask_ends_at_once():
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD.format(parent=os.getppid())], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "its parent is gone\n")
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_temporary_folder_goes_with_all_that_is_in_it_whatever_somebody_presses(monkeypatch, tmp_path, fails):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "link"))
-    real: Callable[..., None] = shutil.rmtree
-
-    def pressed(folder: Path, *words: object, **named: object) -> None:
-        send(signal.SIGINT)
-        real(folder, *words, **named)
-
-    monkeypatch.setattr("shutil.rmtree", pressed)
-    with pytest.raises(RuntimeError) if fails else stopping.undisturbed():  # noqa: SIM117  # one of two
-        with stopping.temporary_folder("mine-") as folder:
-            assert folder.parent == (tmp_path / "real").resolve()
-            assert folder.name.startswith("mine-")
-            (folder / "deep").mkdir()
-            if fails:
-                raise RuntimeError
-    assert list((tmp_path / "real").iterdir()) == []
-
-
-def test_a_temporary_folder_that_is_gone_already_is_no_error():
-    with stopping.temporary_folder("mine-") as folder:
-        folder.rmdir()
+def test_a_round_in_a_new_process_ends_with_the_run_that_asked_for_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_ocrsweep.sweep.fresh"],
+        input='{"asked_by": 1}',
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "its parent is gone\n")

@@ -72,12 +72,12 @@ def test_a_revision_is_any_name_of_a_commit(top):
 
 
 @pytest.mark.parametrize("name", ["nothing", "HEAD:file", "--help", "a\x1b[31m" + "b" * 99])
-def test_what_names_no_commit_is_a_line_with_what_to_fetch(top, name):
+def test_what_names_no_commit_is_a_line_with_what_to_do(top, name):
     with pytest.raises(ArgumentError) as error:
         Project.at(top).commit(name)
     line = refused(error)
     assert line.startswith("--against: this clone has no commit ")
-    assert "; fetch it first: git fetch origin " in line
+    assert line.endswith("; `git branch --all` and `git tag` list what there is")
     assert len(line) < 250
 
 
@@ -166,7 +166,7 @@ def test_gits_reason_is_its_first_complaint(top, said, why):
     )
 
 
-def test_git_that_does_not_answer_or_is_not_there_is_a_line(top, monkeypatch, tmp_path):
+def test_git_that_does_not_answer_or_is_not_there_is_a_line(top, monkeypatch):
     limits = []
 
     def run(command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
@@ -179,9 +179,7 @@ def test_git_that_does_not_answer_or_is_not_there_is_a_line(top, monkeypatch, tm
         with pytest.raises(ArgumentError) as error:
             project.commit("main")
         assert refused(error) == "--against: git rev-parse did not answer within 30 s"
-        with pytest.raises(ArgumentError), project.checked_out(project.head, tmp_path / "tree"):
-            pass
-    assert limits == [worktree.ASK_S, worktree.CHECKOUT_S, worktree.ASK_S]
+    assert limits == [worktree.ASK_S]
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ArgumentError) as error:
         project.commit("main")

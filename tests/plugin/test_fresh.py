@@ -148,6 +148,8 @@ def test_the_process_times_what_it_is_asked_for_and_prints_its_round(monkeypatch
     gpu_state = SimpleNamespace(OURS={1})
     monkeypatch.setattr(vendor_model, "gpu_state", gpu_state, raising=False)
     monkeypatch.setattr(meter, "Meter", Meter)
+    parents: list[int] = []
+    monkeypatch.setattr(fresh, "die_with_parent", parents.append)
     monkeypatch.setattr(Meter, "made", [])
     asked = FreshProcesses(TINY, checkpoint and Path(checkpoint), Slowdown(3.5))
     point = POINT._replace(page=page and Path(page))
@@ -157,4 +159,5 @@ def test_the_process_times_what_it_is_asked_for_and_prints_its_round(monkeypatch
     resolution, name, where, slowdown = Meter.made[0]
     assert (str(resolution), name, where, slowdown) == ("tiny", "deepseek-ocr-tiny", asked.checkpoint, Slowdown(3.5))
     assert Meter.made[1:] == [point]
+    assert parents == [os.getpid()]
     assert {1, os.getpid()} == gpu_state.OURS

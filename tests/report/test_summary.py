@@ -233,3 +233,27 @@ def test_the_summary_names_a_recorded_process_that_is_left_out() -> None:
     assert about_margins([point], recorded) == [
         "decode 2x3 flash: a recorded process is +5.0 % off the others; it is left out"
     ]
+
+
+def about_offsets(offset: float, limit: float | None) -> list[str]:
+    vendor = measured(row()).vendor
+    gate = GateResult("pass", offset, 0.01, offset, limit)
+    results = Results(SimpleNamespace())
+    results.take([replace(row(), vendor=replace(vendor, host="node1", gate=gate))], False, NODE1)
+    return list(summary._about_offsets(results))
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit", "way", "end"),
+    [
+        (0.012, 0.013, "1.2 % slower", "a point was judged by what remains, and the whole by its limit, 1.3 %"),
+        (-0.03, 0.042, "3.0 % faster", "a point was judged by what remains, and the whole by its limit, 4.2 %"),
+        (0.021, 0.013, "2.1 % slower", "that is beyond the limit of the whole, 1.3 %"),
+        (-0.021, 0.013, "2.1 % faster", "no machine explains so much, so a point was judged by its whole change"),
+    ],
+)
+def test_the_summary_names_an_offset_and_the_limit_that_it_was_judged_by(offset, limit, way, end) -> None:
+    (line,) = about_offsets(offset, limit)
+    assert line.startswith(f"decode flash on this machine (node1) is {way} than recorded in all points: machine")
+    assert line.endswith(f"driver or code; {end}")
+    assert about_offsets(0.004, limit) == []

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from drifting import KEY, NS, time
 
+from pytest_ocrsweep.baselines import anchor
 from pytest_ocrsweep.baselines.anchor import AGREEING, Became, Drift, accept, drift, drift_of, noise_of, update
 from pytest_ocrsweep.baselines.attribution import Observed
-from pytest_ocrsweep.baselines.gate import Outcome
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
+from pytest_ocrsweep.baselines.measurement import GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
 from pytest_ocrsweep.baselines.timed_rows import environments_of
+from pytest_ocrsweep.sweep import drifts
+from pytest_ocrsweep.sweep.session import Sweep
 
 DATE = "2026-03-01T12:00:00Z"
 LATER = "2026-09-01T12:00:00Z"
@@ -199,22 +201,41 @@ def test_on_a_noisy_machine_processes_further_apart_agree():
     assert update(pending, slower(15), LATER, expected=0.02).became is Became.MOVED
 
 
-def found(outcome: Outcome, shared: float | None = None) -> Any:
-    gate = SimpleNamespace(outcome=outcome.value, shared=shared)
-    return SimpleNamespace(gate=gate, device_ns=SimpleNamespace(median=NS * 1.02))
-
-
 def test_a_point_drifts_by_its_own_anchor_and_the_noise_of_its_stage():
-    wide = recorded(0, 2, -2, 1, -1)
-    other = KEY._replace(attention="eager")
-    times = {KEY: FIVE, other: wide}
-    assert drift_of(times, KEY, found(Outcome.PASS, 0.004)) == drift(
-        FIVE, NS * 1.02, noise_of(times.values()), shared=0.004
-    )
-    assert noise_of(times.values()) > noise_of([FIVE])
-    assert drift_of(times, KEY._replace(attention="none"), found(Outcome.PASS)) is None
-    assert drift_of(times, KEY, found(Outcome.FAIL)) is None
+    noise = noise_of([FIVE, recorded(0, 2, -2, 1, -1)])
+    assert noise > noise_of([FIVE])
+    judged = found(2, 0.004)
+    assert drift_of(FIVE, judged, noise) == drift(FIVE, judged.device_ns.median, noise, shared=judged.gate.of_machine)
+    assert drift_of(None, judged, noise) is None
+    failed = replace(judged, gate=replace(judged.gate, outcome="fail"))
+    assert drift_of(FIVE, failed, noise) is None
 
 
 def test_agreeing_is_a_majority_of_what_is_kept():
     assert 2 * AGREEING > KEPT
+
+
+def found(percent: float, shared: float = 0.0) -> Measurement:
+    """A time on an H200, beside what all points share."""
+    ns = TimeSummary(round(NS * (1 + percent / 100)))
+    gate = GateResult("pass", 0.0, 0.01, shared, 0.013)
+    return Measurement(ns, None, None, None, None, "NVIDIA H200", "host", None, None, None, gate=gate)
+
+
+def test_an_offset_that_no_machine_explains_excuses_no_drift():
+    assert not drift_of(FIVE, found(1.6, 0.012), EXPECTED_NOISE).is_seen
+    for beyond in (0.03, -0.03):
+        assert drift_of(FIVE, found(1.6, beyond), EXPECTED_NOISE).change == pytest.approx(0.016)
+
+
+def test_the_noise_of_the_anchors_is_worked_out_once_for_a_stage(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(anchor, "noise_of", lambda times: asked.append(len(times)) or EXPECTED_NOISE)
+    sweep = Sweep(options=None)
+    sweep.recorded_times = {("nvidia-h200", "decode"): {KEY: FIVE}}
+    assert [drifts.drift_of(sweep, "decode", KEY, found(percent)).is_seen for percent in (0, 1.6, 2)] == [
+        False,
+        True,
+        True,
+    ]
+    assert asked == [1]

@@ -16,7 +16,8 @@ from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
 from pytest_ocrsweep.sweep.config import CONF, compose, devices
-from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys, validate
+from pytest_ocrsweep.sweep.rules import validate
+from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys
 
 DEEPSEEK_OCR = Architecture(
     name="deepseek-ocr",
@@ -133,8 +134,8 @@ COMPLAINTS = {
     "workload.bacth=4": "no option 'workload.bacth'; did you mean 'workload.batch'?",
     "batch=4": "no option 'batch'; did you mean 'workload.batch'?",
     "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
-    "zzz=1": "no option 'zzz'; options begin with device, model, vendor, workload",
-    "hydra.a=x": "no option 'hydra.a'; options begin with device, model, vendor, workload",
+    "zzz=1": "no option 'zzz'; options begin with device, engine, model, vendor, workload",
+    "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, vendor, workload",
     "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny: got 'deepseek-orc'; "
     "did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",

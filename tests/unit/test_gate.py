@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines.attribution import Observed, attribute
 from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
-from pytest_ocrsweep.baselines.gate import FLOOR, ROUNDS, T_QUANTILES, Outcome, judge, margin
+from pytest_ocrsweep.baselines.gate import CHANCE, FLOOR, ROUNDS, Outcome, judge, margin
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.sampling import Samples, agreeing
 from pytest_ocrsweep.baselines.settle import settle
+from pytest_ocrsweep.baselines.students_t import student
 
 MS = 1_000_000
 NOTHING = Observed()
@@ -287,7 +288,7 @@ def test_more_processes_narrow_the_margin():
 def test_processes_that_agree_better_than_their_samples_allow_were_lucky():
     ragged = recorded(10.0, 10.0, 10.0, widen=50)
     error = ragged.processes[0].median_error
-    assert margin(ragged) == pytest.approx(T_QUANTILES[8] * error * math.sqrt(1 + 1 / 3))
+    assert margin(ragged) == pytest.approx(student(CHANCE, 8) * error * math.sqrt(1 + 1 / 3))
     assert margin(ragged) > 2 * margin(recorded(10.0, 10.0, 10.0))
 
 
@@ -303,21 +304,21 @@ def test_a_margin_is_students_t_over_the_moderated_spread():
     spread = math.sqrt(4 * 0.1**2 / 3) / 10
     assert baseline.spread == pytest.approx(spread, rel=1e-6)
     between = math.sqrt((6 * 0.005**2 + 3 * spread**2) / 9)
-    assert margin(baseline, 0.005) == pytest.approx(4.781 * between * math.sqrt(1 + 1 / 4), rel=1e-6)
+    assert margin(baseline, 0.005) == pytest.approx(student(CHANCE, 9) * between * math.sqrt(1 + 1 / 4), rel=1e-6)
 
 
 def test_a_single_process_has_no_spread_and_leans_on_what_is_expected():
     assert recorded(10.0).spread is None
-    assert margin(recorded(10.0), 0.005) == pytest.approx(5.959 * 0.005 * math.sqrt(2), rel=1e-6)
+    assert margin(recorded(10.0), 0.005) == pytest.approx(student(CHANCE, 6) * 0.005 * math.sqrt(2), rel=1e-6)
 
 
 @pytest.mark.parametrize("count", range(1, 17))
-def test_each_process_adds_a_degree_of_freedom_up_to_the_last_quantile(count: int):
+def test_each_process_adds_a_degree_of_freedom(count: int):
     many = recorded(*[9.95, 10.05] * 8)  # 1 % apart: all of them typical
     baseline = Baseline(many.processes[:count])
     df = 6 + count - 1
     between = math.sqrt((6 * 0.005**2 + (count - 1) * (baseline.spread or 0) ** 2) / df)
-    expected = T_QUANTILES[min(df, 14)] * between * math.sqrt(1 + 1 / count)
+    expected = student(CHANCE, df) * between * math.sqrt(1 + 1 / count)
     assert margin(baseline, 0.005) == pytest.approx(expected, rel=1e-6)
 
 
@@ -329,14 +330,20 @@ def test_the_noise_of_points_recorded_together_is_learned():
     assert margin(STEADY, expected_noise(noisy)) > 2 * margin(STEADY)
 
 
-@pytest.mark.parametrize("df", T_QUANTILES)
-def test_the_t_quantiles_leave_one_in_two_thousand(df: int):
+@pytest.mark.parametrize("df", [5, 6, 6.5, 8, 10, 14, 100, 400])
+@pytest.mark.parametrize("chance", [0.05, CHANCE, 1e-5, 1e-6])
+def test_students_t_is_exceeded_with_its_chance(df: float, chance: float):
     # The density over x = sqrt(df) tan(u), by the midpoint rule.
     norm = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi)
-    low, steps = math.atan(T_QUANTILES[df] / math.sqrt(df)), 2000
+    low, steps = math.atan(student(chance, df) / math.sqrt(df)), 10_000
     width = (math.pi / 2 - low) / steps
     tail = norm * width * sum(math.cos(low + (i + 0.5) * width) ** (df - 1) for i in range(steps))
-    assert tail == pytest.approx(5e-4, rel=2e-3)
+    assert tail == pytest.approx(chance, rel=3e-5)
+
+
+def test_students_t_is_that_of_the_tables():
+    table = {6: 5.959, 7: 5.408, 8: 5.041, 9: 4.781, 10: 4.587}
+    assert {df: round(student(0.0005, df), 3) for df in table} == table
 
 
 # Where to look first

@@ -106,7 +106,9 @@ DAMAGE = {
     ('"became": "first"', '"became": "lost"'): "became must be one of first, agrees, disagrees, moved, accepted, got",
     ('"became": "first"', '"became": []'): "became must be one of",
     ("2026-03-01T12:00:00Z", "yesterday"): "date must be such as 2026-03-01T12:00:00Z, got 'yesterday'",
-    ("2026-03-01T12:00:00Z", "2026-13-01T12:00:00Z"): "month must be in 1..12",
+    ("2026-03-01T12:00:00Z", "2026-13-01T12:00:00Z"): "date is '2026-13-01T12:00:00Z', which is no date: month must be",
+    ('"gpu": "NVIDIA H200"', '"gpu": "NVIDIA H100"'): "it is of 'NVIDIA H100', and this folder is of nvidia-h200",
+    ('"gpu": "NVIDIA H200"', '"gpu": "?"'): "a GPU's name needs a letter or a digit to be a folder, got",
     ('"gpu_uuid": "', '"gpu_id": "'): r"nothing else \(see gpu_id, gpu_uuid\)",
     ('"host": "node1"', '"host": 1'): "host must be text or null, got 1",
     ('"power_cap": null', '"power_cap": {"share": 2}'): "power_cap.share must be above 0 and at most 1, got 2",
@@ -114,6 +116,7 @@ DAMAGE = {
     ('"clock": "cuda-graph"', '"clock": "sundial"'): "clock must be one of",
     ('"grid": "2x3"', '"grid": "two"'): "'two' is not a crop grid",
     ('"schema": 1', '"schema": 0'): "its schema is 0, not 1",
+    ('"schema": 1', '"schema": true'): "its schema is True, not 1",
     ('{"schema"', '<<<<<<< ours\n{"schema"'): r"it is not JSON",
     ('{"schema"', '[]\n{"schema"'): "it must hold schema, date",
 }
@@ -147,11 +150,18 @@ def test_what_is_no_file_is_named(tmp_path):
         history.read(tmp_path / "folder.jsonl")
 
 
+def test_a_history_that_grew_too_large_says_what_to_do(path, monkeypatch):
+    monkeypatch.setattr(history, "MOST_BYTES", 100)
+    with pytest.raises(BaselineError, match=r"it has more than 100 bytes\); move its first lines to another file"):
+        history.read(path)
+
+
 class Killed(BaseException):
     """The process ends here."""
 
 
-def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothing(times, path, monkeypatch):
+@pytest.mark.parametrize("killed", [NEXT, "2026-03-20T00:00:00Z"], ids=["in order", "a clock that was ahead"])
+def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothing(times, path, monkeypatch, killed):
     def kill(*_):
         raise Killed
 
@@ -159,12 +169,13 @@ def test_a_kill_between_the_history_and_the_file_loses_nothing_and_doubles_nothi
     with monkeypatch.context() as patched:
         patched.setattr(atomic, "replace", kill)
         with pytest.raises(Killed):
-            update(times)
+            update(times, date=killed)
     assert times.read_bytes() == before
     assert len(history.read(path).entries) == len(PERCENTS) + 1
     update(times, date="2027-01-02T00:00:00Z")
+    (its,) = [entry for entry in history.read(path).entries if entry.date == killed]
     assert len(history.read(path).entries) == len(PERCENTS) + 1
-    assert timed.read(times, *H200)[KEY].taken[-1] == history.read(path).entries[-1].taken
+    assert timed.read(times, *H200)[KEY].taken[-1] == its.taken
 
 
 def test_a_kill_before_the_history_leaves_both_files_as_they_were(times, path, monkeypatch):

@@ -11,7 +11,16 @@ import pytest
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.kernels import Kernel, allocated
-from pytest_ocrsweep.model.layers import attention, clip, decoder, moe, projector, sam
+from pytest_ocrsweep.model.layers import (
+    attention,
+    clip,
+    decoder,
+    decoder_parts,
+    moe,
+    projector,
+    sam,
+    sam_positions,
+)
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.model.symbolic import Size, symbol
 
@@ -59,15 +68,15 @@ LINES = {
         "residual1 norm2 mlp:(fc1 gelu:(scale sigmoid mul) fc2) residual2",
     ),
     "decoder's attention": (
-        decoder.self_attention(DECODER, 2, 5, 5, 0, 1, "eager"),
+        decoder_parts.self_attention(DECODER, 2, 5, 5, 0, 1, "eager"),
         f"{QKV} copy_q {EAGER.format(mask='mask ', copy_v='')} o_proj",
     ),
     "decoder's attention, fused": (
-        decoder.self_attention(DECODER, 2, 5, 5, 0, 1, "flash"),
+        decoder_parts.self_attention(DECODER, 2, 5, 5, 0, 1, "flash"),
         f"{QKV} fused o_proj",
     ),
     "decoder's attention, one token": (
-        decoder.self_attention(DECODER, 2, 1, 5, 4, 1, "eager"),
+        decoder_parts.self_attention(DECODER, 2, 1, 5, 4, 1, "eager"),
         f"{QKV} scores scale mask to_float softmax to_half values o_proj",
     ),
     "grouped experts": (
@@ -80,11 +89,11 @@ LINES = {
         "repeat gather_gate_up gate_up gate:(silu mul) gather_down down weigh sum to_half",
     ),
     "rotary tables": (
-        decoder.rotary_tables(3, 128),
+        decoder_parts.rotary_tables(3, 128),
         "to_float angles repeat cos cos_scale sin sin_scale cos_to_half sin_to_half",
     ),
-    "RMS norm": (decoder.rms_norm(3, 128), "to_float square mean epsilon rsqrt scale to_half weight"),
-    "gated MLP": (decoder.gated_mlp(3, 128, 5), "gate_proj silu up_proj mul down_proj"),
+    "RMS norm": (decoder_parts.rms_norm(3, 128), "to_float square mean epsilon rsqrt scale to_half weight"),
+    "gated MLP": (decoder_parts.gated_mlp(3, 128, 5), "gate_proj silu up_proj mul down_proj"),
     "router": (moe.router(DECODER, 3), "to_float weight_to_float logits softmax top_k scale"),
     "scatter": (projector.scatter(1, 273, 283, 1280), "concatenate find scatter"),
 }
@@ -160,8 +169,8 @@ def test_a_block_replaces_the_stream_that_it_was_given(mode):
     assert left(sam.absolute_positions(SAM, IMAGES * 40 * 40 * 768, 40)) == 0
     assert left(sam.absolute_positions(SAM, IMAGES * 64 * 64 * 768, 64)) == 0
     assert left(clip.block(CLIP, IMAGES, 101, MANY, mode)) == 0
-    mlp = decoder.gated_mlp(IMAGES * 37, 1280, 64)
-    cached = decoder.self_attention(DECODER, IMAGES, 37, 37, 0, MANY, mode)
+    mlp = decoder_parts.gated_mlp(IMAGES * 37, 1280, 64)
+    cached = decoder_parts.self_attention(DECODER, IMAGES, 37, 37, 0, MANY, mode)
     kept = attention.probabilities(IMAGES, 10, 37, 37, mode)
     keys = half(IMAGES * 37 * 1280) * 2
     assert left([*decoder.layer(IMAGES * 37, 1280, cached, mlp), *kept]) == keys
@@ -179,7 +188,7 @@ def test_attention_leaves_its_output_the_cache_and_eager_its_probabilities(mode)
     for q, past in ((37, 0), (1, 36)):
         scores = half(IMAGES * 10 * q * 37) if eager else 0
         grown = 2 * (half(IMAGES * 37 * 1280) - half(IMAGES * past * 1280))
-        found = left(decoder.self_attention(DECODER, IMAGES, q, 37, past, MANY, mode))
+        found = left(decoder_parts.self_attention(DECODER, IMAGES, q, 37, past, MANY, mode))
         assert found == half(IMAGES * q * 1280) + grown + scores
 
 
@@ -189,12 +198,12 @@ def test_small_layers_leave_their_results():
     assert left(clip.mlp(rows, 1024, 4096)) == half(rows * 1024)
     assert left(clip.embeddings(CLIP, IMAGES, 16)) == half(IMAGES * 257 * 1024)
     assert left(clip.embeddings(CLIP, IMAGES, 10)) == half(IMAGES * 101 * 1024)
-    assert left(decoder.rms_norm(rows, 1280)) == half(rows * 1280)
-    assert left(decoder.rotary_tables(rows, 128)) == half(rows * 128, rows * 128)
-    assert left(decoder.rotate(rows, 128, 5)) == half(rows * 128)
-    assert left(decoder.gated_mlp(rows, 1280, 64)) == half(rows * 1280)
+    assert left(decoder_parts.rms_norm(rows, 1280)) == half(rows * 1280)
+    assert left(decoder_parts.rotary_tables(rows, 128)) == half(rows * 128, rows * 128)
+    assert left(decoder_parts.rotate(rows, 128, 5)) == half(rows * 128)
+    assert left(decoder_parts.gated_mlp(rows, 1280, 64)) == half(rows * 1280)
     assert left(moe.gate(rows, 896)) == half(rows * 896) - half(rows * 2 * 896)
-    assert left([*sam.position_table(40, 64, 64)]) == half(40 * 40 * 64)
+    assert left([*sam_positions.position_table(40, 64, 64)]) == half(40 * 40 * 64)
     assert left([projector.join(IMAGES, 10, 1024, 256)]) == half(IMAGES * 100 * 1280) - half(
         IMAGES * 101 * 1024, IMAGES * 100 * 256
     )
@@ -205,7 +214,7 @@ def test_small_layers_leave_their_results():
 @every_way
 def test_a_mixture_leaves_its_output(experts):
     rows = IMAGES * 37
-    assert left(decoder.mixture(DECODER, rows, experts)) == half(rows * 1280)
+    assert left(moe.mixture(DECODER, rows, experts)) == half(rows * 1280)
     assert left(moe.EXPERTS[experts](DECODER, rows)) == half(rows * 1280)
     scores, weights, choices = (allocated(rows * n) for n in (64 * 4, 6 * 4, 6 * 8))
     assert left(moe.router(DECODER, rows)) == scores + weights + choices

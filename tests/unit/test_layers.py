@@ -11,7 +11,7 @@ import pytest
 from pytest_ocrsweep import Cost, CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.baselines import counted
 from pytest_ocrsweep.baselines.metrics import exact_names
-from pytest_ocrsweep.model import stages
+from pytest_ocrsweep.model import stage_kernels
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.kernels import Kernel
@@ -53,10 +53,10 @@ def real() -> Model:
 
 def plain(model: Model, stage: str, work: Workload, attention: str) -> list[Kernel]:
     """The kernels of a stage's own generators, run on a workload's numbers in place of the symbols."""
-    symbols = {name: size for name, size in vars(stages).items() if isinstance(size, Poly)}
+    symbols = {name: size for name, size in vars(stage_kernels).items() if isinstance(size, Poly)}
     with pytest.MonkeyPatch.context() as patch:
         for name, size in symbols.items():
-            patch.setattr(stages, name, size.at(point(work)))
+            patch.setattr(stage_kernels, name, size.at(point(work)))
         kernels = STAGES[stage].kernels(model.architecture, work.resolution, work.grid.crops > 0, attention)
         return list(kernels)
 

@@ -22,7 +22,7 @@ costs = st.builds(Cost, numbers, numbers, numbers, numbers)
 
 
 def ledger(kernels: Iterable[Kernel], point: dict[str, int], before: Size = 0, after: Size = 0, steps: bool = False):
-    program = Program(kernels, before, after, steps=steps)
+    program = Program(kernels, after, after - before, steps=steps)
     return Ledger("vision", WORK, "flash", program, point, program.values(point))
 
 

@@ -46,7 +46,6 @@ class Meter:
     asked: list[TimedPoint] = field(default_factory=list)
     anew: list[bool] = field(default_factory=list)  # how each was asked for
     lost_at: int | None = None  # the look at which the first point finds no memory
-    spread: bool = False  # each point's own change differs
     gpu: str = "NVIDIA H200"
     slower: float = 0.01
     fast: frozenset[int] = frozenset()
@@ -55,8 +54,7 @@ class Meter:
         self.asked.append(point)
         self.anew.append(anew)
         index = point.work.grid.columns - 1
-        own = 0.004 * (index % 5 - 2) * self.spread
-        ns = round((10 + index) * MS * (1 + self.slower + own - 0.03 * (index in self.fast and not anew)))
+        ns = round((10 + index) * MS * (1 + self.slower - 0.03 * (index in self.fast and not anew)))
         if index == 0 and self.lost_at == self.asked.count(point):
             raise OutOfMemory("out of memory")
         taken = Sampled(
@@ -125,13 +123,6 @@ def test_every_family_has_an_offset_of_its_own():
 def test_a_point_that_the_last_look_did_not_see_tells_nothing():
     assert offsets(LEAST + 1, Meter(lost_at=3)).yardstick("decode", key(0)).shared.points == LEAST
     assert offsets(LEAST + 1, Meter(lost_at=2)).yardstick("decode", key(0)).shared.points == LEAST + 1
-
-
-def test_points_that_differ_among_themselves_make_an_offset_less_sure():
-    meter = Meter(slower=0.007, spread=True)
-    found = offsets(LEAST, meter).yardstick("decode", key(0)).shared
-    assert (found.offset, len(meter.asked)) == (pytest.approx(0.007, abs=1e-6), 3 * LEAST)
-    assert 2 * found.error < 0.007 < 3 * found.error
 
 
 @pytest.mark.parametrize("slower", [0.001, 0.05])

@@ -7,8 +7,7 @@ import statistics
 
 import pytest
 
-from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
-from pytest_ocrsweep.baselines.gate import EXPECTED_WEIGHT
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, EXPECTED_WEIGHT
 from pytest_ocrsweep.baselines.process_noise import (
     DOUBT,
     FINEST,
@@ -19,9 +18,9 @@ from pytest_ocrsweep.baselines.process_noise import (
     inverse_trigamma,
     moderated,
     pentagamma,
-    student,
     trigamma,
 )
+from pytest_ocrsweep.baselines.students_t import student
 
 SQUARED = sum(1 / k**2 for k in range(1, 7))
 FOURTH = sum(6 / k**4 for k in range(1, 7))
@@ -43,13 +42,6 @@ def test_pentagamma_has_the_values_of_the_tables(x: float, value: float) -> None
 @pytest.mark.parametrize("x", [0.004, 0.5, 3.7, 200.0, 400_000.0])
 def test_inverse_trigamma_is_the_inverse_of_trigamma(x: float) -> None:
     assert inverse_trigamma(trigamma(x)) == pytest.approx(x, rel=1e-6)
-
-
-@pytest.mark.parametrize(("chance", "df"), [(0.0005, 6), (0.025, 10), (0.3, 2.5)])
-def test_students_t_is_wallaces(chance: float, df: float) -> None:
-    normal = statistics.NormalDist().inv_cdf(1 - chance)
-    value = math.sqrt(df * (math.exp((normal * (8 * df + 3) / (8 * df + 1)) ** 2 / df) - 1))
-    assert student(chance, df) == pytest.approx(value, rel=1e-9)
 
 
 def test_a_variance_is_that_of_the_squares_and_never_below_the_finest() -> None:

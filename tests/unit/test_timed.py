@@ -342,7 +342,7 @@ some_run = st.dictionaries(some_key, st.tuples(some_time, st.booleans()))
 @given(st.lists(some_run, max_size=4), some_run)
 def test_recording_a_run_again_only_repeats_its_processes(runs, last):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "decode.json"
+        path = file_of(Path(folder), *ABOUT)
         for run in [*runs, last]:
             record(path, *ABOUT, run)
         once = read(path, *ABOUT)

@@ -13,6 +13,7 @@ from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.sampling import Samples
+from pytest_ocrsweep.baselines.shared import LIMIT, Shared
 from pytest_ocrsweep.sweep.timed_point import Sampled, TimedPoint, Yardstick
 
 HERE = Environment("node1", "NVIDIA H200")
@@ -30,7 +31,7 @@ def round_(*ns: int, stopped: str = "converged", reasons: tuple[str, ...] = (), 
 
 
 def measured(*rounds: Samples) -> Measurement:
-    return SAMPLED.measurement(Decision(Outcome.PASS, "", rounds, 0.01, 0.013, shared=0.002), HERE)
+    return SAMPLED.measurement(Decision(Outcome.PASS, "", rounds, 0.01, 0.013, shared=Shared(0.002, 0.0, 9)), HERE)
 
 
 def test_a_measurement_has_all_that_was_seen_at_the_acceptable_rounds():
@@ -53,7 +54,7 @@ def test_a_measurement_has_all_that_was_seen_at_the_acceptable_rounds():
         objections=sampling.objections((good[0], hot, good[1])),
         power_w=612.5,
         power_cap=None,
-        gate=GateResult("pass", 0.01, 0.013, 0.002),
+        gate=GateResult("pass", 0.01, 0.013, 0.002, LIMIT),
         absent=frozenset({"power_cap"}),
     )
     assert measured(good[0], hot).objections != ()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from ..architecture import Clip
 from ..attention import ATTENTION
+from ..engine import REFERENCE, Engine
 from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
 from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
-from .sam import resize
+from .sam_positions import resize
 
 
-def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) -> Kernels:
+def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """[images, width, patches, patches] features of SAM → [images, patches² + 1, width]."""
     tokens = images * (patches * patches + 1)
     x = tokens * clip.width * HALF
@@ -23,7 +24,7 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) 
     # The caller keeps the first block's stream until the last block is done; the L2 rule follows the blocks alone.
     normed = allocated(x * (clip.layers > 1))
     yield Kernel("held", allocates=normed)
-    blocks = repeated(block(clip, images, patches * patches + 1, many, attention), clip.layers)
+    blocks = repeated(block(clip, images, patches * patches + 1, many, attention, engine), clip.layers)
     yield from _without_class_token(clip, images, patches * patches + 1, blocks)
     yield Kernel("released", frees=normed)
 
@@ -31,7 +32,13 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str) 
 def _without_class_token(clip: Clip, images: Size, tokens: int, blocks: Kernels) -> Kernels:
     """The blocks; in the last one, the class token's own row is not needed."""
     square, wide = 2 * clip.width * clip.width, 2 * clip.width * clip.mlp_width
-    products = {"attn/q_proj": square, "attn/out_proj": square, "mlp/fc1": wide, "mlp/fc2": wide}
+    products = {
+        "attn/q_proj": square,
+        "attn/qkv_proj": square,
+        "attn/out_proj": square,
+        "mlp/fc1": wide,
+        "mlp/fc2": wide,
+    }
     products |= dict.fromkeys(("attn/scores", "attn/values"), 2 * tokens * clip.width)
     products |= {"attn/fused": 4 * tokens * clip.width}
     for k in blocks:
@@ -66,12 +73,12 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
     yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
 
 
-def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:
+def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """Pre-norm attention and MLP, each added to the stream [images, tokens, width]."""
     rows = images * tokens
     x = rows * clip.width
     yield layer_norm("norm1", rows, clip.width)
-    yield from under("attn", self_attention(clip, images, tokens, many, attention))
+    yield from under("attn", self_attention(clip, images, tokens, many, attention, engine))
     yield released(x * HALF)
     yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF)
     yield layer_norm("norm2", rows, clip.width)
@@ -81,18 +88,23 @@ def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> 
     yield from attend.probabilities(images, clip.heads, tokens, tokens, attention)
 
 
-def self_attention(clip: Clip, images: Size, tokens: int, many: Size, attention: str) -> Kernels:
+def self_attention(
+    clip: Clip, images: Size, tokens: int, many: Size, attention: str, engine: Engine = REFERENCE
+) -> Kernels:
     """Full attention among the tokens of each image."""
     rows, dim = images * tokens, clip.width // clip.heads
     x = rows * clip.width * HALF
-    for name in ("q_proj", "k_proj", "v_proj"):
-        yield linear(name, rows, clip.width, clip.width)
+    if engine.fused_qkv:
+        yield linear("qkv_proj", rows, clip.width, 3 * clip.width)
+    else:
+        for name in ("q_proj", "k_proj", "v_proj"):
+            yield linear(name, rows, clip.width, clip.width)
     if not ATTENTION[attention].fused:
         yield from attend.eager(images, clip.heads, tokens, tokens, dim, mask=0, q_copy=many, kv_copy=many)
     else:
         yield from attend.fused(images, clip.heads, tokens, tokens, dim, masked=False)
     yield linear("out_proj", rows, clip.width, clip.width, frees=x)
-    yield released(x, x, x)
+    yield released(*((3 * x,) if engine.fused_qkv else (x, x, x)))
 
 
 def mlp(rows: Size, width: int, hidden: int) -> Kernels:

@@ -1,6 +1,7 @@
 """The language model: `q` new tokens attend to `kv` keys. A prefill has (s, s), a decode step has (1, s + i).
 
-Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, integrations/moe.py, cache_utils.py.
+Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, integrations/moe.py, cache_utils.py; where an
+engine fuses norms: vLLM 0.26, model_executor/models/deepseek_v2.py.
 """
 
 from __future__ import annotations
@@ -8,25 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..architecture import Decoder
-from ..attention import ATTENTION
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    VECTOR_FLOPS,
-    Kernel,
-    Kernels,
-    Pattern,
-    held,
-    kernel,
-    released,
-    repeated,
-    under,
-)
-from ..operations import cast, elementwise, linear
+from ..engine import REFERENCE, Engine
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
+from ..operations import elementwise, linear
 from ..symbolic import Size
 from . import attention as attend
-from .moe import EXPERTS, router
+from .decoder_parts import fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .moe import mixture
 
 
 def embed(decoder: Decoder, tokens: Size) -> Kernels:
@@ -42,11 +31,16 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
     )
 
 
-def head(decoder: Decoder, tokens: Size, pages: Size) -> Kernels:
+def head(decoder: Decoder, tokens: Size, pages: Size, engine: Engine = REFERENCE) -> Kernels:
     """Logits of every token over the whole vocabulary, of which a page's last token alone is needed.
 
-    No logits need to reach memory: a kernel may sample the token that it computes them for.
+    An engine that wants no others selects the last tokens first. No logits need to reach memory: a kernel may sample
+    the token that it computes them for.
     """
+    if engine.last_logits:
+        row = decoder.width * HALF
+        yield kernel("last", reads=(pages * row, pages * INDEX), writes=pages * row, pattern=Pattern.STRIDED)
+        tokens = pages
     logits = linear("head", tokens, decoder.width, decoder.vocabulary, bias=False)
     yield logits._replace(
         unneeded=2 * (tokens - pages) * decoder.width * decoder.vocabulary, unneeded_bytes=logits.write_bytes
@@ -54,44 +48,90 @@ def head(decoder: Decoder, tokens: Size, pages: Size) -> Kernels:
 
 
 def layers(
-    decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str, experts: str
+    decoder: Decoder,
+    batch: Size,
+    q: Size,
+    kv: Size,
+    past: Size,
+    many: Size,
+    attention: str,
+    experts: str,
+    engine: Engine = REFERENCE,
+    rows: Size | None = None,
 ) -> Kernels:
     """Rotary tables, every layer, the last norm. The cache already holds `past` of the `kv` keys."""
-    x = batch * q * decoder.width * HALF
-    yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
-    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention)))
+    rows = batch * q if rows is None else rows
+    x = rows * decoder.width * HALF
+    table = () if engine.fused_rope else (q * (decoder.width // decoder.heads) * HALF,) * 2
+    if not engine.fused_rope:
+        yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
+    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows)))
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
-    dense = under("mlp", gated_mlp(batch * q, decoder.width, decoder.dense_width))
-    sparse = mixture(decoder, batch * q, experts)
-    stacks = ((dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers))
-    (mlp, times), *others = ((mlp, times) for mlp, times in stacks if times)
-    embedded = held(x)  # the caller keeps the embedded tokens until the last norm is done; they are the first's stream
-    stack = [*layer(batch * q, decoder.width, attn, mlp), *kept]
-    last = [] if q == 1 else list(last_token(decoder, batch, kv, many, attention, experts))
+    dense = list(under("mlp", gated_mlp(rows, decoder.width, decoder.dense_width, engine)))
+    sparse = list(mixture(decoder, rows, experts, engine))
+    last = [] if q == 1 else list(last_token(decoder, batch, kv, many, attention, experts, engine))
+    stacks = [(dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers)]
+    stacks = [(mlp, times) for mlp, times in stacks if times]
+    if engine.fused_norms:
+        yield from _one_stream(rows, decoder.width, attn, kept, stacks, last)
+        yield fused_residual_norm("final_norm", rows, decoder.width)
+        yield released(x, *table)  # the residual stream: the normalised sum stays
+        return
+    yield from _two_streams(rows, decoder.width, attn, kept, stacks, last)
+    yield from under("final_norm", rms_norm(rows, decoder.width))
+    yield released(x, x, *table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
+
+
+Stacks = list[tuple[list[Kernel], int]]  # an MLP, and how many layers have it
+
+
+def _two_streams(
+    rows: Size, width: int, attn: list[Kernel], kept: list[Kernel], stacks: Stacks, last: list[Kernel]
+) -> Kernels:
+    """Layers that leave their input where it is: a new stream each time."""
+    (mlp, times), *others = stacks
+    # The caller keeps the embedded tokens until the last norm is done; they are the first layer's stream.
+    embedded = held(rows * width * HALF)
+    stack = [*layer(rows, width, attn, mlp), *kept]
     yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
     yield from _ended(stack, repeated(stack, times), [] if others else last)
     yield from (embedded,) * (times == 1)
     for mlp, times in others:
-        stack = [*layer(batch * q, decoder.width, attn, mlp), *kept]
+        stack = [*layer(rows, width, attn, mlp), *kept]
         yield from _ended(stack, repeated(stack, times), last)
-    yield from under("final_norm", rms_norm(batch * q, decoder.width))
-    table = q * (decoder.width // decoder.heads) * HALF
-    yield released(x, x, table, table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
 
 
-def last_token(decoder: Decoder, batch: Size, kv: Size, many: Size, attention: str, experts: str) -> Kernels:
+def _one_stream(
+    rows: Size, width: int, attn: list[Kernel], kept: list[Kernel], stacks: Stacks, last: list[Kernel]
+) -> Kernels:
+    """Layers that add to one residual stream, which begins as the embedded tokens; the first has nothing to add."""
+    (mlp, times), *others = stacks
+    first = [*fused_layer(rows, width, attn, mlp, first=True), *kept]
+    groups = [(first, 1), *(([*fused_layer(rows, width, attn, m), *kept], n) for m, n in ((mlp, times - 1), *others))]
+    groups = [(stack, n) for stack, n in groups if n]
+    for i, (stack, n) in enumerate(groups):
+        yield from _ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
+
+
+def last_token(
+    decoder: Decoder, batch: Size, kv: Size, many: Size, attention: str, experts: str, engine: Engine = REFERENCE
+) -> Kernels:
     """The last layer for each page's last token: all of it that is needed, but for the others' keys and values."""
-    sparse = decoder.layers > decoder.dense_layers
-    dense = under("mlp", gated_mlp(batch, decoder.width, decoder.dense_width))
-    attn = under("attn", self_attention(decoder, batch, 1, kv, kv - 1, many, attention))
-    yield from layer(batch, decoder.width, attn, mixture(decoder, batch, experts) if sparse else dense)
+    sparse, dim = decoder.layers > decoder.dense_layers, decoder.width // decoder.heads
+    dense = under("mlp", gated_mlp(batch, decoder.width, decoder.dense_width, engine))
+    attn = under("attn", self_attention(decoder, batch, 1, kv, kv - 1, many, attention, engine))
+    query, key = (2 * decoder.width * heads * dim for heads in (decoder.heads, decoder.kv_heads))
+    of_all = {"attn/k_proj": batch * kv * key, "attn/v_proj": batch * kv * key}
+    of_all |= {"attn/qkv_proj": batch * query + 2 * batch * kv * key}
+    for k in layer(batch, decoder.width, attn, mixture(decoder, batch, experts, engine) if sparse else dense):
+        yield k._replace(tensor_flops=of_all[k.path]) if k.path in of_all else k
 
 
 def _ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
     """The repeated `layers` of a `stack`, in the last of which what `last` does is enough."""
     whole, enough = {k.path: k for k in stack}, {k.path: k for k in last}
     for k in layers:
-        if not enough or k.path in ("attn/k_proj", "attn/v_proj") or k.path not in whole:
+        if not enough or k.path not in whole:
             yield k
             continue
         one, needed = whole[k.path], enough.get(k.path, Kernel(k.path))
@@ -115,86 +155,14 @@ def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel])
     yield elementwise("residual2", "add", rows * width, also=x, frees=(x, x, x))
 
 
-def rms_norm(rows: Size, width: int) -> Kernels:
-    """x / √(mean x² + ε) in float32, times the weight, in eight kernels; only the result stays allocated."""
-    x, row = rows * width, rows * FLOAT
-    yield cast("to_float", x, HALF, FLOAT)
-    yield elementwise("square", "square", x, itemsize=FLOAT)
-    yield kernel(
-        "mean", vector=x * VECTOR_FLOPS["mean"], reads=x * FLOAT, writes=row, frees=x * FLOAT, pattern=Pattern.REDUCTION
-    )
-    yield elementwise("epsilon", "add", rows, itemsize=FLOAT)
-    yield elementwise("rsqrt", "rsqrt", rows, itemsize=FLOAT, frees=row)
-    yield elementwise("scale", "mul", x, also=row, itemsize=FLOAT, frees=(x * FLOAT, row), pattern=Pattern.STRIDED)
-    yield cast("to_half", x, FLOAT, HALF)
-    yield elementwise(
-        "weight", "mul", x, weights=width * HALF, frees=(x * HALF, x * FLOAT, row), pattern=Pattern.STRIDED
-    )
-
-
-def rotary_tables(q: Size, dim: int) -> Kernels:
-    """cos and sin of position × frequency, [q, dim], shared by every layer and page."""
-    half = q * (dim // 2)
-    yield cast("to_float", q, INDEX, FLOAT)
-    yield kernel("angles", vector=half, reads=(q * FLOAT, dim // 2 * FLOAT), writes=half * FLOAT)
-    yield kernel("repeat", reads=2 * half * FLOAT, writes=2 * half * FLOAT)
-    for function in ("cos", "sin"):
-        yield elementwise(function, function, 2 * half, itemsize=FLOAT)
-        yield elementwise(f"{function}_scale", "mul", 2 * half, itemsize=FLOAT, frees=2 * half * FLOAT)
-    yield cast("cos_to_half", 2 * half, FLOAT, HALF)
-    yield cast("sin_to_half", 2 * half, FLOAT, HALF)
-    yield released(q * FLOAT, half * FLOAT, *(2 * half * FLOAT,) * 3)
-
-
-def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
-    """x·cos + rotate_half(x)·sin over [vectors, dim]; its result and x stay allocated."""
-    x, half = vectors * dim * HALF, vectors * (dim // 2) * HALF
-    yield elementwise("cos", "mul", vectors * dim, also=table, pattern=Pattern.STRIDED)
-    yield elementwise("negate", "neg", vectors * (dim // 2), pattern=Pattern.STRIDED)
-    yield kernel("swap", reads=x, writes=x, frees=half, pattern=Pattern.STRIDED, work=vectors * dim)
-    yield elementwise("sin", "mul", vectors * dim, also=table, frees=x, pattern=Pattern.STRIDED)
-    yield elementwise("add", "add", vectors * dim, also=x, frees=(x, x))
-
-
-def self_attention(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, many: Size, attention: str) -> Kernels:
-    """Projections, rotary positions, attention, and the cache, which each step copies with the new token appended."""
-    rows, dim = batch * q, decoder.width // decoder.heads
-    queries, keys = rows * decoder.width * HALF, rows * decoder.kv_heads * dim * HALF
-    before, after = (batch * n * decoder.kv_heads * dim * HALF for n in (past, kv))
-    yield linear("q_proj", rows, decoder.width, decoder.heads * dim, bias=False)
-    yield linear("k_proj", rows, decoder.width, decoder.kv_heads * dim, bias=False)
-    yield linear("v_proj", rows, decoder.width, decoder.kv_heads * dim, bias=False)
-    yield from under("rope_q", rotate(rows * decoder.heads, dim, q * dim * HALF))
-    yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
-    yield released(queries, keys)
-    for name in ("cache_k", "cache_v"):
-        yield kernel(name, reads=(before, keys), io=before + keys, writes=after, frees=before)
-    yield released(keys, keys)
-    if not ATTENTION[attention].fused:
-        q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
-        yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
-    else:
-        yield from attend.fused(batch, decoder.heads, q, kv, dim, masked=True)
-    yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
-    yield released(queries)
-
-
-def gated_mlp(rows: Size, width: int, hidden: int) -> Kernels:
-    """down(silu(gate x) · up x)."""
-    h = rows * hidden
-    yield linear("gate_proj", rows, width, hidden, bias=False)
-    yield elementwise("silu", "silu", h, frees=h * HALF)
-    yield linear("up_proj", rows, width, hidden, bias=False)
-    yield elementwise("mul", "mul", h, also=h * HALF, frees=(h * HALF, h * HALF))
-    yield linear("down_proj", rows, hidden, width, bias=False, frees=h * HALF)
-
-
-def mixture(decoder: Decoder, tokens: Size, experts: str) -> Kernels:
-    """Router, routed experts by the implementation `experts`, shared experts as one wide MLP, and their sum."""
-    x, picks = tokens * decoder.width, tokens * decoder.experts_per_token
-    yield from under("router", router(decoder, tokens))
-    yield from under("experts", EXPERTS[experts](decoder, tokens))
-    shared = decoder.shared_experts * decoder.expert_width
-    yield from under("shared_experts", gated_mlp(tokens, decoder.width, shared))
-    yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
-    yield released(tokens * decoder.experts * FLOAT, picks * FLOAT, picks * INDEX)
+def fused_layer(
+    rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel], *, first: bool = False
+) -> Kernels:
+    """The same with both residuals inside the norms: what a layer leaves, the next norm adds."""
+    x = rows * width * HALF
+    yield fused_norm("norm1", rows, width) if first else fused_residual_norm("norm1", rows, width)
+    yield from attn
+    yield released(x)
+    yield fused_residual_norm("norm2", rows, width)
+    yield from mlp
+    yield released(x)

@@ -9,10 +9,10 @@ from math import ceil
 
 from ..architecture import Sam
 from ..attention import ATTENTION
+from ..engine import REFERENCE, Engine
 from ..kernels import (
     FLOAT,
     HALF,
-    INDEX,
     VECTOR_FLOPS,
     Kernels,
     Loop,
@@ -22,17 +22,17 @@ from ..kernels import (
     at_turns,
     kernel,
     released,
-    repeated,
     under,
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
 from .padding import without_padding
+from .sam_positions import parts_of_bias, relative_positions, resize
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
 
 
-def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Kernels:
+def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """[images, channels, side, side] pixels → [images, downsample_widths[-1], side/patch/4, side/patch/4].
 
     `many` is 1 for several images, whose layouts need some copies, and 0 for one.
@@ -44,11 +44,14 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str) -> Ke
     yield convolution("patch_embed", *shape, bias=True, io=pixels, pattern=Pattern.SIMT)
     yield from under("positions", absolute_positions(sam, x, grid))
     blocks, whole = Loop("SAM's blocks"), tuple(sam.global_layers)
-    windowed, others = block(sam, images, grid, sam.window, many, attention), Turns(blocks, range(sam.layers), whole)
+    windowed, others = (
+        block(sam, images, grid, sam.window, many, attention, engine),
+        Turns(blocks, range(sam.layers), whole),
+    )
     yield from under("window", at_turns(windowed, others, sam.layers - len(whole)))
-    alike = block(sam, images, grid, 0, many, attention)
+    alike = block(sam, images, grid, 0, many, attention, engine)
     yield from under("global", at_turns(alike, Turns(blocks, whole), len(whole)))
-    yield from under("neck", neck(sam, images, grid))
+    yield from under("neck", neck(sam, images, grid, engine))
     yield from under("downsample", downsample(sam, images, grid))
 
 
@@ -64,27 +67,9 @@ def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
     yield elementwise("add", "add", x, also=resized * HALF, frees=frees, pattern=Pattern.TRANSPOSED)
 
 
-def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
-    """Resizes a [trained², width] table to [grid², width] in float32; only the result stays allocated.
-
-    A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
-    """
-    taps = 2 * -(-2 * max(trained, grid) // grid) + 1
-    yield cast("to_float", table, HALF, FLOAT, weights=True)
-    yield kernel(
-        "resize",
-        vector=resized * 2 * taps * taps,
-        reads=table * FLOAT,
-        writes=resized * FLOAT,
-        frees=table * FLOAT,
-        pattern=Pattern.SERIAL,
-        work=table * FLOAT + resized * FLOAT,
-        launches=3,
-    )
-    yield cast("to_half", resized, FLOAT, HALF, frees=resized * FLOAT)
-
-
-def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str) -> Kernels:
+def block(
+    sam: Sam, images: Size, grid: int, window: int, many: Size, attention: str, engine: Engine = REFERENCE
+) -> Kernels:
     """A block over [images, grid², width]: attention inside each window, after padding to whole windows, or global.
 
     One window for the whole map needs no copy into windows and back, and a map of whole windows none that crops it.
@@ -98,14 +83,15 @@ def block(sam: Sam, images: Size, grid: int, window: int, many: Size, attention:
         yield copy("pad", x, into=padded)
         yield copy("partition", apart, frees=apart * HALF)
         yield released(x * HALF)
-        attn = self_attention(sam, images * across * across, window, window, 1 if across > 1 else many, attention)
+        maps, several = images * across * across, 1 if across > 1 else many
+        attn = self_attention(sam, maps, window, window, several, attention, engine)
         yield from under("attn", without_padding(sam, images, grid, window, attn))
         yield released(padded * HALF)
         yield copy("unpartition", apart)
         yield copy("crop", cropped, frees=(apart * HALF, padded * (grid % window > 0) * HALF))
     else:
         trained = sam.image_side // sam.patch
-        yield from under("attn", self_attention(sam, images, grid, trained, many, attention))
+        yield from under("attn", self_attention(sam, images, grid, trained, many, attention, engine))
         yield released(x * HALF)
     yield elementwise("residual1", "add", x, also=x * HALF, frees=x * HALF, pattern=Pattern.TRANSPOSED)
     yield layer_norm("norm2", images * grid * grid, sam.width, copied=True)
@@ -127,7 +113,9 @@ def mlp(rows: Size, width: int, hidden: int) -> Kernels:
     yield linear("lin2", rows, hidden, width, frees=rows * hidden * HALF)
 
 
-def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, attention: str) -> Kernels:
+def self_attention(
+    sam: Sam, maps: Size, side: int, trained: int, many: Size, attention: str, engine: Engine = REFERENCE
+) -> Kernels:
     """Attention inside each of [maps, side², width]; if it is not fused, its probabilities stay allocated.
 
     One head lies as the products take it, whatever `many` says of the maps.
@@ -149,7 +137,7 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
         yield matmul("values", maps * sam.heads, side * side, side * side, dim)
         yield copy("merge_heads", out * heads, frees=out * heads * HALF)
     else:
-        yield from under("rel_pos", relative_positions(sam, maps, side, trained, many))
+        yield from under("rel_pos", relative_positions(sam, maps, side, trained, many, engine))
         row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
         padded = maps * sam.heads * side * side * row if row != side * side else 0
         if padded != 0:
@@ -167,64 +155,14 @@ def self_attention(sam: Sam, maps: Size, side: int, trained: int, many: Size, at
             frees=padded * HALF,
         )
     yield linear("proj", tokens, sam.width, sam.width, frees=out * HALF)
-    yield released(*qkv, scores * HALF)
+    yield released(*qkv, scores * HALF, *parts_of_bias(sam, maps, side, engine))
 
 
-def relative_positions(sam: Sam, maps: Size, side: int, trained: int, many: Size) -> Kernels:
-    """rel_h[b,y,x,k] = Σ_c q·R_h[y,k,c], and rel_w alike; their sum is a tensor [side², side²] in both attentions.
-
-    The query is copied for the product with rows; for the product with columns only if it is not contiguous yet.
-    """
-    dim = sam.width // sam.heads
-    query = maps * side * side * sam.width * HALF
-    lines = maps * sam.heads * side**3  # elements of rel_h, and of rel_w
-    bias = lines * side
-    apart = 1 if sam.heads > 1 else many  # 1 if there are several maps of several heads
-    columns = query * (1 - many) if sam.heads > 1 else 0
-    table = side * side * dim * HALF
-    yield from under("table", repeated(position_table(side, trained, dim), 2))
-    yield copy("copy_rows", maps * side * side * sam.width * apart)
-    yield matmul("rows", side, maps * sam.heads * side, dim, side, frees=query * apart)
-    yield copy("copy_columns", maps * side * side * sam.width * (1 - many) * (sam.heads > 1))
-    yield matmul("columns", side, maps * sam.heads * side, dim, side, frees=columns)
-    yield kernel(
-        "sum",
-        vector=bias * VECTOR_FLOPS["add"],
-        reads=(lines * HALF, lines * HALF),
-        writes=bias * HALF,
-        frees=(lines * HALF, lines * HALF, table, table),
-        pattern=Pattern.STRIDED,
-        work=bias,
-    )
-    yield copy("merge", bias * apart, frees=bias * apart * HALF)
-
-
-def position_table(side: int, trained: int, dim: int) -> Kernels:
-    """[2·trained − 1, dim] parameters → [side, side, dim], by the distance of query and key; the table stays."""
-    resized = (2 * side - 1) * dim
-    yield kernel(
-        "resize",
-        vector=resized * VECTOR_FLOPS["interpolate_linear"],
-        weights=(2 * trained - 1) * dim * HALF,
-        writes=resized * HALF,
-        pattern=Pattern.REDUCTION,
-        launches=2,
-    )
-    for coordinate in ("query", "key"):
-        yield kernel(f"{coordinate}_range", writes=side * INDEX)
-        yield kernel(f"{coordinate}_scale", vector=side, reads=side * INDEX, writes=side * FLOAT)
-    square = side * side
-    yield kernel("distance", vector=square, reads=(side * FLOAT, side * FLOAT), writes=square * FLOAT)
-    yield elementwise("shift", "add", square, itemsize=FLOAT)
-    yield kernel("index", reads=square * FLOAT, writes=square * INDEX)
-    operands = (square * dim * HALF, square * INDEX)
-    yield kernel("gather", reads=operands, writes=square * dim * HALF, pattern=Pattern.REDUCTION)
-    ranges = (side * INDEX, side * FLOAT) * 2
-    yield released(resized * HALF, *ranges, square * FLOAT, square * FLOAT, square * INDEX)
-
-
-def neck(sam: Sam, images: Size, grid: int) -> Kernels:
+def neck(sam: Sam, images: Size, grid: int, engine: Engine = REFERENCE) -> Kernels:
     """A 1×1 and a 3×3 convolution, each followed by a norm over its channels."""
+    if engine.original_sam:
+        yield from _written_out_neck(sam, images, grid)
+        return
     points = images * grid * grid
     narrow = points * sam.neck_width * HALF
     shape = (images, sam.width, sam.neck_width, 1, grid, grid)
@@ -244,3 +182,36 @@ def downsample(sam: Sam, images: Size, grid: int) -> Kernels:
     yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)
     yield convolution("conv2", images, first, second, 3, half, quarter)
     yield released(images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)
+
+
+def _written_out_neck(sam: Sam, images: Size, grid: int) -> Kernels:
+    """The same with norms in ten kernels each."""
+    points = images * grid * grid
+    shape = (images, sam.width, sam.neck_width, 1, grid, grid)
+    yield convolution("conv1", *shape, pattern=Pattern.PRODUCT, launches=1)
+    yield from under("norm1", channel_norm(points, sam.neck_width))
+    yield convolution("conv2", images, sam.neck_width, sam.neck_width, 3, grid, grid)
+    yield released(points * sam.neck_width * HALF, points * sam.width * HALF)
+    yield from under("norm2", channel_norm(points, sam.neck_width))
+
+
+def channel_norm(points: Size, channels: int) -> Kernels:
+    """(x - mean) / √(variance + ε) over the channels of each point, times a weight, plus a bias; frees x."""
+    x, row = points * channels, points * HALF
+    yield kernel("mean", vector=x * VECTOR_FLOPS["mean"], reads=x * HALF, writes=row, pattern=Pattern.REDUCTION)
+    yield elementwise("centre", "add", x, also=row, pattern=Pattern.STRIDED)
+    yield elementwise("square", "square", x, frees=x * HALF)
+    yield kernel(
+        "variance",
+        vector=x * VECTOR_FLOPS["mean"],
+        reads=x * HALF,
+        writes=row,
+        frees=x * HALF,
+        pattern=Pattern.REDUCTION,
+    )
+    yield elementwise("centre_again", "add", x, also=row, pattern=Pattern.STRIDED)
+    yield elementwise("epsilon", "add", points)
+    yield elementwise("root", "sqrt", points, frees=row)
+    yield elementwise("divide", "div", x, also=row, frees=(x * HALF, row, x * HALF), pattern=Pattern.STRIDED)
+    yield elementwise("weight", "mul", x, weights=channels * HALF, frees=(x * HALF, row, row), pattern=Pattern.STRIDED)
+    yield elementwise("bias", "add", x, weights=channels * HALF, frees=x * HALF, pattern=Pattern.STRIDED)

@@ -1,0 +1,170 @@
+"""`ocrsweep plan`: what serving pages comes to on an engine and a device, and what bounds it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+
+from ..errors import ArgumentError, PlanError
+from ..files.text import quoted
+from ..hardware.devices import Device
+from ..hardware.engine_times import How
+from ..hardware.plan import Number, Plan, Share, plan
+from ..model.geometry import RESOLUTIONS
+from ..report.table import aligned
+from ..sweep.catalogue import model_of
+from ..sweep.settings import Settings
+from . import flags
+from .flags import Subparsers
+from .speeds import shown
+
+NUMBERS = {  # of a plan, by its JSON key: how a row is called
+    "pages_per_s": "pages/s",
+    "ttft_ms": "time to first token, ms",
+    "tpot_ms": "time per token, ms",
+    "dollars_per_million_pages": "dollars a million pages",
+    "joules_per_page": "joules a page",
+    "host_cores": "host cores that render",
+}
+TABLE = ("device", "mode", "pages/s", "nine of ten", "TTFT ms", "TPOT ms", "most at once", "$ a million", "bound")
+BOUND = {
+    "vision": "the vision tower's kernels",
+    "launches": "the launches of the vision tower, which the GPU waits for",
+    "prefill": "the decoder over the prompt",
+    "decode": "the kernels of decode steps",
+    "engine": "what the engine takes between steps",
+    "KV memory": "memory for KV caches",
+    "host": "the host's cores, which render pages",
+}
+
+EXAMPLES = """\
+examples:
+  ocrsweep plan 3x2 --device h100 --engine vllm --concurrency 64 --new-tokens 100 --price 2.5
+  ocrsweep plan 3x2:7 1x1:3 --engine vllm               seven pages of 3x2 for three of 1x1, on every device
+  ocrsweep plan page.png --engine vllm --modes          in every resolution mode
+
+`--concurrency` pages are always in flight. Without `--engine` the reference model's own forward is planned, as CUDA
+graphs, all pages as one batch. Each number says whether it is estimated, with the interval that holds nine of ten, or a
+floor, which nothing goes below. Launches and steps are what one machine's host took: for another, set
+engine.host.launch_ns and engine.host.step_ns. `--price` is dollars an hour for the device.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "plan",
+        help="pages a second, latencies and dollars of serving pages, and what bounds them",
+        description="What serving a page, or a mix of pages, comes to on an engine and a device.",
+        epilog=EXAMPLES,
+    )
+    text = "a grid (3x2) or the file of a page image, with :WEIGHT for its part of a mix"
+    parser.add_argument("targets", metavar="PAGE", nargs="+", help=text)
+    flags.add_devices(parser)
+    parser.add_argument("--engine", metavar="NAME", type=flags.given, help="transformers, the default, or vllm")
+    parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
+    parser.add_argument("--new-tokens", metavar="N", type=flags.count, help="of an answer (default: the settings')")
+    parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help="of an hour of the device")
+    parser.add_argument("--cores", metavar="N", type=flags.positive, help="that render pages (default: enough)")
+    parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
+    flags.add_settings(parser)
+    flags.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    chosen = [f"engine={options.engine}"] if options.engine else []
+    chosen += [f"workload.new_tokens={options.new_tokens}"] if options.new_tokens else []
+    options.overrides = [*chosen, *options.overrides]
+    settings = flags.compose(options)
+    catalogue = flags.compared(options, settings)
+    modes = list(RESOLUTIONS) if options.modes else [settings.workload.resolution]
+    found = [
+        (name, mode, _planned(options, settings, device, mode)) for name, device in catalogue.items() for mode in modes
+    ]
+    if options.json:
+        plans = [{"mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
+        flags.print_json(plans[0] if len(found) == 1 else plans)
+    elif len(found) == 1:
+        flags.show(*_page(options, settings, found[0][2]))
+    else:
+        flags.show(_title(options, settings), "", *aligned([TABLE, *(_row(*each) for each in found)]))
+    return 0
+
+
+def _planned(options: argparse.Namespace, settings: Settings, device: Device, mode: str) -> Plan | str:
+    """The plan; where many are asked for, why there is none."""
+    workload = replace(settings.workload, resolution=mode)
+    mix = [_share(text, replace(settings, workload=workload)) for text in options.targets]
+    try:
+        return plan(model_of(settings), mix, device, options.concurrency, options.price, options.cores)
+    except PlanError as error:
+        if options.modes or len(options.devices) != 1:
+            return error.message
+        raise
+
+
+def _share(text: str, settings: Settings) -> Share:
+    """A page and its weight. A mode without crops reads any page as one view. Raises ArgumentError."""
+    name, colon, weight = text.rpartition(":")
+    if not colon or os.path.isfile(text):
+        name, weight = text, "1"
+    try:
+        number = flags.positive(weight)
+    except argparse.ArgumentTypeError as error:
+        raise ArgumentError(f"{quoted(text)}: a weight {error}") from None
+    if RESOLUTIONS[settings.workload.resolution].crop_side is None and not os.path.isfile(name):
+        name = "1x1"
+    return Share(flags.workload(name, settings), number)
+
+
+def _title(options: argparse.Namespace, settings: Settings) -> str:
+    pages, tokens = " ".join(options.targets), settings.workload.new_tokens
+    return f"{model_of(settings).title}, {pages}: {options.concurrency} in flight, {tokens} new tokens"
+
+
+def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) -> Iterator[str]:
+    assert isinstance(found, Plan)  # one plan is made, or its error is raised
+    yield f"{_title(options, settings)}, on {found.device}"
+    yield ""
+    rows = [(title, *_cells(getattr(found, name))) for name, title in NUMBERS.items()]
+    yield from aligned([("", "value", "nine of ten", "is"), *rows])
+    yield ""
+    yield f"at most {found.max_concurrency:,} such pages are in flight: their KV caches fill the memory"
+    whole = sum(found.parts_ms.values())
+    parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])
+    shares = ", ".join(f"{name} {shown(ms)} ({100 * ms / whole:.0f} %)" for name, ms in parts if ms > 0)
+    yield f"a page takes {shown(whole)} ms of the device: {shares}"
+    yield f"bound by {found.bound}: {BOUND[found.bound]}"
+    yield from (f"wide: {reason}" for reason in found.reasons)
+
+
+def _cells(number: Number | None) -> tuple[str, str, str]:
+    if number is None:
+        return "-", "-", "not known"
+    if number.how is How.FLOOR:
+        sign = "<=" if number.low is None else ">="
+        return f"{sign} {shown(number.value)}", "-", number.how
+    assert number.low is not None
+    assert number.high is not None
+    return shown(number.value), f"{shown(number.low)} to {shown(number.high)}", number.how
+
+
+def _row(device: str, mode: str, found: Plan | str) -> Sequence[str]:
+    if isinstance(found, str):
+        return (device, mode, *"-" * 6, found.rstrip(";"))
+    value, between, _ = _cells(found.pages_per_s)
+    others = (_cells(each)[0] for each in (found.ttft_ms, found.tpot_ms))
+    dollars = _cells(found.dollars_per_million_pages)[0]
+    return (device, mode, value, between, *others, f"{found.max_concurrency:,}", dollars, found.bound)
+
+
+def _document(found: Plan) -> dict[str, object]:
+    """A plan's numbers by their keys, and the interval of each and where it comes from beside them."""
+    flat = {name: None if (number := getattr(found, name)) is None else number.value for name in NUMBERS}
+    about = {name: None if (number := getattr(found, name)) is None else asdict(number) for name in NUMBERS}
+    others = {
+        name: getattr(found, name) for name in ("device", "engine", "concurrency", "new_tokens", "max_concurrency")
+    }
+    return {**others, **flat, "bound": found.bound, "parts_ms": found.parts_ms, "numbers": about, "wide": found.reasons}

@@ -1,0 +1,164 @@
+"""The price of a page on an engine that serves many at once: pages a second, latencies, dollars, and what bounds them.
+
+A closed loop: `concurrency` pages are in flight, and a new one comes when one is done. Pages are admitted in groups, as
+many as one prefill holds; decode steps of all pages in flight run between. An engine does one thing at a time, so a
+page takes its part of its group's prefill, and its part of each of `new_tokens` steps:
+
+    pages/s = 1 / (admission + new_tokens · step / concurrency)
+
+By Little's law, time to first token and `new_tokens` times the time per token make concurrency / (pages/s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from ..errors import PlanError
+from ..model.analytic import Model
+from ..model.geometry import Workload
+from .devices import Device
+from .engine_times import How, Ledgers, Times, ledgers, most_pages, render_ns, times
+from .estimate import estimate, why_not
+
+NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number with its interval: nine of ten lie in it; of a floor, only its better end is known."""
+
+    value: float
+    low: float | None
+    high: float | None
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A page, and how many of a mix are like it."""
+
+    work: Workload
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What serving a mix of pages comes to; None is what nothing here knows."""
+
+    device: str
+    engine: str
+    concurrency: int
+    new_tokens: float  # of the mix, on average
+    pages_per_s: Number
+    ttft_ms: Number
+    tpot_ms: Number
+    max_concurrency: int  # pages in flight that the memory holds; 0: not even one
+    dollars_per_million_pages: Number | None
+    joules_per_page: Number | None
+    host_cores: Number | None  # that render pages as fast as they are served
+    bound: str
+    parts_ms: dict[str, float]  # of a page's time in the engine
+    reasons: tuple[str, ...]  # why the interval is wide
+
+
+def plan(
+    model: Model,
+    mix: Sequence[Share],
+    device: Device,
+    concurrency: int,
+    price_per_hour: float | None = None,
+    cores: float | None = None,
+) -> Plan:
+    """What `device` does with pages like those of `mix` at once. Raises PlanError for a mix that it never serves."""
+    most = min(most_pages(model, share.work, device) for share in mix)
+    if most == 0:
+        raise PlanError(
+            f"{device.name} has not the memory for one page on {model.engine.name};",
+            "choose a device with more memory, a smaller page or fewer new tokens",
+        )
+    at_once = min(concurrency, most)
+    how = How.FLOOR if why_not(device) else How.ESTIMATED
+    runs = [ledgers(model, share.work, at_once) for share in mix]
+    weights = [share.weight / fsum(each.weight for each in mix) for share in mix]
+    spread, reasons = _spread(model, device, runs, how)
+    took = _mean([times(model, each, device, how) for each in runs], weights)
+    new_tokens = fsum(weight * share.work.new_tokens for weight, share in zip(weights, mix, strict=True))
+    group = fsum(weight * each.group for weight, each in zip(weights, runs, strict=True))
+    rendering = _mean_of([render_ns(model, share.work) for share in mix], weights)
+    page_ns = took.admission + new_tokens * took.whole_step / at_once
+    tpot_ns = took.whole_step + (at_once - group) * took.admission / new_tokens
+    ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
+    bound = _bound(took, new_tokens / at_once, concurrency > most)
+    if cores is not None and rendering is not None and rendering / cores > page_ns:
+        page_ns, bound = rendering / cores, "host"
+        ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
+    return Plan(
+        device=device.name,
+        engine=model.engine.name,
+        concurrency=concurrency,
+        new_tokens=new_tokens,
+        pages_per_s=_number(NS / page_ns, spread, how, higher_is_better=True),
+        ttft_ms=_number(ttft_ns / 1e6, spread, how),
+        tpot_ms=_number(tpot_ns / 1e6, spread, how),
+        max_concurrency=most,
+        dollars_per_million_pages=_dollars(price_per_hour, page_ns, spread, how),
+        joules_per_page=None,
+        host_cores=None if rendering is None else _number(rendering / page_ns, spread, how, higher_is_better=True),
+        bound=bound,
+        parts_ms=_parts(took, new_tokens / at_once),
+        reasons=reasons,
+    )
+
+
+def _spread(model: Model, device: Device, ledgers: Sequence[Ledgers], how: How) -> tuple[float, tuple[str, ...]]:
+    """How many times more or less than planned a time may be, and why."""
+    if how is How.FLOOR:
+        return 1.0, ()
+    found = [estimate(ledger, device) for each in ledgers for ledger in (each.prefill, each.decode)]
+    reasons = dict.fromkeys(reason for each in found for reason in each.reasons)
+    return max(model.engine.host.spread, *(each.high_ns / each.time_ns for each in found)), tuple(reasons)
+
+
+def _mean(times: Sequence[Times], weights: Sequence[float]) -> Times:
+    names = Times.__dataclass_fields__
+    return Times(**{n: fsum(w * getattr(each, n) for w, each in zip(weights, times, strict=True)) for n in names})
+
+
+def _mean_of(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    return fsum(weight * value for weight, value in zip(weights, known, strict=True))
+
+
+def _parts(times: Times, steps: float) -> dict[str, float]:
+    """Milliseconds of a page by what takes them; `steps` is how many whole steps are a page's own."""
+    parts = {
+        "vision": times.vision,
+        "launches": times.launches,
+        "prefill": times.prefill,
+        "decode": steps * times.decode,
+        "engine": times.admission_step + steps * times.step,
+    }
+    return {name: ns / 1e6 for name, ns in parts.items()}
+
+
+def _bound(times: Times, steps: float, out_of_memory: bool) -> str:
+    """What takes the most of a page's time; where the tower waits for its launches, all of it is theirs."""
+    parts = _parts(times, steps)
+    if parts["launches"] > 0:
+        parts["launches"] += parts.pop("vision")
+    largest_part = max(parts, key=parts.__getitem__)
+    return "KV memory" if out_of_memory and largest_part in ("decode", "engine") else largest_part
+
+
+def _number(value: float, spread: float, how: How, *, higher_is_better: bool = False) -> Number:
+    if how is not How.FLOOR:
+        return Number(value, value / spread, value * spread, how)
+    return Number(value, None, value, how) if higher_is_better else Number(value, value, None, how)
+
+
+def _dollars(price_per_hour: float | None, page_ns: float, spread: float, how: How) -> Number | None:
+    return None if price_per_hour is None else _number(price_per_hour / 3600 * page_ns / NS * 1e6, spread, how)

@@ -1,0 +1,80 @@
+"""Engines: what runs a model decides which work it does. An engine is a set of switches over the same layers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an engine takes beside its kernels, and of a machine: measured, where a number is given."""
+
+    launch_ns: float | None  # to launch one kernel of the vision tower; None: the tower is a graph, which costs nothing
+    step_ns: float | None  # between the kernels of one step and those of the next; None: nothing
+    render_view_ns: float | None  # of one core, to make the global view of a page; None: not known
+    render_crop_ns: float | None  # and each crop
+    memory_percent: float  # of a device's memory that it takes
+    most_pages: int | None  # that it works on at once
+    spread: float  # how many times more or less nine of ten measured times were than its plan
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The work that an engine does otherwise. To add one, add a file to conf/engine."""
+
+    name: str
+    attentions: tuple[str, ...]  # those of ATTENTION that it has
+    most_crops: int | None  # into which it cuts a page; None: as many as the model's own processor
+    most_positions: int | None  # of a page, new tokens included; None: as many as the model has
+    most_step_tokens: int | None  # of all pages together, in one prefill; None: no limit
+    captured_batches: tuple[int, ...]  # a decode step is padded to the next of these; (): never
+    kv_block_tokens: int | None  # the KV cache lies in blocks of so many tokens; None: one tensor, copied at each step
+    last_logits: bool  # logits of each page's last token alone
+    pages_alone: bool  # the pages of a batch go through the vision tower one by one
+    original_sam: bool  # SAM as DeepSeek's own code has it: the bias is a view, the neck's norms are written out
+    fused_norms: bool  # a norm and the residual before it are one kernel
+    fused_rope: bool  # queries and keys are rotated in place, by a table of all positions
+    fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
+    fused_gate_up: bool  # the gate and the other half of an MLP are one product, their activation one kernel
+    fused_experts: bool  # each product reads the rows and weights of its experts where they lie
+    host: Host
+
+    @property
+    def fuses(self) -> list[str]:
+        """The switches of what only an engine with fused attention has."""
+        return [name for name in FUSED if getattr(self, name)]
+
+    def step_rows(self, batch: int) -> int:
+        """The rows of a decode step of `batch` pages: the next captured batch; beyond the last one, the batch."""
+        place = bisect_left(self.captured_batches, batch)
+        return self.captured_batches[place] if place < len(self.captured_batches) else batch
+
+
+FUSED = ("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts", "original_sam")
+REFERENCE = Engine(
+    name="transformers",
+    attentions=("eager", "flash"),
+    most_crops=None,
+    most_positions=None,
+    most_step_tokens=None,
+    captured_batches=(),
+    kv_block_tokens=None,
+    last_logits=False,
+    pages_alone=False,
+    original_sam=False,
+    fused_norms=False,
+    fused_rope=False,
+    fused_qkv=False,
+    fused_gate_up=False,
+    fused_experts=False,
+    host=Host(
+        launch_ns=None,
+        step_ns=None,
+        render_view_ns=None,
+        render_crop_ns=None,
+        memory_percent=100.0,
+        most_pages=None,
+        spread=1.0,
+    ),
+)

@@ -1,0 +1,33 @@
+"""What an engine never runs: more crops, positions or tokens at once than it takes."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError
+from .engine import Engine
+from .geometry import Workload
+from .positions import needed
+from .stages import STAGES, Latency
+
+
+def refuse(engine: Engine, stage: str, work: Workload) -> None:
+    """Raises ConfigError for a workload that the engine never runs at `stage`; it names the setting that lifts it."""
+    crops, most = work.grid.crops, engine.most_crops
+    if most is not None and crops > most:
+        raise ConfigError(
+            f"{engine.name} cuts a page into at most {most} crops, and {work.grid} has {crops}: "
+            f"engine.most_crops={crops} lifts the limit"
+        )
+    tokens, most = work.batch * work.context_tokens, engine.most_step_tokens
+    if most is not None and STAGES[stage].latency is Latency.TTFT and tokens > most:
+        fits = most // work.context_tokens
+        raise ConfigError(
+            f"{engine.name} prefills at most {most:,} tokens at once, and {work.batch} pages of {work.grid} have "
+            f"{tokens:,}: {f'workload.batch={fits} fits' if fits else 'no page fits'}, "
+            f"engine.most_step_tokens={tokens} lifts the limit"
+        )
+    positions, most = needed(stage, work), engine.most_positions
+    if most is not None and positions > most:
+        raise ConfigError(
+            f"{engine.name} takes at most {most:,} positions, and {stage} of {work.grid} needs {positions:,}: "
+            f"engine.most_positions={positions} lifts the limit"
+        )

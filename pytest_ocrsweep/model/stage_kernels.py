@@ -1,0 +1,172 @@
+"""The kernels of the three stages over a workload's sizes: what each runs, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .architecture import Architecture
+from .engine import REFERENCE, Engine
+from .geometry import RESOLUTIONS, queries
+from .kernels import HALF, Kernel, Kernels, allocated, released, under
+from .layers import clip, decoder, projector, sam
+from .symbolic import Size, round_up, symbol
+
+BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
+IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
+MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
+MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
+STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what an engine pads it to
+
+
+def view(
+    model: Architecture, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE
+) -> Kernels:
+    """SAM, CLIP and projector over [images, 3, side, side]; leaves the joined and the projected features."""
+    patches, features = queries(side), model.clip.width + model.sam.downsample_widths[-1]
+    yield from under("sam", sam.encoder(model.sam, images, side, many, attention, engine))
+    yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
+    yield from under(
+        "projector",
+        (
+            projector.join(images, patches, model.clip.width, model.sam.downsample_widths[-1]),
+            projector.project(images, patches, features, model.decoder.width),
+        ),
+    )
+
+
+def joined(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
+    """Bytes of each view's joined features of `batch` pages, global view first."""
+    sides, images = RESOLUTIONS[resolution], batch * ROWS * COLUMNS
+    views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
+    return [
+        projector.joined_bytes(count, queries(side), model.clip.width, model.sam.downsample_widths[-1])
+        for count, side in views
+    ]
+
+
+def shared(kernels: Iterable[Kernel]) -> Kernels:
+    """The kernels without the parameters that they own: another view owns them already."""
+    return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
+
+
+def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """The kernels of a whole stage: the last one that writes gives the stage's output."""
+    sequence = list(kernels)
+    last = max(i for i, k in enumerate(sequence) if k.write_bytes != 0)
+    output = sequence[last]
+    sequence[last] = output._replace(io_bytes=output.io_bytes + output.write_bytes)
+    return sequence
+
+
+def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
+    """The global view, the crop views, and each page's image tokens with their newlines and separator."""
+    if engine.pages_alone:
+        page = [
+            *tower(model, resolution, crops, attention, engine, 1, 0),
+            released(*joined(model, resolution, crops, 1)),
+        ]
+        yield from one_by_one(page, IMAGE * model.decoder.width)
+    else:
+        yield from tower(model, resolution, crops, attention, engine, BATCH, MANY_PAGES)
+
+
+def tower(
+    model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine, batch: Size, many: Size
+) -> Kernels:
+    """The vision of `batch` pages together; `many` is 1 if they are several."""
+    sides, width = RESOLUTIONS[resolution], model.decoder.width
+    q = queries(sides.base_side)
+    yield from view(model, batch, sides.base_side, many, attention, engine)
+    projected: tuple[Size, ...] = (batch * q * q * width * HALF,)
+    lines: tuple[Size, ...] = (batch * q * (q + 1) * width * HALF,)
+    assembly = [projector.newlines("global_lines", batch, q, q, width, owner=True)]
+    if crops:
+        assert sides.crop_side is not None
+        c, images = queries(sides.crop_side), batch * ROWS * COLUMNS
+        yield from shared(view(model, images, sides.crop_side, 1, attention, engine))
+        tokens = images * c * c * width
+        projected += (tokens * HALF, tokens * MANY_COLUMNS * HALF)
+        lines += (batch * ROWS * c * (COLUMNS * c + 1) * width * HALF,)
+        assembly.append(projector.place_crops(tokens * MANY_COLUMNS))
+        assembly.append(projector.newlines("crop_lines", batch, ROWS * c, COLUMNS * c, width, owner=False))
+    assembly.append(projector.pages(batch, IMAGE, width))
+    yield from under("projector", assembly)
+    yield released(*projected, *lines)
+
+
+def one_by_one(page: Iterable[Kernel], kept: Size) -> Kernels:
+    """The kernels of one page, run for each page of the batch; each leaves `kept` elements of half precision.
+
+    The page that is listed is the last: it starts with what the others left.
+    """
+    yield Kernel("held", allocates=(BATCH - 1) * allocated(kept * HALF))
+    for k in page:
+        yield k._replace(
+            tensor_flops=BATCH * k.tensor_flops,
+            vector_flops=BATCH * k.vector_flops,
+            read_bytes=BATCH * k.read_bytes,
+            write_bytes=BATCH * k.write_bytes,
+            io_bytes=BATCH * k.io_bytes,
+            operands=tuple(BATCH * size for size in k.operands),
+            results=tuple(BATCH * size for size in k.results),
+            freed=tuple(BATCH * size for size in k.freed),
+            work=BATCH * k.work,
+            unneeded=BATCH * k.unneeded,
+            unneeded_bytes=BATCH * k.unneeded_bytes,
+            functions=BATCH * k.functions,
+            by_page=True,
+        )
+
+
+def prefill(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
+    """Vision, its tokens placed into the prompt, then the decoder and the head over every position, or the last."""
+    tokens = BATCH * CONTEXT
+    yield from decoder.embed(model.decoder, tokens)
+    yield from vision(model, resolution, crops, attention, engine)
+    yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
+    how = model.decoder.prefill_experts
+    layers = decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine)
+    yield from under("decoder", layers)
+    mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
+    of_vision = () if engine.pages_alone else joined(model, resolution, crops, BATCH)
+    yield released(*of_vision, mask, pages)  # the reference model is done, the head is to come
+    yield from decoder.head(model.decoder, tokens, BATCH, engine)
+
+
+def decode_step(
+    model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE
+) -> Kernels:
+    """One token a page, which attends to `KEYS` keys, its own included."""
+    if not engine.captured_batches:
+        yield from _decode_rows(model, attention, engine, BATCH)
+        return
+    padded = _decode_rows(model, attention, engine, STEP_ROWS)
+    yield from padding_left_out(padded, _decode_rows(model, attention, engine, BATCH))
+
+
+def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size) -> Kernels:
+    yield from decoder.embed(model.decoder, rows)
+    how = model.decoder.decode_experts
+    layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows)
+    yield from under("decoder", layers)
+    yield from decoder.head(model.decoder, rows, BATCH, engine)
+
+
+def padding_left_out(padded: Iterable[Kernel], plain: Iterable[Kernel]) -> Kernels:
+    """The kernels of a padded batch, of which only what the plain ones need is needed."""
+    for k, own in zip(padded, plain, strict=True):
+        yield k._replace(
+            used_bytes=own.used_bytes,
+            io_bytes=own.io_bytes,
+            unneeded=k.tensor_flops * k.times - own.tensor_flops * own.times + own.unneeded,
+            unneeded_bytes=own.unneeded_bytes,
+            functions=own.functions,
+            least_bytes=own.least_bytes,
+        )
+
+
+def kv_cache_bytes(model: Architecture, keys: Size, engine: Engine = REFERENCE) -> Size:
+    """Bytes of the keys and values that every layer caches for `keys` tokens of each page, in whole blocks."""
+    dim = model.decoder.width // model.decoder.heads
+    keys = keys if engine.kv_block_tokens is None else round_up(keys, engine.kv_block_tokens)
+    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * HALF

@@ -1,0 +1,132 @@
+"""Rules for settings that are well typed but may not fit together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from operator import attrgetter
+
+from ..errors import ConfigError
+from ..files.text import quoted
+from ..model.architecture import DTYPES, Architecture
+from ..model.attention import ATTENTION
+from ..model.engine import Engine
+from ..model.geometry import PATCH, RESOLUTIONS
+from ..model.layers.moe import EXPERTS
+from .settings import Settings, check_choice
+
+CHOICES: dict[str, Collection[str]] = {
+    "model.dtype": DTYPES,
+    "model.decoder.prefill_experts": EXPERTS,
+    "model.decoder.decode_experts": EXPERTS,
+    "workload.resolution": RESOLUTIONS,
+}
+ALIGNED = 8  # elements of two bytes: rows of a grouped product are whole multiples of 16 bytes
+DIVISIBLE = (
+    ("model.sam.width", "model.sam.heads"),
+    ("model.sam.image_side", "model.sam.patch"),
+    ("model.clip.width", "model.clip.heads"),
+    ("model.clip.image_side", "model.clip.patch"),
+    ("model.decoder.width", "model.decoder.heads"),
+)
+AT_MOST = (
+    ("model.decoder.experts_per_token", "model.decoder.experts"),
+    ("model.decoder.dense_layers", "model.decoder.layers"),
+)
+
+
+def validate(settings: Settings) -> None:
+    """Raises ConfigError, in one line, for values that are well typed but do not fit together."""
+    for key, choices in CHOICES.items():
+        check_choice(key, attrgetter(key)(settings), choices)
+    for holds, otherwise in _rules(settings):
+        if not holds:
+            raise ConfigError(otherwise)
+
+
+def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Whether each rule holds, and the message if it does not; a later rule may rely on an earlier one."""
+    for key, other in DIVISIBLE:
+        a, b = attrgetter(key, other)(settings)
+        yield a % b == 0, f"{key} {a} is not divisible by {other} {b}"
+    for key, other in AT_MOST:
+        a, b = attrgetter(key, other)(settings)
+        yield a <= b, f"{key} {a} is more than {other} {b}"
+
+    yield (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", settings.model.name) is not None,
+        "model.name is the folder of its baselines: at most 100 letters, digits, '_', '.' and '-', and no '.' or '-' "
+        f"first, got {quoted(settings.model.name)}",
+    )
+    sam, clip, decoder = settings.model.sam, settings.model.clip, settings.model.decoder
+    yield sam.width > sam.heads, f"model.sam.width {sam.width} must be more than model.sam.heads {sam.heads}"
+    layers, widths = list(sam.global_layers), list(sam.downsample_widths)
+    yield (
+        len({layer for layer in layers if layer < sam.layers}) == len(layers),
+        f"model.sam.global_layers must be distinct layers from 0 to {sam.layers - 1}, got {layers}",
+    )
+    yield sam.patch == PATCH, f"model.sam.patch must be {PATCH}, as image tokens are counted, got {sam.patch}"
+    yield len(widths) == 2, f"model.sam.downsample_widths must be two widths, got {widths}"
+    yield (
+        clip.width == widths[-1],
+        f"model.clip.width {clip.width} must equal the last of model.sam.downsample_widths {widths}: "
+        "SAM's features are CLIP's patch embeddings",
+    )
+    yield (
+        decoder.kv_heads == decoder.heads,
+        f"model.decoder.kv_heads {decoder.kv_heads} must equal model.decoder.heads {decoder.heads}: "
+        "the vendor's eager attention cannot share keys among queries",
+    )
+    yield (
+        decoder.width // decoder.heads % 2 == 0,
+        f"model.decoder.width {decoder.width} / model.decoder.heads {decoder.heads} is odd: rotary "
+        "embedding turns pairs",
+    )
+    yield (
+        re.fullmatch(r"cpu|cuda(:[0-9]+)?", settings.vendor.device) is not None,
+        f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
+    )
+    yield from _grouped_products(settings.model)
+    yield from _switches(settings.engine)
+
+
+def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
+    """What the switches of an engine may be together."""
+    yield (
+        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", engine.name) is not None and engine.name != "timed",
+        "engine.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', and not 'timed', "
+        f"got {quoted(engine.name)}",
+    )
+    unknown = [name for name in engine.attentions if name not in ATTENTION]
+    yield not unknown, f"engine.attentions must be of {', '.join(ATTENTION)}: got {quoted(', '.join(unknown))}"
+    fused = [f"engine.{name}=false" for name in engine.fuses]
+    yield (
+        not fused or bool(unknown) or all(ATTENTION[name].fused for name in engine.attentions),
+        f"engine.attentions must be [flash] for an engine that fuses; else set {', '.join(fused)}",
+    )
+    batches = engine.captured_batches
+    yield (
+        list(batches) == sorted(set(batches)),
+        f"engine.captured_batches must be different and in order, got {list(batches)}",
+    )
+
+
+def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:
+    """What torch's grouped product takes, for a model that runs its experts by it."""
+    decoder = model.decoder
+    ways = {
+        "model.decoder.prefill_experts": decoder.prefill_experts,
+        "model.decoder.decode_experts": decoder.decode_experts,
+    }
+    grouped = [key for key, way in ways.items() if way == "grouped_mm"]
+    if not grouped or decoder.dense_layers == decoder.layers:
+        return
+    otherwise = f"set {' and '.join(f'{key}=batched_mm' for key in grouped)}"
+    yield model.dtype == "bf16", f"model.dtype {model.dtype}: torch's grouped_mm takes bf16 only; {otherwise}"
+    for name in ("width", "expert_width"):
+        size = getattr(decoder, name)
+        yield (
+            size % ALIGNED == 0,
+            f"model.decoder.{name} must be a multiple of {ALIGNED}, since rows of torch's grouped_mm are multiples of "
+            f"16 bytes, got {size}; {otherwise}",
+        )

@@ -1,0 +1,176 @@
+"""The decoder with any of an engine's switches, in plain torch on the reference model's parameters.
+
+Written after vLLM 0.26, model_executor/models/deepseek_v2.py and layers/fused_moe/; what is not fused is transformers'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers.models.unlimited_ocr.modeling_unlimited_ocr import apply_rotary_pos_emb
+
+from ..model.architecture import Decoder
+from ..model.engine import Engine
+from . import fused_kernels as fused
+from .build import ReferenceModel
+
+Pool = list[tuple[torch.Tensor, torch.Tensor] | None]
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What the decoder runs on beside the embedded tokens [rows, width]."""
+
+    rows: torch.Tensor  # [rows] positions
+    one_page: torch.Tensor  # [1, queries] positions of a page's tokens
+    slots: torch.Tensor  # [tokens] of the KV cache; fewer than rows where padding has none
+    last: torch.Tensor  # [batch] rows of the tokens whose logits are wanted
+    batch: int
+    pool: Pool  # the KV cache of each layer, [batch, heads, keys, head dim] twice: its blocks, or the past alone
+
+
+class PlainDecoder:
+    """Its layers and the last norm; parameters are joined where the engine has them joined."""
+
+    def __init__(self, built: ReferenceModel, sizes: Decoder, engine: Engine) -> None:
+        self.text: Any = built.model.language_model
+        self.sizes, self.engine = sizes, engine
+        self.dim = sizes.width // sizes.heads
+        self.joined = [_Joined(layer, sizes) for layer in self.text.layers]
+        self.table = parameter(sizes.max_positions, self.dim)
+
+    def run(self, x: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+        """[rows, width] embedded tokens to the normalised stream."""
+        tables = None if self.engine.fused_rope else self.text.rotary_emb(x, position_ids=inputs.one_page)
+        if self.engine.fused_norms:
+            return self._one_stream([x], inputs, tables)
+        return self._two_streams(x, inputs, tables)
+
+    def _two_streams(self, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+        embedded = x
+        for place in range(self.sizes.layers):
+            x = self._layer(place, x, inputs, tables)
+        x = self.text.norm(x)
+        del embedded
+        return x
+
+    def _layer(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+        layer = self.text.layers[place]
+        normed = layer.input_layernorm(x)
+        out = self._attention(place, normed, inputs, tables)
+        del normed
+        stream = x + out
+        del out
+        normed = layer.post_attention_layernorm(stream)
+        out = self._mlp(place, normed)
+        del normed
+        return stream + out
+
+    def _one_stream(self, stream: list[torch.Tensor], inputs: Inputs, tables: Any) -> torch.Tensor:
+        residual = None
+        for place, layer in enumerate(self.text.layers):
+            x = stream.pop()
+            if residual is None:
+                residual = x
+                x = fused.norm(x, layer.input_layernorm.weight)
+            else:
+                fused.residual_norm_(x, residual, layer.input_layernorm.weight)
+            out = self._attention(place, x, inputs, tables)
+            del x
+            fused.residual_norm_(out, residual, layer.post_attention_layernorm.weight)
+            stream.append(self._mlp(place, out))
+            del out
+        x = stream.pop()
+        fused.residual_norm_(x, residual, self.text.norm.weight)
+        return x
+
+    def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+        attention, heads, batch = self.text.layers[place].self_attn, self.sizes.heads, inputs.batch
+        q, k, v = self._projected(place, x)
+        if self.engine.fused_rope:
+            fused.rope_(q, k, inputs.rows, self.table)
+        else:
+            q, k = self._rotated(q, k, inputs.one_page.shape[-1], tables)
+        real = len(inputs.slots)
+        by_head = [each[:real].view(batch, -1, heads, self.dim).transpose(1, 2) for each in (q, k, v)]
+        del k, v
+        keys, values = self._cached(place, by_head, inputs)
+        out = torch.empty(len(x), heads * self.dim, dtype=x.dtype, device="meta")
+        fused.attention_(out, by_head[0], keys, values)
+        return F.linear(out, attention.o_proj.weight)
+
+    def _projected(self, place: int, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        attention = self.text.layers[place].self_attn
+        if self.engine.fused_qkv:
+            return F.linear(x, self.joined[place].qkv).chunk(3, -1)
+        return attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
+
+    def _rotated(self, q: torch.Tensor, k: torch.Tensor, queries: int, tables: Any) -> tuple[torch.Tensor, ...]:
+        q, k = (each.view(-1, queries, self.sizes.heads, self.dim).transpose(1, 2) for each in (q, k))
+        q, k = apply_rotary_pos_emb(q, k, *tables)
+        return tuple(each.transpose(1, 2).reshape(-1, self.sizes.width) for each in (q, k))
+
+    def _cached(self, place: int, by_head: list[torch.Tensor], inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """The keys and values of all tokens; `by_head` keeps the queries alone."""
+        _, k, v = by_head
+        del by_head[1:]
+        pool = inputs.pool[place]
+        assert pool is not None
+        if self.engine.kv_block_tokens is not None:
+            fused.cache_(k, v, *pool, inputs.slots)
+            return pool
+        old_keys, old_values = pool
+        inputs.pool[place] = pool = None
+        keys = torch.cat((old_keys, k), 2)
+        del old_keys
+        values = torch.cat((old_values, v), 2)
+        inputs.pool[place] = (keys, values)
+        return keys, values
+
+    def _mlp(self, place: int, x: torch.Tensor) -> torch.Tensor:
+        mlp, joined = self.text.layers[place].mlp, self.joined[place]
+        if joined.router is None:
+            return self._gated(mlp, joined, x)
+        if self.engine.fused_experts:
+            return self._routed(joined, x) + self._gated(mlp.shared_experts, joined, x)
+        logits, weights, choices = mlp.gate(x)
+        summed = mlp.experts(x, choices, weights) + self._gated(mlp.shared_experts, joined, x)
+        del logits
+        return summed
+
+    def _gated(self, mlp: Any, joined: _Joined, x: torch.Tensor) -> torch.Tensor:
+        if not self.engine.fused_gate_up:
+            done: torch.Tensor = mlp(x)
+            return done
+        return F.linear(fused.silu_mul(F.linear(x, joined.gate_up)), mlp.down_proj.weight)
+
+    def _routed(self, joined: _Joined, x: torch.Tensor) -> torch.Tensor:
+        d = self.sizes
+        weights, choices, sources = fused.softmax_top_k(F.linear(x, joined.router), d.experts_per_token)
+        del sources
+        order, starts = fused.align(choices, d.experts)
+        hidden = fused.silu_mul(fused.experts_product(x, joined.up, order, starts, None))
+        rows = [fused.experts_product(hidden, joined.down, order, starts, weights)]
+        del hidden, order, starts, choices, weights
+        return rows.pop().view(len(x), d.experts_per_token, -1).sum(1)
+
+
+class _Joined:
+    """The parameters of one layer as an engine joins them."""
+
+    def __init__(self, layer: Any, sizes: Decoder) -> None:
+        self.qkv = parameter(3 * sizes.width, sizes.width)
+        experts = getattr(layer.mlp, "experts", None)
+        hidden = sizes.dense_width if experts is None else sizes.shared_experts * sizes.expert_width
+        self.gate_up = parameter(2 * hidden, sizes.width)
+        self.router: Any = None if experts is None else layer.mlp.gate.weight
+        self.up: Any = None if experts is None else experts.gate_up_proj
+        self.down: Any = None if experts is None else experts.down_proj
+
+
+def parameter(*shape: int) -> torch.Tensor:
+    """A tensor of the model's two-byte type that is there before anything is counted."""
+    return torch.empty(shape, dtype=torch.bfloat16, device="meta")

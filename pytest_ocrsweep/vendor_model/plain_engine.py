@@ -1,0 +1,110 @@
+"""A stage as an engine runs it, in plain torch on the meta device, to be counted at the dispatcher.
+
+Only what no library has in the open is an operation of our own, `fused_kernels`. Written after vLLM 0.26,
+model_executor/models/deepseek_ocr.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..model.architecture import Architecture
+from ..model.engine import Engine
+from ..model.geometry import Workload
+from ..model.stage_kernels import kv_cache_bytes
+from ..model.stages import STAGES, point
+from ..model.symbolic import poly
+from . import build, dispatch_count, forward
+from .build import ReferenceModel
+from .plain_decoder import Inputs, PlainDecoder, Pool, parameter
+from .plain_vision import features, use_plain_vision
+from .regions import experts_of
+
+Run = Callable[[], object]
+Counts = tuple[int, int, int, int, int]  # tensor FLOPs, vector FLOPs, bytes read, bytes written, peak bytes
+
+
+class PlainEngine:
+    """The model on an engine with fused attention, whatever else it fuses."""
+
+    def __init__(self, model: Architecture, engine: Engine) -> None:
+        self.model, self.engine = model, engine
+        self.built: ReferenceModel = build.build(model, "flash", model.decoder.prefill_experts, "meta")
+        use_plain_vision(self.built, original_sam=engine.original_sam, fused_qkv=engine.fused_qkv)
+        self.decoder = PlainDecoder(self.built, model.decoder, engine)
+        self._calls: dict[str, Callable[[Workload], Run]] = {
+            "vision": self._vision,
+            "prefill": self._prefill,
+            "decode": self._decode,
+        }
+
+    def counts(self, stage: str, work: Workload) -> Counts:
+        """What is counted, the peak less what the KV cache grows; of a decode its first step."""
+        build.use(self.built, experts_of(self.model.decoder, stage))
+        with dispatch_count.counting(self.model.decoder.experts_per_token, at_once=False) as counter:
+            call = self._calls[stage](work)
+            counter.start()
+            kept = call()
+        counts, growth = counter.counts, 0
+        if self.engine.kv_block_tokens is None:
+            added = kv_cache_bytes(self.model, STAGES[stage].keys_added)
+            growth = poly(added).at(point(work, self.engine))
+        del kept
+        flops = dispatch_count.tensor_flops(self._calls[stage](work))
+        return flops, counts.vector_flops, counts.read_bytes, counts.write_bytes, counts.peak_bytes - growth
+
+    def _vision(self, work: Workload) -> Run:
+        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        return lambda: features(self.built, pages, alone=self.engine.pages_alone)
+
+    def _prefill(self, work: Workload) -> Run:
+        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        tokens, context = work.batch * work.context_tokens, work.context_tokens
+        ids = _integers(tokens)
+        blocks = self.engine.kv_block_tokens is not None
+        inputs = self._inputs(work, tokens, context, keys=context if blocks else 0)
+
+        def run() -> object:
+            x = self.built.model.get_input_embeddings()(ids)
+            found = features(self.built, pages, alone=self.engine.pages_alone)
+            places = (ids == self.built.config.image_token_id).unsqueeze(-1)
+            x = x.masked_scatter(places, torch.cat(found.pages))
+            x = self._decoded([x], inputs)
+            del found, places
+            return self._head(x, inputs.last), inputs.pool
+
+        return run
+
+    def _decode(self, work: Workload) -> Run:
+        rows, keys = self.engine.step_rows(work.batch), work.context_tokens + 1
+        inputs = self._inputs(work, rows, 1, keys=keys if self.engine.kv_block_tokens is not None else keys - 1)
+        ids = _integers(rows)
+
+        def run() -> object:
+            x = self._decoded([self.built.model.get_input_embeddings()(ids)], inputs)
+            return self._head(x, inputs.last), inputs.pool
+
+        return run
+
+    def _inputs(self, work: Workload, rows: int, queries: int, keys: int) -> Inputs:
+        d = self.model.decoder
+        shape = (work.batch, d.kv_heads, keys, d.width // d.heads)
+        pool: Pool = [(parameter(*shape), parameter(*shape)) for _ in range(d.layers)]
+        one_page = _integers(queries)[None]
+        return Inputs(
+            _integers(rows), one_page, _integers(work.batch * queries), _integers(work.batch), work.batch, pool
+        )
+
+    def _decoded(self, x: list[torch.Tensor], inputs: Inputs) -> torch.Tensor:
+        """Nobody here holds the embedded tokens while the decoder runs."""
+        return self.decoder.run(x.pop(), inputs)
+
+    def _head(self, x: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.built.lm_head(x[last] if self.engine.last_logits else x)
+        return logits
+
+
+def _integers(count: int) -> torch.Tensor:
+    return torch.zeros(count, dtype=torch.long, device="meta")

@@ -1,0 +1,135 @@
+"""The vision tower as DeepSeek's own code and vLLM have it, in plain torch on the reference model's parameters.
+
+Written after vLLM 0.26, model_executor/models/deepencoder.py and clip.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import forward
+from .build import ReferenceModel
+
+
+def use_plain_vision(built: ReferenceModel, *, original_sam: bool, fused_qkv: bool) -> None:
+    """Replaces parts of `built`, which nobody else may use then, by an engine's."""
+    tower = built.model.vision_tower
+    if original_sam:
+        for layer in tower.sam_encoder.layers:
+            layer.attn = OriginalAttention(layer.attn)
+        neck = tower.sam_encoder.neck
+        neck.layer_norm1, neck.layer_norm2 = ChannelNorm(neck.layer_norm1), ChannelNorm(neck.layer_norm2)
+    if fused_qkv:
+        for layer in tower.vision_encoder.encoder.layers:
+            layer.self_attn = JoinedAttention(layer.self_attn)
+
+
+class Features(NamedTuple):
+    """The image tokens of each page, and what the tower keeps beside them."""
+
+    pages: list[torch.Tensor]
+    kept: object
+
+
+def features(built: ReferenceModel, pages: forward.Pages, *, alone: bool) -> Features:
+    """The pages go through the tower together or `alone`."""
+    if alone:
+        return Features([_one(built, pages, i) for i in range(pages.work.batch)], None)
+    found = built.model.get_image_features(**pages.arguments)
+    return Features(found.pooler_output, found)
+
+
+def _one(built: ReferenceModel, pages: forward.Pages, i: int) -> torch.Tensor:
+    grid = pages.work.grid
+    named: dict[str, object] = {"pixel_values": pages.views[i : i + 1]}
+    if pages.crops is not None:
+        crops = pages.crops[i * grid.crops : (i + 1) * grid.crops]
+        named |= {"pixel_values_local": crops, "num_local_patches": [grid.crops]}
+        named["patches_grid"] = [[grid.columns, grid.rows]]
+    tokens: torch.Tensor = built.model.get_image_features(**named).pooler_output[0]
+    return tokens
+
+
+class OriginalAttention(nn.Module):
+    """SAM's attention: the bias of relative positions is the sum of two reordered parts, and a view."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.qkv, self.proj, self.heads = of.qkv, of.proj, of.num_attention_heads
+        self.rel_pos_h, self.rel_pos_w = of.rel_pos_h, of.rel_pos_w
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, None]:
+        batch, height, width, _ = hidden_states.shape
+        tokens = height * width
+        qkv = self.qkv(hidden_states).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.reshape(3, batch * self.heads, tokens, -1).unbind(0)
+        rel_h, rel_w = self._parts(q, height, width)
+        q, k, v = (x.view(batch, self.heads, tokens, -1) for x in (q, k, v))
+        rel_h = rel_h.view(batch, self.heads, tokens, height, 1)
+        rel_w = rel_w.view(batch, self.heads, tokens, 1, width)
+        bias = (rel_h + rel_w).view(batch, self.heads, tokens, tokens)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        x = x.view(batch, self.heads, height, width, -1).permute(0, 2, 3, 1, 4).reshape(batch, height, width, -1)
+        return self.proj(x), None
+
+    def _parts(self, q: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        of_rows, of_columns = _table(self.rel_pos_h, height), _table(self.rel_pos_w, width)
+        maps, _, dim = q.shape
+        query = q.reshape(maps, height, width, dim)
+        rows = torch.einsum("bhwc,hkc->bhwk", query, of_rows)
+        columns = torch.einsum("bhwc,wkc->bhwk", query, of_columns)
+        rows = rows.unsqueeze(-1).reshape(maps, height * width, height, 1)
+        columns = columns.unsqueeze(-2).reshape(maps, height * width, 1, width)
+        return rows, columns
+
+
+def _table(rel_pos: torch.Tensor, side: int) -> torch.Tensor:
+    """The rows of a table by the distance of query and key; a table of another size is resized in float32."""
+    resized = rel_pos
+    if rel_pos.shape[0] != 2 * side - 1:
+        wide = rel_pos.to(torch.float32)
+        resized = F.interpolate(
+            wide.reshape(1, wide.shape[0], -1).permute(0, 2, 1), size=2 * side - 1, mode="linear"
+        ).to(rel_pos.dtype)
+        resized = resized.reshape(-1, 2 * side - 1).permute(1, 0)
+    arange = partial(torch.arange, side, device=rel_pos.device)
+    query, key = arange()[:, None] * 1.0, arange()[None, :] * 1.0
+    distance = (query - key) + (side - 1) * 1.0
+    return resized[distance.long()]
+
+
+class ChannelNorm(nn.Module):
+    """A norm over channels, [batch, channels, height, width], operation by operation."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = of.weight, of.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + 1e-6)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class JoinedAttention(nn.Module):
+    """CLIP's attention, its queries, keys and values from one product."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.heads, self.out_proj = of.num_heads, of.out_proj
+        parts = (of.q_proj, of.k_proj, of.v_proj)
+        self.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+        self.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+
+    def forward(self, hidden_states: torch.Tensor, **_: object) -> tuple[torch.Tensor, None]:
+        joined = F.linear(hidden_states, self.weight, self.bias)
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in joined.chunk(3, -1))
+        x = F.scaled_dot_product_attention(q, k, v)
+        x = x.transpose(1, 2).flatten(2)
+        return self.out_proj(x), None

@@ -1,0 +1,76 @@
+"""`ocrsweep plan`: its page, its table, its JSON, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_ocrsweep.cli import main
+
+KEYS = (
+    *("pages_per_s", "ttft_ms", "tpot_ms", "max_concurrency", "dollars_per_million_pages", "joules_per_page"),
+    *("host_cores", "bound"),
+)
+
+
+def test_one_page_on_one_device_is_a_page(capsys) -> None:
+    asked = "3x2 --device h100 --engine vllm --concurrency 64 --new-tokens 100 --price 2.5"
+    assert main(["plan", *asked.split()]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0] == "deepseek-ocr on vllm, 3x2: 64 in flight, 100 new tokens, on NVIDIA H100 80GB HBM3"
+    for title in ("pages/s", "time to first token, ms", "time per token, ms", "dollars a million pages"):
+        (line,) = [line for line in lines if line.startswith(f"{title} ")]
+        assert line.endswith("estimated")
+    assert "bound by launches: the launches of the vision tower, which the GPU waits for" in lines
+
+
+def test_json_has_every_number_with_its_interval_and_where_it_is_from(capsys) -> None:
+    assert main(["plan", "3x2", "--device", "h100", "--engine", "vllm", "--json", "--price", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(KEYS) <= found.keys()
+    for name, number in found["numbers"].items():
+        if number is not None:
+            assert number["low"] <= number["value"] <= number["high"]
+            assert number["value"] == found[name]
+
+
+def test_devices_and_modes_are_rows(capsys) -> None:
+    assert main(["plan", "3x2:7", "1x1:3", "--engine", "vllm", "--concurrency", "32"]) == 0
+    rows = capsys.readouterr().out.splitlines()[3:]
+    assert len(rows) == 10
+    assert main(["plan", "3x2", "--engine", "vllm", "--device", "h100", "--modes"]) == 0
+    rows = capsys.readouterr().out.splitlines()[3:]
+    assert [row.split()[1] for row in rows] == ["gundam", "tiny", "small", "base", "large", "gundam-m"]
+
+
+def test_a_device_that_is_too_small_is_a_row_that_says_so(capsys) -> None:
+    asked = ["plan", "1x1", "--engine", "vllm", "--set", "device.memory_bytes=6000000000", "--modes"]
+    assert main(asked) == 0
+    assert "has not the memory for one page on vllm" in capsys.readouterr().out
+
+
+REFUSED = {
+    "plan 3x3 --engine vllm": "vllm cuts a page into at most 6 crops, and 3x3 has 9: engine.most_crops=9 lifts the "
+    "limit",
+    "plan 3x2:x": "'3x2:x': a weight must be a positive number, got 'x'",
+    "plan 3x2 --engine vlm": "engine must be one of transformers, vllm: got 'vlm'; did you mean 'vllm'?",
+    "plan nothing": "'nothing' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image",
+    "plan 1x1 --device h100 --set device.memory_bytes=1": "--device and --set device.memory_bytes=1 exclude each "
+    "other: keep one",
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED)
+def test_what_cannot_be_planned_is_one_line(asked: str, capsys) -> None:
+    assert main(asked.split()) == 2
+    assert capsys.readouterr().err == f"ocrsweep: {REFUSED[asked]}\n"
+
+
+@pytest.mark.parametrize("option", ["--concurrency=0", "--new-tokens=0", "--price=0", "--price=nan", "--cores=-1"])
+def test_numbers_that_count_nothing_are_refused(option: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", "1x1", option])
+    assert stopped.value.code == 2
+    assert f"argument {option.partition('=')[0]}: must be" in capsys.readouterr().err

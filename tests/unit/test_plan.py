@@ -1,0 +1,117 @@
+"""Plans: the laws that their numbers keep, what a probe of a real engine measured, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ocrsweep import CropGrid, Model, Workload, load_model
+from pytest_ocrsweep.errors import PlanError
+from pytest_ocrsweep.hardware.engine_times import How, most_pages, render_ns
+from pytest_ocrsweep.hardware.plan import Share, plan
+from pytest_ocrsweep.sweep.config import devices
+
+VLLM, OURS = load_model(engine="vllm"), load_model()
+H100 = devices()["h100"]
+PAGE = Share(Workload("3x2"))
+shares = st.builds(
+    Share,
+    st.builds(Workload, st.sampled_from(CropGrid.upto(6)), new_tokens=st.integers(1, 500)),
+    st.floats(0.1, 10),
+)
+
+
+def graphs() -> Model:
+    """vLLM with the vision tower as graphs: no launch waits for the host."""
+    host = replace(VLLM.engine.host, launch_ns=None)
+    return replace(VLLM, engine=replace(VLLM.engine, host=host, pages_alone=False))
+
+
+# What one H100 took, vLLM 0.26.0, 2026-11-28, as pages of 3x2 with 100 new tokens: concurrency, encoder graphs, time to
+# first token and time per token in ms, pages a second. The constants of conf/engine/vllm.yaml are from its first two.
+PROBE = [(1, False, 64, 1.61, 4.3), (8, False, 603, 2.43, 8.9), (8, True, 248, 2.03, 17.8)]
+
+
+@pytest.mark.parametrize(("concurrency", "as_graphs", "ttft_ms", "tpot_ms", "pages_per_s"), PROBE)
+def test_a_probe_of_vllm_lies_in_the_plans_interval(concurrency, as_graphs, ttft_ms, tpot_ms, pages_per_s) -> None:
+    found = plan(graphs() if as_graphs else VLLM, [PAGE], H100, concurrency)
+    numbers = (found.ttft_ms, found.tpot_ms, found.pages_per_s)
+    for number, measured in zip(numbers, (ttft_ms, tpot_ms, pages_per_s), strict=True):
+        assert number.low < measured < number.high
+        assert number.how is How.ESTIMATED
+
+
+@given(mix=st.lists(shares, min_size=1, max_size=3), concurrency=st.integers(1, 300))
+def test_littles_law_holds(mix: list[Share], concurrency: int) -> None:
+    found = plan(VLLM, mix, H100, concurrency)
+    in_flight = found.pages_per_s.value * (found.ttft_ms.value + found.new_tokens * found.tpot_ms.value) / 1000
+    assert in_flight == pytest.approx(concurrency, rel=0.1)  # a mix has groups of several sizes
+
+
+@given(share=shares, concurrency=st.integers(1, 300))
+def test_the_parts_of_a_page_are_its_time(share: Share, concurrency: int) -> None:
+    found = plan(VLLM, [share], H100, concurrency)
+    assert sum(found.parts_ms.values()) == pytest.approx(1000 / found.pages_per_s.value)
+    assert found.bound in (*found.parts_ms, "KV memory")
+
+
+@given(share=shares)
+def test_more_pages_in_flight_are_never_served_slower_nor_sooner(share: Share) -> None:
+    one, eight, many = (plan(VLLM, [share], H100, concurrency) for concurrency in (1, 8, 64))
+    assert one.pages_per_s.value <= eight.pages_per_s.value * 1.001
+    assert eight.pages_per_s.value <= many.pages_per_s.value * 1.001
+    assert one.ttft_ms.value <= eight.ttft_ms.value <= many.ttft_ms.value
+
+
+def test_a_mix_lies_between_its_pages_and_equals_a_page_alone() -> None:
+    small, large = Share(Workload("1x1")), PAGE
+    rates = [plan(VLLM, mix, H100, 8).pages_per_s.value for mix in ([large], [large, small], [small])]
+    assert rates == sorted(rates)
+    assert plan(VLLM, [replace(PAGE, weight=3.0)], H100, 8) == plan(VLLM, [PAGE], H100, 8)
+    assert plan(VLLM, [PAGE, PAGE], H100, 8).pages_per_s.value == pytest.approx(rates[0])
+
+
+def test_dollars_and_cores_follow_from_pages_a_second() -> None:
+    found = plan(VLLM, [PAGE], H100, 8, price_per_hour=3.6)
+    assert found.dollars_per_million_pages.value == pytest.approx(1000 / found.pages_per_s.value)
+    assert render_ns(VLLM, PAGE.work) == 29e6 + 6 * 19.7e6
+    assert found.host_cores.value == pytest.approx(found.pages_per_s.value * 0.1472)
+    assert plan(OURS, [PAGE], H100, 8).host_cores is None
+
+
+def test_too_few_cores_bound_the_pages() -> None:
+    found = plan(VLLM, [PAGE], H100, 8, cores=0.5)
+    assert found.bound == "host"
+    assert found.pages_per_s.value == pytest.approx(0.5 / 0.1472)
+
+
+def test_what_no_memory_holds_waits() -> None:
+    small = replace(H100, memory_bytes=12 * 10**9)
+    most = most_pages(VLLM, PAGE.work, small)
+    assert 0 < most < 64
+    full, beyond = (plan(VLLM, [PAGE], small, concurrency) for concurrency in (most, 10 * most))
+    assert beyond.pages_per_s == full.pages_per_s
+    assert beyond.ttft_ms.value > full.ttft_ms.value
+
+
+def test_a_device_that_holds_no_page_is_refused() -> None:
+    with pytest.raises(PlanError, match="has not the memory for one page on vllm"):
+        plan(VLLM, [PAGE], replace(H100, memory_bytes=6 * 10**9), 1)
+
+
+def test_a_device_without_a_calibration_has_floors() -> None:
+    found = plan(VLLM, [PAGE], devices()["mi300x"], 8)
+    assert {number.how for number in (found.pages_per_s, found.ttft_ms, found.tpot_ms)} == {How.FLOOR}
+    assert (found.pages_per_s.low, found.ttft_ms.high) == (None, None)
+
+
+def test_the_cache_of_a_page_counts_in_whole_blocks() -> None:
+    one = VLLM.ledger("decode", PAGE.work).kv_cache_bytes
+    host = replace(VLLM.engine.host, most_pages=None)
+    free = replace(VLLM, engine=replace(VLLM.engine, host=host))
+    pages = most_pages(free, PAGE.work, H100)
+    more = replace(H100, memory_bytes=H100.memory_bytes + int(100 * one / 0.92) + 1)
+    assert most_pages(free, PAGE.work, more) - pages in (100, 101)

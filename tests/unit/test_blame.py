@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep.baselines.blame import Clocks, blame
+from pytest_ocrsweep.baselines.blame import Clocks, _alike, blame
 from pytest_ocrsweep.baselines.point_profile import PointProfile, compact, component_of, components
 from pytest_ocrsweep.hardware import profile
 
@@ -168,6 +168,12 @@ def test_a_clock_that_fell_is_no_cause_while_a_quarter_of_the_lines_stayed():
     lines = {"sam/a": 500_000, "clip/a": 200_000, "head": 300_000}
     slower = {"sam/a": 502_500, "clip/a": 201_000, "head": 300_000}
     assert blame(profile_of(0, lines), profile_of(0, slower), 0.01, Clocks(1980, 1900)) == []
+
+
+def test_lines_are_alike_if_just_three_quarters_grew_by_just_as_much():
+    assert _alike({"a": 75, "b": 25}, {"a": 150, "b": 25}, 2.0)
+    assert not _alike({"a": 74, "b": 26}, {"a": 150, "b": 26}, 2.0)
+    assert not _alike({"a": 2, "gone": 1}, {"a": 2}, 1.0)
 
 
 def test_a_change_hides_no_other():

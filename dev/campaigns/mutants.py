@@ -11,7 +11,7 @@ Each runs in a fork of its own that imports the changed module and then the test
 fails; no file is changed. A mutant that runs on and on, or waits, is killed too: its tests would never be green.
 
 Prints each module's mutants, killed, survived and score, and every survivor. Exits with 1 where the score of all
-together is below 95 %. Takes about an hour on one core; `make mutants` installs what it needs.
+together is below 95 %. Takes hours on one core; `make mutants` installs what it needs.
 """
 
 from __future__ import annotations

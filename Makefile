@@ -4,6 +4,7 @@
 #   make test    set up, run all that a change needs: linter, type checker, all tests and suites but the slow ones
 #   make slow    set up, run the slow tests, small campaigns among them, and each property on many random cases
 #   make bench   set up, print the speed claims
+#   make engine  set up, make an environment with a real vLLM for CPUs (3 minutes, 3.5 GB) and run the tests of it
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
 #   make fuzz    set up, damage the input of every parser, 100,000 cases each; takes an hour
 #   make kill    set up, kill updates and reports at random moments and look at what they leave; takes half an hour
@@ -29,6 +30,9 @@ WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 # Without bytecode each pytest that a test starts would compile pytest's plugins anew: 0.3 s of CPU time a process.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Where `make engine` makes its environment, which stays: it is made once.
+ENGINE ?= .venv-vllm
+
 # For dev/campaigns/matrix.py: --quick, or --vendor 3.11 for the vendor's model too.
 MATRIX ?=
 
@@ -38,7 +42,7 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep quick test slow bench gate fuzz kill faults mutants matrix hosts docs clean
+.PHONY: sweep quick test slow bench engine gate fuzz kill faults mutants matrix hosts docs clean
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
@@ -60,6 +64,10 @@ slow: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python dev/bench
+
+engine: $(DEV)
+	nice -n 10 $(BIN)/python tests/engines/cpu_vllm/environment.py $(ENGINE)
+	OCRSWEEP_VLLM_PYTHON=$(abspath $(ENGINE))/bin/python $(BIN)/python -m pytest tests/engines
 
 gate: $(DEV)
 	$(BIN)/python dev/bench/gate.py --runs 20 --slowdown 0 2 3 -- $(GATE)

@@ -15,7 +15,9 @@ OcrsweepError
 ├── MeasureError        what keeps a point from being measured
 │   ├── OutOfMemory     this point only
 │   ├── DeviceLost      this point and all that follow
-│   └── NoLine          an operation that is no line of the ledger
+│   ├── NoLine          an operation that is no line of the ledger
+│   └── EngineError     an engine that is not the reference model: this load only
+│       └── EngineLost  this load and all that follow
 ├── SideError           a side of a comparison of revisions that measures nothing
 └── ColumnOverflow      a number that 64 bits do not hold
 """
@@ -98,6 +100,21 @@ class DeviceLost(MeasureError):
 
 class NoLine(MeasureError):
     """An operation of the reference model that is no line of the ledger, or a line without an operation."""
+
+
+class EngineError(MeasureError):
+    """Which interpreter or server, what it did; `requests` are those that it had finished."""
+
+    requests: tuple[object, ...] = ()
+
+    def at(self, where: str) -> Self:
+        error = super().at(where)
+        error.requests = self.requests
+        return error
+
+
+class EngineLost(EngineError):
+    """An engine that cannot be started, or that answers no more: nothing of it is left running."""
 
 
 class SideError(OcrsweepError):

@@ -33,7 +33,7 @@ settings.register_profile("many", max_examples=200, deadline=None)
 if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mutants.py has loaded its own
     settings.load_profile("few")
 
-
+REAL_ENGINE = "needs a real vLLM"  # what those tests' reason to be skipped begins with
 LONG = {"test_kills.py", "test_faults.py", "test_hosts.py", "test_journal.py", "test_blame.py"}
 
 
@@ -41,6 +41,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Workers begin with what takes long: one that began it last would keep the others waiting."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says that a run had no real engine: a number of skipped tests would hide it."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if len(report.longrepr) == 3]
+    missing = [reason for reason in reasons if REAL_ENGINE in reason]
+    if missing:
+        terminalreporter.write_line(
+            f"{len(missing)} tests of a real engine did not run: {missing[0].removeprefix('Skipped: ')}", yellow=True
+        )
 
 
 @pytest.fixture(autouse=True)

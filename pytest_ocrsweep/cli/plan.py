@@ -11,7 +11,7 @@ from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..hardware.engine_times import How
-from ..hardware.plan import Number, Plan, Share, plan
+from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
 from ..model.geometry import RESOLUTIONS
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
@@ -29,16 +29,6 @@ NUMBERS = {  # of a plan, by its JSON key: how a row is called
     "host_cores": "host cores that render",
 }
 TABLE = ("device", "mode", "pages/s", "nine of ten", "TTFT ms", "TPOT ms", "most at once", "$ a million", "bound")
-BOUND = {
-    "vision": "the vision tower's kernels",
-    "launches": "the launches of the vision tower, which the GPU waits for",
-    "prefill": "the decoder over the prompt",
-    "decode": "the kernels of decode steps",
-    "engine": "what the engine takes between steps",
-    "KV memory": "memory for KV caches",
-    "host": "the host's cores, which render pages",
-}
-
 EXAMPLES = """\
 examples:
   ocrsweep plan 3x2 --device h100 --engine vllm --concurrency 64 --new-tokens 100 --price 2.5
@@ -136,7 +126,7 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) ->
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])
     shares = ", ".join(f"{name} {shown(ms)} ({100 * ms / whole:.0f} %)" for name, ms in parts if ms > 0)
     yield f"a page takes {shown(whole)} ms of the device: {shares}"
-    yield f"bound by {found.bound}: {BOUND[found.bound]}"
+    yield f"bound by {found.bound}: {BOUNDS[found.bound]}"
     yield from (f"wide: {reason}" for reason in found.reasons)
 
 

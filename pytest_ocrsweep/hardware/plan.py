@@ -12,7 +12,7 @@ By Little's law, time to first token and `new_tokens` times the time per token m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 
 from ..errors import PlanError
@@ -23,6 +23,15 @@ from .engine_times import How, Ledgers, Times, ledgers, most_pages, render_ns, t
 from .estimate import estimate, why_not
 
 NS = 1e9
+PARTS = {  # of a page's time in the engine
+    "vision": "the vision tower's kernels",
+    "launches": "the launches of the vision tower, which the GPU waits for",
+    "prefill": "the decoder over the prompt",
+    "decode": "the kernels of decode steps",
+    "engine": "what the engine takes between steps",
+}
+MEMORY, HOST = "KV memory", "host"
+BOUNDS = {**PARTS, MEMORY: "memory for KV caches", HOST: "the host's cores, which render pages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ def plan(
     ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
     bound = _bound(took, new_tokens / at_once, concurrency > most)
     if cores is not None and rendering is not None and rendering / cores > page_ns:
-        page_ns, bound = rendering / cores, "host"
+        page_ns, bound = rendering / cores, HOST
         ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
     return Plan(
         device=device.name,
@@ -135,23 +144,19 @@ def _mean_of(values: Sequence[float | None], weights: Sequence[float]) -> float 
 
 def _parts(times: Times, steps: float) -> dict[str, float]:
     """Milliseconds of a page by what takes them; `steps` is how many whole steps are a page's own."""
-    parts = {
-        "vision": times.vision,
-        "launches": times.launches,
-        "prefill": times.prefill,
-        "decode": steps * times.decode,
-        "engine": times.admission_step + steps * times.step,
-    }
-    return {name: ns / 1e6 for name, ns in parts.items()}
+    engine = times.admission_step + steps * times.step
+    parts = (times.vision, times.launches, times.prefill, steps * times.decode, engine)
+    return {name: ns / 1e6 for name, ns in zip(PARTS, parts, strict=True)}
 
 
 def _bound(times: Times, steps: float, out_of_memory: bool) -> str:
     """What takes the most of a page's time; where the tower waits for its launches, all of it is theirs."""
+    if times.launches > 0:
+        times = replace(times, vision=0.0, launches=times.launches + times.vision)
     parts = _parts(times, steps)
-    if parts["launches"] > 0:
-        parts["launches"] += parts.pop("vision")
-    largest_part = max(parts, key=parts.__getitem__)
-    return "KV memory" if out_of_memory and largest_part in ("decode", "engine") else largest_part
+    longest = max(parts, key=parts.__getitem__)
+    of_steps = list(PARTS)[-2:]
+    return MEMORY if out_of_memory and longest in of_steps else longest
 
 
 def _number(value: float, spread: float, how: How, *, higher_is_better: bool = False) -> Number:

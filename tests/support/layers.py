@@ -42,7 +42,8 @@ LAYERS = {
     "hardware/validation": layer(2, at_once="numpy"),
     "baselines": layer(3),
     "vendor_model": layer(4, at_once="torch transformers", late="numpy PIL"),
-    "engines": layer(4),
+    "engines": layer(4, late="numpy PIL"),
+    "engines/runner_vllm": layer(4, late="PIL torch"),  # of another interpreter, which alone runs it
     "sweep": layer(5, at_once="yaml", late="hydra omegaconf"),
     "report": layer(6, late="altair jinja2 vl_convert"),
     "plugin": layer(7, at_once="pytest"),

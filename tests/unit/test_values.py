@@ -13,6 +13,7 @@ MODULES = (
     *(f"model.{name}" for name in ("geometry", "architecture", "symbolic", "program", "ledger", "attention", "stages")),
     *(f"hardware.{name}" for name in ("devices", "roofline", "sizing")),
     *(f"baselines.{name}" for name in ("metrics", "gate", "sampling", "counted", "timed")),
+    *(f"engines.{name}" for name in ("served", "about")),
     "sweep.check",
 )
 

@@ -1,0 +1,100 @@
+"""The command that tries an engine by hand prints a row for each concurrency, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from engines.runners import HELLO, done, failed
+from engines.servers import answer, delta, serving, usage
+
+from pytest_ocrsweep.engines import process
+from pytest_ocrsweep.engines.__main__ import main
+
+MODEL = str(Path(__file__).with_name("model"))
+PAGE = ("--page", "64x48", "--new-tokens", "3")
+ABOUT = {"versions": {"version": "0.32.0"}, "weight_bytes": 1234, "kv_bytes_per_token": 4096, "kv_blocks": 8}
+
+
+def rows(printed: str) -> list[list[str]]:
+    return [line.split() for line in printed.splitlines()]
+
+
+def test_a_server_gets_a_row_for_each_concurrency(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(answer(first_s=0.01, each_s=0.002)) as server:
+        assert main(["--url", server.url, "--concurrency", "1,4", *PAGE]) == 0
+    about, _, first, second = rows(capsys.readouterr().out)
+    assert about == ["http", "(version", "unknown),", "tiny-ocr"]
+    assert (first[:2], first[-2:]) == (["1", "8"], ["-", "283"])
+    assert second[:2] == ["4", "16"]
+    assert float(first[2]) >= 10
+    assert float(first[4]) >= 2
+
+
+def test_an_interpreter_gets_rows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = {"requests": [[0, 5_000_000, 9_000_000, 300, 3]], "wall_ns": 10_000_000, "rendered_ns": [7_000_000]}
+    script = tmp_path / "script.py"
+    script.write_text(HELLO + done({"started_s": 1.0}) + done({**ABOUT, "kv_block_tokens": 16}) + done(served))
+    monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
+    assert main(["--python", sys.executable, "--model", MODEL, "--pages", "1", *PAGE]) == 0
+    about, headings, row = capsys.readouterr().out.splitlines()
+    assert about == "vllm 0.32.0, weights 1,234 bytes, KV 4,096 bytes a token, 8 blocks of 16"
+    assert re.split(" {2,}", headings.strip())[:4] == ["concurrency", "pages", "TTFT ms", "p99"]
+    assert row.split() == ["1", "1", "5.00", "5.00", "2.00", "2.00", "100.00", "300.0", "7.0", "300"]
+
+
+def with_script(init, script):
+    return lambda self, python, **others: init(self, python, script, **others)
+
+
+def test_an_engine_that_fails_is_one_line_and_pytests_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--python", "/nowhere/python", "--model", MODEL]) == 4
+    assert capsys.readouterr().err.startswith("ocrsweep: engine.python=/nowhere/python: cannot be started (No such")
+
+
+def test_pages_that_were_done_before_a_fault_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    number = iter(range(99))
+
+    def behave(handler, body):
+        (answer() if next(number) < 6 else answer(last=[delta(content="x"), usage(2)]))(handler, body)
+
+    with serving(behave) as server:
+        assert main(["--url", server.url, *PAGE]) == 4
+    error = capsys.readouterr().err
+    assert "a request ended after 2 of 3 tokens" in error
+    assert error.endswith("(8 pages were done before)\n")
+
+
+def test_a_refused_load_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HELLO + done({"started_s": 1.0}) + done(ABOUT) + failed("refused", "too long"))
+    monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
+    assert main(["--python", sys.executable, "--model", MODEL]) == 4
+    assert "failed in 'run': too long; ask for less, or start the engine with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "one of the arguments --python --url is required"),
+        (["--python", "p"], "--python needs --model DIR"),
+        (
+            ["--url", "u", "--pages", "3", "--concurrency", "1,4"],
+            "--pages 3 are never 4 at once: give at least as many",
+        ),
+        (["--url", "u", "--page", "3"], "must be WIDTHxHEIGHT in pixels, as 1240x1754, got '3'"),
+        (["--url", "u", "--page", "0x3"], "must be a whole number of at least 1, got '0'"),
+        (["--url", "u", "--concurrency", "1,x"], "must be a whole number of at least 1, got 'x'"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 4
+    assert line in capsys.readouterr().err

@@ -76,11 +76,15 @@ class Owned:
         try:
             if file.parent != self.folder and not stat.S_ISDIR(os.lstat(file.parent).st_mode):
                 return f"{file.parent} is not a folder but a file or a link"
-            mode = os.lstat(file).st_mode
+            status = os.lstat(file)
         except FileNotFoundError:
             return None
-        if not stat.S_ISREG(mode):
+        except OSError as error:  # as of a folder that this user may not enter
+            return f"{file} cannot be looked at ({error.strerror})"
+        if not stat.S_ISREG(status.st_mode):
             return f"{file} is not a regular file"
+        if name == SQLITE and status.st_nlink > 1:  # it is changed in place; all others get a new file
+            return f"{file} has another name, under which somebody else may keep it"
         if self.has(name):
             return None
         written = "was changed after it was written" if name in (self.digests or {}) else "was not written by ocrsweep"
@@ -133,6 +137,7 @@ def put(folder: Path, texts: Mapping[str, str], all_of: str | None = None) -> di
     manifest cannot be written: then nothing is.
     """
     problems: dict[str, str] = {}
+    Owned.read(folder)  # before the lock: through a link it would be a file of another folder
     with atomic.locked(folder / MANIFEST):
         owned = Owned.read(folder)
         owned.adopt()

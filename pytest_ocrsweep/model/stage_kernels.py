@@ -154,10 +154,13 @@ def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size
 
 def padding_left_out(padded: Iterable[Kernel], plain: Iterable[Kernel]) -> Kernels:
     """The kernels of a padded batch, of which only what the plain ones need is needed."""
-    for k, own in zip(padded, plain, strict=True):
+    pairs = list(zip(padded, plain, strict=True))
+    for i, (k, own) in enumerate(pairs, 1):
+        # `finished` adds all that the last kernel writes, and the logits of padding are no output
+        no_output = k.write_bytes - own.write_bytes if i == len(pairs) else 0
         yield k._replace(
             used_bytes=own.used_bytes,
-            io_bytes=own.io_bytes,
+            io_bytes=own.io_bytes - no_output,
             unneeded=k.tensor_flops * k.times - own.tensor_flops * own.times + own.unneeded,
             unneeded_bytes=own.unneeded_bytes,
             functions=own.functions,

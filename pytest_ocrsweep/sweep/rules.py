@@ -109,6 +109,8 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
         list(batches) == sorted(set(batches)),
         f"engine.captured_batches must be different and in order, got {list(batches)}",
     )
+    percent = engine.host.memory_percent
+    yield percent <= 100, f"engine.host.memory_percent must be at most 100, got {percent:g}"
 
 
 def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:

@@ -85,6 +85,14 @@ def test_a_padded_step_does_the_products_of_its_padding() -> None:
     assert five.needed().tensor_flops * 8 == eight.needed().tensor_flops * 5
 
 
+@pytest.mark.parametrize("last_logits", [True, False])
+def test_padding_is_never_needed(last_logits: bool) -> None:
+    padded = with_switches(captured_batches=(4,), last_logits=last_logits)
+    ours, theirs = (m.ledger("decode", Workload("2x3", batch=3)) for m in (OURS, padded))
+    assert theirs.needed() == ours.needed()
+    assert theirs.compulsory_bytes == ours.compulsory_bytes
+
+
 @given(work=works)
 def test_the_cache_lies_in_whole_blocks(work: Workload) -> None:
     ours, blocks = (m.ledger("decode", work).kv_cache_bytes for m in (OURS, VLLM))
@@ -167,6 +175,7 @@ WRONG = {
     "engine.attentions=[]": "engine.attentions must be a list of names, got []",
     "engine.attentions=[flush]": "engine.attentions must be of eager, flash: got 'flush'",
     "engine.most_crops=0": "engine.most_crops must be a whole number of at least 1, got 0",
+    "engine.host.memory_percent=200": "engine.host.memory_percent must be at most 100, got 200",
     "engine.captured_batches=[4,2]": "engine.captured_batches must be different and in order, got [4, 2]",
     "engine.name=timed": "engine.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', "
     "and not 'timed', got 'timed'",

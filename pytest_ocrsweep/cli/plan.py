@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from textwrap import wrap
 
 from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
@@ -15,7 +16,7 @@ from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
 from ..model.geometry import RESOLUTIONS
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
-from ..sweep.settings import Settings
+from ..sweep.settings import MOST, Settings
 from . import flags
 from .flags import Subparsers
 from .speeds import shown
@@ -29,6 +30,7 @@ NUMBERS = {  # of a plan, by its JSON key: how a row is called
     "host_cores": "host cores that render",
 }
 TABLE = ("device", "mode", "pages/s", "nine of ten", "TTFT ms", "TPOT ms", "most at once", "$ a million", "bound")
+WIDTH = 80  # of a line that lists parts
 EXAMPLES = """\
 examples:
   ocrsweep plan 3x2 --device h100 --engine vllm --concurrency 64 --new-tokens 100 --price 2.5
@@ -55,12 +57,20 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--engine", metavar="NAME", type=flags.given, help="transformers, the default, or vllm")
     parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
     parser.add_argument("--new-tokens", metavar="N", type=flags.count, help="of an answer (default: the settings')")
-    parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help="of an hour of the device")
-    parser.add_argument("--cores", metavar="N", type=flags.positive, help="that render pages (default: enough)")
+    parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
+    parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)
+
+
+def _figure(text: str) -> float:
+    """For `type=`: a positive number whose products with others are numbers too."""
+    value = flags.positive(text)
+    if not 1 / MOST <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"must be a number from {1 / MOST:g} to {MOST:g}, got {quoted(text)}")
+    return value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
     chosen += [f"workload.new_tokens={options.new_tokens}"] if options.new_tokens else []
     options.overrides = [*chosen, *options.overrides]
     settings = flags.compose(options)
+    if settings.workload.batch != 1:
+        raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
     catalogue = flags.compared(options, settings)
     modes = list(RESOLUTIONS) if options.modes else [settings.workload.resolution]
     found = [
@@ -101,7 +113,7 @@ def _share(text: str, settings: Settings) -> Share:
     if not colon or os.path.isfile(text):
         name, weight = text, "1"
     try:
-        number = flags.positive(weight)
+        number = _figure(weight)
     except argparse.ArgumentTypeError as error:
         raise ArgumentError(f"{quoted(text)}: a weight {error}") from None
     if RESOLUTIONS[settings.workload.resolution].crop_side is None and not os.path.isfile(name):
@@ -121,11 +133,12 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) ->
     rows = [(title, *_cells(getattr(found, name))) for name, title in NUMBERS.items()]
     yield from aligned([("", "value", "nine of ten", "is"), *rows])
     yield ""
-    yield f"at most {found.max_concurrency:,} such pages are in flight: their KV caches fill the memory"
+    why = "their KV caches fill the memory" if found.by_memory else f"{found.engine} takes no more"
+    yield f"at most {found.max_concurrency:,} such pages are in flight: {why}"
     whole = sum(found.parts_ms.values())
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])
     shares = ", ".join(f"{name} {shown(ms)} ({100 * ms / whole:.0f} %)" for name, ms in parts if ms > 0)
-    yield f"a page takes {shown(whole)} ms of the device: {shares}"
+    yield from wrap(f"a page takes {shown(whole)} ms of the device: {shares}", WIDTH, subsequent_indent="  ")
     yield f"bound by {found.bound}: {BOUNDS[found.bound]}"
     yield from (f"wide: {reason}" for reason in found.reasons)
 

@@ -18,6 +18,8 @@ from math import fsum
 from ..errors import PlanError
 from ..model.analytic import Model
 from ..model.geometry import Workload
+from ..model.positions import beyond
+from ..model.stages import STAGES
 from .devices import Device
 from .engine_times import How, Ledgers, Times, ledgers, most_pages, render_ns, times
 from .estimate import estimate, why_not
@@ -63,7 +65,8 @@ class Plan:
     pages_per_s: Number
     ttft_ms: Number
     tpot_ms: Number
-    max_concurrency: int  # pages in flight that the memory holds; 0: not even one
+    max_concurrency: int  # pages that are in flight at most
+    by_memory: bool  # whether memory sets that limit, and not the engine
     dollars_per_million_pages: Number | None
     joules_per_page: Number | None
     host_cores: Number | None  # that render pages as fast as they are served
@@ -81,7 +84,10 @@ def plan(
     cores: float | None = None,
 ) -> Plan:
     """What `device` does with pages like those of `mix` at once. Raises PlanError for a mix that it never serves."""
+    for line in beyond(model.architecture, ((stage, share.work) for share in mix for stage in STAGES)):
+        raise PlanError(f"{line};", "choose fewer tokens, or set model.decoder.max_positions")
     most = min(most_pages(model, share.work, device) for share in mix)
+    by_memory = most != model.engine.host.most_pages
     if most == 0:
         raise PlanError(
             f"{device.name} has not the memory for one page on {model.engine.name};",
@@ -99,7 +105,7 @@ def plan(
     page_ns = took.admission + new_tokens * took.whole_step / at_once
     tpot_ns = took.whole_step + (at_once - group) * took.admission / new_tokens
     ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
-    bound = _bound(took, new_tokens / at_once, concurrency > most)
+    bound = _bound(took, new_tokens / at_once, by_memory and concurrency > most)
     if cores is not None and rendering is not None and rendering / cores > page_ns:
         page_ns, bound = rendering / cores, HOST
         ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
@@ -112,6 +118,7 @@ def plan(
         ttft_ms=_number(ttft_ns / 1e6, spread, how),
         tpot_ms=_number(tpot_ns / 1e6, spread, how),
         max_concurrency=most,
+        by_memory=by_memory,
         dollars_per_million_pages=_dollars(price_per_hour, page_ns, spread, how),
         joules_per_page=None,
         host_cores=None if rendering is None else _number(rendering / page_ns, spread, how, higher_is_better=True),

@@ -51,7 +51,37 @@ def test_a_device_that_is_too_small_is_a_row_that_says_so(capsys) -> None:
     assert "has not the memory for one page on vllm" in capsys.readouterr().out
 
 
+def test_who_limits_the_pages_in_flight_is_named(capsys) -> None:
+    for tokens, why in (
+        ("100", "1,024 such pages are in flight: vllm takes no more"),
+        ("7000", "their KV caches fill"),
+    ):
+        assert main(["plan", "3x2", "--device", "h100", "--engine", "vllm", "--new-tokens", tokens]) == 0
+        assert why in capsys.readouterr().out
+
+
+def test_in_a_table_pages_beyond_the_models_positions_are_a_row_that_says_so(capsys) -> None:
+    asked = "plan 3x2 --device h100 --engine vllm --new-tokens 7500 --modes"
+    assert main(asked.split()) == 0
+    rows = capsys.readouterr().out.splitlines()[3:]
+    assert ["beyond the 8,192 positions" in row for row in rows] == [True, False, False, False, False, True]
+
+
+def test_a_page_of_a_plan_lists_its_parts_in_lines_of_a_terminal(capsys) -> None:
+    assert main(["plan", "3x2", "--device", "h100", "--engine", "vllm"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert max(map(len, lines)) <= 80
+
+
 REFUSED = {
+    "plan 3x2:1e308 1x1:1e308": "'3x2:1e308': a weight must be a number from 1e-30 to 1e+30, got '1e308'",
+    **{
+        f"plan 3x2 1x1 --device h100 --engine {engine} --new-tokens 7500": "beyond the 8,192 positions that "
+        "deepseek-ocr was made for: decode of 3x2, 8,413 tokens a page; choose fewer tokens, or set "
+        "model.decoder.max_positions"
+        for engine in ("transformers", "vllm")
+    },
+    "plan 3x2 --set workload.batch=4": "workload.batch=4 says nothing of a plan: set --concurrency",
     "plan 3x3 --engine vllm": "vllm cuts a page into at most 6 crops, and 3x3 has 9: engine.most_crops=9 lifts the "
     "limit",
     "plan 3x2:x": "'3x2:x': a weight must be a positive number, got 'x'",
@@ -68,7 +98,9 @@ def test_what_cannot_be_planned_is_one_line(asked: str, capsys) -> None:
     assert capsys.readouterr().err == f"ocrsweep: {REFUSED[asked]}\n"
 
 
-@pytest.mark.parametrize("option", ["--concurrency=0", "--new-tokens=0", "--price=0", "--price=nan", "--cores=-1"])
+@pytest.mark.parametrize(
+    "option", ["--concurrency=0", "--new-tokens=0", "--price=0", "--price=nan", "--price=1e308", "--cores=-1"]
+)
 def test_numbers_that_count_nothing_are_refused(option: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["plan", "1x1", option])

@@ -97,6 +97,14 @@ def test_what_no_memory_holds_waits() -> None:
     assert beyond.ttft_ms.value > full.ttft_ms.value
 
 
+def test_memory_bounds_no_page_where_the_engine_takes_no_more() -> None:
+    few = replace(VLLM, engine=replace(VLLM.engine, host=replace(VLLM.engine.host, most_pages=5)))
+    small = replace(H100, memory_bytes=9 * 10**9)
+    by_engine, by_memory = plan(few, [PAGE], H100, 16), plan(VLLM, [PAGE], small, 10**4)
+    assert (by_engine.max_concurrency, by_engine.by_memory, by_engine.bound != "KV memory") == (5, False, True)
+    assert by_memory.by_memory
+
+
 def test_a_device_that_holds_no_page_is_refused() -> None:
     with pytest.raises(PlanError, match="has not the memory for one page on vllm"):
         plan(VLLM, [PAGE], replace(H100, memory_bytes=6 * 10**9), 1)

@@ -127,7 +127,7 @@ class Sweep:
 
     def _check(self, checkpoint: Path) -> None:
         """Raises CheckpointError for weights that are no model of this run, where they would be timed."""
-        if self.measures:
+        if self.measures and self.settings.engine.name == REFERENCE.name:
             from .meter import check
 
             check(checkpoint, self.settings.model)
@@ -151,7 +151,10 @@ class Sweep:
         if self.options.analytic_only:
             return None
         if (engine := self.settings.engine.name) != REFERENCE.name:
-            return f"nothing here times {engine}: only {REFERENCE.name} is timed"
+            engine_is = self.settings.engine
+            if engine_is.python or engine_is.url:
+                return None
+            return f"{engine} is not timed: set engine.python to an interpreter that has it, or engine.url to a server"
         from .meter import why_not
 
         return why_not(self.settings.vendor.device)
@@ -168,11 +171,21 @@ class Sweep:
         point = self.points.get(grid) if grid else None
         return not (point and point.analytic_only)
 
+    def has_time(self, stage: str) -> bool:
+        """Whether a stage is timed by itself on this run's engine."""
+        if self.settings.engine.name == REFERENCE.name:
+            return True
+        from .engine_meter import times
+
+        return times(stage)
+
     @property
     def devices(self) -> list[str]:
         """What points are timed on, each by one worker of pytest-xdist."""
         from .gpus import gpus
 
+        if self.settings.engine.name != REFERENCE.name:
+            return [self.settings.engine.name]  # one of it
         device = self.settings.vendor.device
         return gpus() if device == "cuda" else [device]
 
@@ -183,6 +196,10 @@ class Sweep:
         from .meter import Meter
 
         options = self.options
+        if self.settings.engine.name != REFERENCE.name:
+            from .engine_meter import EngineMeter
+
+            return EngineMeter(self.settings, self.model, options.checkpoint, lock=self.device_lock)
         seconds = options.fresh_seconds
         if seconds is None:  # a CPU's clock differs more from process to process than they are worth
             seconds = 0.0 if self.settings.vendor.device == "cpu" else FRESH_S
@@ -210,6 +227,8 @@ class Sweep:
         from .gpu_lock import gpu_lock
         from .gpus import device_id
 
+        if self.settings.engine.name != REFERENCE.name:
+            return gpu_lock(self.settings.engine.name, self.say)
         return gpu_lock(device_id(self.settings.vendor.device), self.say)
 
     @cached_property

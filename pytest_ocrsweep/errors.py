@@ -9,6 +9,7 @@ OcrsweepError
 ├── CheckpointError     a snapshot of real weights
 ├── BaselineError       a file of recorded numbers or times
 ├── ReportError         a report that cannot be read, written, compared or made
+├── ResultFileError     a file of another tool's serving figures
 ├── ProfileError        a file of measured lines
 ├── CalibrationError    a GPU whose times nothing is known of, or a calibration that cannot be made or read
 ├── PlanError           pages that a device cannot serve
@@ -72,6 +73,10 @@ class BaselineError(OcrsweepError):
 
 class ReportError(OcrsweepError):
     """A report that cannot be read, written, compared or made: which one, what is wrong with it, what to do."""
+
+
+class ResultFileError(OcrsweepError):
+    """A file that another tool wrote of a server, and that cannot be taken: which one, why, what to do."""
 
 
 class ProfileError(OcrsweepError):

@@ -8,10 +8,10 @@ The modules are the pure ones, and those that record, judge and write: what they
 Mutants are those of mutmut's operators (https://github.com/boxed/mutmut), over whole files: functions, decorated ones
 too, constants, tables and defaults; mutations.py says which are left out.
 Each runs in a fork of its own that imports the changed module and then the tests of that module, up to the first that
-fails; no file is changed. A mutant that runs on and on is killed too: its tests would never be green.
+fails; no file is changed. A mutant that runs on and on, or waits, is killed too: its tests would never be green.
 
 Prints each module's mutants, killed, survived and score, and every survivor. Exits with 1 where the score of all
-together is below 95 %. Takes about an hour on one core; `make mutants` installs what it needs.
+together is below 95 %. Takes hours on one core; `make mutants` installs what it needs.
 """
 
 from __future__ import annotations
@@ -36,68 +36,14 @@ from types import CodeType
 
 import hypothesis
 import pytest
+from mutant_tests import TESTS
 from mutations import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
-SLOW = 5  # seconds for each one of the CPU, on a machine with other work
-
-VALUES = "tests/unit/test_values.py"
-LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
-RUNS = "tests/plugin/test_baselines.py"
-# A process of its own has no mutant in it: tests that start one only take time.
-SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds"))
-ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
-ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
-DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
-TESTS: dict[str, tuple[str, ...]] = {
-    "model/geometry": ("tests/unit/test_geometry.py", VALUES),
-    "model/architecture": ("tests/unit/test_architecture.py", VALUES),
-    "model/symbolic": ("tests/unit/test_symbolic.py", VALUES),
-    "model/kernels": ("tests/unit/test_kernels.py", "tests/unit/test_l2_cache.py", *LAYERS),
-    "model/operations": ("tests/unit/test_kernels.py", *LAYERS),
-    "model/layers/attention": LAYERS,
-    "model/layers/clip": LAYERS,
-    "model/layers/decoder": LAYERS,
-    "model/layers/projector": LAYERS,
-    "model/layers/sam": LAYERS,
-    "model/liveness": ("tests/unit/test_liveness.py",),
-    "model/ledger": (VALUES, "tests/unit/test_l2_cache.py", "tests/unit/test_ledger.py"),
-    "model/program": (VALUES, "tests/unit/test_ledger.py", "tests/unit/test_l2_cache.py"),
-    "model/attention": (VALUES, "tests/unit/test_stages.py"),
-    "model/stages": (VALUES, "tests/unit/test_stages.py", *LAYERS, "tests/unit/test_bulk.py"),
-    "model/analytic": ("tests/unit/test_ledger.py", "tests/unit/test_bulk.py", *LAYERS),
-    "model/l2_cache": ("tests/unit/test_l2_cache.py",),
-    "hardware/devices": ("tests/unit/test_roofline.py", "tests/unit/test_config.py", VALUES),
-    "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
-    "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
-    "baselines/metrics": ("tests/unit/test_metrics.py", VALUES),
-    "baselines/gate": ("tests/unit/test_gate.py", VALUES),
-    "baselines/evidence": ("tests/unit/test_evidence.py", "tests/unit/test_gate.py", VALUES),
-    "baselines/sampling": ("tests/unit/test_sampling.py", VALUES),
-    "baselines/machine": ("tests/unit/test_sampling.py", "tests/unit/test_power_cap.py"),
-    "baselines/power_cap": ("tests/unit/test_power_cap.py",),
-    "baselines/counted": ("tests/unit/test_counted.py", VALUES),
-    "baselines/timed": ("tests/unit/test_timed.py", VALUES),
-    "baselines/journal": ("tests/unit/test_journal.py", VALUES),
-    "baselines/blame": ("tests/unit/test_blame.py",),
-    "files/atomic": ("tests/unit/test_atomic.py", "tests/plugin/test_disk.py", *ALONE),
-    "sweep/results": ("tests/unit/test_taken_up.py", "tests/unit/test_unused.py", "tests/unit/test_results.py"),
-    "sweep/check": ("tests/unit/test_judge.py", "tests/unit/test_check.py", VALUES),
-    "sweep/parts": ("tests/unit/test_check.py", "tests/unit/test_judge.py"),
-    "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
-    "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
-    "report/files": ("tests/report/test_owned.py", "tests/report/test_files.py", *ONE_PROCESS),
-    "report/owned": ("tests/report/test_owned.py",),
-    "report/sqlite": DATABASE,
-    "report/sqlite_rows": DATABASE,
-    "report/sqlite_schema": DATABASE,
-    "report/sqlite_upgrade": DATABASE,
-    "report/markdown": ("tests/report/test_markdown.py",),
-    "report/html": ("tests/report/test_html.py",),
-}
+SLOW = 20  # seconds for each one of the CPU, on a machine with other work
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
 HEAVY += ("altair", "vl_convert", "filelock")
@@ -156,16 +102,19 @@ def survivors(module: str, found: Sequence[Mutant], jobs: int) -> list[Mutant]:
     if status != 0:
         raise SystemExit(f"{module}: pytest {' '.join(tests)} fails without any mutant")
     cpu_s = 2 + ceil(4 * used.ru_utime)
-    left: list[Mutant] = []
+    left, waited = list[Mutant](), 0
     running: dict[int, Mutant] = {}
     waiting = iter(found)
     while True:
         for mutant in islice(waiting, jobs - len(running)):
             running[start(module, mutant.source, tests, cpu_s)] = mutant
         if not running:
+            if waited:
+                print(f"    {waited} stopped after {SLOW * cpu_s} s: they wait, or the machine is busy", flush=True)
             return sorted(left, key=found.index)
         pid, status = os.wait()
         mutant = running.pop(pid)
+        waited += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
         if status == 0:
             left.append(mutant)
 

@@ -14,6 +14,8 @@ import libcst.matchers as m
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators
 
+LONG, AROUND = 120, 30  # characters of a change that is shown in part, and of those around what differs
+
 
 class Mutant(NamedTuple):
     """One change of a module's text."""
@@ -24,11 +26,17 @@ class Mutant(NamedTuple):
     source: str
 
     def __str__(self) -> str:
-        return f"{self.line}: {_short(self.old)}  ->  {_short(self.new)}"
+        old, new = (" ".join(code.split()) for code in (self.old, self.new))
+        if len(old) > LONG:
+            before = max(0, _alike(old, new) - AROUND)
+            after = max(0, _alike(old[before:][::-1], new[before:][::-1]) - AROUND)
+            old, new = (f"… {code[before : len(code) - after]} …" for code in (old, new))
+        return f"{self.line}: {old}  ->  {new}"
 
 
-def _short(code: str) -> str:
-    return " ".join(code.split())
+def _alike(old: str, new: str) -> int:
+    """With how many characters both begin."""
+    return next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 class Finder(cst.CSTVisitor):

@@ -21,6 +21,7 @@ from parsers_files import (
     sweep_seeds,
     sweep_take,
 )
+from parsers_serving import serving_damage, serving_seeds, serving_take
 from parsers_shown import (
     environments_damage,
     environments_seeds,
@@ -59,5 +60,6 @@ PARSERS = {
     "labels": Parser(labels_seeds, labels_damage, labels_take),
     "names": Parser(names_seeds, names_damage, names_take),
     "environments": Parser(environments_seeds, environments_damage, environments_take),
+    "serving": Parser(serving_seeds, serving_damage, serving_take),
     "databases": Parser(databases_seeds, databases_damage, databases_take),
 }

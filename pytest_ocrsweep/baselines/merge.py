@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..errors import BaselineError
 from ..model.stages import STAGES
-from . import counted, gate, history, timed
+from . import counted, gate, history, serving_merge, timed
 from .anchor import AGREEING
 from .counted import PointKey
 from .evidence import Baseline
@@ -36,6 +36,7 @@ def merge(sources: Sequence[Path], folder: Path) -> list[Recorded]:
             writes += _counted(sources, folder, model, stage)
             for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, model)}):
                 writes += _timed(sources, folder, model, gpu, stage)
+        writes += serving_merge.writes(sources, folder, model)
     return [write() for write in writes]
 
 
@@ -45,7 +46,7 @@ def journals(sources: Sequence[Path]) -> list[Path]:
 
 
 def _models(sources: Sequence[Path]) -> list[str]:
-    models = {source: {path.parent.name for s in STAGES for path in source.glob(f"*/{s}.json")} for source in sources}
+    models = {source: _stages_of(source) | serving_merge.models(source) for source in sources}
     first = sources[0]
     for source, names in models.items():
         if not names:
@@ -54,6 +55,10 @@ def _models(sources: Sequence[Path]) -> list[str]:
             other, own = (", ".join(sorted(models[each])) for each in (first, source))
             raise BaselineError(f"the model is {other} in {first}, but {own} in {source}:", REMEDY)
     return sorted(set().union(*models.values()))
+
+
+def _stages_of(source: Path) -> set[str]:
+    return {path.parent.name for stage in STAGES for path in source.glob(f"*/{stage}.json")}
 
 
 def _counted(sources: Sequence[Path], folder: Path, model: str, stage: str) -> list[Callable[[], Recorded]]:

@@ -88,14 +88,14 @@ class SharedChange:
 class PairedJudgement:
     """What the pairs came to."""
 
-    points: tuple[PointChange, ...] = ()
-    shared: tuple[SharedChange, ...] = ()
-    outliers: tuple[Outlier, ...] = ()
-    only_base: tuple[Key, ...] = ()
-    only_head: tuple[Key, ...] = ()
-    lost: tuple[Key, ...] = ()  # base measured them, and head swept them without a time
-    otherwise: tuple[Key, ...] = ()  # timed in another way: by CUDA graphs, or from the host
-    unjudged: tuple[Key, ...] = ()  # too few acceptable processes
+    points: tuple[PointChange, ...]
+    shared: tuple[SharedChange, ...]
+    outliers: tuple[Outlier, ...]
+    only_base: tuple[Key, ...]
+    only_head: tuple[Key, ...]
+    lost: tuple[Key, ...]  # base measured them, and head swept them without a time
+    otherwise: tuple[Key, ...]  # timed in another way: by CUDA graphs, or from the host
+    unjudged: tuple[Key, ...]  # too few acceptable processes
 
     @property
     def slower(self) -> list[PointChange]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -121,9 +121,8 @@ def of_family(points: Iterable[PointKey], key: PointKey) -> list[PointKey]:
 def spread_out(keys: Collection[PointKey], baselines: Mapping[PointKey, Baseline]) -> list[PointKey]:
     """At most MOST of the points, from the shortest to the longest, evenly by rank."""
     ranked = sorted(keys, key=lambda key: baselines[key].time_ns)
-    if len(ranked) <= MOST:
-        return ranked
-    return [ranked[round(step * (len(ranked) - 1) / (MOST - 1))] for step in range(MOST)]
+    count = min(len(ranked), MOST)
+    return [ranked[round(step * (len(ranked) - 1) / max(count - 1, 1))] for step in range(count)]
 
 
 class _Run(NamedTuple):
@@ -136,12 +135,12 @@ class _Run(NamedTuple):
 
 def _runs(stored: RecordedTime, family: Family) -> list[_Run]:
     """The run that each of a point's processes belongs to; counted from the end, as the oldest are not kept."""
-    environments, seen = stored.environments, Counter[Environment]()
-    found = []
-    for environment in reversed(environments):
-        found.append(_Run(family, environment, seen[environment]))
-        seen[environment] += 1
-    return found[::-1]
+    all_of_them = stored.environments
+    return [_Run(family, each, all_of_them[index + 1 :].count(each)) for index, each in enumerate(all_of_them)]
+
+
+def _ran(stored: RecordedTime, family: Family) -> Iterator[tuple[_Run, Process]]:
+    return zip(_runs(stored, family), stored.baseline.processes, strict=True)
 
 
 def _offsets(points: Mapping[PointKey, RecordedTime]) -> dict[_Run, float]:
@@ -149,14 +148,14 @@ def _offsets(points: Mapping[PointKey, RecordedTime]) -> dict[_Run, float]:
     changes: dict[_Run, list[float]] = defaultdict(list)
     for key, stored in points.items():
         middle = statistics.median(process.median_ns for process in stored.baseline.processes)
-        for run, process in zip(_runs(stored, Family.of(key)), stored.baseline.processes, strict=True):
+        for run, process in _ran(stored, Family.of(key)):
             changes[run].append(process.median_ns / middle - 1)
     return {run: statistics.median(each) for run, each in changes.items() if len(each) >= LEAST}
 
 
 def _without(stored: RecordedTime, family: Family, offsets: Mapping[_Run, float]) -> Baseline:
-    ran = zip(stored.baseline.processes, _runs(stored, family), strict=True)
-    return replace(stored.baseline, processes=tuple(_scaled(p, 1 / (1 + offsets.get(run, 0.0))) for p, run in ran))
+    scaled = (_scaled(process, 1 / (1 + offsets.get(run, 0.0))) for run, process in _ran(stored, family))
+    return replace(stored.baseline, processes=tuple(scaled))
 
 
 def _scaled(process: Process, by: float) -> Process:

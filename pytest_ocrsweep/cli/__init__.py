@@ -14,8 +14,13 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
 
-COUNTING = ("cost", "sweep", "shapes", "report", "compare", "merge", "history", "devices", "fits", "size", "plan")
+COUNTING = (
+    *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
+    *("devices", "fits", "size", "plan"),
+)
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
+
+MODULES = {"import": "import_results"}  # a command whose name no statement could import
 
 USAGE = 2
 USAGE_OF = {"gate": 4}  # as pytest's, beside which it runs in CI
@@ -31,6 +36,7 @@ examples:
   ocrsweep compare main/sweep.json out                   what changed between two reports
   ocrsweep merge report-0 report-1 --report whole        the reports of separate runs of one sweep as one
   ocrsweep history decode 2x3                            a recorded time over months, and its drift
+  ocrsweep import bench.json --grid 3x2 --gpu h100       what another tool measured of a server, gated
   ocrsweep fits 2x3 --device rtx-4090                    whether it fits, and the largest batch and page that fit
   ocrsweep plan 3x2 --engine vllm --concurrency 64       what serving such pages comes to, on every device
   ocrsweep size 2x3 --ttft 0.5 --tpot 0.02               the rates that latency targets need from a device
@@ -40,8 +46,8 @@ examples:
 
 A grid is ROWSxCOLUMNS of crops. The model reads one view of the whole page, and crops of 640 x 640 pixels; 1x1 is a
 page without crops. The stages are vision, prefill (which contains vision) and decode.
-`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference or `gate` a
-slowdown, 2 a wrong argument or file; of `gate` 4, as of pytest.
+`ocrsweep COMMAND --help` has more. Exit codes: 0 done, 1 `compare` found a difference, or `gate` or
+`import` a slowdown, 2 a wrong argument or file; of `gate` 4, as of pytest.
 """
 
 
@@ -78,7 +84,7 @@ def parser() -> Parser:
     whole.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        import_module(f"{__name__}.{name}").add(subparsers)
+        import_module(f"{__name__}.{MODULES.get(name, name)}").add(subparsers)
     return whole
 
 

@@ -143,7 +143,7 @@ def compose(options: argparse.Namespace) -> Settings:
 
     named = getattr(options, "device", None)
     try:
-        settings = compose([*options.overrides, *([f"device={_spelled(named)}"] if named is not None else [])])
+        settings = compose([*options.overrides, *([f"device={spelled(named)}"] if named is not None else [])])
         if settings.device.calibration:
             calibration_of(settings.device)
     except (CalibrationError, ConfigError) as error:
@@ -156,7 +156,7 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
     from ..sweep.config import devices
 
     catalogue = devices()
-    wanted = [_spelled(name) for name in options.devices]
+    wanted = [spelled(name) for name in options.devices]
     for name in wanted:
         if name not in catalogue:
             raise ArgumentError(f"--device must be one of {', '.join(catalogue)}: got {quoted(name)}")
@@ -189,7 +189,7 @@ def described(options: argparse.Namespace) -> bool:
     return options.device is not None or any(map(DEVICE.match, options.overrides))
 
 
-def _spelled(name: str) -> str:
+def spelled(name: str) -> str:
     """A device's name as the catalogue spells it: rtx-4090 for rtx4090 and RTX_4090. Unknown names do not change."""
     from ..sweep.config import CONF
 

@@ -82,7 +82,7 @@ def opened(path: Path, mode: str, wait_s: float = 5, writes: bool = False) -> It
 
 
 def _refuse_beside(path: Path) -> None:
-    """Raises OSError where SQLite would wait for a pipe, follow a link, or delete a file that a journal names."""
+    """Raises OSError where SQLite would wait for a pipe, write to another file, or delete one that a journal names."""
     for file in (path, *(Path(f"{path}{suffix}") for suffix in BESIDE)):
         with suppress(FileNotFoundError):
             status = os.stat(file) if file == path else os.lstat(file)
@@ -90,6 +90,8 @@ def _refuse_beside(path: Path) -> None:
                 continue  # SQLite has a message for it
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, f"{file.name} is not a regular file", str(path))
+            if status.st_nlink > 1 and file != path:  # SQLite writes to it, and so to what another name leads to
+                raise OSError(errno.EINVAL, f"{file.name} has another name", str(path))
     with suppress(FileNotFoundError), open(f"{path}-journal", "rb") as journal:
         journal.seek(-min(len(NAMES_ANOTHER), journal.seek(0, os.SEEK_END)), os.SEEK_END)
         if journal.read() == NAMES_ANOTHER:

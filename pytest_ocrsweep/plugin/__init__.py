@@ -12,7 +12,7 @@ from . import compat, options, whole
 from .compat import uses
 from .controller import Controller
 from .fixture import ocrsweep, ocrsweep_model
-from .state import COLLECTED, GROUPS, PROBLEM, SWEEP, TO_RUN, leave_out, sweep_of
+from .state import COLLECTED, GROUPS, PROBLEM, SKIPPED, SWEEP, TO_RUN, leave_out, sweep_of
 from .transport import (
     pytest_report_from_serializable,
     pytest_report_to_serializable,
@@ -108,6 +108,11 @@ def pytest_make_collect_report(
     report = yield
     if not report.passed:
         leave_out(collector.config, f"{report.nodeid} {'was skipped' if report.skipped else 'could not be collected'}")
+    if report.skipped and options.demand(collector.config):
+        from .skipped import checks_points
+
+        if checks_points(collector.path, collector.config.rootpath):
+            collector.config.stash.setdefault(SKIPPED, {})[report.nodeid] = None
     return report
 
 

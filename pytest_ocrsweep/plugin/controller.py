@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..files.text import terminal_line
-from . import compat
-from .state import GROUPS, leave_out, sweep_of
+from . import compat, options
+from .state import GROUPS, SKIPPED, leave_out, sweep_of
 from .whole import left_out, to_run
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .interrupt import Stopping
 
 RESULTS = pytest.StashKey["Results"]()
-FEW = 3  # tests that a line names
+FEW = 3  # tests or files that a line names
 
 
 class Controller:
@@ -85,15 +86,18 @@ class Controller:
             compat.end_with(session, pytest.ExitCode.TESTS_FAILED)
 
     def _find_unmet(self, exitstatus: int) -> str | None:
-        """What was demanded of all points, and the tests that were skipped before their point; None if it is met."""
-        option, skipped = self._config.option, [name for name, was_skipped in self._without.items() if was_skipped]
-        demand = "--ocrsweep-require-vendor" if option.ocrsweep_require_vendor else None
-        demand = demand or ("ocrsweep_missing=fail" if self._config.getini("ocrsweep_missing") == "fail" else None)
+        """What was demanded of all points, and what was skipped before it came to one; None if it is met."""
+        demand = options.demand(self._config)
         if demand is None:
             return None
-        if skipped:
-            more = f" and {len(skipped) - FEW} more" if len(skipped) > FEW else ""
-            return f"{demand}: {len(skipped)} tests were skipped before their point: {', '.join(skipped[:FEW])}{more}"
+        files = self._config.stash.setdefault(SKIPPED, {})
+        skipped = {
+            "tests were skipped before their point": [name for name, skips in self._without.items() if skips],
+            "files of points were skipped": list(files),
+        }
+        if any(skipped.values()):
+            told = [f"{len(names)} {what}: {_few(names)}" for what, names in skipped.items() if names]
+            return f"{demand}: {'; '.join(told)}"
         missing = to_run(self._config) - len(self._with) if exitstatus == pytest.ExitCode.OK else 0
         return f"{demand}: {missing} tests came to no point" if missing > 0 else None
 
@@ -123,6 +127,11 @@ class Controller:
                 terminalreporter.write_line(terminal_line(line))
         for problem in results.problems:
             terminalreporter.write_line(terminal_line(f"ERROR: {problem}"), red=True)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{', '.join(names[:FEW])}{more}"
 
 
 def _summary(results: Results) -> list[str]:

@@ -164,6 +164,13 @@ def about_points(config: pytest.Config) -> bool:
     return any(said)
 
 
+def demand(config: pytest.Config) -> str | None:
+    """What demands something of every point, as it was said."""
+    if config.option.ocrsweep_require_vendor:
+        return "--ocrsweep-require-vendor"
+    return "ocrsweep_missing=fail" if config.getini("ocrsweep_missing") == "fail" else None
+
+
 def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
     from ..sweep.options import Options

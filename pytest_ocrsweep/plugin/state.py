@@ -18,6 +18,7 @@ COLLECTED = pytest.StashKey[int]()  # tests that check points
 TO_RUN = pytest.StashKey[int]()  # those of them that are left after plugins had the list
 PROBLEM = pytest.StashKey[str]()  # found while tests were generated
 GROUPS = pytest.StashKey[str]()  # why this run's group of tests may not be what other groups leave
+SKIPPED = pytest.StashKey[dict[str, None]]()  # files of points that were skipped whole, if points are demanded
 FILTERED = pytest.StashKey[str]()  # why it is not known which recorded points are unused
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from . import configuration
 from .state import FILTERED, TO_RUN
 
-OPTIONS = ("lf", "ignore", "ignore_glob", "deselect")  # that leave out tests, some without deselecting them
+OPTIONS = ("lf", "ignore", "ignore_glob", "deselect", "noconftest")  # that leave out tests, some without a word
 KEYS = (  # of an ini file, that choose tests or their grids
+    "addopts",
     "ocrsweep_grids",
     "python_files",
     "python_classes",
@@ -35,7 +37,7 @@ def _matches(path: Path, patterns: tuple[str, ...] | list[str]) -> bool:
 def left_out(session: pytest.Session, exitstatus: int, came: int) -> str | None:
     """Why the run is not one of every test, as far as is known at its end; `came` tests came to a point."""
     config = session.config
-    if (why := config.stash.get(FILTERED, None)) or (why := _by_options(config)):
+    if (why := config.stash.get(FILTERED, None)) or (why := _by_options(config) or _by_configuration(config)):
         return why
     if session.shouldfail or session.shouldstop or exitstatus not in (0, 1):
         return "the run ended early"
@@ -57,6 +59,14 @@ def _by_options(config: pytest.Config) -> str | None:
         if key in KEYS:
             return f"the run has -o {key}"
     return "the run has --ocrsweep-grids" if config.option.ocrsweep_grids else None
+
+
+def _by_configuration(config: pytest.Config) -> str | None:
+    """Another configuration than that of the project which the baselines are of may choose fewer tests or grids."""
+    own = configuration.own((config.rootpath / config.getini("ocrsweep_baselines")).resolve())
+    if own is None or (config.inipath and own.samefile(config.inipath)):
+        return None
+    return f"the run is not configured by {own}"
 
 
 def to_run(config: pytest.Config) -> int:

@@ -38,7 +38,8 @@ CHART_NAMES: tuple[str, ...] = (
 )
 CHART_NAMES += ("memory", "parts-flops", "parts-bytes", "kv-cache", "required-flops", "required-bytes")
 SVG = tuple(f"{CHARTS}/{name}.svg" for name in CHART_NAMES)
-NAMES = (JSON, PAGE, HTML, *SVG)  # what a manifest may name
+NAMES = (JSON, PAGE, HTML, *SVG)  # the files of a sweep that a manifest may name
+SERVING = ("serving.json", "serving.md")  # what `ocrsweep import` writes
 LOOKS = {  # how our files begin, or what they have, for folders of versions without a manifest
     PAGE: re.compile(rb"## [^\n]*(?:points failed|, none failed)\n"),
     HTML: re.compile(rb'<!doctype html>.*<a class="skip" href="#points">Skip to the points</a>', re.DOTALL),
@@ -75,11 +76,15 @@ class Owned:
         try:
             if file.parent != self.folder and not stat.S_ISDIR(os.lstat(file.parent).st_mode):
                 return f"{file.parent} is not a folder but a file or a link"
-            mode = os.lstat(file).st_mode
+            status = os.lstat(file)
         except FileNotFoundError:
             return None
-        if not stat.S_ISREG(mode):
+        except OSError as error:  # as of a folder that this user may not enter
+            return f"{file} cannot be looked at ({error.strerror})"
+        if not stat.S_ISREG(status.st_mode):
             return f"{file} is not a regular file"
+        if name == SQLITE and status.st_nlink > 1:  # it is changed in place; all others get a new file
+            return f"{file} has another name, under which somebody else may keep it"
         if self.has(name):
             return None
         written = "was changed after it was written" if name in (self.digests or {}) else "was not written by ocrsweep"
@@ -132,6 +137,7 @@ def put(folder: Path, texts: Mapping[str, str], all_of: str | None = None) -> di
     manifest cannot be written: then nothing is.
     """
     problems: dict[str, str] = {}
+    Owned.read(folder)  # before the lock: through a link it would be a file of another folder
     with atomic.locked(folder / MANIFEST):
         owned = Owned.read(folder)
         owned.adopt()
@@ -167,7 +173,7 @@ def digest(content: bytes) -> str:
 
 
 def _digests(document: Any) -> dict[str, list[str]]:
-    """The digests of each file in a manifest. Raises ValueError, also for a name that is not one of NAMES."""
+    """The digests of each file in a manifest. Raises ValueError, also for a name that is none of ours."""
     if (
         not isinstance(document, dict)
         or document.get("schema") != SCHEMA
@@ -176,7 +182,7 @@ def _digests(document: Any) -> dict[str, list[str]]:
         raise ValueError(f"its schema is not {SCHEMA}")
     files: dict[str, list[str]] = document["files"]
     for name, digests in files.items():
-        if name not in NAMES:
+        if name not in (*NAMES, *SERVING):
             raise ValueError(f"{name!r:.60} is no file of a report")
         if not isinstance(digests, list) or not all(isinstance(each, str) for each in digests):
             raise ValueError(f"the digests of {name} are not a list")

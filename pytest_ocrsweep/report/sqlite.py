@@ -21,6 +21,7 @@ from .sqlite_upgrade import OLD_SQL, OLD_VERSION, as_before, upgrade
 
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
+MISFITS = (KeyError, AttributeError, TypeError)  # of rows that do not belong together, or hold what their types forbid
 WRITE = "write one with --ocrsweep-report=DIR"
 
 
@@ -38,6 +39,8 @@ def write(report: Report, path: Path) -> int:
             finally:
                 if path.is_file() and not path.stat().st_size:
                     path.unlink()  # SQLite made it, and there was no room for more
+    except ReportError:
+        raise
     except sqlite3.Error as error:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
         raise _unwritten(path, str(error), "free some space there, or " * full + "give another folder") from None
@@ -50,6 +53,8 @@ def write(report: Report, path: Path) -> int:
     except (UnicodeEncodeError, RecursionError) as error:
         what = "text that is not Unicode" if isinstance(error, UnicodeEncodeError) else "it is nested too deeply"
         raise _unwritten(path, what) from None
+    except (ValueError, *MISFITS):
+        raise _unwritten(path, "it is damaged: its tables do not fit together", "move it away") from None
 
 
 def _write(whole: Json, digest: str, path: Path) -> int:
@@ -62,6 +67,10 @@ def _write(whole: Json, digest: str, path: Path) -> int:
             database.trust(db, SQL)
         last = db.execute("SELECT run, sha256 FROM runs ORDER BY run DESC LIMIT 1").fetchone()
         run = int(last[0]) if last and last[1] == digest else append(db, whole, digest)
+        try:
+            _verified(db, path, run)
+        except ReportError:  # a damaged page loses rows without a word
+            raise ValueError from None
         db.execute("COMMIT")
         return run
 
@@ -86,10 +95,13 @@ def read(path: Path, run: int | None = None) -> Report:
         if run is not None and run not in numbers:
             known = ", ".join(map(str, numbers)) if len(numbers) <= FEW else f"{numbers[0]} to {numbers[-1]}"
             raise ReportError(f"{path}: it has no run {run}:", f"choose from {known}")
-        run = numbers[-1] if run is None else run
-        found = document(db, run)
-        (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
-    report = from_json(found, f"{path}: run {run}")
+        return _verified(db, path, numbers[-1] if run is None else run)
+
+
+def _verified(db: sqlite3.Connection, path: Path, run: int) -> Report:
+    """The report of a run. Raises ReportError if it is not the one that was written."""
+    report = from_json(document(db, run), f"{path}: run {run}")
+    (digest,) = db.execute("SELECT sha256 FROM runs WHERE run = ?", (run,)).fetchone()
     if _digest(to_json(report, fill=True)) != digest:
         raise ReportError(f"{path}: run {run} is not what was written (its sha256 differs);", REMEDY)
     return report
@@ -130,7 +142,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise ReportError(f"{path}: it cannot be read ({error.strerror}):", "give another file") from None
     except (sqlite3.Error, ValueError) as error:
         raise ReportError(f"{path}: it cannot be read ({printable(str(error))});", REMEDY) from None
-    except (KeyError, AttributeError, RecursionError):
+    except (*MISFITS, RecursionError):
         raise ReportError(f"{path}: it cannot be read (its tables do not fit together);", REMEDY) from None
 
 

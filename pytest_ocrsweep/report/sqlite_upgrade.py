@@ -11,7 +11,7 @@ from .sqlite_schema import SQL
 
 OLD_VERSION = 1
 TABLES = ("runs", "points", "components", "samples")  # those that others refer to come first
-RENAMED = {"kernel_limit_ns": "estimate_ns"}  # columns of `points`, each with its old name
+RENAMED = {"kernel_limit_ns": "estimate_ns"}  # each new name with its old one; only `points` has such columns
 ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns")
 
 
@@ -34,8 +34,8 @@ def upgrade(db: sqlite3.Connection, lay_out: Callable[[], None]) -> None:
     lay_out()
     for table in TABLES:
         names = [str(name) for (name,) in db.execute(f"SELECT name FROM pragma_table_info('{table}')")]
-        kept = [name for name in names if table != "points" or name in RENAMED or name not in ADDED]
-        old = [RENAMED.get(name, name) if table == "points" else name for name in kept]
+        kept = [name for name in names if name not in ADDED]
+        old = [RENAMED.get(name, name) for name in kept]
         db.execute(f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(old)} FROM old_{table}")
     for table in reversed(TABLES):
         db.execute(f"DROP TABLE old_{table}")

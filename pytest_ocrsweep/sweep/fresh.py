@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..baselines.machine import Machine
 from ..baselines.sampling import Samples
@@ -72,10 +73,15 @@ class FreshProcesses:
 def _samples(text: str) -> Samples | None:
     try:
         raw = json.loads(text.splitlines()[-1])
-        before, after, *during = (Machine(**each) for each in (raw["before"], raw["after"], *raw["during"]))
+        before, after, *during = (_machine(**each) for each in (raw["before"], raw["after"], *raw["during"]))
         return Samples(tuple(raw["ns"]), raw["stopped"], before, after, tuple(during))
     except (IndexError, ValueError, KeyError, TypeError):
         return None
+
+
+def _machine(throttle_reasons: list[str] | None, **rest: Any) -> Machine:
+    """JSON has no tuples."""
+    return Machine(throttle_reasons=None if throttle_reasons is None else tuple(throttle_reasons), **rest)
 
 
 def main() -> None:

@@ -138,7 +138,7 @@ class Results:
         if self.filtered:
             raise BaselineError(
                 f"--ocrsweep-prune removed nothing: {self.filtered};",
-                "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, names or grids",
+                "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, -c, names or grids",
             )
         if not self.unused:
             self.notes.append("--ocrsweep-prune removed nothing: no recorded point is unused")

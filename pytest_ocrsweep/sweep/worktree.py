@@ -103,8 +103,9 @@ class Project:
         return ArgumentError(f"{what};", "see that there is space, and that `git fsck` finds nothing")
 
     def _remove(self, folder: Path) -> None:
-        """Also what a killed `git worktree add` left; `git worktree prune` would remove other people's."""
-        _git(self.top, "worktree", "remove", "--force", "--force", str(folder))
+        """By hand, as a killed `git worktree add` leaves what `git worktree remove` does not know; `git worktree prune`
+        would remove other people's.
+        """
         shutil.rmtree(folder, ignore_errors=True)
         worktrees = self._common / "worktrees"
         shutil.rmtree(worktrees / folder.name, ignore_errors=True)

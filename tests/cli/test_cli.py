@@ -6,6 +6,7 @@ import doctest
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import drifting
 import pytest
+import served
 from PIL import Image
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
@@ -502,6 +504,8 @@ def test_a_page_shows_what_its_commands_print(capsys, tmp_path, monkeypatch, pag
     text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # commands of a page share their files
     drifting.record(tmp_path / "baselines")
+    for file in served.DATA.iterdir():
+        shutil.copy(file, tmp_path)
     monkeypatch.setattr(revision, "user", lambda folder: "Ada")
     blocks = re.findall(r"^\$ ocrsweep (.*)\n((?:(?!\$ |```).*\n)*)", text, re.M)
     assert len(blocks) > 5

@@ -13,7 +13,7 @@ from pytest_ocrsweep.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Commands that need a GPU, and words that name a file which the page has made before.
-NEED = ("calibrate", "gate", "profile", "compare", "report", "merge", "history", "shapes")
+NEED = ("calibrate", "gate", "profile", "compare", "report", "merge", "history", "shapes", "import")
 MADE = ("shapes.sqlite", "deepseek-ocr-small")
 LEFT_OUT = "..."
 

@@ -12,7 +12,7 @@ from PIL import Image
 Copies = dict[str, str]
 
 COMMANDS = ("", "cost ", "sweep ", "shapes ", "report ", "compare ", "merge ", "devices ", "fits ", "size ")
-COMMANDS += ("profile ", "calibrate ", "gate ")
+COMMANDS += ("profile ", "calibrate ", "gate ", "import ")
 COST = (
     "cost 2x3",
     "cost 2x3 --stage decode --depth 1",
@@ -130,11 +130,9 @@ def pytest_red(folder: Path) -> Copies:
     recorded = outside.project(folder) / "baselines/deepseek-ocr"
     _edit(recorded / "decode.json", '"2x3", "attention": "flash"', r'("tensor_flops": \d+)\d', r"\g<1>7")
     _edit(recorded / "prefill.json", '"2x3", "attention": "eager"', r".*\n", "")
-    (folder / "few.ini").write_text("[pytest]\nocrsweep_grids = 1x1,2x3\n", encoding="utf-8")
     three = "suites/test_vision.py suites/test_prefill.py suites/test_decode.py"
     runs = {
         "red": f"{three} -k 2x3 {ANALYTIC}",
-        "unused": f"-c few.ini suites/test_vision.py {ANALYTIC}",
         "missing": f"{three} --ocrsweep-grids 2x3,5x5 {ANALYTIC}",
         "missing-fails": f"suites/test_prefill.py --ocrsweep-grids 2x3,5x5 {ANALYTIC} -o ocrsweep_missing=fail",
         "update": f"{three} {ANALYTIC} --ocrsweep-update",
@@ -143,6 +141,8 @@ def pytest_red(folder: Path) -> Copies:
         "refused-both": f"suites/test_decode.py {ANALYTIC} --ocrsweep-require-vendor",
     }
     texts = {f"{name}.txt": outside.pytest(folder, command) for name, command in runs.items()}
+    (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,2x3\n", encoding="utf-8")
+    texts["unused.txt"] = outside.pytest(folder, f"suites/test_vision.py {ANALYTIC}")
     return {**texts, "update.baselines.txt": outside.digests(list(recorded.glob("*.json")), folder)}
 
 

@@ -171,6 +171,9 @@ def pytest_collection_modifyitems(items):
         (["--ocrsweep-grids=1x1"], "the run has --ocrsweep-grids"),
         (["-o", "ocrsweep_grids=1x1"], "the run has -o ocrsweep_grids"),
         (["-o", "python_files=test_decode.py"], "the run has -o python_files"),
+        (["-o", "addopts="], "the run has -o addopts"),
+        (["--noconftest"], "the run has --noconftest"),
+        (["-c", "few.ini"], "the run is not configured by */pytest.ini"),
         (["-p", "shard"], "a plugin changed the list of tests"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -178,6 +181,7 @@ def pytest_collection_modifyitems(items):
 def test_pruning_refuses_what_is_not_a_run_of_every_test(recorded, monkeypatch, narrowed, why):
     recorded.run("--ocrsweep-update", "--ocrsweep-grids=4x5")
     recorded.write("shard.py", SHARD)
+    recorded.write("few.ini", "[pytest]\nocrsweep_grids = 1x1,1x2,2x3\npython_files = test_decode.py\n")
     monkeypatch.syspath_prepend(recorded.path)
     result = recorded.run("--ocrsweep-prune", *narrowed)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -217,6 +221,16 @@ def test_pruning_refuses_a_run_of_which_a_module_skipped_itself(recorded, way, s
         ["ERROR: --ocrsweep-prune removed nothing: suites/test_more.py was skipped; run every *"]
     )
     assert len(recorded.points()) == 8
+
+
+def test_a_demand_fails_a_run_of_which_a_module_of_points_skipped_itself(recorded, way):
+    body = "def test_more(ocrsweep):\n    ocrsweep.check('decode', '1x1', 'flash')\n"
+    recorded.write("suites/test_more.py", f"import pytest\npytest.importorskip('no_such_package')\n\n{body}")
+    recorded.write("suites/test_other.py", "import pytest\npytest.skip('of no points', allow_module_level=True)\n")
+    assert recorded.run(*way).ret == 0
+    result = recorded.run("-o", "ocrsweep_missing=fail", *way)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: ocrsweep_missing=fail: 1 files of points were skipped: suites/test_more.py"])
 
 
 @pytest.mark.parametrize("demand", ["ocrsweep_missing = fail", "--ocrsweep-require-vendor"])

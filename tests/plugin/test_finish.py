@@ -10,6 +10,7 @@ from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.plugin import benchmark
 from pytest_ocrsweep.plugin.controller import RESULTS, Controller
+from pytest_ocrsweep.plugin.skipped import checks_points
 from pytest_ocrsweep.plugin.state import FILTERED, SWEEP
 from pytest_ocrsweep.report import files
 
@@ -121,6 +122,86 @@ def test_tests_that_were_skipped_before_their_point_are_counted_and_three_are_na
     assert errors(result) == [f"ERROR: {name}: {count} tests were skipped before their point: {names}{more}"]
 
 
+SKIPPED = "import pytest\npytest.skip('x', allow_module_level=True)\n\n\ndef test_it(ocrsweep):\n    pass\n"
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (4, " and 1 more")])
+def test_files_that_were_skipped_whole_are_counted_and_three_are_named(small, count, more):
+    names = [f"suites/test_z{number}.py" for number in range(count)]
+    for name in names:
+        small.write(name, SKIPPED)
+    result = small.run("-o", "ocrsweep_missing=fail")
+    assert result.ret == FAILED
+    told = f"{count} files of points were skipped: {', '.join(names[:3])}{more}"
+    assert errors(result) == [f"ERROR: ocrsweep_missing=fail: {told}"]
+    assert (small.run().ret, small.run("--collect-only", "-o", "ocrsweep_missing=fail").ret) == (OK, OK)
+
+
+def test_a_demand_names_skipped_tests_and_skipped_files_on_one_line(small):
+    small.write("suites/test_decode.py", SKIPS.format(1))
+    small.write("suites/test_z.py", SKIPPED)
+    assert errors(small.run("-o", "ocrsweep_missing=fail")) == [
+        "ERROR: ocrsweep_missing=fail: 1 tests were skipped before their point: suites/test_decode.py::test_skips[0]; "
+        "1 files of points were skipped: suites/test_z.py"
+    ]
+
+
+def test_a_folder_whose_conftest_skips_it_is_a_skipped_file(small):
+    small.write("more/conftest.py", "import pytest\n\npytest.skip('x', allow_module_level=True)\n")
+    small.write("more/test_z.py", ONE)
+    assert errors(small.run("-o", "ocrsweep_missing=fail")) == [
+        "ERROR: ocrsweep_missing=fail: 1 files of points were skipped: more"
+    ]
+
+
+def test_a_run_of_nothing_but_a_skipped_file_keeps_pytests_exit_code(small):
+    small.write("suites/test_decode.py", SKIPPED)
+    result = small.run("-o", "ocrsweep_missing=fail")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert len(errors(result)) == 1
+
+
+ASKS = {
+    "def test_it(ocrsweep): pass": True,
+    "async def test_it(ocrsweep): pass": True,
+    "class Test:\n    def test_it(self, *, ocrsweep): pass": True,
+    "@pytest.mark.usefixtures('tmp_path', 'ocrsweep')\ndef test_it(): pass": True,
+    "def test_it(request):\n    request.getfixturevalue('ocrsweep')": True,
+    "def test_it(timed): pass": True,  # of the conftest.py above
+    "def test_it(of_a_package): pass": True,
+    "@pytest.fixture\ndef mine(timed): pass\n\ndef test_it(mine): pass": True,
+    "def test_it(ocrsweep_model): pass": False,
+    "def test_it(tmp_path):\n    subprocess.run(['ocrsweep'])": False,
+    "def test_it(elsewhere): pass": False,  # of a conftest.py beside, or above the project
+    "def test_it(ocrsweep:": False,
+    "x = '\\0'\0": False,
+}
+
+
+@pytest.mark.parametrize("text", ASKS)
+def test_a_file_is_of_points_if_a_test_in_it_asks_for_the_fixture_by_any_way(tmp_path, text):
+    fixture = "import pytest\n\n@pytest.fixture\ndef {}({}): pass\n"
+    for name, wants, folder in [
+        ("timed", "ocrsweep", "project"),
+        ("of_a_package", "timed", "project/suites"),
+        ("elsewhere", "ocrsweep", "project/other"),
+        ("elsewhere", "ocrsweep", ""),
+    ]:
+        file = tmp_path / folder / "conftest.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(fixture.format(name, wants))
+    file = tmp_path / "project" / "suites" / "test_z.py"
+    file.write_text(text)
+    assert checks_points(file, tmp_path / "project") == ASKS[text]
+
+
+def test_a_folder_is_of_points_if_a_file_below_it_is(tmp_path):
+    (tmp_path / "suites" / "deep").mkdir(parents=True)
+    assert not checks_points(tmp_path / "suites", tmp_path)
+    (tmp_path / "suites" / "deep" / "test_z.py").write_text(ONE)
+    assert checks_points(tmp_path / "suites", tmp_path)
+
+
 def test_without_a_demand_a_skip_is_a_skip(small):
     small.write("suites/test_decode.py", SKIPS.format(1))
     result = small.run()
@@ -172,6 +253,9 @@ def narrowed(project, *arguments: str) -> str | None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
+        (["-c", "other.ini"], "the run is not configured by {}/pytest.ini"),
+        (["-c", "pytest.ini"], None),
+        (["--rootdir=.", "-c", "pytest.ini"], None),
         (["--ignore=x"], "the run has --ignore"),
         (["--ignore-glob=x*"], "the run has --ignore-glob"),
         (["--deselect=x"], "the run has --deselect"),
@@ -184,8 +268,46 @@ def narrowed(project, *arguments: str) -> str | None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_pruning_says_what_the_run_lacks(small, arguments, why):
+    small.write("other.ini", "[pytest]\nocrsweep_grids = 1x1,1x2\npython_files = test_*.py\n")
     assert narrowed(small, *arguments) == (why and why.format(small.path))
     assert (len(small.points()) == 2) == (why is None)
+
+
+def test_pruning_takes_the_only_configuration_of_a_project_for_its_own(small):
+    (small.path / "pytest.ini").rename(small.path / "ci.ini")
+    assert narrowed(small, "-c", "ci.ini") is None
+    assert len(small.points()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("pytest.toml", "", "the run is not configured by {}/pytest.toml"),
+        ("pytest.ini", "", "the run is not configured by {}/pytest.ini"),
+        ("tox.ini", "[pytest]\n", "the run is not configured by {}/tox.ini"),
+        ("pyproject.toml", "tool.pytest.ini_options.x = 1\n", "the run is not configured by {}/pyproject.toml"),
+        ("pyproject.toml", "[tool.other]\n", None),
+        ("setup.cfg", "[x]\n[tool:pytest]\n", "the run is not configured by {}/setup.cfg"),
+        ("setup.cfg", "[pytest]\n", None),
+        ("pyproject.toml", "= \0", "the run is not configured by {}/pyproject.toml"),
+    ],
+)
+def test_a_configuration_in_a_folder_of_its_own_prunes_no_baselines_of_the_project_above(small, name, text, why):
+    """Without -c: pytest finds the nearest, which names the baselines of another project."""
+    ini = (small.path / "pytest.ini").read_text()
+    (small.path / "pytest.ini").unlink()
+    small.write(name, text)
+    small.write("part/pytest.ini", f"{ini}ocrsweep_baselines = ../baselines\n")
+    small.write("part/test_decode.py", ONE)
+    assert narrowed(small, "--rootdir=part", "part") == (why and why.format(small.path))
+    assert len(small.points()) == (2 if why is None else 3)
+
+
+def test_a_configuration_of_another_name_calls_nothing_unused(small):
+    small.write("few.ini", "[pytest]\nocrsweep_grids = 1x1\nocrsweep_unused = fail\n")
+    result = small.run("-c", "few.ini")
+    assert result.ret == OK
+    result.stdout.no_fnmatch_line("unused: *")
 
 
 def test_pruning_takes_all_test_paths_for_every_test(small):

@@ -18,6 +18,7 @@ from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.files import database
 from pytest_ocrsweep.report import sqlite, sqlite_schema
 
 
@@ -188,6 +189,24 @@ def infinite(path: Path) -> None:
     query(path, """UPDATE points SET more = '{"of_mine": [NaN]}'""")
 
 
+NOT_NULL = ("TEXT    NOT NULL,  -- JSON: what else the point", "TEXT             ,  -- JSON: what else the point")
+
+
+def declare(path: Path, old: str, new: str) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = 'points'", (old, new))
+
+
+def nothing(path: Path) -> None:
+    """What damage to a row's header makes of it, although the column's declaration forbids it."""
+    sqlite.write(report(), path)
+    declare(path, *NOT_NULL)
+    query(path, "UPDATE points SET more = NULL")
+    declare(path, *reversed(NOT_NULL))
+    assert query(path, "SELECT more FROM points") == [(None,)]
+
+
 def orphaned(path: Path) -> None:
     sqlite.write(report(), path)
     query(path, "DELETE FROM points")
@@ -210,6 +229,7 @@ DAMAGE = {
     odd: "it cannot be read (more is not a JSON object: [])",
     infinite: "run 1: points[0].of_mine holds nan, which is not a number",
     orphaned: "it cannot be read (its tables do not fit together)",
+    nothing: "it cannot be read (its tables do not fit together)",
     truncated: "it cannot be read (",
     not_a_database: "it cannot be read (file is not a database)",
     Path.touch: "it holds no run",
@@ -347,6 +367,29 @@ def test_processes_that_write_at_once_wait_for_one_another(path):
     assert len(sqlite.runs(path)) == 10
 
 
+LOST = "the run cannot be written (it is damaged: its tables do not fit together): nothing was changed; move it away"
+
+
+def test_a_run_is_not_said_to_be_written_where_it_cannot_be_read_back(path, monkeypatch):
+    """As where a page is damaged: SQLite takes the rows, and finds other ones."""
+    sqlite.write(report(), path)
+    query(path, "CREATE TRIGGER t AFTER INSERT ON samples BEGIN DELETE FROM samples WHERE run = NEW.run; END")
+    before = path.read_bytes()
+    monkeypatch.setattr(database, "trust", lambda db, sql: db.set_progress_handler(None, 0))
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(point(tensor_flops=7)), path)
+    assert line(error) == f"{path}: {LOST}"
+    assert path.read_bytes() == before
+
+
+def test_a_run_that_somebody_changed_is_not_taken_for_the_same_run_again(path):
+    sqlite.write(report(), path)
+    query(path, "UPDATE points SET read_bytes = 7")
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(), path)
+    assert line(error) == f"{path}: {LOST}"
+
+
 # Files of version 1
 
 
@@ -392,6 +435,23 @@ def test_a_run_of_version_1_that_somebody_changed_is_refused_before_and_after(pa
         assert line(error).startswith(f"{path}: run 2 is not what was written")
         assert len(sqlite.read(path, 1).points) == 2
         sqlite.write(report(), path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE points SET more = '[]'",
+        "UPDATE points SET more = '{'",
+        "UPDATE runs SET more = '[]'",
+        "DELETE FROM points",
+    ],
+)
+def test_a_run_is_not_added_to_a_damaged_file_of_version_1_which_stays_as_it_is(path, change):
+    before = of_version_1(path, change).read_bytes()
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(), path)
+    assert line(error).startswith(f"{path}: ")
+    assert path.read_bytes() == before
 
 
 def test_a_file_of_version_1_with_something_beside_our_tables_is_refused(path):

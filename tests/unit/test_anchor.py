@@ -8,12 +8,13 @@ import pytest
 from drifting import KEY, NS, time
 
 from pytest_ocrsweep.baselines import anchor
-from pytest_ocrsweep.baselines.anchor import AGREEING, Became, accept, drift, drift_of, update
+from pytest_ocrsweep.baselines.anchor import AGREEING, Became, Drift, accept, drift, drift_of, noise_of, update
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
 from pytest_ocrsweep.baselines.measurement import GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.baselines.recorded_time import KEPT, RecordedTime
+from pytest_ocrsweep.baselines.timed_rows import environments_of
 from pytest_ocrsweep.sweep import drifts
 from pytest_ocrsweep.sweep.session import Sweep
 
@@ -65,6 +66,7 @@ def test_what_an_older_version_recorded_is_its_own_anchor_without_a_date():
     assert (old.anchored.taken, old.anchored.since) == (FIVE.taken, None)
     assert "since its first recorded times" in str(drift(old, NS))
     assert recorded(0.3, stored=old).anchor.taken == FIVE.taken
+    assert list(environments_of(old)) == [each.environment for each in FIVE.taken]
 
 
 def test_one_process_that_disagrees_drops_nothing_that_five_said():
@@ -184,6 +186,29 @@ def test_what_all_points_of_a_run_share_is_no_drift_of_one():
     beside = drift(FIVE, NS * 1.016, shared=0.012)
     assert not beside.is_seen
     assert beside.change == pytest.approx(0.004, abs=0.0005)
+
+
+def test_a_time_at_the_margin_or_the_limit_is_not_beyond_it():
+    assert not Drift(0.01, 0.01, 5, None).is_seen
+    assert not Drift(-0.01, 0.01, 5, None).is_seen
+    assert not Drift(0.03, 0.01, 5, None).exceeds(0.03)
+    assert not Drift(0.03, 0.03, 5, None).exceeds(0.01)
+
+
+def test_on_a_noisy_machine_processes_further_apart_agree():
+    pending = recorded(12.0, 13.5, stored=FIVE)
+    assert update(pending, slower(15), LATER).became is Became.DISAGREES
+    assert update(pending, slower(15), LATER, expected=0.02).became is Became.MOVED
+
+
+def test_a_point_drifts_by_its_own_anchor_and_the_noise_of_its_stage():
+    noise = noise_of([FIVE, recorded(0, 2, -2, 1, -1)])
+    assert noise > noise_of([FIVE])
+    judged = found(2, 0.004)
+    assert drift_of(FIVE, judged, noise) == drift(FIVE, judged.device_ns.median, noise, shared=judged.gate.of_machine)
+    assert drift_of(None, judged, noise) is None
+    failed = replace(judged, gate=replace(judged.gate, outcome="fail"))
+    assert drift_of(FIVE, failed, noise) is None
 
 
 def test_agreeing_is_a_majority_of_what_is_kept():

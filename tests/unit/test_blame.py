@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ocrsweep.baselines.blame import Clocks, blame
+from pytest_ocrsweep.baselines.blame import Clocks, _alike, blame
 from pytest_ocrsweep.baselines.point_profile import PointProfile, compact, component_of, components
 from pytest_ocrsweep.hardware import profile
 
@@ -120,6 +120,60 @@ def test_a_line_that_is_new_is_named_as_new():
 
 def test_a_point_that_got_faster_has_no_causes():
     assert blame(POINT, scaled(0.5, 20_000), 0.01) == []
+
+
+def profile_of(gap_ns: int, lines: Mapping[str, float]) -> PointProfile:
+    return PointProfile.of(900, gap_ns, {path: round(ns) for path, ns in lines.items()})
+
+
+def test_no_more_than_three_lines_of_a_component_are_named():
+    lines = {"sam/a": 400_000.0, **{f"clip/{name}": 100_000.0 for name in "abcde"}}
+    (cause,) = blame(
+        profile_of(0, lines),
+        profile_of(0, {path: ns * (1.2 if "clip" in path else 1) for path, ns in lines.items()}),
+        0.01,
+    )
+    assert [line.path for line in cause.lines] == ["clip/a", "clip/b", "clip/c"]
+
+
+@pytest.mark.parametrize(("now", "named"), [(103_000, []), (104_000, ["clip"])])
+def test_the_less_of_the_time_a_component_has_the_noisier_it_is(now, named):
+    lines = {"sam/a": 850_000, "clip/a": 100_000}
+    causes = blame(profile_of(50_000, lines), profile_of(50_000, {**lines, "clip/a": now}), 0.01)
+    assert [cause.name for cause in causes] == named
+
+
+def test_what_a_line_lost_is_what_it_took_beyond_the_pace_of_all():
+    lines = {"sam/a": 800_000, "clip/a": 100_000, "clip/b": 100_000}
+    slower = {"sam/a": 840_000, "clip/a": 105_000, "clip/b": 130_000}
+    clip = next(cause for cause in blame(profile_of(0, lines), profile_of(0, slower), 0.01) if cause.name == "clip")
+    assert [str(line) for line in clip.lines] == ["clip/b +23.8 % (+25,000 ns)"]
+
+
+@pytest.mark.parametrize(("before", "now", "grown"), [(5_000, 50_000, 45_000), (-3_000, 30_000, 33_000)])
+def test_gaps_that_were_next_to_nothing_may_grow(before, now, grown):
+    lines = {"sam/a": 500_000, "clip/a": 450_000}
+    (cause,) = blame(profile_of(before, lines), profile_of(now, lines), 0.01)
+    assert (cause.name, cause.change_ns) == ("launches", grown)
+
+
+def test_a_gap_below_nothing_has_no_pace():
+    lines = {"sam/a": 500_000, "clip/a": 450_000}
+    slower = profile_of(30_000, {path: ns * 1.05 for path, ns in lines.items()})
+    launches = next(cause for cause in blame(profile_of(-3_000, lines), slower, 0.01) if cause.name == "launches")
+    assert launches.change_ns == 33_000
+
+
+def test_a_clock_that_fell_is_no_cause_while_a_quarter_of_the_lines_stayed():
+    lines = {"sam/a": 500_000, "clip/a": 200_000, "head": 300_000}
+    slower = {"sam/a": 502_500, "clip/a": 201_000, "head": 300_000}
+    assert blame(profile_of(0, lines), profile_of(0, slower), 0.01, Clocks(1980, 1900)) == []
+
+
+def test_lines_are_alike_if_just_three_quarters_grew_by_just_as_much():
+    assert _alike({"a": 75, "b": 25}, {"a": 150, "b": 25}, 2.0)
+    assert not _alike({"a": 74, "b": 26}, {"a": 150, "b": 26}, 2.0)
+    assert not _alike({"a": 2, "gone": 1}, {"a": 2}, 1.0)
 
 
 def test_a_change_hides_no_other():

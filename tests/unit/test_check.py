@@ -2,10 +2,11 @@
 
 import pytest
 
+from pytest_ocrsweep.baselines.anchor import Drift
 from pytest_ocrsweep.baselines.gate import Outcome
 from pytest_ocrsweep.baselines.measurement import GateResult
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.sweep.parts import PASSED, Part, attained_part
+from pytest_ocrsweep.sweep.parts import PASSED, Part, attained_part, drift_part, margin_part
 
 
 def judged(
@@ -66,3 +67,25 @@ def test_a_fraction_within_the_margin_is_not_named_beside_a_time_that_failed():
 @pytest.mark.parametrize(("now", "change", "outcome"), [(0.375, 0.5, Outcome.FAIL), (0.25, 0.5, Outcome.PASS)])
 def test_a_fraction_at_the_margin_is_within_it(now, change, outcome):
     assert attained_part("vision 2x3 flash", 0.5, now, GateResult(outcome, change, 0.25), less_work=True) == PASSED
+
+
+def test_a_drift_beyond_the_limit_is_a_failure_with_the_command_that_accepts_it():
+    drift = Drift(0.041, 0.01, 5, "2026-03-01T12:00:00Z")
+    part = drift_part("decode 1x1 flash", drift, 0.03, "ocrsweep history accept decode 1x1 flash")
+    assert part == Part(
+        Verdict.FAIL,
+        f"decode 1x1 flash {drift}: more than ocrsweep_drift=3; if that is meant, accept it by name:\n"
+        "ocrsweep history accept decode 1x1 flash",
+    )
+    assert drift_part("decode 1x1 flash", drift, 0.05, "") == PASSED
+
+
+def test_a_margin_beyond_what_the_gate_is_to_see_is_a_failure_in_percent():
+    part = margin_part("decode 1x1 flash", 0.0412)
+    assert part is not None
+    assert part.verdict is Verdict.FAIL
+    assert part.failure == (
+        "decode 1x1 flash: a time 3 % slower cannot be seen: the margin is 4.1 %, and ocrsweep_wide_margin=fail; "
+        "record it again on a quiet machine, three times"
+    )
+    assert margin_part("decode 1x1 flash", 0.03) is None

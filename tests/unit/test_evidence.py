@@ -34,6 +34,16 @@ def test_of_two_processes_none_is_outlying():
     assert recorded(10.0, 15.0).time_ns == 12.5 * MS
 
 
+def test_one_of_three_may_be_outlying_and_half_of_four_are_no_majority():
+    assert [process.median_ns for process in recorded(10.0, 10.0, 10.5).outlying] == [10.5 * MS]
+    assert recorded(9.0, 10.0, 10.1, 12.0).outlying == ()
+
+
+def test_the_state_of_a_process_is_given_by_name():
+    with pytest.raises(TypeError):
+        Process(MS, MS, MS, 10, None)  # type: ignore[misc]  # that is what is tested
+
+
 def test_processes_without_a_majority_that_lies_together_are_all_taken():
     apart = recorded(9.0, 9.5, 10.0, 10.5, 11.0)
     assert apart.outlying == ()

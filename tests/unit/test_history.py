@@ -12,6 +12,7 @@ from drifting import H200, KEY, NS, PERCENTS, record, time
 
 from pytest_ocrsweep.baselines import history, timed
 from pytest_ocrsweep.baselines.anchor import Became
+from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.evidence import Process
 from pytest_ocrsweep.baselines.power_cap import PowerCap
 from pytest_ocrsweep.errors import BaselineError
@@ -48,6 +49,18 @@ def test_every_process_is_a_line_with_its_date_card_and_what_became_of_it(path):
         1980,
     )
     assert first["environment"]["gpu_uuid"] == "GPU-003f2a10-0000"
+
+
+def test_a_line_is_read_back_as_it_was_written(times, path):
+    assert {entry.sm_clock_mhz for entry in history.read(path).entries} == {1980}
+    unknown = replace(time(NS, 20), observed=Observed(tensor_flops=2**40, kernels=771))
+    timed.record(times, *H200, {KEY: (unknown, None)}, NEXT)
+    assert history.read(path).entries[-1].sm_clock_mhz is None
+
+
+def test_a_history_is_no_program_and_begins_with_nothing(path):
+    assert path.stat().st_mode & 0o111 == 0
+    assert history.History().whole_bytes == 0
 
 
 def test_an_update_appends_and_rewrites_nothing(times, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,9 +30,12 @@ def key(index: int) -> PointKey:
     return PointKey(Workload(CropGrid(1, index + 1), prompt_tokens=10, new_tokens=100, batch=1), "flash")
 
 
-def recorded(index: int) -> RecordedTime:
-    ns = (10 + index) * MS
-    return RecordedTime(Baseline((Process(ns, ns, ns, 10),)), "host", None, None, (ON,), None)
+def recorded(index: int, noise: float = 0) -> RecordedTime:
+    """In one process, or in three that differ by so much, at each point in another order."""
+    by = [(index + number) % 3 - 1 for number in range(3)] if noise else [0]
+    all_ns = [(10 + index) * MS * (1 + noise * each) for each in by]
+    ran = tuple(Process(ns, ns, ns, 10) for ns in all_ns)
+    return RecordedTime(Baseline(ran), "host", None, None, (ON,) * len(ran), None)
 
 
 @dataclass
@@ -40,15 +44,22 @@ class Meter:
 
     odd: dict[int, object] = field(default_factory=dict)
     asked: list[TimedPoint] = field(default_factory=list)
+    anew: list[bool] = field(default_factory=list)  # how each was asked for
+    lost_at: int | None = None  # the look at which the first point finds no memory
     gpu: str = "NVIDIA H200"
     slower: float = 0.01
     fast: frozenset[int] = frozenset()
 
     def first(self, point: TimedPoint, *, anew: bool = False) -> Sampled:
         self.asked.append(point)
+        self.anew.append(anew)
         index = point.work.grid.columns - 1
         ns = round((10 + index) * MS * (1 + self.slower - 0.03 * (index in self.fast and not anew)))
-        taken = Sampled(Samples((ns,) * 10), Samples((1,)), None, "host", None, 1, None, 1)
+        if index == 0 and self.lost_at == self.asked.count(point):
+            raise OutOfMemory("out of memory")
+        taken = Sampled(
+            Samples((ns - MS, ns, ns, ns + MS // 2, ns + MS // 2)), Samples((1,)), None, "host", None, 1, None, 1
+        )
         odd = self.odd.get(index)
         if isinstance(odd, Exception):
             raise odd
@@ -58,12 +69,12 @@ class Meter:
         return ON
 
 
-def offsets(points: int, meter: Meter, slowdown: Slowdown = NO_SLOWDOWN) -> Offsets:
-    times = {key(index): recorded(index) for index in range(points)}
+def offsets(points: int, meter: Meter, slowdown: Slowdown = NO_SLOWDOWN, noise: float = 0) -> Offsets:
+    times = {key(index): recorded(index, noise) for index in range(points)}
     sweep: Any = SimpleNamespace(
         meter=meter,
         timed_of=lambda stage, gpu: times,
-        page_of=lambda grid: None,
+        page_of=lambda grid: Path(f"{grid}.png"),
         options=SimpleNamespace(slowdown=slowdown),
     )
     return Offsets(sweep)
@@ -82,6 +93,44 @@ def test_an_offset_that_is_worth_a_line_is_looked_at_three_times():
     meter = Meter()
     assert offsets(23, meter).yardstick("decode", key(0)).shared.offset == pytest.approx(0.01, abs=1e-6)
     assert len(meter.asked) == 3 * MOST
+
+
+def test_a_family_of_the_fewest_points_that_tell_is_looked_at():
+    assert offsets(LEAST, Meter()).yardstick("decode", key(0)).shared.points == LEAST
+
+
+def test_only_the_looks_after_the_first_prepare_points_anew():
+    meter = Meter()
+    offsets(LEAST, meter).yardstick("decode", key(0))
+    assert meter.anew == [False] * LEAST + [True] * 2 * LEAST
+
+
+def test_each_point_is_timed_as_the_run_itself_times_it():
+    meter = Meter()
+    offsets(LEAST, meter).yardstick("decode", key(0))
+    assert meter.asked[1] == TimedPoint("decode", key(1).work, "flash", Path("1x2.png"))
+
+
+def test_every_family_has_an_offset_of_its_own():
+    meter = Meter()
+    made = offsets(LEAST, meter)
+    first = made.yardstick("decode", key(0)).shared
+    meter.slower = 0.02
+    assert made.yardstick("decode", key(1)).shared == first
+    assert made.yardstick("vision", key(0)).shared.offset == pytest.approx(0.02, abs=1e-6)
+
+
+def test_a_point_that_the_last_look_did_not_see_tells_nothing():
+    assert offsets(LEAST + 1, Meter(lost_at=3)).yardstick("decode", key(0)).shared.points == LEAST
+    assert offsets(LEAST + 1, Meter(lost_at=2)).yardstick("decode", key(0)).shared.points == LEAST + 1
+
+
+@pytest.mark.parametrize("slower", [0.001, 0.05])
+def test_a_noisy_record_makes_an_offset_less_sure(slower):
+    def error(noise: float) -> float:
+        return offsets(LEAST, Meter(slower=slower), noise=noise).yardstick("decode", key(0)).shared.error
+
+    assert error(0.01) > 1.5 * error(0)
 
 
 def test_a_moment_in_which_most_points_were_faster_is_no_offset():

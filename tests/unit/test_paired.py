@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from pytest_ocrsweep.baselines import paired
 from pytest_ocrsweep.baselines.attribution import Observed
-from pytest_ocrsweep.baselines.paired import judge
+from pytest_ocrsweep.baselines.blame import Clocks, blame
+from pytest_ocrsweep.baselines.paired import Change, judge
+from pytest_ocrsweep.baselines.paired_group import Pair, PairedGroup
 from pytest_ocrsweep.baselines.point_profile import PointProfile
-from pytest_ocrsweep.baselines.process_noise import inverse_trigamma, trigamma
+from pytest_ocrsweep.baselines.process_noise import Noise, inverse_trigamma, trigamma
 from pytest_ocrsweep.baselines.takes import Key, Run
 from pytest_ocrsweep.model.geometry import CropGrid
 
@@ -189,3 +193,120 @@ def test_trigamma_has_its_known_values_and_its_inverse() -> None:
     assert trigamma(1) == pytest.approx(1.6449341, rel=1e-5)
     assert trigamma(2) == pytest.approx(0.6449341, rel=1e-5)
     assert inverse_trigamma(trigamma(3.7)) == pytest.approx(3.7)
+
+
+# Numbers
+
+
+def noisy(percent: float, attentions: tuple[str, ...] = ("flash", "eager")) -> list[list[Run]]:
+    """Both sides of four points of each attention, in processes that differ by about so much."""
+    keys = [("decode", grid, how) for grid in GRIDS[:4] for how in attentions]
+
+    def process(number: int) -> Run:
+        by = {key: 1 + percent / 100 * ((at * 5 + number * 3) % 7 - 3) for at, key in enumerate(keys)}
+        return Run({key: Observed(time_ns=2e7 * by[key]) for key in keys})
+
+    return [[process(first + at) for at in range(processes)] for first, processes in ((0, 3), (11, 2))]
+
+
+def groups(base: list[Run], head: list[Run]) -> list[PairedGroup]:
+    found = {}
+    for attention in ("eager", "flash"):
+        keys = [key for key in base[0].takes if key[2] == attention]
+        logs = {
+            key: Pair(*({at: math.log(run.takes[key].time_ns) for at, run in enumerate(side)} for side in (base, head)))
+            for key in keys
+        }
+        found[attention] = PairedGroup(("decode", attention), logs)
+    return list(found.values())
+
+
+def test_a_points_margin_is_by_the_noise_of_its_stage_and_the_number_of_all_points() -> None:
+    base, head = noisy(0.4)
+    made = groups(base, head)
+    noise = Noise({key: rest.squares for group in made for key, rest in group.rests.items()})
+    for each in judge(base, head).points:
+        expected = noise.of(each.key).margin(paired.FALSE_RED / 2 / 8, 3, 2)
+        assert each.change.margin == pytest.approx(expected)
+        assert each.change.margin > paired.SMALLEST
+        assert each.processes == (3, 2)
+
+
+def test_the_margin_of_a_whole_is_by_its_shifts_and_the_number_of_wholes() -> None:
+    base, head = noisy(0.4)
+    for made, each in zip(groups(base, head), judge(base, head).shared, strict=True):
+        assert (each.stage, each.attention, each.points) == ("decode", made.group[1], 4)
+        margin = made.shared_margin(paired.FALSE_RED / 2 / 2)
+        assert each.change == Change(
+            pytest.approx(math.expm1(made.shifts.difference)), each.change.ratio, margin, made.shifts.apart
+        )
+        assert margin > paired.SMALLEST
+
+
+def test_equal_processes_have_the_smallest_margin_and_their_mean_time() -> None:
+    base, head = noisy(0.0)
+    head = [Run({key: Observed(time_ns=ns) for key in run.takes}) for run, ns in zip(head, (1e7, 4e7), strict=True)]
+    judgement = judge(base, base)
+    assert {each.change.margin for each in (*judgement.points, *judgement.shared)} == {paired.SMALLEST}
+    point = judge(base, head).points[0]
+    assert (point.then.time_ns, point.now.time_ns) == (pytest.approx(2e7), pytest.approx(2e7))
+
+
+def test_a_change_is_slower_only_beyond_its_margin_in_all_and_by_itself_and_in_every_process() -> None:
+    slower = Change(0.03, 0.02, 0.01, 1)
+    assert slower.slower
+    assert not slower.faster
+    for other in ({"ratio": 0.01}, {"beyond": 0.01}, {"margin": 0.02}, {"apart": 0}):
+        assert not replace(slower, **other).slower
+    faster = Change(-0.03, -0.02, 0.01, -1)
+    assert faster.faster
+    assert not faster.slower
+    for other in ({"ratio": -0.01}, {"beyond": -0.01}, {"margin": 0.02}, {"apart": 0}):
+        assert not replace(faster, **other).faster
+
+
+def test_the_worst_comes_first() -> None:
+    scales = {SLOW: 1.02, KEYS[9]: 1.05}
+    judgement = judge(side(0), side(7, lambda key: scales.get(key, 1.0)))
+    assert slower(judgement) == [KEYS[9], SLOW]
+    stages = judge(side(0), side(7, lambda key: 1.02 if key[0] == "vision" else 1.04)).slower_as_a_whole
+    assert [each.stage for each in stages] == ["decode", "vision"]
+
+
+def test_points_and_wholes_are_named_as_a_person_names_them() -> None:
+    judgement = judge(side(0), side(7))
+    assert str(judgement.points[0]) == "vision 1x1 flash"
+    assert str(judgement.shared[0]) == "vision flash"
+
+
+def test_what_both_sides_lack_is_in_the_order_of_a_report() -> None:
+    fewer = [KEYS[9], KEYS[2], KEYS[12]]
+    base = [Run({k: v for k, v in each.takes.items() if k not in fewer}) for each in side(0)]
+    assert judge(base, side(7)).only_head == (KEYS[2], KEYS[9], KEYS[12])
+    assert judge(side(7), base).only_base == (KEYS[2], KEYS[9], KEYS[12])
+
+
+def test_a_point_that_is_refused_on_one_side_is_unjudged_and_not_lost() -> None:
+    head = [Run({k: v for k, v in each.takes.items() if k != SLOW}, refused=frozenset({SLOW})) for each in side(7)]
+    judgement = judge(side(0), head)
+    assert (judgement.unjudged, judgement.lost, judgement.only_base, judgement.red) == ((SLOW,), (), (), False)
+
+
+def test_a_point_with_two_processes_is_judged() -> None:
+    head = side(7, one(5))
+    head[0] = Run({k: v for k, v in head[0].takes.items() if k != SLOW}, refused=frozenset({SLOW}))
+    judgement = judge(side(0), head)
+    assert (slower(judgement), judgement.unjudged, judgement.slower[0].processes) == ([SLOW], (), (3, 2))
+
+
+def test_a_lower_clock_accounts_for_what_grew_by_as_much() -> None:
+    then = PointProfile.of(687, 0, {"decoder/attn/q": 10**7, "head": 10**7})
+    now = PointProfile.of(687, 0, {"decoder/attn/q": 11 * 10**6, "head": 11 * 10**6})
+    base = [Run(each.takes, profiles={SLOW: then}) for each in side(0, sm_clock_mhz=1980)]
+    head = [Run(each.takes, profiles={SLOW: now}) for each in side(7, one(10), sm_clock_mhz=1800)]
+    (point,) = judge(base, head).slower
+    assert list(point.causes) == blame(then, now, point.change.margin, Clocks(1980, 1800))
+    assert all(each.causes == () for each in judge(base, head).points if each.key != SLOW)
+    only_one = [Run(each.takes, profiles={SLOW: now}) for each in head[:1]] + [Run(each.takes) for each in head[1:]]
+    assert judge(base, only_one).slower[0].causes == point.causes
+    assert judge(base, [Run(each.takes) for each in head]).slower[0].causes == ()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines import gate
+from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
@@ -74,6 +75,14 @@ def test_the_state_of_a_process_stays():
     assert {each.power_cap for each in aligned(points)[key(0)].processes} == {PowerCap(1.0, 1700)}
 
 
+def test_the_quartiles_of_a_process_move_with_its_median():
+    points = family(LEAST, there=1.02)
+    (*_, last), (*_, was) = aligned(points)[key(0)].processes, points[key(0)].baseline.processes
+    assert last.median_ns < 0.99 * was.median_ns
+    for name in ("q1_ns", "q3_ns"):
+        assert getattr(last, name) / last.median_ns == pytest.approx(getattr(was, name) / was.median_ns)
+
+
 def test_few_points_tell_no_machine_and_families_do_not_mix():
     few, other = family(LEAST - 1, there=1.015), family(LEAST - 1, there=1.015, attention="eager")
     assert aligned(few | other) == {point: stored.baseline for point, stored in (few | other).items()}
@@ -91,6 +100,7 @@ def test_the_points_that_tell_an_offset_reach_from_the_shortest_to_the_longest()
     assert (len(chosen), chosen[0], chosen[-1]) == (MOST, key(0), key(22))
     assert len(set(chosen)) == MOST
     assert spread_out([key(3), key(1)], baselines) == [key(1), key(3)]
+    assert spread_out([key(3)], baselines) == [key(3)]
 
 
 # The offset
@@ -119,6 +129,11 @@ def test_points_that_moved_apart_excuse_no_more_than_points_that_moved_alike():
 def test_fewer_points_tell_nothing():
     assert Shared.of([0.02] * (LEAST - 1)) == ALONE
     assert Shared.of([0.02] * LEAST).offset == 0.02
+
+
+def test_the_error_of_an_offset_is_that_of_a_median_of_normal_changes():
+    assert Shared.of([-0.02, -0.01, 0.0, 0.01, 0.02], 0.002) == Shared(0.0, pytest.approx(1.2533 * 0.002 / 5**0.5), 5)
+    assert Shared(0.0, 0.0, 0) == ALONE
 
 
 def test_more_points_tell_it_better():
@@ -172,6 +187,14 @@ def test_a_slower_whole_is_told_as_the_whole():
     assert "this one +0.0 % beside them: look at the machine, the driver, or code that all of them run" in message
 
 
+def test_what_a_message_says_of_the_whole_is_in_percent():
+    samples = Samples(tuple(round(10 * MS * 1.12) for _ in range(10)))
+    message = gate.judge(BASELINE, [samples] * 3, shared=Shared(0.12, 0.02, 9)).message
+    assert "all points together are 12.0 % slower than recorded (median of 9 points, limit 8.0 %), this one" in message
+    beside = gate.judge(BASELINE, [Samples((round(10 * MS * 1.06),) * 10)] * 3, shared=Shared(0.12, 0.02, 9))
+    assert beside.outcome is not Outcome.PASS
+
+
 def test_a_point_beside_others_that_moved_more_than_machines_differ_says_so():
     assert judged(0.0, -0.03).message.startswith("time +0.0 %, -3.0 % in the middle of all points, margin")
     assert judged(-0.03, -0.03).message.startswith("time -3.0 %, of which -3.0 % in all points, margin")
@@ -208,6 +231,43 @@ def test_what_is_close_is_settled_by_new_processes_and_not_by_this_ones_luck():
 def test_what_is_clear_starts_no_process():
     assert settled([0.0], []).rounds == tuple(rounds(0.0))
     assert settled([0.05], []).outcome is Outcome.FAIL
+
+
+def test_the_first_round_is_judged_beside_the_other_points_too():
+    ours = rounds(0.03)
+    decision = settle(BASELINE, lambda: next(ours), shared=Shared(0.03, 0.008, 9))
+    assert (decision.outcome, decision.shared.offset, len(decision.rounds)) == (Outcome.PASS, 0.03, 1)
+
+
+def test_a_refused_or_a_faster_round_starts_no_process():
+    hot = Machine(throttle_reasons=("hw_thermal_slowdown",))
+    refused = Samples((10 * MS,) * 10, before=hot, after=hot)
+
+    def none() -> Samples:
+        raise AssertionError("a process was started")
+
+    for first, *others in ((refused, *rounds(0.0)), tuple(rounds(-0.05, -0.05))):
+        ours = iter((first, *others))
+        assert len(settle(BASELINE, lambda ours=ours: next(ours), fresh=none).rounds) == 2
+
+
+def test_what_is_final_for_want_of_a_process_is_judged_as_every_round_is():
+    ours, theirs = rounds(0.032), rounds(0.033)
+    decision = settle(
+        BASELINE,
+        lambda: next(ours),
+        Observed(kernels=8),
+        fresh=lambda: next(theirs, None),
+        expected=0.004,
+        shared=shared(0.01),
+    )
+    assert (decision.apart, decision.shared.offset, len(decision.rounds)) == (True, 0.01, 2)
+    assert decision.margin == gate.margin(BASELINE, 0.004, shared=shared(0.01), processes=2)
+    assert decision.outcome is Outcome.FAIL
+    with_kernels = replace(BASELINE, observed=Observed(kernels=7))
+    ours, theirs = rounds(0.012), rounds(0.013)
+    decision = settle(with_kernels, lambda: next(ours), Observed(kernels=8), fresh=lambda: next(theirs, None))
+    assert "kernels 7 -> 8" in decision.message
 
 
 def test_without_new_processes_rounds_of_this_one_decide():

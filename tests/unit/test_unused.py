@@ -74,7 +74,7 @@ def test_pruning_after_a_run_that_is_not_whole_is_a_problem_and_removes_nothing(
     results.filtered = "tests were deselected"
     assert updated.finish(results) == [
         "--ocrsweep-prune removed nothing: tests were deselected; run every test that could use a point: "
-        "pytest --ocrsweep-prune, without -k, -m, names or grids"
+        "pytest --ocrsweep-prune, without -k, -m, -c, names or grids"
     ]
     assert updated.counted == [FIRST, SECOND, THIRD, LAST]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from statistics import median
 
 import pytest
@@ -11,7 +10,6 @@ pytest.importorskip("torch", reason="the reference model needs the extra [vendor
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
 from pytest_ocrsweep import CropGrid
-from pytest_ocrsweep.sweep import fresh
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.fresh import FreshProcesses
 from pytest_ocrsweep.sweep.timed_point import TimedPoint
@@ -27,21 +25,3 @@ def test_a_new_process_times_the_point_and_its_time_is_counted(alone):
     assert len(samples.ns) >= 5
     assert 1e5 < median(samples.ns) < 1e10
     assert 0 < 300 - processes.seconds < 120
-
-
-@pytest.mark.parametrize(
-    "code", ["raise SystemExit(3)", "print('{}')", "print('not JSON')", "pass", "import time; time.sleep(60)"]
-)
-def test_a_process_that_comes_to_nothing_gives_none_and_the_time_it_took_is_gone(monkeypatch, tmp_path, code):
-    (tmp_path / "broken.py").write_text(code)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(fresh, "MODULE", "broken")
-    processes = FreshProcesses(TINY, seconds=1.0)
-    assert processes.round(POINT) is None
-    assert processes.seconds < 1.0
-
-
-def test_none_is_started_once_the_time_is_up(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    assert FreshProcesses(TINY, seconds=0).round(POINT) is None
-    assert FreshProcesses(TINY, seconds=1).round(POINT) is None

@@ -12,7 +12,7 @@ import pytest
 from ...sweep.alike import fingerprints
 from ...sweep.gpus import VISIBLE
 from .. import compat
-from ..state import FILTERED, sweep_of
+from ..state import FILTERED, SKIPPED, sweep_of
 
 GIVEN = "ocrsweep"  # what the controller adds to a worker's `workerinput`: its lane, and a channel for `Collected`
 TORCHS = ("cpu", "cuda:")  # so begin torch's own names of single devices, which choose without our help
@@ -33,6 +33,7 @@ class Collected(NamedTuple):
     devices: int = 0  # that its host has for the timed ones
     alike: Mapping[str, str] = {}  # what must be the same in every process, by name
     filtered: str = ""  # why tests were left out
+    skipped: tuple[str, ...] = ()  # files of points, if points are demanded
     problem: str | None = None  # why it ends instead
 
 
@@ -46,7 +47,8 @@ def tell(session: pytest.Session, problem: str | None) -> None:
     ours = any(kinds)
     devices = sweep_of(config).devices if Kind.TIMED in kinds else []
     alike = fingerprints(sweep_of(config)) if ours else {}
-    send(config, Collected(kinds if ours else b"", len(devices), alike, config.stash.get(FILTERED, "")), devices)
+    filtered, skipped = config.stash.get(FILTERED, ""), config.stash.setdefault(SKIPPED, {})
+    send(config, Collected(kinds if ours else b"", len(devices), alike, filtered, tuple(skipped)), devices)
 
 
 def send(config: pytest.Config, collected: Collected, devices: Sequence[str] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..options import usage_error
-from ..state import leave_out
+from ..state import SKIPPED, leave_out
 from .scheduling import PointScheduling
 from .worker import GIVEN, Collected, Kind
 
@@ -82,6 +82,7 @@ class Workers:
         collected = self._receive(node)
         if collected.filtered:
             leave_out(self._config, collected.filtered)
+        self._config.stash.setdefault(SKIPPED, {}).update(dict.fromkeys(collected.skipped))
         if self._config.getoption("dist") != "each":
             self._compare(node, collected, list(ids))
 

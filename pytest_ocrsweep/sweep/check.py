@@ -18,6 +18,7 @@ from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .drifts import drift_of
 from .explain import Measured
+from .meters import has_time
 from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
 from .timed_point import TimedPoint
@@ -81,7 +82,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
     """The point on the reference model, if it is to be timed."""
-    if not sweep.times(priced.work.grid) or not sweep.has_time(priced.stage):
+    if not sweep.times(priced.work.grid) or not has_time(sweep.settings, priced.stage):
         return Timing()
     if not sweep.measures:
         why = f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"

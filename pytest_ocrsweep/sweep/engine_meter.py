@@ -166,11 +166,6 @@ class EngineMeter(Meter):
         return measured
 
 
-def times(stage: str) -> bool:
-    """Whether an engine has a time of its own for a stage: it has none for what no user waits for alone."""
-    return STAGES[stage].latency is not None
-
-
 def _whole(stage: str, work: Workload) -> Callable[[Request], float | None]:
     """A page's time for the whole stage, ns."""
     if STAGES[stage].latency is Latency.TTFT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..model.engine import REFERENCE
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.limits import refuse
 from ..model.stages import STAGES
+from . import meters
 from .catalogue import model_of
 from .grid_entry import GridEntry
 from .made_for import SweptFor
@@ -147,21 +147,14 @@ class Sweep:
 
     @cached_property
     def unmeasured(self) -> str | None:
-        """Why the reference model cannot be timed; None if it can, or if only counts are asked for."""
+        """Why nothing can be timed; None if it can, or if only counts are asked for."""
         if self.options.analytic_only:
             return None
-        if (engine := self.settings.engine.name) != REFERENCE.name:
-            engine_is = self.settings.engine
-            if engine_is.python or engine_is.url:
-                return None
-            return f"{engine} is not timed: set engine.python to an interpreter that has it, or engine.url to a server"
-        from .meter import why_not
-
-        return why_not(self.settings.vendor.device)
+        return meters.why_not(self.settings)
 
     @property
     def measures(self) -> bool:
-        """Whether points are timed on the reference model."""
+        """Whether points are timed."""
         return not self.options.analytic_only and self.unmeasured is None
 
     def times(self, grid: CropGrid | None) -> bool:
@@ -171,49 +164,15 @@ class Sweep:
         point = self.points.get(grid) if grid else None
         return not (point and point.analytic_only)
 
-    def has_time(self, stage: str) -> bool:
-        """Whether a stage is timed by itself on this run's engine."""
-        if self.settings.engine.name == REFERENCE.name:
-            return True
-        from .engine_meter import times
-
-        return times(stage)
-
     @property
     def devices(self) -> list[str]:
         """What points are timed on, each by one worker of pytest-xdist."""
-        from .gpus import gpus
-
-        if self.settings.engine.name != REFERENCE.name:
-            return [self.settings.engine.name]  # one of it
-        device = self.settings.vendor.device
-        return gpus() if device == "cuda" else [device]
+        return meters.devices(self.settings)
 
     @cached_property
     def meter(self) -> Meter:
         """What times points in this process."""
-        from .fresh import FRESH_S, FreshProcesses
-        from .meter import Meter
-
-        options = self.options
-        if self.settings.engine.name != REFERENCE.name:
-            from .engine_meter import EngineMeter
-
-            return EngineMeter(self.settings, self.model, options.checkpoint, lock=self.device_lock)
-        seconds = options.fresh_seconds
-        if seconds is None:  # a CPU's clock differs more from process to process than they are worth
-            seconds = 0.0 if self.settings.vendor.device == "cpu" else FRESH_S
-        fresh = FreshProcesses(options.overrides, options.checkpoint, options.slowdown, seconds)
-        return Meter(
-            self.settings,
-            self.model,
-            options.checkpoint,
-            options.profile,
-            options.update,
-            options.slowdown,
-            self.device_lock,
-            fresh.round,
-        )
+        return meters.meter(self.settings, self.model, self.options, self.say)
 
     @cached_property
     def offsets(self) -> Offsets:
@@ -221,15 +180,6 @@ class Sweep:
         from .offset import Offsets
 
         return Offsets(self)
-
-    def device_lock(self) -> AbstractContextManager[None]:
-        """One process at a time measures on a device."""
-        from .gpu_lock import gpu_lock
-        from .gpus import device_id
-
-        if self.settings.engine.name != REFERENCE.name:
-            return gpu_lock(self.settings.engine.name, self.say)
-        return gpu_lock(device_id(self.settings.vendor.device), self.say)
 
     @cached_property
     def measured_device(self) -> Device | None:

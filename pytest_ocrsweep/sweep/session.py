@@ -16,7 +16,7 @@ from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.engine import REFERENCE
-from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.geometry import CropGrid, Workload
 from ..model.limits import refuse
 from ..model.stages import STAGES
 from . import meters
@@ -89,14 +89,13 @@ class Sweep:
             return []
         from ..files.image_size import page_size
 
-        sides = RESOLUTIONS[self.settings.workload.resolution]
-        found = []
+        resolution, found = self.settings.workload.resolution, []
         for name in self.options.images:
             try:
                 size = page_size(Path(name))
             except ImageError as error:
                 raise error.at("--ocrsweep-image") from None
-            found.append((name, sides.grid_of(size.width, size.height, self.settings.engine.most_crops)))
+            found.append((name, self.model.grid_of(size.width, size.height, resolution)))
         return found
 
     def page_of(self, grid: CropGrid) -> Path | None:

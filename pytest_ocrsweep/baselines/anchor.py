@@ -14,7 +14,7 @@ from . import gate
 from .evidence import EXPECTED_NOISE, expected_noise
 from .measurement import Measurement
 from .power_cap import same_state
-from .recorded_time import KEPT, Anchor, RecordedTime, Taken, TimedProcess, comparable, recorded
+from .recorded_time import KEPT, Anchor, RecordedTime, Taken, TimedProcess, comparable, recorded, usual_noise
 
 AGREEING = 3
 """Processes that must lie together, away from the recorded ones, before a point moves: an odd state of the driver or
@@ -145,7 +145,8 @@ def noise_of(times: Iterable[RecordedTime]) -> float:
     """The noise to expect between processes, by the anchors: a stage that drifts as a whole would hide itself in the
     spread of its latest times.
     """
-    return expected_noise(each.anchored.baseline for each in times)
+    recorded = list(times)
+    return expected_noise((each.anchored.baseline for each in recorded), usual_noise(recorded))
 
 
 def drift_of(stored: RecordedTime | None, found: Measurement, expected: float) -> Drift | None:

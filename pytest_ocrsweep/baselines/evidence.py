@@ -130,10 +130,10 @@ class Baseline:
         return Noise(max(between, within), df, count)
 
 
-def expected_noise(baselines: Iterable[Baseline]) -> float:
-    """The noise to expect of points recorded together: the median of their spreads, at least EXPECTED_NOISE.
+def expected_noise(baselines: Iterable[Baseline], usual: float = EXPECTED_NOISE) -> float:
+    """The noise to expect of points recorded together: the median of their spreads, at least the `usual`.
 
     A machine noisier than the one EXPECTED_NOISE comes from shows in all of its points, though not in each.
     """
     spreads = [b.spread for b in baselines if b.spread is not None]
-    return max(EXPECTED_NOISE, statistics.median(spreads)) if spreads else EXPECTED_NOISE
+    return max(usual, statistics.median(spreads)) if spreads else usual

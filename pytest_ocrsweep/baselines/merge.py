@@ -14,11 +14,11 @@ from ..model.stages import STAGES
 from . import counted, gate, history, serving_merge, timed
 from .anchor import AGREEING
 from .counted import PointKey
-from .evidence import Baseline, expected_noise
+from .evidence import Baseline
 from .history import Entry
 from .journal import SUFFIX
 from .recorded_file import Recorded
-from .recorded_time import KEPT, RecordedTime, Taken, incomparable
+from .recorded_time import KEPT, RecordedTime, Taken, expected_of, incomparable
 from .timed import TimedPoints
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def _equal(old: dict[str, int], new: dict[str, int]) -> dict[str, int]:
 def _timed(sources: Sequence[Path], folder: Path, model: str, gpu: str, stage: str) -> list[Callable[[], Recorded]]:
     path = timed.file_of(folder, model, gpu, stage)
     there = {source: timed.read(timed.file_of(source, model, gpu, stage), model, gpu, stage) for source in sources}
-    noise = expected_noise(stored.baseline for points in there.values() for stored in points.values())
+    noise = expected_of(stored for points in there.values() for stored in points.values())
     found = _changes(stage, there, timed.read(path, model, gpu, stage), partial(_united, noise))
     past = [history.read(history.file_of(timed.file_of(source, model, gpu, stage))) for source in sources]
     entries = list(dict.fromkeys(entry for each in past for entry in each.entries))

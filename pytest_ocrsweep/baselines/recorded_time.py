@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..files.text import quoted
 from .attribution import Observed
-from .evidence import Baseline, Process
+from .evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
 
-CLOCKS = ("cuda-graph", "profiler", "host")
+CLOCKS = ("cuda-graph", "profiler", "host", "engine")
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
@@ -19,6 +20,9 @@ OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", 
 
 LONGEST_NS = 24 * 3600 * 10**9
 """No call of a stage takes a day: a longer time would only switch the gate off."""
+
+ENGINE_NOISE = 0.01
+"""Sigma expected between starts of an engine, whose times are its client's wall clock: the host is in them."""
 
 KEPT = 5
 """Processes that a point's evidence holds at most: the gate's margin gains little from more."""
@@ -191,6 +195,17 @@ def ordered(process: Process) -> Process:
     if q3 > LONGEST_NS:
         raise ValueError(f"q3_ns must be at most a day, {LONGEST_NS}, got {quoted(q3)}")
     return process
+
+
+def usual_noise(times: Iterable[RecordedTime]) -> float:
+    """The noise to expect at least between processes, by the clock of what is recorded."""
+    return ENGINE_NOISE if any(each.clock == "engine" for each in times) else EXPECTED_NOISE
+
+
+def expected_of(times: Iterable[RecordedTime]) -> float:
+    """The noise to expect between processes of points that are recorded together."""
+    recorded = list(times)
+    return expected_noise((each.baseline for each in recorded), usual_noise(recorded))
 
 
 def known_clock(name: object) -> str:

@@ -11,12 +11,11 @@ from ..files import atomic
 from . import anchor, history
 from .anchor import Became, Drift
 from .counted import SCHEMA, Document, PointKey, render, rows
-from .evidence import expected_noise
 from .gpu_folder import gpu_folder as gpu_folder
 from .history import Entry, History
 from .measurement import Environment
 from .recorded_file import Recorded
-from .recorded_time import RecordedTime, TimedProcess
+from .recorded_time import RecordedTime, TimedProcess, expected_of
 from .timed_rows import (
     FIELDS,
     OPTIONAL,
@@ -69,7 +68,7 @@ def record(
     with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
         past = history.read(history.file_of(path))
-        noise = expected_noise(each.baseline for each in old.values())
+        noise = expected_of(old.values())
         steps = {
             key: anchor.update(old.get(key), timed, date, agrees=agrees, expected=noise)
             for key, (timed, agrees) in found.items()

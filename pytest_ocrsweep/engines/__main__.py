@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -55,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--pages", metavar="N", type=number, help="a row (default: 4 times its concurrency, at least 8)")
     whole.add_argument("--seed", metavar="N", type=int, default=0, help="of the pages")
     whole.add_argument("--limit", metavar="SECONDS", type=number, default=600, help="of a request, or a row offline")
+    whole.add_argument("--save", metavar="FILE", type=Path, help="add each row to it, for `ocrsweep import`")
     offline = whole.add_argument_group("with --python")
     offline.add_argument("--weights", choices=["random", "real"], default="random")
     offline.add_argument("--dtype", default="bfloat16")
@@ -130,6 +135,28 @@ def row(served: ServedLoad) -> list[str]:
     ]
 
 
+def save(path: Path, about: About, served: ServedLoad) -> None:
+    """Adds a line of JSON with every request."""
+    load = served.load
+    line = {
+        "tool": "pytest_ocrsweep.engines",
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "host": platform.node(),
+        "engine": about.engine,
+        "engine_version": about.version,
+        "model": about.model,
+        "gpu": about.gpu,
+        "encoder_graphs": about.encoder_graphs,
+        "page": f"{load.width}x{load.height}",
+        "concurrency": load.concurrency,
+        "wall_ns": served.wall_ns,
+        "rendered_ns": served.rendered_ns,
+        "requests": [astuple(each) for each in served.requests],
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
 def _scaled(value: float | None, unit: float, digits: int) -> str:
     return "-" if value is None else f"{value / unit:,.{digits}f}"
 
@@ -150,7 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(terminal_line(shown(engine.about())))
             show(HEADINGS)
             for concurrency in options.concurrency:
-                show(row(engine.run(load(options, concurrency))))
+                served = engine.run(load(options, concurrency))
+                show(row(served))
+                if options.save:
+                    save(options.save, engine.about(), served)
     except EngineError as error:
         done = f" ({len(error.requests)} pages were done before)" if error.requests else ""
         print("ocrsweep:", terminal_line(f"{error}{done}"), file=sys.stderr)

@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from .architecture import Architecture
 from .attention import ATTENTION
 from .engine import REFERENCE, Engine
-from .geometry import Workload
+from .geometry import CropGrid, Workload
 from .ledger import Hardware, Ledger
 from .limits import refuse
 from .program import Program
@@ -44,6 +44,14 @@ class Model:
     def recorded_as(self) -> str:
         """The folder with its baselines: the architecture's; any other engine than the reference has one in it."""
         return self.name if self.engine.name == REFERENCE.name else f"{self.name}/{self.engine.name}"
+
+    def grid_of(self, width: int, height: int, resolution: str = "gundam") -> CropGrid:
+        """The grid into which the engine cuts a page of `width` × `height` pixels; 1x1 in a mode without crops.
+
+        Raises ValueError as `CropGrid.for_image` does, and for an unknown resolution.
+        """
+        sides = Workload("1x1", resolution=resolution).sides
+        return sides.grid_of(width, height, self.engine.most_crops)
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`.

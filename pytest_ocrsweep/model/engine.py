@@ -20,6 +20,17 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """How a run starts an engine in an interpreter of its own; None leaves the engine's default."""
+
+    weights: str  # random or real
+    dtype: str | None  # None: the model's
+    encoder_graphs: bool  # the vision tower as CUDA graphs
+    enforce_eager: bool  # no CUDA graphs at all
+    kv_cache_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """The work that an engine does otherwise. To add one, add a file to conf/engine."""
 
@@ -38,6 +49,10 @@ class Engine:
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
     fused_gate_up: bool  # the gate and the other half of an MLP are one product, their activation one kernel
     fused_experts: bool  # each product reads the rows and weights of its experts where they lie
+    python: str | None  # an interpreter that has it, which a run starts to time it
+    folder: str | None  # of the model that it serves then
+    url: str | None  # or a server with the OpenAI protocol that runs already
+    start: Start
     host: Host
 
     @property
@@ -68,6 +83,10 @@ REFERENCE = Engine(
     fused_qkv=False,
     fused_gate_up=False,
     fused_experts=False,
+    python=None,
+    folder=None,
+    url=None,
+    start=Start(weights="random", dtype=None, encoder_graphs=False, enforce_eager=False, kv_cache_bytes=None),
     host=Host(
         launch_ns=None,
         step_ns=None,

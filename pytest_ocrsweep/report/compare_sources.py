@@ -10,7 +10,7 @@ from pathlib import Path
 from ..baselines import counted, evidence, timed
 from ..baselines.measurement import ENVIRONMENT, Environment, Measurement
 from ..baselines.metrics import analytic, exact_numbers
-from ..baselines.recorded_time import RecordedTime
+from ..baselines.recorded_time import RecordedTime, expected_of
 from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
@@ -108,7 +108,7 @@ def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     for stage in STAGES:
         numbers = counted.read(folder / f"{stage}.json", model, stage)
         times = timed.read(timed.file_of(root, model, gpu, stage), model, gpu, stage) if gpu else {}
-        expected = evidence.expected_noise(stored.baseline for stored in times.values())
+        expected = expected_of(times.values())
         for (work, attention), of_point in numbers.items():
             stored = times.get(counted.PointKey(work, attention))
             environments += stored.environments if stored else ()

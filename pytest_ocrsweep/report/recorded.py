@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, evidence, gate, timed
+from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.metrics import analytic
-from ..baselines.recorded_time import RecordedTime
+from ..baselines.recorded_time import RecordedTime, expected_of
 from ..baselines.result import EstimateResult, FloorResult, PointResult, components
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
@@ -64,7 +64,7 @@ def _recorded(source: Source, wanted: Callable[[Workload], bool] | None) -> list
     for stage in STAGES:
         numbers = counted.read(counted.file_of(folder, model, stage), model, stage)
         times = timed.read(timed.file_of(folder, model, gpu, stage), model, gpu, stage)
-        expected = evidence.expected_noise(stored.baseline for stored in times.values())
+        expected = expected_of(times.values())
         for key, stored in times.items():
             if wanted is not None and not wanted(key.work):
                 continue

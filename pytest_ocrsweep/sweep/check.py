@@ -13,11 +13,12 @@ from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
-from ..errors import DeviceLost, OutOfMemory
+from ..errors import DeviceLost, EngineError, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .drifts import drift_of
 from .explain import Measured
+from .meters import has_time
 from .parts import PASSED, Part, attained_part, drift_part, margin_part
 from .session import Sweep, describe
 from .timed_point import TimedPoint
@@ -81,7 +82,7 @@ def price(sweep: Sweep, stage: str, grid: CropGrid, attention: str) -> Priced:
 
 def measure(sweep: Sweep, priced: Priced) -> Timing:
     """The point on the reference model, if it is to be timed."""
-    if not sweep.times(priced.work.grid):
+    if not sweep.times(priced.work.grid) or not has_time(sweep.settings, priced.stage):
         return Timing()
     if not sweep.measures:
         why = f"--ocrsweep-require-vendor: nothing was measured: {sweep.unmeasured}"
@@ -90,9 +91,10 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
         why = f"not timed: {sweep.meter.lost}"
         required = sweep.options.require_vendor
         return Timing(missing=Part(Verdict.NO_SAMPLE, why) if required else Part(Verdict.NO_SAMPLE, skip=why))
-    gpu, measured, missing = sweep.meter.gpu, None, None
+    measured, missing, gpu = None, None, ""
     point = TimedPoint(priced.stage, priced.work, priced.attention, sweep.page_of(priced.work.grid))
     try:
+        gpu = sweep.meter.gpu
         by = sweep.offsets.yardstick(priced.stage, priced.key)
         measured = sweep.meter.measure(point, by)
     except OutOfMemory as error:
@@ -100,6 +102,8 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
         missing = Part(Verdict.FAIL, f"{priced}: {error}, and the point needs {needed}: {SMALLER}")
     except DeviceLost as error:
         missing = Part(Verdict.FAIL, f"{priced} on {gpu}: {error}")
+    except EngineError as error:
+        return Timing(missing=Part(Verdict.FAIL, f"{priced}: {error}"))
     # Only now a checkpoint is loaded, and the environment knows of it.
     recorded = sweep.timed_of(priced.stage, gpu).get(priced.key)
     return Timing(measured, recorded, missing, sweep.meter.environment())

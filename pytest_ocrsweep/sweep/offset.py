@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..baselines import shared
 from ..baselines.counted import PointKey
 from ..baselines.evidence import Baseline, expected_noise
-from ..baselines.recorded_time import incomparable
+from ..baselines.recorded_time import incomparable, usual_noise
 from ..baselines.shared import ALONE, Family, Shared
 from ..errors import OutOfMemory
 from .timed_point import TimedPoint, Yardstick
@@ -36,7 +36,7 @@ class Offsets:
         if stage not in self._baselines:
             self._baselines[stage] = shared.aligned(stored)
         baselines = self._baselines[stage]
-        expected = expected_noise(baselines.values())
+        expected = expected_noise(baselines.values(), usual_noise(stored.values()))
         if key not in stored:
             return Yardstick(expected=expected)
         where = stage, Family.of(key)

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..files.text import quoted
 from ..model.architecture import DTYPES, Architecture
 from ..model.attention import ATTENTION
-from ..model.engine import Engine
+from ..model.engine import REFERENCE, Engine
 from ..model.geometry import PATCH, RESOLUTIONS
 from ..model.layers.moe import EXPERTS
 from .settings import Settings, check_choice
@@ -29,6 +29,7 @@ DIVISIBLE = (
     ("model.clip.image_side", "model.clip.patch"),
     ("model.decoder.width", "model.decoder.heads"),
 )
+WEIGHTS = ("random", "real")
 AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
     ("model.decoder.dense_layers", "model.decoder.layers"),
@@ -103,6 +104,13 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
     yield (
         not fused or bool(unknown) or all(ATTENTION[name].fused for name in engine.attentions),
         f"engine.attentions must be [flash] for an engine that fuses; else set {', '.join(fused)}",
+    )
+    yield engine.start.weights in WEIGHTS, f"engine.start.weights must be one of {', '.join(WEIGHTS)}"
+    reached = [name for name in ("python", "url") if getattr(engine, name)]
+    yield len(reached) < 2, "engine.python and engine.url exclude each other: keep one"
+    yield (
+        not reached or engine.name != REFERENCE.name,
+        f"engine.{'/'.join(reached)} is for another engine than {REFERENCE.name}: choose it, as engine=vllm",
     )
     batches = engine.captured_batches
     yield (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,10 @@ from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.engine import REFERENCE
-from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.geometry import CropGrid, Workload
 from ..model.limits import refuse
 from ..model.stages import STAGES
+from . import meters
 from .catalogue import model_of
 from .grid_entry import GridEntry
 from .made_for import SweptFor
@@ -89,14 +89,13 @@ class Sweep:
             return []
         from ..files.image_size import page_size
 
-        sides = RESOLUTIONS[self.settings.workload.resolution]
-        found = []
+        resolution, found = self.settings.workload.resolution, []
         for name in self.options.images:
             try:
                 size = page_size(Path(name))
             except ImageError as error:
                 raise error.at("--ocrsweep-image") from None
-            found.append((name, sides.grid_of(size.width, size.height, self.settings.engine.most_crops)))
+            found.append((name, self.model.grid_of(size.width, size.height, resolution)))
         return found
 
     def page_of(self, grid: CropGrid) -> Path | None:
@@ -127,7 +126,7 @@ class Sweep:
 
     def _check(self, checkpoint: Path) -> None:
         """Raises CheckpointError for weights that are no model of this run, where they would be timed."""
-        if self.measures:
+        if self.measures and self.settings.engine.name == REFERENCE.name:
             from .meter import check
 
             check(checkpoint, self.settings.model)
@@ -147,18 +146,14 @@ class Sweep:
 
     @cached_property
     def unmeasured(self) -> str | None:
-        """Why the reference model cannot be timed; None if it can, or if only counts are asked for."""
+        """Why nothing can be timed; None if it can, or if only counts are asked for."""
         if self.options.analytic_only:
             return None
-        if (engine := self.settings.engine.name) != REFERENCE.name:
-            return f"nothing here times {engine}: only {REFERENCE.name} is timed"
-        from .meter import why_not
-
-        return why_not(self.settings.vendor.device)
+        return meters.why_not(self.settings)
 
     @property
     def measures(self) -> bool:
-        """Whether points are timed on the reference model."""
+        """Whether points are timed."""
         return not self.options.analytic_only and self.unmeasured is None
 
     def times(self, grid: CropGrid | None) -> bool:
@@ -171,32 +166,12 @@ class Sweep:
     @property
     def devices(self) -> list[str]:
         """What points are timed on, each by one worker of pytest-xdist."""
-        from .gpus import gpus
-
-        device = self.settings.vendor.device
-        return gpus() if device == "cuda" else [device]
+        return meters.devices(self.settings)
 
     @cached_property
     def meter(self) -> Meter:
         """What times points in this process."""
-        from .fresh import FRESH_S, FreshProcesses
-        from .meter import Meter
-
-        options = self.options
-        seconds = options.fresh_seconds
-        if seconds is None:  # a CPU's clock differs more from process to process than they are worth
-            seconds = 0.0 if self.settings.vendor.device == "cpu" else FRESH_S
-        fresh = FreshProcesses(options.overrides, options.checkpoint, options.slowdown, seconds)
-        return Meter(
-            self.settings,
-            self.model,
-            options.checkpoint,
-            options.profile,
-            options.update,
-            options.slowdown,
-            self.device_lock,
-            fresh.round,
-        )
+        return meters.meter(self.settings, self.model, self.options, self.say)
 
     @cached_property
     def offsets(self) -> Offsets:
@@ -204,13 +179,6 @@ class Sweep:
         from .offset import Offsets
 
         return Offsets(self)
-
-    def device_lock(self) -> AbstractContextManager[None]:
-        """One process at a time measures on a device."""
-        from .gpu_lock import gpu_lock
-        from .gpus import device_id
-
-        return gpu_lock(device_id(self.settings.vendor.device), self.say)
 
     @cached_property
     def measured_device(self) -> Device | None:

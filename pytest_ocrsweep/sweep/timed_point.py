@@ -43,7 +43,7 @@ class Sampled:
     """What one preparation of a point gave."""
 
     first: Samples
-    wall: Samples
+    wall: Samples | None  # None where the time is its caller's wall clock already
     peak_bytes: int | None
     clock: str
     experts: str | None
@@ -62,7 +62,7 @@ class Sampled:
         power_cap = sampling.power_cap(good)
         return Measurement(
             device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
-            wall_ns=TimeSummary.of(self.wall),
+            wall_ns=TimeSummary.of(self.wall) if self.wall else None,
             tensor_flops=self.tensor_flops,
             peak_bytes=self.peak_bytes,
             host=here.host,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 
 import pytest
 from served import DATA, SERVE, slower, tool_file
 
 from pytest_ocrsweep.baselines.serving import Pages
+from pytest_ocrsweep.baselines.serving_metrics import Figure
+from pytest_ocrsweep.engines.__main__ import save
+from pytest_ocrsweep.engines.about import About
+from pytest_ocrsweep.engines.served import Load, Request, ServedLoad
 from pytest_ocrsweep.errors import ResultFileError
 from pytest_ocrsweep.report.imported import files
 from pytest_ocrsweep.report.imported.placed import Placed, Said, place, same_model
@@ -433,7 +439,7 @@ def test_sglangs_errors_are_failures(refused):
         (b"[]", "no tool that is known here wrote this"),
         (
             b'{"results": 5}',
-            "no tool that is known here wrote this; known are aiperf, sglang bench_serving, vllm bench serve",
+            "no tool that is known here wrote this; known are pytest_ocrsweep.engines, aiperf, sglang",
         ),
         (b"5", "no tool that is known here wrote this"),
         (b"Metric,avg,min\n", "AIPerf's CSV names neither the model nor the load; give profile_export_aiperf.json"),
@@ -463,3 +469,51 @@ def test_a_slower_file_agrees_with_itself(tmp_path):
     found = only(slower(tmp_path / "a.json", 0.2))
     assert values(found)["ttft_ns"] == pytest.approx(1.2 * values(only(SERVE))["ttft_ns"])
     assert values(found)["pages_per_s"] == pytest.approx(values(only(SERVE))["pages_per_s"] / 1.2)
+
+
+# Ours
+
+
+def own_file(tmp_path: Path, requests: int = 12) -> Path:
+    """What the command for engines by hand saves of one load."""
+    load = Load(1240, 1754, requests, concurrency=2, new_tokens=5)
+    sent = [(i * 10**9, i * 10**9 + 60_000_000 + i, i * 10**9 + 68_000_000 + 3 * i, 913, 5) for i in range(requests)]
+    served = ServedLoad(load, tuple(starmap(Request, sent)), requests * 10**9, tuple(range(10**8, 10**8 + requests)))
+    about = About("vllm", version="0.26.0", model="deepseek-ocr", gpu="NVIDIA H200", encoder_graphs=True)
+    save(tmp_path / "run.json", about, served)
+    return tmp_path / "run.json"
+
+
+def test_our_own_rows_are_read_with_every_request(tmp_path):
+    (run,) = files.read(own_file(tmp_path))
+    assert (run.tool, run.requests, run.input_tokens, run.output_tokens) == ("pytest_ocrsweep.engines", 12, 913, 5)
+    assert (run.engine, run.engine_version, run.gpu, run.page) == ("vllm", "0.26.0", "NVIDIA H200", "1240x1754")
+    assert (run.concurrency, run.written) == (2, {"encoder_graphs": "True"})
+    assert run.metrics["ttft_ns"] == Figure(60_000_005.5, 60_000_002.75, 60_000_008.25, 12)
+    assert run.metrics["tpot_ns"].value == pytest.approx(2_000_002.75)
+    assert (run.metrics["pages_per_s"], run.metrics["tokens_per_s"]) == (Figure(1.0), Figure(5.0))
+    assert run.metrics["render_ns"].value == 10**8 + 5.5
+
+
+OWN_DAMAGE = {
+    "requests": ([], "no request was answered: there is nothing to take"),
+    "wall_ns": (0, "it has no wall_ns: it is damaged, or of a version that is not known here"),
+    "rendered_ns": ([None], "rendered_ns must hold numbers of at least 0, got None"),
+}
+
+
+@pytest.mark.parametrize("name", OWN_DAMAGE)
+def test_our_own_rows_are_refused_where_they_are_damaged(name, tmp_path):
+    path = own_file(tmp_path)
+    value, line = OWN_DAMAGE[name]
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(ResultFileError, match=f"^{re.escape(f'{path}: {line}')}"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("request_", [[1, 2], [1, 2, 3, 4, "5"], [3, 2, 1, 913, 5], [1, 2, 3, 913, 0], "all", None])
+def test_a_request_that_no_clock_gives_is_refused(request_, tmp_path):
+    path = own_file(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "requests": [request_]}))
+    with pytest.raises(ResultFileError, match="a request must be"):
+        files.read(path)

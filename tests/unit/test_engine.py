@@ -163,6 +163,13 @@ def test_the_default_grids_and_pages_follow_the_engines_limit() -> None:
     )
 
 
+def test_a_model_cuts_a_page_as_its_engine_does() -> None:
+    assert (OURS.grid_of(1920, 1080), VLLM.grid_of(1920, 1080)) == (CropGrid(2, 4), CropGrid(1, 2))
+    assert VLLM.grid_of(1920, 1080, "base") == CropGrid(1, 1)
+    with pytest.raises(ValueError, match="unknown resolution"):
+        VLLM.grid_of(1920, 1080, "huge")
+
+
 def test_nobody_has_compared_the_dram_traffic_of_an_engine() -> None:
     with pytest.raises(ValueError, match="DRAM traffic is known for transformers alone, not for vllm"):
         VLLM.ledger("decode", Workload("2x3")).dram_bytes("h100")

@@ -10,7 +10,7 @@ from ...baselines.json_layout import Json
 from ...errors import ResultFileError
 from ...files import untrusted
 from ...files.text import text_of
-from . import aiperf, sglang_bench, vllm_bench
+from . import aiperf, own, sglang_bench, vllm_bench
 from .fields import Fields
 from .tool_run import ToolRun
 
@@ -18,6 +18,7 @@ Reader = Callable[[Fields, int | None], ToolRun]
 
 # By what an object has that no other tool's has; the first that fits reads it.
 TOOLS: dict[str, tuple[Callable[[Json], bool], Reader]] = {
+    own.NAME: (own.recognises, lambda fields, _: own.read(fields)),
     aiperf.NAME: (aiperf.recognises, lambda fields, _: aiperf.read(fields)),
     sglang_bench.NAME: (sglang_bench.recognises, lambda fields, _: sglang_bench.read(fields)),
     vllm_bench.SERVE: (vllm_bench.is_serve, lambda fields, _: vllm_bench.serve(fields)),

@@ -1,0 +1,69 @@
+"""What `python -m pytest_ocrsweep.engines --save FILE` writes: an object a concurrency, with every single request."""
+
+from __future__ import annotations
+
+from ...baselines.json_layout import Json
+from ...baselines.serving_metrics import Figure
+from ...engines.served import Load, Request, ServedLoad, summary
+from ...files.text import quoted
+from .fields import Fields
+from .tool_run import ToolRun
+
+NAME = "pytest_ocrsweep.engines"
+REQUEST = ("sent_ns", "first_ns", "last_ns", "prompt_tokens", "new_tokens")
+
+
+def recognises(raw: Json) -> bool:
+    return raw.get("tool") == NAME
+
+
+def read(fields: Fields) -> ToolRun:
+    """A run of one load. Raises ResultFileError."""
+    requests = tuple(_request(fields, raw) for raw in fields.items("requests"))
+    if not requests:
+        raise fields.wrong("no request was answered: there is nothing to take")
+    wall_ns = fields.whole("wall_ns")
+    if not wall_ns:
+        raise fields.wrong("it has no wall_ns: it is damaged, or of a version that is not known here")
+    load = Load(1, 1, len(requests))  # its pages are named beside it: only times and tokens are taken from here
+    total = summary(ServedLoad(load, requests, wall_ns))
+    others = ("ttft_p99_ns", "tpot_p99_ns", "pages_per_s", "tokens_per_s")
+    found = {
+        "ttft_ns": Figure.of([float(each.ttft_ns) for each in requests]),
+        "tpot_ns": Figure.of([each for request in requests if (each := request.tpot_ns) is not None]),
+        **{name: _figure(getattr(total, name)) for name in others},
+        "render_ns": Figure.of(fields.numbers("rendered_ns")),
+    }
+    encoder_graphs = fields.raw.get("encoder_graphs")
+    return ToolRun(
+        fields.where,
+        NAME,
+        {name: figure for name, figure in found.items() if figure},
+        len(requests),
+        sum(each.prompt_tokens for each in requests) / len(requests),
+        sum(each.new_tokens for each in requests) / len(requests),
+        "the engine did not read the image",
+        fields.whole("concurrency"),
+        None,
+        model=fields.text("model"),
+        engine=fields.text("engine"),
+        engine_version=fields.text("engine_version"),
+        gpu=fields.text("gpu"),
+        host=fields.text("host"),
+        date=fields.text("date"),
+        page=fields.text("page"),
+        written={} if encoder_graphs is None else {"encoder_graphs": str(encoder_graphs)},
+    )
+
+
+def _request(fields: Fields, raw: object) -> Request:
+    if not isinstance(raw, list) or len(raw) != len(REQUEST) or any(type(each) is not int for each in raw):
+        raise fields.wrong(f"a request must be {', '.join(REQUEST)}, got {quoted(raw)}")
+    request = Request(*raw)
+    if not 0 <= request.sent_ns <= request.first_ns <= request.last_ns or request.new_tokens < 1:
+        raise fields.wrong(f"a request must be sent, begin and end in this order, got {quoted(raw)}")
+    return request
+
+
+def _figure(value: float | None) -> Figure | None:
+    return None if not value else Figure(value)

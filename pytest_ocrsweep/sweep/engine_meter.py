@@ -1,0 +1,193 @@
+"""From a point to what an engine takes there, in an interpreter of its own or as a running server.
+
+A prefill is the time to first token, a decode the time per token after it times `new_tokens`, both of each page of a
+closed loop of the workload's batch, by the client's wall clock. Vision is part of a prefill and has no time of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..baselines.measurement import Environment
+from ..baselines.sampling import Samples
+from ..engines.about import StartOptions
+from ..errors import EngineError, EngineLost
+from ..model.geometry import CropGrid, Workload
+from ..model.kernels import HALF
+from ..model.stages import STAGES, Latency
+from .meter import Meter
+from .timed_point import Sampled, TimedPoint
+
+if TYPE_CHECKING:
+    from ..baselines.recorded_time import RecordedTime
+    from ..engines.about import About, TimedEngine
+    from ..engines.served import Load, Request, ServedLoad
+    from .explain import Measured
+
+CLOCK = "engine"
+PAGES = 8  # of a round, and at least twice the concurrency
+DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
+KEY = "OPENAI_API_KEY"  # a variable with a server's key
+
+
+@dataclass
+class EngineMeter(Meter):
+    """An engine, started at the first point. Rounds of a prefill and of a decode of one page are one load."""
+
+    count: bool = True  # an engine's FLOPs are not counted on it: no point is run again for them
+    _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def engine(self) -> TimedEngine:
+        """Raises EngineLost, and then all that follow: nothing starts it again."""
+        if self.lost:
+            raise EngineLost(self.lost)
+        self._held.enter_context(self.lock())
+        try:
+            engine = self._opened()
+        except EngineError as error:
+            self.lost = str(error)
+            raise
+        self._held.callback(engine.close)
+        self._same_model(engine.about())
+        return engine
+
+    def _opened(self) -> TimedEngine:
+        engine = self.settings.engine
+        if engine.url:
+            from ..engines.http import HttpEngine
+
+            return HttpEngine(engine.url, key=os.environ.get(KEY))
+        from ..engines.process import EngineProcess, Runner
+
+        assert engine.python is not None  # else nothing is measured
+        process = EngineProcess(Runner(engine.python))
+        process.start(self._options())
+        return process
+
+    def _same_model(self, about: About) -> None:
+        """Raises EngineLost for an engine that says that it holds another model's weights."""
+        model = self.settings.model
+        counted = max(self.model.ledger(stage, Workload(CropGrid(1, 1))).weight_bytes for stage in STAGES)
+        unused = model.clip.unused_patch_embedding * HALF
+        wide = (self.settings.engine.start.dtype or "") == "float32"
+        expected = {each * (1 + wide) for each in (counted, counted + unused)}
+        if about.weight_bytes is None or about.weight_bytes in expected:
+            return
+        self.lost = f"the engine holds {about.weight_bytes:,} bytes of weights, and {model.name} has {min(expected):,}"
+        raise EngineLost(f"{self.lost};", "serve this model, or choose the one that it serves: model=NAME")
+
+    def _options(self) -> StartOptions:
+        engine, model = self.settings.engine, self.settings.model
+        folder = self.checkpoint or engine.folder
+        if folder is None:
+            what = "engine.folder: no folder of a model is given for the engine to serve;"
+            raise EngineLost(what, "set engine.folder=DIR, or --ocrsweep-checkpoint DIR for real weights")
+        return StartOptions(
+            Path(folder),
+            weights="real" if self.checkpoint else engine.start.weights,
+            dtype=engine.start.dtype or DTYPES[model.dtype],
+            max_num_seqs=engine.host.most_pages,
+            max_model_len=engine.most_positions,
+            max_num_batched_tokens=engine.most_step_tokens,
+            max_crops=engine.most_crops,
+            encoder_graphs=engine.start.encoder_graphs,
+            enforce_eager=engine.start.enforce_eager,
+            gpu_memory_utilization=engine.host.memory_percent / 100,
+            kv_cache_memory_bytes=engine.start.kv_cache_bytes,
+        )
+
+    @cached_property
+    def about(self) -> About:
+        """What the engine says of itself."""
+        return self.engine.about()
+
+    @cached_property
+    def gpu(self) -> str:
+        """The engine's GPU; of a server, which does not say, the device of the settings."""
+        if self.settings.engine.url:
+            return self.settings.device.name
+        return self.about.gpu or "cpu"
+
+    def environment(self) -> Environment:
+        """What the times were taken on; the engine and its version stand where a library's version does."""
+        versions = {**self.about.versions}
+        engine = f"{self.about.engine} {self.about.version or '(version unknown)'}"
+        start = self.settings.engine.start
+        return Environment(
+            host=platform.node(),
+            gpu=self.gpu,
+            torch=versions.get("torch"),
+            transformers=engine,
+            dtype=start.dtype or self.settings.model.dtype,
+            weights="real" if self.checkpoint else start.weights,
+        )
+
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Sampled:
+        """A round: what each page of a load took. Raises EngineError."""
+        served = self._served(point)
+        whole = _whole(point.stage, point.work)
+        ns = tuple(round(time) for request in served.requests if (time := whole(request)) is not None)
+        if not ns:
+            what = f"{point}: the engine gave all tokens of a page at once;"
+            raise EngineError(what, "ask for more new tokens, or for a server that streams")
+        samples = Samples(ns, f"{len(ns)} pages")
+        return Sampled(samples, None, None, CLOCK, None, None, None, None)
+
+    def _served(self, point: TimedPoint) -> ServedLoad:
+        """A load that this stage has not had yet."""
+        served, stages = self._loads.get(point.work, (None, set()))
+        if served is None or point.stage in stages:
+            served, stages = self._run(point.work), set()
+        self._loads[point.work] = served, {*stages, point.stage}
+        return served
+
+    def _run(self, work: Workload) -> ServedLoad:
+        try:
+            served = self.engine.run(_load(work, with_tokens=self.settings.engine.url is None))
+        except EngineLost as error:
+            self.lost = str(error)
+            raise
+        read = {request.prompt_tokens for request in served.requests}
+        if self.settings.engine.url is None and read != {work.context_tokens}:
+            found = ", ".join(f"{tokens:,}" for tokens in sorted(read))
+            what = f"{work.grid}: the engine reads {found} tokens for a page where {work.context_tokens:,} are counted;"
+            raise EngineError(what, "serve the model of these settings, at the same resolution and crops")
+        return served
+
+    def _profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
+        """An engine's lines are not measured."""
+        return measured
+
+
+def _whole(stage: str, work: Workload) -> Callable[[Request], float | None]:
+    """A page's time for the whole stage, ns."""
+    if STAGES[stage].latency is Latency.TTFT:
+        return lambda request: float(request.ttft_ns)
+    return lambda request: None if request.tpot_ns is None else request.tpot_ns * work.new_tokens
+
+
+def _load(work: Workload, *, with_tokens: bool) -> Load:
+    """Pages that are cut into the workload's grid, as many at once as its batch."""
+    from ..engines.served import Load
+
+    width, height = page_of(work)
+    prompt = tuple(10 + i % 100 for i in range(work.prompt_tokens)) if with_tokens else "Free OCR."
+    pages = max(PAGES, 2 * work.batch)
+    return Load(width, height, pages, work.batch, work.new_tokens, prompt, image_tokens=work.image_tokens)
+
+
+def page_of(work: Workload) -> tuple[int, int]:
+    """Width and height of a page that is cut into the workload's grid."""
+    side = work.sides.crop_side or work.sides.base_side
+    if not work.grid.crops:
+        return side, side
+    width, height = side * work.grid.columns, side * work.grid.rows
+    assert CropGrid.for_image(width, height, side, work.grid.crops) == work.grid
+    return width, height

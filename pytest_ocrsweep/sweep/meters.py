@@ -1,0 +1,75 @@
+"""What times the points of a run: the reference model on a device, or an engine that the settings say how to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..model.engine import REFERENCE
+from ..model.stages import STAGES
+
+if TYPE_CHECKING:
+    from ..model.analytic import Model
+    from .meter import Meter
+    from .options import Options
+    from .settings import Settings
+
+
+def is_reference(settings: Settings) -> bool:
+    """Whether the reference model is timed, in this process."""
+    return settings.engine.name == REFERENCE.name
+
+
+def why_not(settings: Settings) -> str | None:
+    """Why nothing can be timed; None if it can."""
+    if is_reference(settings):
+        from .meter import why_not
+
+        return why_not(settings.vendor.device)
+    engine = settings.engine
+    if engine.python or engine.url:
+        return None
+    return f"{engine.name} is not timed: set engine.python to an interpreter that has it, or engine.url to a server"
+
+
+def has_time(settings: Settings, stage: str) -> bool:
+    """Whether a stage is timed by itself: an engine has no time for what no user waits for alone."""
+    return is_reference(settings) or STAGES[stage].latency is not None
+
+
+def devices(settings: Settings) -> list[str]:
+    """What points are timed on, each by one worker of pytest-xdist."""
+    if not is_reference(settings):
+        return [settings.engine.name]
+    from .gpus import gpus
+
+    device = settings.vendor.device
+    return gpus() if device == "cuda" else [device]
+
+
+def meter(settings: Settings, model: Model, options: Options, say: Callable[[str], object]) -> Meter:
+    """What times points in this process; one process at a time measures on a device, or with an engine."""
+    from .gpu_lock import gpu_lock
+    from .gpus import device_id
+
+    if not is_reference(settings):
+        from .engine_meter import EngineMeter
+
+        return EngineMeter(settings, model, options.checkpoint, lock=partial(gpu_lock, settings.engine.name, say))
+    from .fresh import FRESH_S, FreshProcesses
+    from .meter import Meter
+
+    device, seconds = settings.vendor.device, options.fresh_seconds
+    if seconds is None:  # a CPU's clock differs more from process to process than they are worth
+        seconds = 0.0 if device == "cpu" else FRESH_S
+    return Meter(
+        settings,
+        model,
+        options.checkpoint,
+        options.profile,
+        options.update,
+        options.slowdown,
+        lambda: gpu_lock(device_id(device), say),
+        FreshProcesses(options.overrides, options.checkpoint, options.slowdown, seconds).round,
+    )

@@ -1,0 +1,178 @@
+"""Points of an engine: timed through whatever can serve a load, recorded, gated and refused as all others are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pytest_ocrsweep.engines.about import About
+from pytest_ocrsweep.engines.served import Load, Request, ServedLoad
+from pytest_ocrsweep.errors import EngineError, EngineLost
+from pytest_ocrsweep.model.geometry import CropGrid, Workload
+from pytest_ocrsweep.sweep.engine_meter import EngineMeter, page_of
+
+MS = 10**6
+SUITE = """
+def test_{stage}(ocrsweep, grid, attention):
+    ocrsweep.check("{stage}", grid, attention)
+"""
+TO_ENGINE = (
+    "--ocrsweep-set=engine=vllm",
+    "--ocrsweep-set=engine.python=/anywhere",
+    "--ocrsweep-set=engine.folder=/any",
+)
+CHOSEN = ("--ocrsweep-grids=1x1", "-p", "no:benchmark")
+
+
+class Steady:
+    """An engine that takes 30 ms to a first token and 2 ms a token after it, and is closed once."""
+
+    def __init__(self, slower: float = 1.0, tokens_off: int = 0, weights: int | None = None) -> None:
+        self.slower, self.tokens_off, self.weights, self.closed, self.loads = slower, tokens_off, weights, 0, []
+
+    def about(self) -> About:
+        return About(
+            "vllm", version="0.26.0", versions={"torch": "2.11.0"}, gpu="NVIDIA H200", weight_bytes=self.weights
+        )
+
+    def run(self, load: Load) -> ServedLoad:
+        self.loads.append(load)
+        requests = tuple(self._request(load, i) for i in range(load.pages))
+        return ServedLoad(load, requests, requests[-1].last_ns)
+
+    def _request(self, load: Load, i: int) -> Request:
+        sent, jitter = i * 300 * MS, i % 3 * MS // 50
+        first = sent + round(30 * MS * self.slower) + jitter
+        last = first + round(2 * MS * self.slower) * (load.new_tokens - 1) + jitter
+        return Request(sent, first, last, load.image_tokens + len(load.prompt) + self.tokens_off, load.new_tokens)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Runs have this engine; a test changes it."""
+    steady = Steady()
+    monkeypatch.setattr(EngineMeter, "_opened", lambda self: steady)
+    return steady
+
+
+def run(project, *arguments):
+    return project.run(*CHOSEN, *TO_ENGINE, *arguments)
+
+
+def test_points_are_recorded_pass_again_and_fail_when_the_engine_is_slower(project, engine):
+    result = run(project, "--ocrsweep-update", "-k", "decode or prefill")
+    result.assert_outcomes(passed=2)
+    folder = project.path / "baselines" / "deepseek-ocr" / "vllm" / "timed" / "nvidia-h200"
+    (point,) = json.loads((folder / "decode.json").read_text())["points"]
+    assert (point["clock"], point["processes"][0]["median_ns"]) == ("engine", pytest.approx(200 * MS, rel=0.01))
+    run(project, "-k", "decode or prefill").assert_outcomes(passed=2)
+    engine.slower = 1.2
+    result = run(project, "-k", "decode or prefill")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*decode 1x1 flash on NVIDIA H200: slower than its baseline: time +20.0 %*"])
+    assert engine.closed == 3
+
+
+def test_prefill_and_decode_of_one_page_are_one_load(project, engine):
+    run(project, "--ocrsweep-update", "-k", "decode or prefill")
+    assert len(engine.loads) == 3  # a first time takes two rounds; the second load of the one is the first of the other
+    engine.loads.clear()
+    run(project, "-k", "decode or prefill")
+    assert len(engine.loads) == 1
+    assert {load.concurrency for load in engine.loads} == {1}
+
+
+def test_the_batch_of_the_workload_is_the_concurrency(project, engine):
+    run(project, "-k", "decode", "--ocrsweep-set=workload.batch=8")
+    assert {(load.concurrency, load.pages) for load in engine.loads} == {(8, 16)}
+
+
+def test_vision_is_counted_and_has_no_time_of_its_own(project, engine):
+    project.write("suites/test_vision.py", SUITE.format(stage="vision"))
+    run(project, "--ocrsweep-update", "-k", "vision").assert_outcomes(passed=1)
+    assert not engine.loads
+    assert not (project.path / "baselines" / "deepseek-ocr" / "vllm" / "timed").exists()
+
+
+def test_an_engine_that_reads_other_tokens_fails_its_points(project, engine):
+    engine.tokens_off = 7
+    result = run(project, "-k", "decode")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*decode 1x1 flash: 1x1: the engine reads 290 tokens for a page where 283 are counted; *"]
+    )
+
+
+def test_an_engine_with_other_weights_serves_another_model(project, engine):
+    engine.weights = 1_000
+    result = run(project, "-k", "decode or prefill", "--ocrsweep-require-vendor")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*the engine holds 1,000 bytes of weights, and deepseek-ocr has 6,671,008,256; *"])
+
+
+def test_an_engine_that_cannot_start_is_not_started_again(project, monkeypatch):
+    starts = []
+
+    def opened(self):
+        starts.append(self)
+        raise EngineLost("engine.python=/anywhere: has no vLLM;", "pip install vllm")
+
+    monkeypatch.setattr(EngineMeter, "_opened", opened)
+    result = run(project, "-k", "decode or prefill")
+    result.stdout.fnmatch_lines(["*engine.python=/anywhere: has no vLLM; pip install vllm*"])
+    assert len(starts) == 1
+
+
+def test_an_engine_that_fails_one_load_goes_on(project, engine, monkeypatch):
+    serve = engine.run
+
+    def failing(load):
+        if load.width > 640:
+            raise EngineError("the server: answered 400: too long;", "ask for less")
+        return serve(load)
+
+    monkeypatch.setattr(engine, "run", failing)
+    result = project.run(
+        "--ocrsweep-grids=1x2,1x1", "-p", "no:benchmark", *TO_ENGINE, "-k", "decode", "--ocrsweep-update"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*decode 1x2 flash: the server: answered 400: too long; ask for less*"])
+
+
+def test_without_a_way_to_the_engine_nothing_is_timed_and_a_demand_fails(project):
+    at = (*CHOSEN, "--ocrsweep-set=engine=vllm", "-k", "decode")
+    why = "vllm is not timed: set engine.python to an interpreter that has it, or engine.url to a server"
+    project.run(*at).stdout.fnmatch_lines([f"nothing was measured: {why}"])
+    assert project.run(*at, "--ocrsweep-require-vendor").ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ["engine=vllm", "engine.python=a", "engine.url=b"],
+            "engine.python and engine.url exclude each other: keep one",
+        ),
+        (["engine.python=a"], "engine.python is for another engine than transformers: choose it, as engine=vllm"),
+        (["engine=vllm", "engine.start.weights=none"], "engine.start.weights must be one of random, real"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(project, given, line):
+    result = project.run(*CHOSEN, *(f"--ocrsweep-set={each}" for each in given))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --ocrsweep-set: {line}"])
+
+
+@pytest.mark.parametrize("grid", CropGrid.upto(9), ids=str)
+def test_a_page_is_cut_into_the_grid_that_it_stands_for(grid):
+    width, height = page_of(Workload(grid))
+    assert CropGrid.for_image(width, height) == grid
+
+
+def test_a_page_of_a_mode_without_crops_is_one_view():
+    assert page_of(replace(Workload("1x1"), resolution="tiny")) == (512, 512)

@@ -74,6 +74,9 @@ def _figure(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
+    for override in options.overrides:
+        if options.new_tokens and override.startswith("workload.new_tokens="):
+            raise ArgumentError(f"--new-tokens and --set {override} exclude each other: keep one")
     chosen = [f"engine={options.engine}"] if options.engine else []
     chosen += [f"workload.new_tokens={options.new_tokens}"] if options.new_tokens else []
     options.overrides = [*chosen, *options.overrides]

@@ -80,5 +80,7 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{strips:,} strips, of more than {about.max_aspect:g} columns to a row")
     flags.show(f"{beyond:,} with more than the {about.max_positions:,} positions of {about.model}")
     sets = (word for text in options.overrides for word in ("--set", text))
-    flags.show(f"to sweep it: {command('ocrsweep', 'sweep', '--grids', str(options.db), *sets)}")
+    most = settings.engine.most_crops  # a sweep refuses shapes that the engine never cuts
+    part = f":{found[0].crops}..{most}" if most is not None and found[0].crops <= most < found[-1].crops else ""
+    flags.show(f"to sweep it: {command('ocrsweep', 'sweep', '--grids', f'{options.db}{part}', *sets)}")
     return 0

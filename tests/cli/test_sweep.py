@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -172,6 +173,15 @@ def test_shapes_says_what_it_wrote_and_whether_it_replaced(tmp_path, capsys):
             "0 with more than the 8,192 positions of deepseek-ocr",
             f"to sweep it: ocrsweep sweep --grids '{path}'",
         ]
+
+
+@pytest.mark.parametrize(("counts", "part"), [("1..8", ":1..6"), ("1..6", ""), ("7..8", "")])
+def test_the_sweep_that_shapes_shows_has_no_page_that_the_engine_never_cuts(counts, part, tmp_path, capsys):
+    path = tmp_path / "shapes.db"
+    assert main(["shapes", "--crops", counts, "--db", str(path), "--set", "engine=vllm"]) == 0
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert shown == f"to sweep it: ocrsweep sweep --grids {path}{part} --set engine=vllm"
+    assert main(shlex.split(shown)[4:]) == (2 if counts == "7..8" else 0)
 
 
 class Terminal(io.StringIO):

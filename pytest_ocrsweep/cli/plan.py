@@ -21,11 +21,12 @@ from . import flags
 from .flags import Subparsers
 from .speeds import shown
 
+DOLLARS = "dollars_per_million_pages"
 NUMBERS = {  # of a plan, by its JSON key: how a row is called
     "pages_per_s": "pages/s",
     "ttft_ms": "time to first token, ms",
     "tpot_ms": "time per token, ms",
-    "dollars_per_million_pages": "dollars a million pages",
+    DOLLARS: "dollars a million pages",
     "joules_per_page": "joules a page",
     "host_cores": "host cores that render",
 }
@@ -125,15 +126,23 @@ def _share(text: str, settings: Settings) -> Share:
 
 
 def _title(options: argparse.Namespace, settings: Settings) -> str:
-    pages, tokens = " ".join(options.targets), settings.workload.new_tokens
-    return f"{model_of(settings).title}, {pages}: {options.concurrency} in flight, {tokens} new tokens"
+    tokens = settings.workload.new_tokens
+    pages = " ".join(_named(text, settings) for text in options.targets)
+    return f"{model_of(settings).title}, {pages}: {options.concurrency:,} in flight, {tokens:,} new tokens"
+
+
+def _named(text: str, settings: Settings) -> str:
+    """A page as it was given, with its grid if that is another word."""
+    grid = str(_share(text, settings).work.grid)
+    return text if text.partition(":")[0] == grid else f"{text} ({grid})"
 
 
 def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) -> Iterator[str]:
     assert isinstance(found, Plan)  # one plan is made, or its error is raised
     yield f"{_title(options, settings)}, on {found.device}"
     yield ""
-    rows = [(title, *_cells(getattr(found, name))) for name, title in NUMBERS.items()]
+    asked = {name: title for name, title in NUMBERS.items() if name != DOLLARS or options.price is not None}
+    rows = [(title, *_cells(getattr(found, name))) for name, title in asked.items()]
     yield from aligned([("", "value", "nine of ten", "is"), *rows])
     yield ""
     why = "their KV caches fill the memory" if found.by_memory else f"{found.engine} takes no more"

@@ -64,7 +64,7 @@ class Plan:
     new_tokens: float  # of the mix, on average
     pages_per_s: Number
     ttft_ms: Number
-    tpot_ms: Number
+    tpot_ms: Number | None  # None for a single token, after which none comes
     max_concurrency: int  # pages that are in flight at most
     by_memory: bool  # whether memory sets that limit, and not the engine
     dollars_per_million_pages: Number | None
@@ -104,24 +104,34 @@ def plan(
     rendering = _mean_of([render_ns(model, share.work) for share in mix], weights)
     page_ns = took.admission + new_tokens * took.whole_step / at_once
     tpot_ns = took.whole_step + (at_once - group) * took.admission / new_tokens
-    ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
     bound = _bound(took, new_tokens / at_once, by_memory and concurrency > most)
-    if cores is not None and rendering is not None and rendering / cores > page_ns:
-        page_ns, bound = rendering / cores, HOST
-        ttft_ns = max(concurrency * page_ns - new_tokens * tpot_ns, group * took.admission)
+    host_ns = rendering / cores if cores is not None and rendering is not None else 0.0
+    if host_ns > page_ns:
+        bound = HOST
+    # What the host takes has no interval of its own: the page is never faster than it.
+    page, fast, slow = (max(each, host_ns) for each in (page_ns, page_ns / spread, page_ns * spread))
+    ttft_ns = max(concurrency * page - new_tokens * tpot_ns, group * took.admission)
+
+    def per_page(scale: float) -> Number:
+        return _number(scale / page, how, scale / slow, scale / fast, higher_is_better=True)
+
+    def time(ns: float) -> Number:
+        return _number(ns / 1e6, how, ns / 1e6 / spread, ns / 1e6 * spread)
+
+    dollar = None if price_per_hour is None else price_per_hour / 3600 / NS * 1e6
     return Plan(
         device=device.name,
         engine=model.engine.name,
         concurrency=concurrency,
         new_tokens=new_tokens,
-        pages_per_s=_number(NS / page_ns, spread, how, higher_is_better=True),
-        ttft_ms=_number(ttft_ns / 1e6, spread, how),
-        tpot_ms=_number(tpot_ns / 1e6, spread, how),
+        pages_per_s=per_page(NS),
+        ttft_ms=time(ttft_ns),
+        tpot_ms=None if new_tokens <= 1 else time(tpot_ns),
         max_concurrency=most,
         by_memory=by_memory,
-        dollars_per_million_pages=_dollars(price_per_hour, page_ns, spread, how),
+        dollars_per_million_pages=None if dollar is None else _number(dollar * page, how, dollar * fast, dollar * slow),
         joules_per_page=None,
-        host_cores=None if rendering is None else _number(rendering / page_ns, spread, how, higher_is_better=True),
+        host_cores=None if rendering is None else per_page(rendering),
         bound=bound,
         parts_ms=_parts(took, new_tokens / at_once),
         reasons=reasons,
@@ -132,9 +142,14 @@ def _spread(model: Model, device: Device, ledgers: Sequence[Ledgers], how: How) 
     """How many times more or less than planned a time may be, and why."""
     if how is How.FLOOR:
         return 1.0, ()
-    found = [estimate(ledger, device) for each in ledgers for ledger in (each.prefill, each.decode)]
-    reasons = dict.fromkeys(reason for each in found for reason in each.reasons)
-    return max(model.engine.host.spread, *(each.high_ns / each.time_ns for each in found)), tuple(reasons)
+    stages = [ledger for each in ledgers for ledger in (each.prefill, each.decode)]
+    found = [(ledger.stage, estimate(ledger, device)) for ledger in stages]
+    by_reason: dict[str, dict[str, None]] = {}
+    for stage, each in found:
+        for reason in each.reasons:
+            by_reason.setdefault(reason, {})[stage] = None
+    reasons = (f"{' and '.join(of)}: {reason}" for reason, of in by_reason.items())
+    return max(model.engine.host.spread, *(each.high_ns / each.time_ns for _, each in found)), tuple(reasons)
 
 
 def _mean(times: Sequence[Times], weights: Sequence[float]) -> Times:
@@ -166,11 +181,7 @@ def _bound(times: Times, steps: float, out_of_memory: bool) -> str:
     return MEMORY if out_of_memory and longest in of_steps else longest
 
 
-def _number(value: float, spread: float, how: How, *, higher_is_better: bool = False) -> Number:
+def _number(value: float, how: How, low: float, high: float, *, higher_is_better: bool = False) -> Number:
     if how is not How.FLOOR:
-        return Number(value, value / spread, value * spread, how)
+        return Number(value, low, high, how)
     return Number(value, None, value, how) if higher_is_better else Number(value, value, None, how)
-
-
-def _dollars(price_per_hour: float | None, page_ns: float, spread: float, how: How) -> Number | None:
-    return None if price_per_hour is None else _number(price_per_hour / 3600 * page_ns / NS * 1e6, spread, how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from operator import attrgetter
 
 from ..errors import ConfigError
@@ -29,6 +30,7 @@ DIVISIBLE = (
     ("model.clip.image_side", "model.clip.patch"),
     ("model.decoder.width", "model.decoder.heads"),
 )
+OF_A_RUN = {"name", "python", "folder", "url", "start", "host"}  # fields of an engine that change no work
 WEIGHTS = ("random", "real")
 AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
@@ -119,6 +121,13 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
     )
     percent = engine.host.memory_percent
     yield percent <= 100, f"engine.host.memory_percent must be at most 100, got {percent:g}"
+    switched = [each.name for each in fields(Engine) if each.name not in OF_A_RUN | {"most_crops", "most_positions"}]
+    odd = [name for name in switched if getattr(engine, name) != getattr(REFERENCE, name)]
+    yield (
+        engine.name != REFERENCE.name or not odd,
+        f"engine.name={REFERENCE.name} has the reference model's switches: give it another name, or leave out "
+        f"{', '.join(f'engine.{name}' for name in odd)}",
+    )
 
 
 def _grouped_products(model: Architecture) -> Iterator[tuple[bool, str]]:

@@ -186,6 +186,8 @@ WRONG = {
     "engine.captured_batches=[4,2]": "engine.captured_batches must be different and in order, got [4, 2]",
     "engine.name=timed": "engine.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', "
     "and not 'timed', got 'timed'",
+    "engine.last_logits=true": "engine.name=transformers has the reference model's switches: give it another name, or "
+    "leave out engine.last_logits",
     "engine=vlm": "engine must be one of transformers, vllm: got 'vlm'; did you mean 'vllm'?",
 }
 

@@ -19,7 +19,7 @@ H100 = devices()["h100"]
 PAGE = Share(Workload("3x2"))
 shares = st.builds(
     Share,
-    st.builds(Workload, st.sampled_from(CropGrid.upto(6)), new_tokens=st.integers(1, 500)),
+    st.builds(Workload, st.sampled_from(CropGrid.upto(6)), new_tokens=st.integers(2, 500)),
     st.floats(0.1, 10),
 )
 
@@ -86,6 +86,16 @@ def test_too_few_cores_bound_the_pages() -> None:
     found = plan(VLLM, [PAGE], H100, 8, cores=0.5)
     assert found.bound == "host"
     assert found.pages_per_s.value == pytest.approx(0.5 / 0.1472)
+
+
+def test_a_page_is_never_served_faster_than_the_cores_render_it() -> None:
+    found = plan(VLLM, [PAGE], H100, 8, cores=1.0)
+    assert found.pages_per_s.high <= 1 / 0.1472 * 1.0001
+    assert found.host_cores.high <= 1.0001
+
+
+def test_a_single_token_has_no_time_after_it() -> None:
+    assert plan(VLLM, [Share(Workload("3x2", new_tokens=1))], H100, 8).tpot_ms is None
 
 
 def test_what_no_memory_holds_waits() -> None:

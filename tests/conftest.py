@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -34,6 +35,10 @@ if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mu
     settings.load_profile("few")
 
 REAL_ENGINE = "needs a real vLLM"  # what those tests' reason to be skipped begins with
+# A shell's job in the background ignores SIGINT, and hands that down: a Ctrl-C of a test would reach nobody.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LONG = {"test_kills.py", "test_faults.py", "test_hosts.py", "test_journal.py", "test_blame.py"}
 
 

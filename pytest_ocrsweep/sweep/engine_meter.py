@@ -48,13 +48,13 @@ class EngineMeter(Meter):
         """Raises EngineLost, and then all that follow: nothing starts it again."""
         if self.lost:
             raise EngineLost(self.lost)
-        self._held.enter_context(self.lock())
+        self.held.enter_context(self.lock())
         try:
             engine = self._opened()
         except EngineError as error:
             self.lost = str(error)
             raise
-        self._held.callback(engine.close)
+        self.held.callback(engine.close)
         self._same_model(engine.about())
         return engine
 

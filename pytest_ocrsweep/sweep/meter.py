@@ -94,12 +94,12 @@ class Meter:
     fresh: Callable[[TimedPoint], Samples | None] = lambda _: None  # a round in a new process, where there can be one
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
-    _held: ExitStack = field(default_factory=ExitStack, repr=False)
+    held: ExitStack = field(default_factory=ExitStack, repr=False)
     _first: dict[TimedPoint, Sampled] = field(default_factory=dict, repr=False)  # taken before the point was judged
 
     def close(self) -> None:
         """Lets the device go."""
-        self._held.close()
+        self.held.close()
 
     @cached_property
     def vendor(self) -> Vendor:
@@ -107,7 +107,7 @@ class Meter:
         from ..vendor_model import gpu_state
         from ..vendor_model.timing import Vendor
 
-        self._held.enter_context(self.lock())
+        self.held.enter_context(self.lock())
         device = gpu_state.device(self.settings.vendor.device)
         load, slowdown = self._load if self.checkpoint else None, self.slowdown
         percent = 0.0 if slowdown.component else slowdown.percent

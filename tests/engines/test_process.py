@@ -407,5 +407,6 @@ def test_nothing_of_ours_is_in_the_engines_way(tmp_path: Path) -> None:
 
 
 def test_our_own_pythonpath_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", stub(tmp_path / "site", "")["PYTHONPATH"] + os.pathsep + os.environ["PYTHONPATH"])
+    ours = [stub(tmp_path / "site", "")["PYTHONPATH"], os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(ours))
     assert "has no vLLM" in refused(Runner(sys.executable))

@@ -6,10 +6,11 @@ import pytest
 
 from pytest_ocrsweep.engines.runner_vllm.model import DEVIATION, draw, weight_bytes
 
+torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
+
 
 @pytest.fixture(scope="module")
 def layers():
-    torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
     torch.manual_seed(0)
     made = torch.nn.ModuleDict({"norm": torch.nn.LayerNorm(64), "linear": torch.nn.Linear(64, 512)})
     made.register_parameter("newline", torch.nn.Parameter(torch.ones(4096)))

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.metrics import analytic
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic
 from pytest_ocrsweep.baselines.result import FloorResult, PointResult, components
-from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
+from pytest_ocrsweep.baselines.sweep_report import PastTime, Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.hardware.calibration import TERMS
 from pytest_ocrsweep.model.attention import ATTENTION
@@ -183,6 +183,84 @@ def test_the_header_says_of_what_the_numbers_are(page: str) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(style|script).*?</\1>", "", page)))
     for words in ("deepseek-ocr", "new tokens 100", "138 RECORDED", "Environment: NVIDIA H200", "torch 2.11.0+cu130"):
         assert words in text
+
+
+FACTS = {
+    "flops": "TFLOP",
+    "moved_bytes": "GB moved",
+    "weight_bytes": "weights GB",
+    "kv_cache_bytes": "KV MB",
+    "peak_activation_bytes": "peak GB",
+    "flops_per_token": "GFLOP/token",
+    "moved_bytes_per_token": "GB/token",
+    "floor_ns": "floor ms",
+    "estimate_ns": "estimate ms",
+    "estimate_low_ns": "estimate from ms",
+    "estimate_high_ns": "estimate to ms",
+    "device_ns": "device ms",
+    "attained": "attained",
+    "wall_ns": "wall ms",
+}
+
+
+def test_above_a_points_ledger_stand_the_numbers_that_it_has(page: str) -> None:
+    facts = data(page)["facts"]
+    assert {name: heading for name, heading, *_ in facts} == FACTS
+    assert [name for name, *_ in facts] == list(FACTS)
+    assert [fact[2:] for fact in facts] == [[METRICS[name].scale, METRICS[name].digits] for name in FACTS]
+
+
+def test_numbers_that_no_point_has_are_no_facts_and_no_columns(h200: Report) -> None:
+    points = tuple(replace(point, vendor=None, floor=None, estimate=None) for point in h200.points)
+    counted = html.page(replace(h200, points=points))
+    left = [name for name in FACTS if not name.startswith(("floor", "estimate", "device", "attained", "wall"))]
+    assert [name for name, *_ in data(counted)["facts"]] == left
+    headings = headings_of(counted)
+    assert "device ms" not in headings
+    assert "bound" not in headings
+
+
+def headings_of(page: str) -> list[str]:
+    """The table's, in order."""
+    head = re.search(r"(?s)<thead.*?</thead>", page)
+    assert head
+    return re.findall(r'<button type="button">(.*?)</button>', head[0])
+
+
+def test_the_table_has_verdict_and_names_first_then_numbers_and_the_bound_last(page: str) -> None:
+    headings = headings_of(page)
+    assert headings[:4] == ["verdict", "stage", "grid", "attention"]
+    assert headings[-1] == "bound"
+    assert {"KV MB", "device ms", "wall ms", "estimate ms"} <= set(headings)
+    assert "GFLOP/token" not in headings
+
+
+def test_the_parts_of_a_points_ledger_are_its_components(page: str, h200: Report) -> None:
+    of_points = dict.fromkeys(name for point in h200.points for name in point.components)
+    paths = data(page)["paths"]
+    assert sorted(paths) == sorted(of_points)
+    assert all(f"{path}:tensor_flops" in data(page)["columns"] for path in paths)
+
+
+def test_the_page_has_the_history_that_its_report_has(page: str, h200: Report) -> None:
+    assert data(page)["history"] == {}
+    past = PastTime("2026-03-01T12:00:00Z", "node7", 100, 0.0, "first", moved=False)
+    found = data(html.page(h200.beside({"decode 1x1 flash": (past,)})))["history"]
+    assert found["decode 1x1 flash"][0]["median_ns"] == 100
+
+
+def test_a_report_of_several_hosts_names_each(h200: Report) -> None:
+    hosts = tuple(replace(h200.environment.measured[0], host=name) for name in ("node7", "node8"))
+    text = html.page(replace(h200, environment=h200.environment.on(*hosts)))
+    assert all(str(host) in text for host in hosts)
+
+
+def test_hostile_names_are_text(h200: Report) -> None:
+    assert "<b>bold" not in html.page(replace(h200, model="<b>bold"))
+
+
+def test_the_script_of_the_charts_ends_no_script(page: str) -> None:
+    assert page.count("</script") == len(re.findall(r"<script\b", page))
 
 
 def test_verdicts_that_fail_come_first(h200: Report) -> None:

@@ -19,7 +19,6 @@ class How(StrEnum):
 
     ESTIMATED = "estimated"
     FLOOR = "floor"  # nothing is faster, so rates are at most this
-    MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)

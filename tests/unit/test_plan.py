@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import PlanError
 from pytest_ocrsweep.hardware.engine_times import How, most_pages, render_ns
-from pytest_ocrsweep.hardware.plan import Share, plan
+from pytest_ocrsweep.hardware.plan import BOUNDS, PARTS, Share, plan
 from pytest_ocrsweep.sweep.config import devices
 
 VLLM, OURS = load_model(engine="vllm"), load_model()
@@ -82,6 +82,26 @@ def test_dollars_and_cores_follow_from_pages_a_second() -> None:
     assert plan(OURS, [PAGE], H100, 8).host_cores is None
 
 
+def test_a_plans_interval_is_at_least_its_hosts() -> None:
+    host = replace(VLLM.engine.host, spread=3.0)
+    found = plan(replace(VLLM, engine=replace(VLLM.engine, host=host)), [PAGE], H100, 8, price_per_hour=2.0)
+    for number in (found.pages_per_s, found.ttft_ms, found.tpot_ms, found.dollars_per_million_pages):
+        assert (number.value / number.low, number.high / number.value) == pytest.approx((3.0, 3.0))
+
+
+def test_rendering_is_not_known_unless_views_and_crops_are() -> None:
+    for name in ("render_view_ns", "render_crop_ns"):
+        host = replace(VLLM.engine.host, **{name: None})
+        assert render_ns(replace(VLLM, engine=replace(VLLM.engine, host=host)), PAGE.work) is None
+
+
+def test_every_part_and_every_bound_has_words() -> None:
+    found = plan(VLLM, [PAGE], H100, 8)
+    assert list(found.parts_ms) == list(PARTS) == ["vision", "launches", "prefill", "decode", "engine"]
+    assert set(BOUNDS) == {*PARTS, "KV memory", "host"}
+    assert [str(how) for how in How] == ["estimated", "floor"]
+
+
 def test_too_few_cores_bound_the_pages() -> None:
     found = plan(VLLM, [PAGE], H100, 8, cores=0.5)
     assert found.bound == "host"
@@ -113,6 +133,13 @@ def test_memory_bounds_no_page_where_the_engine_takes_no_more() -> None:
     by_engine, by_memory = plan(few, [PAGE], H100, 16), plan(VLLM, [PAGE], small, 10**4)
     assert (by_engine.max_concurrency, by_engine.by_memory, by_engine.bound != "KV memory") == (5, False, True)
     assert by_memory.by_memory
+
+
+def test_memory_bounds_a_plan_whose_steps_take_the_most_if_it_holds_fewer_pages_than_wait() -> None:
+    long, small = Share(Workload("1x1", new_tokens=2000)), replace(H100, memory_bytes=12 * 10**9)
+    most = most_pages(graphs(), long.work, small)
+    assert [plan(graphs(), [long], small, n).bound for n in (most, most + 1)] == ["decode", "KV memory"]
+    assert plan(VLLM, [PAGE], small, 10 * most_pages(VLLM, PAGE.work, small)).bound == "launches"
 
 
 def test_a_device_that_holds_no_page_is_refused() -> None:

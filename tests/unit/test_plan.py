@@ -52,6 +52,13 @@ def test_littles_law_holds(mix: list[Share], concurrency: int) -> None:
 
 
 @given(share=shares, concurrency=st.integers(1, 300))
+def test_of_one_kind_of_pages_it_holds_exactly(share: Share, concurrency: int) -> None:
+    found = plan(VLLM, [share], H100, concurrency)
+    in_flight = found.pages_per_s.value * (found.ttft_ms.value + found.new_tokens * found.tpot_ms.value) / 1000
+    assert in_flight == pytest.approx(concurrency, rel=1e-9)
+
+
+@given(share=shares, concurrency=st.integers(1, 300))
 def test_the_parts_of_a_page_are_its_time(share: Share, concurrency: int) -> None:
     found = plan(VLLM, [share], H100, concurrency)
     assert sum(found.parts_ms.values()) == pytest.approx(1000 / found.pages_per_s.value)
@@ -143,7 +150,8 @@ def test_memory_bounds_a_plan_whose_steps_take_the_most_if_it_holds_fewer_pages_
 
 
 def test_a_device_that_holds_no_page_is_refused() -> None:
-    with pytest.raises(PlanError, match="has not the memory for one page on vllm"):
+    hint = "choose a device with more memory, a smaller page or fewer new tokens"
+    with pytest.raises(PlanError, match=f"has not the memory for one page on vllm; {hint}"):
         plan(VLLM, [PAGE], replace(H100, memory_bytes=6 * 10**9), 1)
 
 
@@ -151,6 +159,11 @@ def test_a_device_without_a_calibration_has_floors() -> None:
     found = plan(VLLM, [PAGE], devices()["mi300x"], 8)
     assert {number.how for number in (found.pages_per_s, found.ttft_ms, found.tpot_ms)} == {How.FLOOR}
     assert (found.pages_per_s.low, found.ttft_ms.high) == (None, None)
+    assert (found.parts_ms["launches"], found.parts_ms["engine"]) == (0, 0)
+
+
+def test_the_pages_that_fit_do_not_depend_on_the_batch_of_the_workload() -> None:
+    assert most_pages(VLLM, replace(PAGE.work, batch=4), H100) == most_pages(VLLM, PAGE.work, H100)
 
 
 def test_the_cache_of_a_page_counts_in_whole_blocks() -> None:

@@ -145,6 +145,7 @@ def test_what_an_engine_never_runs_is_refused_with_the_setting_that_lifts_it(poi
 def test_an_engine_with_a_greatest_length_refuses_longer_pages() -> None:
     short = load_model(overrides=["engine=vllm", "engine.most_positions=1000"])
     short.ledger("prefill", Workload("2x3"))
+    short.ledger("decode", Workload("2x3", new_tokens=97))  # 1,000 exactly
     with pytest.raises(ConfigError, match=r"vllm takes at most 1,000 positions, and decode of 2x3 needs 1,003"):
         short.ledger("decode", Workload("2x3"))
 

@@ -177,11 +177,19 @@ def test_the_page_has_the_charts_that_are_files_too(page: str, h200: Report) -> 
     found = charts(h200)
     assert [tag["id"] for tag in Tags(page).of("figure")] == [chart.name for chart in found]
     assert [chart["spec"] for chart in data(page)["charts"]] == [chart.spec() for chart in found]
+    assert [chart["name"] for chart in data(page)["charts"]] == [chart.name for chart in found]
 
 
 def test_the_header_says_of_what_the_numbers_are(page: str) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(style|script).*?</\1>", "", page)))
-    for words in ("deepseek-ocr", "new tokens 100", "138 RECORDED", "Environment: NVIDIA H200", "torch 2.11.0+cu130"):
+    for words in (
+        "deepseek-ocr",
+        "new tokens 100",
+        "138 RECORDED",
+        "Environment: NVIDIA H200",
+        "torch 2.11.0+cu130",
+        "experts implementation",
+    ):
         assert words in text
 
 

@@ -26,6 +26,7 @@ from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import html, recorded
 from pytest_ocrsweep.report.charts import charts
+from pytest_ocrsweep.report.columns import Points
 from pytest_ocrsweep.report.time_lines import time_lines
 from pytest_ocrsweep.sweep.config import devices
 from pytest_ocrsweep.sweep.grid_sources import NAMED
@@ -248,6 +249,10 @@ def test_the_parts_of_a_points_ledger_are_its_components(page: str, h200: Report
     paths = data(page)["paths"]
     assert sorted(paths) == sorted(of_points)
     assert all(f"{path}:tensor_flops" in data(page)["columns"] for path in paths)
+
+
+def test_a_part_with_a_colon_in_its_name_keeps_it() -> None:
+    assert html._data(Points({"id": [0], "a:b:read_bytes": [1]}), ())["paths"] == ["a:b"]
 
 
 def test_the_page_has_the_history_that_its_report_has(page: str, h200: Report) -> None:

@@ -80,7 +80,7 @@ def record(
 
 
 def nearest(points: Mapping[ServingKey, object], key: ServingKey) -> ServingKey:
-    """The recorded key that differs from this one by nothing but a few tokens; itself if there is none."""
+    """The recorded key that differs from the wanted one only by a few tokens; the wanted one if no key does."""
     if key in points:
         return key
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ..errors import ArgumentError, CalibrationError, ConfigError
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
-from ..model.engine import REFERENCE
 from ..model.geometry import RESOLUTIONS, CropGrid, Workload
 from ..model.positions import page
 from ..model.stages import STAGES
@@ -166,7 +165,7 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
 def of_the_reference(options: argparse.Namespace) -> Settings:
     """The composed settings. Raises ArgumentError for another engine, whose batches another rule holds together."""
     settings = compose(options)
-    if settings.engine.name != REFERENCE.name:
+    if not settings.engine.is_reference:
         raise ArgumentError(
             f"batches of {settings.engine.name} are not sized here: its steps, not a prefill of all pages, fill the "
             f"memory; leave engine={settings.engine.name} out"

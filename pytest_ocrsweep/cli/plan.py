@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _planned(options: argparse.Namespace, settings: Settings, device: Device, mode: str) -> Plan | str:
-    """The plan; where many are asked for, why there is none."""
+    """The plan; or, if many plans are asked for, why this one cannot be made."""
     workload = replace(settings.workload, resolution=mode)
     mix = [_share(text, replace(settings, workload=workload)) for text in options.targets]
     try:

@@ -55,9 +55,10 @@ def most_pages(model: Model, work: Workload, device: Device) -> int:
     Where one prefill takes all pages, as many as fit with it.
     """
     engine = model.engine
-    if engine.most_step_tokens is None:
+    fit = engine.pages_a_prefill(work.context_tokens)
+    if fit is None:
         return largest_batch(model, work, device) or 0
-    group = max(1, engine.most_step_tokens // work.context_tokens)
+    group = max(1, fit)
     prefill = model.ledger("prefill", replace(work, batch=group))
     one = model.ledger("decode", replace(work, batch=1))
     free = device.memory_bytes * engine.host.memory_percent / 100 - prefill.weight_bytes - prefill.peak_activation_bytes
@@ -77,8 +78,8 @@ class Ledgers:
 
 def _group(model: Model, work: Workload, pages: int) -> int:
     """Pages that one prefill takes."""
-    most = model.engine.most_step_tokens
-    return pages if most is None else max(1, min(pages, most // work.context_tokens))
+    most = model.engine.pages_a_prefill(work.context_tokens)
+    return pages if most is None else max(1, min(pages, most))
 
 
 def ledgers(model: Model, work: Workload, at_once: int) -> Ledgers:

@@ -11,7 +11,6 @@ from ..errors import ColumnOverflow
 from ..model.analytic import Model
 from ..model.bulk import Column, Columns, has_crops
 from ..model.bulk_plan import LIMIT, Values, step_rows
-from ..model.engine import REFERENCE
 from ..model.program import NEEDED, Program, Row
 from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
@@ -48,7 +47,7 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             sizes = {name: columns[name][block].astype(np.float64) for name in SIZES}
             rows, columns_of, batch, *tokens = sizes.values()
             at = symbols(rows, columns_of, batch, tokens[0], tokens[1], tokens[2], step_rows(model.engine, batch))
-            spread = _spread(calibration, columns, block) * (1 if model.engine == REFERENCE else UNKNOWN_ENGINE)
+            spread = _spread(calibration, columns, block) * (1 if model.engine.is_reference else UNKNOWN_ENGINE)
             numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:
                 raise ColumnOverflow(

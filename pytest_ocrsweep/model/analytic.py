@@ -38,12 +38,12 @@ class Model:
     @property
     def title(self) -> str:
         """Its name for people, with its engine if that is not the reference."""
-        return self.name if self.engine.name == REFERENCE.name else f"{self.name} on {self.engine.name}"
+        return self.name if self.engine.is_reference else f"{self.name} on {self.engine.name}"
 
     @property
     def recorded_as(self) -> str:
         """The folder with its baselines: the architecture's; any other engine than the reference has one in it."""
-        return self.name if self.engine.name == REFERENCE.name else f"{self.name}/{self.engine.name}"
+        return self.name if self.engine.is_reference else f"{self.name}/{self.engine.name}"
 
     def grid_of(self, width: int, height: int, resolution: str = "gundam") -> CropGrid:
         """The grid into which the engine cuts a page of `width` × `height` pixels; 1x1 in a mode without crops.

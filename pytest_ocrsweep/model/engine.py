@@ -60,6 +60,15 @@ class Engine:
         """The switches of what only an engine with fused attention has."""
         return [name for name in FUSED if getattr(self, name)]
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the reference model's forward."""
+        return self.name == REFERENCE.name
+
+    def pages_a_prefill(self, context_tokens: int) -> int | None:
+        """The most pages of so many tokens that one prefill takes; None without a limit."""
+        return None if self.most_step_tokens is None else self.most_step_tokens // context_tokens
+
     def step_rows(self, batch: int) -> int:
         """The rows of a decode step of `batch` pages: the next captured batch; beyond the last one, the batch."""
         place = bisect_left(self.captured_batches, batch)

@@ -19,7 +19,7 @@ def refuse(engine: Engine, stage: str, work: Workload) -> None:
         )
     tokens, most = work.batch * work.context_tokens, engine.most_step_tokens
     if most is not None and STAGES[stage].latency is Latency.TTFT and tokens > most:
-        fits = most // work.context_tokens
+        fits = engine.pages_a_prefill(work.context_tokens)
         raise ConfigError(
             f"{engine.name} prefills at most {most:,} tokens at once, and {work.batch} pages of {work.grid} have "
             f"{tokens:,}: {f'workload.batch={fits} fits' if fits else 'no page fits'}, "

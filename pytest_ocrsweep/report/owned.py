@@ -173,7 +173,7 @@ def digest(content: bytes) -> str:
 
 
 def _digests(document: Any) -> dict[str, list[str]]:
-    """The digests of each file in a manifest. Raises ValueError, also for a name that is none of ours."""
+    """The digests in a manifest, by the file's name. Raises ValueError, also for a name that we never write."""
     if (
         not isinstance(document, dict)
         or document.get("schema") != SCHEMA

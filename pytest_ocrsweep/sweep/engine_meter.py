@@ -44,8 +44,11 @@ class EngineMeter(Meter):
     _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def engine(self) -> TimedEngine:
-        """Raises EngineLost, and then all that follow: nothing starts it again."""
+    def _running(self) -> tuple[TimedEngine, About]:
+        """The engine, and what it says of itself.
+
+        Raises EngineLost, and then all that follow: nothing starts it again.
+        """
         if self.lost:
             raise EngineLost(self.lost)
         self.held.enter_context(self.lock())
@@ -55,8 +58,9 @@ class EngineMeter(Meter):
             self.lost = str(error)
             raise
         self.held.callback(engine.close)
-        self._same_model(engine.about())
-        return engine
+        about = engine.about()
+        self._same_model(about)
+        return engine, about
 
     def _opened(self) -> TimedEngine:
         engine = self.settings.engine
@@ -103,10 +107,10 @@ class EngineMeter(Meter):
             kv_cache_memory_bytes=engine.start.kv_cache_bytes,
         )
 
-    @cached_property
+    @property
     def about(self) -> About:
-        """What the engine says of itself."""
-        return self.engine.about()
+        """What the engine says of itself. Raises EngineLost."""
+        return self._running[1]
 
     @cached_property
     def gpu(self) -> str:
@@ -117,13 +121,12 @@ class EngineMeter(Meter):
 
     def environment(self) -> Environment:
         """What the times were taken on; the engine and its version stand where a library's version does."""
-        versions = {**self.about.versions}
         engine = f"{self.about.engine} {self.about.version or '(version unknown)'}"
         start = self.settings.engine.start
         return Environment(
             host=platform.node(),
             gpu=self.gpu,
-            torch=versions.get("torch"),
+            torch=self.about.versions.get("torch"),
             transformers=engine,
             dtype=start.dtype or self.settings.model.dtype,
             weights="real" if self.checkpoint else start.weights,
@@ -150,7 +153,7 @@ class EngineMeter(Meter):
 
     def _run(self, work: Workload) -> ServedLoad:
         try:
-            served = self.engine.run(_load(work, with_tokens=self.settings.engine.url is None))
+            served = self._running[0].run(_load(work, with_tokens=self.settings.engine.url is None))
         except EngineLost as error:
             self.lost = str(error)
             raise

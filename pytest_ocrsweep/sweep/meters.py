@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..model.engine import REFERENCE
 from ..model.stages import STAGES
 
 if TYPE_CHECKING:
@@ -16,14 +15,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-def is_reference(settings: Settings) -> bool:
-    """Whether the reference model is timed, in this process."""
-    return settings.engine.name == REFERENCE.name
-
-
 def why_not(settings: Settings) -> str | None:
     """Why nothing can be timed; None if it can."""
-    if is_reference(settings):
+    if settings.engine.is_reference:
         from .meter import why_not
 
         return why_not(settings.vendor.device)
@@ -35,12 +29,12 @@ def why_not(settings: Settings) -> str | None:
 
 def has_time(settings: Settings, stage: str) -> bool:
     """Whether a stage is timed by itself: an engine has no time for what no user waits for alone."""
-    return is_reference(settings) or STAGES[stage].latency is not None
+    return settings.engine.is_reference or STAGES[stage].latency is not None
 
 
 def devices(settings: Settings) -> list[str]:
     """What points are timed on, each by one worker of pytest-xdist."""
-    if not is_reference(settings):
+    if not settings.engine.is_reference:
         return [settings.engine.name]
     from .gpus import gpus
 
@@ -53,7 +47,7 @@ def meter(settings: Settings, model: Model, options: Options, say: Callable[[str
     from .gpu_lock import gpu_lock
     from .gpus import device_id
 
-    if not is_reference(settings):
+    if not settings.engine.is_reference:
         from .engine_meter import EngineMeter
 
         return EngineMeter(settings, model, options.checkpoint, lock=partial(gpu_lock, settings.engine.name, say))

@@ -15,7 +15,6 @@ from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, So
 from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
-from ..model.engine import REFERENCE
 from ..model.geometry import CropGrid, Workload
 from ..model.limits import refuse
 from ..model.stages import STAGES
@@ -126,7 +125,7 @@ class Sweep:
 
     def _check(self, checkpoint: Path) -> None:
         """Raises CheckpointError for weights that are no model of this run, where they would be timed."""
-        if self.measures and self.settings.engine.name == REFERENCE.name:
+        if self.measures and self.settings.engine.is_reference:
             from .meter import check
 
             check(checkpoint, self.settings.model)

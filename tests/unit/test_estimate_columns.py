@@ -11,9 +11,10 @@ from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ColumnOverflow
 from pytest_ocrsweep.hardware.estimate_columns import estimates
 from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.engine import Engine
 from pytest_ocrsweep.model.geometry import RESOLUTIONS
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.config import devices
+from pytest_ocrsweep.sweep.config import compose, devices
 
 MODEL = load_model("deepseek-ocr")
 POINTS = 600
@@ -46,6 +47,17 @@ def test_columns_are_the_estimates_of_single_ledgers(stage: str, attention: str,
         one = MODEL.ledger(stage, work, attention).estimate(device)
         for name in ("time_ns", "low_ns", "high_ns"):
             assert getattr(found, name)[at] == pytest.approx(getattr(one, name), abs=1, rel=1e-14), (name, work)
+
+
+@pytest.mark.parametrize(
+    "engine", [replace(MODEL.engine, most_crops=6), compose(["engine=vllm"]).engine], ids=["fewer crops", "vllm"]
+)
+def test_columns_of_an_engine_are_as_sure_as_single_estimates(engine: Engine) -> None:
+    model, h100 = replace(MODEL, engine=engine), devices()["h100"]
+    found = estimates(model, model.sweep("decode", rows=1, cols=[1, 2]), h100)
+    for at, cols in enumerate((1, 2)):
+        one = model.ledger("decode", Workload(CropGrid(1, cols))).estimate(h100)
+        assert (found.low_ns[at], found.high_ns[at]) == pytest.approx((one.low_ns, one.high_ns), abs=1)
 
 
 def test_columns_of_a_device_without_a_calibration_are_refused() -> None:

@@ -39,7 +39,7 @@ class ToolRun:
 
 
 def unbundled(metrics: Mapping[str, Figure]) -> tuple[dict[str, Figure], tuple[str, ...]]:
-    """The metrics without an ITL that is none, and the note that says so."""
+    """The metrics, without the ITL of bundled tokens; and a note if it was left out."""
     gap, token = metrics.get("itl_ns"), metrics.get("tpot_ns")
     if gap is None or token is None or gap.value >= BUNDLED * token.value:
         return dict(metrics), ()

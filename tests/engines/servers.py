@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.count():
+        with self.server.count(self):
             self.server.bodies.append(body)
             self.server.behave(self, body)
 
@@ -59,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.part(b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n")
 
     def finish(self) -> None:
+        self.server.answered(self)  # before the client can know it and send its next request
         self.event(b"[DONE]")
         self.wfile.write(b"0\r\n\r\n")
 
@@ -80,7 +81,7 @@ class Server(ThreadingHTTPServer):
     bodies: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     certificate: Path | None = None  # it speaks TLS with it
-    in_flight: int = 0
+    in_flight: set[Handler] = field(default_factory=set)
     most_in_flight: int = 0
 
     def __post_init__(self) -> None:
@@ -99,15 +100,18 @@ class Server(ThreadingHTTPServer):
         return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.server_port}"
 
     @contextmanager
-    def count(self) -> Iterator[None]:
+    def count(self, handler: Handler) -> Iterator[None]:
         with self.lock:
-            self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            self.in_flight.add(handler)
+            self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
         try:
             yield
         finally:
-            with self.lock:
-                self.in_flight -= 1
+            self.answered(handler)
+
+    def answered(self, handler: Handler) -> None:
+        with self.lock:
+            self.in_flight.discard(handler)
 
     def handle_error(self, *_: object) -> None:
         """A client that goes away is what some tests are about."""

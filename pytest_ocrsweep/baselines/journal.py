@@ -166,7 +166,7 @@ class Writer:
 
     path: Path
     whole_bytes: int
-    _descriptor: int | None = None
+    _descriptor: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._descriptor = os.open(self.path, OPEN)

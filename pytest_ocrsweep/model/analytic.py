@@ -28,7 +28,9 @@ class Model:
     architecture: Architecture
     hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
     engine: Engine = field(default=REFERENCE, repr=False)
-    _programs: dict[tuple[str, str, bool, str], Program] = field(default_factory=dict, repr=False, compare=False)
+    _programs: dict[tuple[str, str, bool, str], Program] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def name(self) -> str:

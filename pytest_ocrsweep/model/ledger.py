@@ -105,8 +105,8 @@ class Ledger:
     _program: Program
     _point: Mapping[str, int]
     _values: list[int]
-    _hardware: Hardware | None = None
-    engine: str = REFERENCE.name
+    _hardware: Hardware | None
+    engine: str
 
     def total(self, path: str = "") -> Cost:
         """Cost of all kernels at or under `path`, by default of the whole stage.

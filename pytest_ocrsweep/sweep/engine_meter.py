@@ -41,7 +41,7 @@ class EngineMeter(Meter):
     """An engine, started at the first point. Rounds of a prefill and of a decode of one page are one load."""
 
     count: bool = True  # an engine's FLOPs are not counted on it: no point is run again for them
-    _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, repr=False)
+    _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _running(self) -> tuple[TimedEngine, About]:

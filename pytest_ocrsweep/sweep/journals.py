@@ -50,7 +50,9 @@ class Journals:
     sweep: Sweep
     revision: Callable[[], str | None]
     taken_up: list[TakenUp] = field(default_factory=list)
-    _held: dict[Header, _Held | None] = field(default_factory=dict)  # None for one that this run does without
+    _held: dict[Header, _Held | None] = field(
+        default_factory=dict, init=False
+    )  # None for one that this run does without
 
     def append(self, point: PointResult, environment: Environment) -> None:
         """Journal a timed point; the first of an environment takes up what an earlier run left of it."""

@@ -95,7 +95,9 @@ class Meter:
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
     held: ExitStack = field(default_factory=ExitStack, repr=False)
-    _first: dict[TimedPoint, Sampled] = field(default_factory=dict, repr=False)  # taken before the point was judged
+    _first: dict[TimedPoint, Sampled] = field(
+        default_factory=dict, init=False, repr=False
+    )  # taken before the point was judged
 
     def close(self) -> None:
         """Lets the device go."""

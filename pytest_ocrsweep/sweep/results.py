@@ -39,13 +39,13 @@ class Results:
     sweep: Sweep
     points: dict[Key, PointResult] = field(default_factory=dict)
     environments: dict[tuple[str, str], Environment] = field(default_factory=dict)  # by host and GPU
-    _taken_on: dict[Key, Environment] = field(default_factory=dict)  # a host may have several cards
+    _taken_on: dict[Key, Environment] = field(default_factory=dict, init=False)  # a host may have several cards
     filtered: str | None = None  # why it is not known which points are unused: tests were left out, or came to none
     unused: dict[str, set[PointKey]] = field(default_factory=dict)
     recorded: list[Recorded] = field(default_factory=list)
     reported: list[str] = field(default_factory=list)  # what to say of the report
     notes: list[str] = field(default_factory=list)  # what a person should know of how this was found
-    _known_revision: Revision | None = None
+    _known_revision: Revision | None = field(default=None, init=False)
     problems: list[str] = field(default_factory=list)  # what could not be done, a line each
     journals: Journals | None = None  # of an update that may be killed
 

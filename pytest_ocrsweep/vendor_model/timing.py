@@ -85,8 +85,8 @@ class Vendor:
         None  # (attention, experts) → real weights, in place of random ones
     )
     delay: Delay | None = None  # of one component, for the points that follow
-    _built: dict[str, ReferenceModel] = field(default_factory=dict, repr=False)
-    _graph_speed: GraphSpeed | None = field(default=None, repr=False)
+    _built: dict[str, ReferenceModel] = field(default_factory=dict, init=False, repr=False)
+    _graph_speed: GraphSpeed | None = field(default=None, init=False, repr=False)
 
     def built(self, attention: str, experts: str) -> ReferenceModel:
         """The model for `attention`, its routed experts run by `experts`."""

@@ -23,7 +23,7 @@ costs = st.builds(Cost, numbers, numbers, numbers, numbers)
 
 def ledger(kernels: Iterable[Kernel], point: dict[str, int], before: Size = 0, after: Size = 0, steps: bool = False):
     program = Program(kernels, after, after - before, steps=steps)
-    return Ledger("vision", WORK, "flash", program, point, program.values(point))
+    return Ledger("vision", WORK, "flash", program, point, program.values(point), None, "transformers")
 
 
 # Costs
@@ -145,7 +145,10 @@ def test_the_peak_may_lie_elsewhere_at_another_workload():
         steps=False,
     )
     points = [{"rows": rows, "batch": 1} for rows in (2, 4)]
-    found = {at["rows"]: Ledger("vision", WORK, "flash", program, at, program.values(at)) for at in points}
+    found = {
+        at["rows"]: Ledger("vision", WORK, "flash", program, at, program.values(at), None, "transformers")
+        for at in points
+    }
     assert (found[2].peak_activation_bytes, found[2].peak_path) == (300, "batch")
     assert (found[4].peak_activation_bytes, found[4].peak_path) == (400, "rows")
 

@@ -38,7 +38,7 @@ points = st.tuples(st.sampled_from(list(STAGES)), works, st.sampled_from(list(AT
 
 def hand_made(*kernels: Kernel) -> Ledger:
     program = Program(kernels, 0, 0, steps=False)
-    return Ledger("vision", TWO_BY_THREE, "flash", program, {}, program.values({}))
+    return Ledger("vision", TWO_BY_THREE, "flash", program, {}, program.values({}), None, "transformers")
 
 
 LEDGER = hand_made(

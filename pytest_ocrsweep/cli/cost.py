@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
         about = {
             "model": model.name,
             "engine": model.engine.name,
+            "precision": model.precision.name,
             "device": device.name,
             **flags.positions(settings, work),
         }
@@ -92,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
     flags.show(f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    if not model.precision.is_native:
+        flags.show(f"weights are stored in {model.precision.name}; products run in {settings.model.dtype}")
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
     for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         document |= flags.positions(settings, work)
         flags.print_json({**document, "stages": stages, "devices": [asdict(each) for each in fits]})
         return 0
-    flags.show(f"{model.name} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
+    flags.show(f"{model.title} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
     flags.show(*aligned([HEADER, *cells]), "")
     flags.show(*aligned([DEVICES, *map(_row, fits)]))

@@ -12,6 +12,7 @@ from ..errors import CalibrationError
 from ..model.engine import REFERENCE
 from ..model.geometry import Workload
 from ..model.ledger import Ledger
+from ..model.precision import NATIVE_NAME
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
@@ -27,6 +28,8 @@ WIDER = 1.05
 # How many times more or less the kernels of another engine may take than those that were calibrated. Once, on an H100,
 # vLLM's took 29 ms a page of 3x2 where 31 are estimated, and a step of 8 pages 2.0 to 2.4 ms where 2.1 are.
 UNKNOWN_ENGINE = 1.2
+# And kernels that widen weights as they read them: nobody has measured one here, and some take as long as without.
+UNKNOWN_PRECISION = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     if ledger.engine != REFERENCE.name:
         spread *= UNKNOWN_ENGINE
         reasons = (*reasons, f"no kernel of {ledger.engine} was calibrated")
+    if ledger.precision != NATIVE_NAME:
+        spread *= UNKNOWN_PRECISION
+        reasons = (*reasons, f"no kernel that widens {ledger.precision} weights was calibrated")
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
         terms, reasons = (

@@ -12,6 +12,7 @@ from .engine import REFERENCE, Engine
 from .geometry import CropGrid, Workload
 from .ledger import Hardware, Ledger
 from .limits import refuse
+from .precision import NATIVE, Precision
 from .program import Program
 from .stages import STAGES, point
 
@@ -28,6 +29,7 @@ class Model:
     architecture: Architecture
     hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
     engine: Engine = field(default=REFERENCE, repr=False)
+    precision: Precision = field(default=NATIVE, repr=False)
     _programs: dict[tuple[str, str, bool, str], Program] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -39,13 +41,16 @@ class Model:
 
     @property
     def title(self) -> str:
-        """Its name for people, with its engine if that is not the reference."""
-        return self.name if self.engine.is_reference else f"{self.name} on {self.engine.name}"
+        """Its name for people, with its engine and its precision if they are not the reference's."""
+        on = "" if self.engine.is_reference else f" on {self.engine.name}"
+        return f"{self.name}{on}" if self.precision.is_native else f"{self.name}{on} in {self.precision.name}"
 
     @property
     def recorded_as(self) -> str:
-        """The folder with its baselines: the architecture's; any other engine than the reference has one in it."""
-        return self.name if self.engine.is_reference else f"{self.name}/{self.engine.name}"
+        """The folder with its baselines: the architecture's; other engines and precisions have one in it."""
+        engine = () if self.engine.is_reference else (self.engine.name,)
+        precision = () if self.precision.is_native else (self.precision.name,)
+        return "/".join((self.name, *engine, *precision))
 
     def grid_of(self, width: int, height: int, resolution: str = "gundam") -> CropGrid:
         """The grid into which the engine cuts a page of `width` × `height` pixels; 1x1 in a mode without crops.
@@ -64,7 +69,8 @@ class Model:
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
         refuse(self.engine, stage, work)
         at = point(work, self.engine)
-        return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, self.engine.name)
+        made_by = self.engine.name, self.precision.name
+        return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, *made_by)
 
     def sweep(
         self,
@@ -100,6 +106,8 @@ class Model:
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
-            program = STAGES[stage].program(self.architecture, resolution, crops, attention, self.engine)
+            program = STAGES[stage].program(
+                self.architecture, resolution, crops, attention, self.engine, self.precision
+            )
             self._programs[key] = program
         return program

@@ -36,10 +36,12 @@ class Engine:
 
     name: str
     attentions: tuple[str, ...]  # those of ATTENTION that it has
+    precisions: tuple[str, ...]  # those of conf/precision that it can run this model in; `any`: it is counted in each
     most_crops: int | None  # into which it cuts a page; None: as many as the model's own processor
     most_positions: int | None  # of a page, new tokens included; None: as many as the model has
     most_step_tokens: int | None  # of all pages together, in one prefill; None: no limit
     captured_batches: tuple[int, ...]  # a decode step is padded to the next of these; (): never
+    kv_dtype: str  # of KV_BYTES: how the KV cache stores an element
     kv_block_tokens: int | None  # the KV cache lies in blocks of so many tokens; None: one tensor, copied at each step
     last_logits: bool  # logits of each page's last token alone
     pages_alone: bool  # the pages of a batch go through the vision tower one by one
@@ -65,6 +67,11 @@ class Engine:
         """Whether it is the reference model's forward."""
         return self.name == REFERENCE.name
 
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of one element of the KV cache."""
+        return KV_BYTES[self.kv_dtype]
+
     def pages_a_prefill(self, context_tokens: int) -> int | None:
         """The most pages of so many tokens that one prefill takes; None without a limit."""
         return None if self.most_step_tokens is None else self.most_step_tokens // context_tokens
@@ -75,14 +82,18 @@ class Engine:
         return self.captured_batches[place] if place < len(self.captured_batches) else batch
 
 
+ANY = "any"
+KV_BYTES = {"half": 2, "fp8": 1}
 FUSED = ("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts", "original_sam")
 REFERENCE = Engine(
     name="transformers",
     attentions=("eager", "flash"),
+    precisions=(ANY,),
     most_crops=None,
     most_positions=None,
     most_step_tokens=None,
     captured_batches=(),
+    kv_dtype="half",
     kv_block_tokens=None,
     last_logits=False,
     pages_alone=False,

@@ -76,6 +76,28 @@ class Turns:
         return (turn for turn in self.among if turn not in self.but)
 
 
+class Parameter(NamedTuple):
+    """`tensors` of parameters, each of [rows, columns] elements; the elements of a row lie side by side."""
+
+    kind: str  # of KINDS
+    rows: int
+    columns: int
+    tensors: int = 1
+
+    @property
+    def elements(self) -> int:
+        return self.tensors * self.rows * self.columns
+
+
+KINDS = ("matrix", "experts", "embedding", "convolution", "table", "vector")
+Parameters = tuple[Parameter, ...]
+
+
+def vectors(width: int, tensors: int = 1) -> Parameters:
+    """Parameters of one dimension: a norm's weight, a bias, a token."""
+    return (Parameter("vector", 1, width, tensors),)
+
+
 class Kernel(NamedTuple):
     """One kernel that runs `times` times; its costs are those of one run.
 
@@ -105,6 +127,7 @@ class Kernel(NamedTuple):
     unneeded_bytes: Size = 0  # of its outputs, of all runs, that one may keep to itself
     functions: Size = 0  # exponentials and the like, of all runs, that none can: one vector FLOP each
     least_bytes: Size | None = None  # of parameters, under any routing, if that is less than `used_bytes`
+    parameters: Parameters = ()  # that it reads, whoever owns them
 
 
 Kernels = Iterator[Kernel]
@@ -144,6 +167,7 @@ def kernel(
     pattern: Pattern = Pattern.STREAM,
     work: Size = 0,
     launches: int = 1,
+    parameters: Parameters = (),
 ) -> Kernel:
     """A kernel that reads activations (`reads`) and `weights`, allocates what it `writes`, and then `frees` tensors.
 
@@ -168,6 +192,7 @@ def kernel(
         pattern=pattern,
         work=work,
         launches=launches,
+        parameters=parameters,
     )
 
 

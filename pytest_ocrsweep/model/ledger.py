@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from .engine import REFERENCE
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
+from .precision import NATIVE_NAME
 from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Ledger:
     _values: list[int]
     _hardware: Hardware | None
     engine: str
+    precision: str = NATIVE_NAME
 
     def total(self, path: str = "") -> Cost:
         """Cost of all kernels at or under `path`, by default of the whole stage.
@@ -197,10 +199,13 @@ class Ledger:
     def dram_bytes(self, device: Cached | str) -> int:
         """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name.
 
-        Raises ValueError for another engine than the reference: nobody has compared these with a GPU's counters.
+        Raises ValueError for another engine or precision than the reference's: nobody has compared these with a GPU's
+        counters.
         """
         if self.engine != REFERENCE.name:
             raise ValueError(f"DRAM traffic is known for {REFERENCE.name} alone, not for {self.engine}")
+        if self.precision != NATIVE_NAME:
+            raise ValueError(f"DRAM traffic is known for {NATIVE_NAME} weights alone, not for {self.precision}")
         cached: Cached = self._of_hardware.device(device) if isinstance(device, str) else device
         return sum(line.read_bytes + line.write_bytes for line in self.dram(cached))
 

@@ -5,7 +5,7 @@ Sizes are element counts unless a name says bytes.
 
 from __future__ import annotations
 
-from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Pattern, Sizes, kernel
+from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Parameter, Parameters, Pattern, Sizes, kernel, vectors
 from .symbolic import Size
 
 # That no product can take in: one FLOP an element. Cosines of positions can be a table that was made before.
@@ -24,6 +24,7 @@ def linear(path: str, rows: Size, width: int, out: int, *, bias: bool = True, fr
         frees=frees,
         pattern=Pattern.PRODUCT,
         work=2 * rows * width * out,
+        parameters=(Parameter("matrix", out, width), *(vectors(out) if bias else ())),
     )
 
 
@@ -55,6 +56,7 @@ def convolution(
         pattern=pattern,
         work=tensor,
         launches=launches,
+        parameters=(Parameter("convolution", out * channels * window, window), *(vectors(out) if bias else ())),
     )
     unneeded = tensor - 2 * images * _taps(window, side, out_side) ** 2 * channels * out
     return one._replace(unneeded=unneeded) if window % 2 else one
@@ -97,21 +99,22 @@ def elementwise(
     elements: Size,
     *,
     also: Size = 0,
-    weights: int = 0,
+    parameters: Parameters = (),
     itemsize: int = HALF,
     frees: Sizes = 0,
     pattern: Pattern = Pattern.STREAM,
 ) -> Kernel:
-    """`op` over [elements], with a second operand of `also` bytes or of `weights` bytes of parameters."""
+    """`op` over [elements], with a second operand of `also` bytes or of `parameters`."""
     one = kernel(
         path,
         vector=elements * VECTOR_FLOPS[op],
         reads=(elements * itemsize, also),
-        weights=weights,
+        weights=sum(each.elements for each in parameters) * HALF,
         writes=elements * itemsize,
         frees=frees,
         pattern=pattern,
         work=0 if pattern is Pattern.STREAM else elements,
+        parameters=parameters,
     )
     return one._replace(functions=elements) if op in FUNCTIONS else one
 
@@ -137,20 +140,24 @@ def layer_norm(path: str, rows: Size, width: int, *, frees: Sizes = 0, copied: b
         pattern=Pattern.NORM,
         work=passes * rows * width,
         launches=passes,
+        parameters=vectors(width, 2),
     )
 
 
-def cast(path: str, elements: Size, source: int, target: int, *, weights: bool = False, frees: Sizes = 0) -> Kernel:
-    """A copy of [elements], `source` bytes each, to `target` bytes each; of activations, or of parameters."""
+def cast(
+    path: str, elements: Size, source: int, target: int, *, parameters: Parameters = (), frees: Sizes = 0
+) -> Kernel:
+    """A copy of [elements], `source` bytes each, to `target` bytes each; of activations, or of `parameters`."""
     size, widened = elements * source, source < target  # PyTorch unrolls a cast to a wider type instead of vectorising
     return kernel(
         path,
-        reads=0 if weights else size,
-        weights=size if weights else 0,
+        reads=0 if parameters else size,
+        weights=size if parameters else 0,
         writes=elements * target,
         frees=frees,
         pattern=Pattern.STRIDED if widened else Pattern.STREAM,
         work=elements if widened else 0,
+        parameters=parameters,
     )
 
 
@@ -209,10 +216,12 @@ def below_diagonal(batch: Size, heads: int, q: Size) -> Size:
     return batch * (heads // 2) * (q * q + q)
 
 
-def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, reached: Size, least: int) -> Kernel:
+def grouped_matmul(
+    path: str, rows: Size, width: int, out: int, experts: int, reached: Size, least: int, tensors: int = 1
+) -> Kernel:
     """Each of [rows, width] times the [width, out] of its expert; reads the weights of the `reached` experts.
 
-    No routing reaches fewer than `least`.
+    No routing reaches fewer than `least`. An expert's weights are stored as `tensors`, side by side.
     """
     expert = width * out * HALF
     return kernel(
@@ -225,4 +234,5 @@ def grouped_matmul(path: str, rows: Size, width: int, out: int, experts: int, re
         writes=rows * out * HALF,
         pattern=Pattern.GROUPED,
         work=2 * rows * width * out,
+        parameters=(Parameter("experts", out // tensors, width, experts * tensors),),
     )._replace(least_bytes=least * expert)

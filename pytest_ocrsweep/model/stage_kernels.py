@@ -172,4 +172,4 @@ def kv_cache_bytes(model: Architecture, keys: Size, engine: Engine = REFERENCE) 
     """Bytes of the keys and values that every layer caches for `keys` tokens of each page, in whole blocks."""
     dim = model.decoder.width // model.decoder.heads
     keys = keys if engine.kv_block_tokens is None else round_up(keys, engine.kv_block_tokens)
-    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * HALF
+    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * engine.kv_bytes

@@ -10,6 +10,7 @@ from .architecture import Architecture, Decoder
 from .engine import REFERENCE, Engine
 from .geometry import Workload
 from .kernels import Kernels
+from .precision import NATIVE, Precision, stored
 from .program import Program
 from .stage_kernels import CONTEXT, KEYS, decode_step, finished, kv_cache_bytes, prefill, vision
 from .symbolic import N, Size
@@ -43,10 +44,17 @@ class Stage:
         return new_tokens if self.per_token else 1
 
     def program(
-        self, model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE
+        self,
+        model: Architecture,
+        resolution: str,
+        crops: bool,
+        attention: str,
+        engine: Engine = REFERENCE,
+        precision: Precision = NATIVE,
     ) -> Program:
         """The stage laid out for every workload of that resolution, with crops or without."""
-        kernels = finished(self.kernels(model, resolution, crops, attention, engine))
+        laid_out = self.kernels(model, resolution, crops, attention, engine)
+        kernels = finished(stored(laid_out, precision, model.decoder.layers, model.decoder.dense_layers))
         before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, self.keys_after))
         growth = after - before if engine.kv_block_tokens is None else 0  # blocks are there before a stage begins
         return Program(kernels, after, growth, steps=self.per_token)

@@ -40,4 +40,4 @@ class Catalogue:
 
 def model_of(settings: Settings) -> Model:
     """The analytic model of the settings, whose ledgers know the catalogue."""
-    return Model(settings.model, Catalogue(), settings.engine)
+    return Model(settings.model, Catalogue(), settings.engine, settings.precision)

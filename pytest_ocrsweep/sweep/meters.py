@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def why_not(settings: Settings) -> str | None:
     """Why nothing can be timed; None if it can."""
+    if not settings.precision.is_native:
+        return f"weights in {settings.precision.name} are counted, not timed: precision=native is timed"
     if settings.engine.is_reference:
         from .meter import why_not
 

@@ -11,9 +11,10 @@ from ..errors import ConfigError
 from ..files.text import quoted
 from ..model.architecture import DTYPES, Architecture
 from ..model.attention import ATTENTION
-from ..model.engine import REFERENCE, Engine
+from ..model.engine import ANY, KV_BYTES, REFERENCE, Engine
 from ..model.geometry import PATCH, RESOLUTIONS
 from ..model.layers.moe import EXPERTS
+from ..model.precision import NATIVE, Precision, wrong_rule
 from .settings import Settings, check_choice
 
 CHOICES: dict[str, Collection[str]] = {
@@ -91,6 +92,33 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     )
     yield from _grouped_products(settings.model)
     yield from _switches(settings.engine)
+    yield from _formats(settings.precision, settings.engine)
+
+
+def _formats(precision: Precision, engine: Engine) -> Iterator[tuple[bool, str]]:
+    """What a precision may say, and whether the engine has it."""
+    yield (
+        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", precision.name) is not None and precision.name != "timed",
+        "precision.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', and not 'timed', "
+        f"got {quoted(precision.name)}",
+    )
+    for rule in precision.weights:
+        wrong = wrong_rule(rule)
+        yield wrong is None, f"precision.weights: {quoted(rule)}: {wrong}"
+    last = precision.weights[-1]
+    yield (
+        last.split()[0] == "*",
+        f"precision.weights must end with a rule for the rest, as '* half', got {quoted(last)}",
+    )
+
+    yield (
+        not precision.is_native or precision == NATIVE,
+        "precision.name=native has two bytes for every parameter: give other rules another name",
+    )
+    yield (
+        ANY in engine.precisions or precision.name in engine.precisions,
+        f"{engine.name} cannot run this model in {precision.name}: its precisions are {', '.join(engine.precisions)}",
+    )
 
 
 def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
@@ -118,6 +146,14 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
     yield (
         list(batches) == sorted(set(batches)),
         f"engine.captured_batches must be different and in order, got {list(batches)}",
+    )
+    yield (
+        engine.kv_dtype in KV_BYTES,
+        f"engine.kv_dtype must be one of {', '.join(KV_BYTES)}, got {quoted(engine.kv_dtype)}",
+    )
+    yield (
+        engine.kv_block_tokens is not None or engine.kv_dtype == "half",
+        f"engine.kv_dtype {quoted(engine.kv_dtype)} is for an engine whose cache lies in blocks, as engine=vllm",
     )
     percent = engine.host.memory_percent
     yield percent <= 100, f"engine.host.memory_percent must be at most 100, got {percent:g}"

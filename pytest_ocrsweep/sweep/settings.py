@@ -16,6 +16,7 @@ from ..hardware.devices import Device
 from ..model.architecture import Architecture
 from ..model.engine import Engine
 from ..model.geometry import CropGrid, Workload
+from ..model.precision import Precision
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Settings:
 
     model: Architecture
     engine: Engine
+    precision: Precision
     workload: WorkloadSettings
     device: Device
     vendor: VendorSettings

@@ -134,8 +134,8 @@ COMPLAINTS = {
     "workload.bacth=4": "no option 'workload.bacth'; did you mean 'workload.batch'?",
     "batch=4": "no option 'batch'; did you mean 'workload.batch'?",
     "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
-    "zzz=1": "no option 'zzz'; options begin with device, engine, model, vendor, workload",
-    "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, vendor, workload",
+    "zzz=1": "no option 'zzz'; options begin with device, engine, model, precision, vendor, workload",
+    "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, precision, vendor, workload",
     "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny: got 'deepseek-orc'; "
     "did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",

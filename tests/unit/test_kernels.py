@@ -46,7 +46,10 @@ KERNELS = {
         (60, 0, (6 + 15) * 4, 10 * 4, 0),
     ),
     "elementwise with a tensor": (operations.elementwise("x", "add", 11, also=6), (0, 11, 22 + 6, 22, 0)),
-    "elementwise with parameters": (operations.elementwise("x", "mul", 11, weights=6), (0, 11, 22 + 6, 22, 6)),
+    "elementwise with parameters": (
+        operations.elementwise("x", "mul", 11, parameters=kernels.vectors(3)),
+        (0, 11, 22 + 6, 22, 6),
+    ),
     "elementwise in float32": (operations.elementwise("x", "silu", 11, itemsize=FLOAT), (0, 55, 44, 44, 0)),
     "softmax": (operations.softmax("x", 11), (0, 55, 44, 44, 0)),
     "layer norm": (  # also a mean and a deviation a row, in float32
@@ -54,7 +57,7 @@ KERNELS = {
         (0, 8 * 6, (6 + 2 * 3) * 2, 6 * 2 + 2 * 2 * 4, 2 * 3 * 2),
     ),
     "cast": (operations.cast("x", 11, HALF, FLOAT), (0, 0, 22, 44, 0)),
-    "cast of parameters": (operations.cast("x", 11, HALF, FLOAT, weights=True), (0, 0, 22, 44, 22)),
+    "cast of parameters": (operations.cast("x", 11, HALF, FLOAT, parameters=kernels.vectors(11)), (0, 0, 22, 44, 22)),
     "copy": (operations.copy("x", 11), (0, 0, 22, 22, 0)),
     "copy into a larger tensor": (operations.copy("x", 11, into=13), (0, 0, 22, 26, 0)),
     "fused attention": (  # 2 pages of 3 heads: 5 queries, 7 keys, 11 wide
@@ -96,8 +99,8 @@ def test_what_a_kernel_is_not_said_to_do_it_does_not():
 
 
 def test_a_cast_may_free_its_source():
-    for weights in (False, True):
-        kernel = operations.cast("x", 11, HALF, FLOAT, weights=weights, frees=22)
+    for parameters in ((), kernels.vectors(11)):
+        kernel = operations.cast("x", 11, HALF, FLOAT, parameters=parameters, frees=22)
         assert (kernel.allocates, kernel.frees, kernel.freed) == (512, 512, (22,))
 
 

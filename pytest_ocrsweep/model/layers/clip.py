@@ -8,7 +8,20 @@ from __future__ import annotations
 from ..architecture import Clip
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
+from ..kernels import (
+    HALF,
+    INDEX,
+    Kernel,
+    Kernels,
+    Parameter,
+    Pattern,
+    allocated,
+    kernel,
+    released,
+    repeated,
+    under,
+    vectors,
+)
 from ..operations import elementwise, layer_norm, linear
 from ..symbolic import Size
 from . import attention as attend
@@ -57,18 +70,21 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
         writes=x * HALF,
         pattern=Pattern.STRIDED,
         work=x,
+        parameters=vectors(clip.width),
     )
     table = (trained * trained + 1) * clip.width * HALF
     if patches == trained:
-        yield kernel("positions", reads=tokens * INDEX, weights=table, writes=table)
+        rows = (Parameter("table", trained * trained + 1, clip.width),)
+        yield kernel("positions", reads=tokens * INDEX, weights=table, writes=table, parameters=rows)
     else:
-        yield from resize(trained * trained * clip.width, patches * patches * clip.width, trained, patches)
+        yield from resize(clip.width, trained, patches)
         yield kernel(
             "positions",
             reads=patches * patches * clip.width * HALF,
             weights=clip.width * HALF,
             writes=tokens * clip.width * HALF,
             frees=patches * patches * clip.width * HALF,
+            parameters=(Parameter("table", 1, clip.width),),
         )
     yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
 

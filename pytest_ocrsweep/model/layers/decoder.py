@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
+from ..kernels import HALF, INDEX, Kernel, Kernels, Parameter, Pattern, held, kernel, released, repeated, under
 from ..operations import elementwise, linear
 from ..symbolic import Size
 from . import attention as attend
@@ -28,6 +28,7 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
         used=row,  # whatever the tokens are, at least one row
         io=tokens * INDEX,
         writes=tokens * row,
+        parameters=(Parameter("embedding", decoder.vocabulary, decoder.width),),
     )
 
 

@@ -22,6 +22,7 @@ from ..kernels import (
     kernel,
     released,
     under,
+    vectors,
 )
 from ..operations import cast, elementwise, linear
 from ..symbolic import Size
@@ -44,7 +45,7 @@ def rms_norm(rows: Size, width: int) -> Kernels:
     yield elementwise("scale", "mul", x, also=row, itemsize=FLOAT, frees=(x * FLOAT, row), pattern=Pattern.STRIDED)
     yield cast("to_half", x, FLOAT, HALF)
     yield elementwise(
-        "weight", "mul", x, weights=width * HALF, frees=(x * HALF, x * FLOAT, row), pattern=Pattern.STRIDED
+        "weight", "mul", x, parameters=vectors(width), frees=(x * HALF, x * FLOAT, row), pattern=Pattern.STRIDED
     )
 
 
@@ -59,6 +60,7 @@ def fused_norm(path: str, rows: Size, width: int) -> Kernel:
         writes=x * HALF,
         pattern=Pattern.NORM,
         work=x,
+        parameters=vectors(width),
     )
 
 
@@ -73,6 +75,7 @@ def fused_residual_norm(path: str, rows: Size, width: int) -> Kernel:
         writes=(x * HALF, x * HALF),
         pattern=Pattern.NORM,
         work=x,
+        parameters=vectors(width),
     )
     return in_place(one)
 
@@ -159,9 +162,10 @@ def self_attention(
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
         yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
     else:
-        in_blocks = 0 if engine.kv_block_tokens is None else 2 * batch * past * key_width * HALF
+        in_blocks = 0 if engine.kv_block_tokens is None else 2 * batch * past * key_width * engine.kv_bytes
         for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True):
-            yield k._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows in its output too
+            from_cache = cached(k, batch * kv * key_width, engine)
+            yield from_cache._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows too
     yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
     yield released(*query)
 
@@ -169,13 +173,26 @@ def self_attention(
 def cache(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, engine: Engine) -> Kernels:
     """The keys and values of `q` new tokens of each page beside those of its `past` ones."""
     dim = decoder.width // decoder.heads
-    before, new, after = (batch * n * decoder.kv_heads * dim * HALF for n in (past, q, kv))
+    new = batch * q * decoder.kv_heads * dim * HALF
+    before, added, after = (batch * n * decoder.kv_heads * dim * engine.kv_bytes for n in (past, q, kv))
     if engine.kv_block_tokens is None:
         for name in ("cache_k", "cache_v"):
             yield kernel(name, reads=(before, new), io=before + new, writes=after, frees=before)
         return
     slots = batch * q * INDEX
-    yield in_place(kernel("cache", reads=(new, new, slots), io=2 * new, writes=(new, new), pattern=Pattern.STRIDED))
+    written = kernel("cache", reads=(new, new, slots), io=2 * added, writes=(added, added), pattern=Pattern.STRIDED)
+    yield in_place(written)
+
+
+def cached(attention: Kernel, elements: Size, engine: Engine) -> Kernel:
+    """Fused attention that reads `elements` of keys, and of values, as the cache stores them."""
+    if engine.kv_bytes == HALF:
+        return attention
+    keys, narrow = elements * HALF, elements * engine.kv_bytes
+    query, _, _, *bias = attention.operands
+    return attention._replace(
+        read_bytes=attention.read_bytes - 2 * keys + 2 * narrow, operands=(query, narrow, narrow, *bias)
+    )
 
 
 def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE) -> Kernels:

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released, under
+from ..kernels import (
+    FLOAT,
+    HALF,
+    INDEX,
+    INT,
+    VECTOR_FLOPS,
+    Kernel,
+    Kernels,
+    Parameter,
+    Pattern,
+    kernel,
+    released,
+    under,
+)
 from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
 from ..symbolic import Size, distinct_experts
 from .decoder_parts import gated_mlp, silu_mul
@@ -35,7 +48,8 @@ def router(decoder: Decoder, tokens: Size) -> Kernels:
     x, scores = tokens * decoder.width, tokens * decoder.experts
     picks, table = tokens * decoder.experts_per_token, decoder.experts * decoder.width
     yield cast("to_float", x, HALF, FLOAT)
-    yield cast("weight_to_float", table, HALF, FLOAT, weights=True)
+    weight = (Parameter("matrix", decoder.experts, decoder.width),)
+    yield cast("weight_to_float", table, HALF, FLOAT, parameters=weight)
     frees = (x * FLOAT, table * FLOAT)
     yield matmul("logits", 1, tokens, decoder.width, decoder.experts, itemsize=FLOAT, frees=frees)
     yield softmax("softmax", scores)
@@ -71,7 +85,7 @@ def fused_experts(decoder: Decoder, tokens: Size) -> Kernels:
     reached, least = distinct_experts(tokens, decoder.experts, decoder.experts_per_token), decoder.experts_per_token
     order, starts = picks * INT, decoder.experts * INT
     yield kernel("align", reads=order, writes=(order, starts), pattern=Pattern.SERIAL, work=2 * order + starts)
-    up = grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least)
+    up = grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least, 2)
     yield up._replace(read_bytes=up.read_bytes + order, operands=(*up.operands, order))
     yield silu_mul("silu_mul", picks, hidden)
     down = grouped_matmul("down", picks, hidden, width, decoder.experts, reached, least)
@@ -105,7 +119,7 @@ def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield cast("to_int", picks, INDEX, INT)
     yield kernel("count", reads=picks * INT, writes=counts, launches=2)
     yield kernel("offsets", reads=counts, writes=counts, launches=2)
-    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least)
+    yield grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least, 2)
     yield from under("gate", gate(picks, hidden))
     yield grouped_matmul("down", picks, hidden, width, decoder.experts, reached, least)
     yield released(picks * hidden * HALF)
@@ -128,11 +142,13 @@ def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield kernel("repeat", reads=tokens * width * HALF, writes=rows, pattern=Pattern.STRIDED, work=picks * width)
     least = decoder.experts_per_token * width * hidden * HALF
     gathered = kernel("gather_gate_up", reads=index, weights=up, resident=2 * table, used=2 * reached, writes=up)
-    yield gathered._replace(least_bytes=2 * least)
+    ours = (Parameter("experts", hidden, width, 2 * decoder.experts),)
+    yield gathered._replace(least_bytes=2 * least, parameters=ours)
     yield matmul("gate_up", picks, 2 * hidden, width, 1, pattern=Pattern.GROUPED)
     yield from under("gate", gate(picks, hidden))
     gathered = kernel("gather_down", reads=index, weights=down, resident=table, used=reached, writes=down, frees=up)
-    yield gathered._replace(least_bytes=least)
+    ours = (Parameter("experts", width, hidden, decoder.experts),)
+    yield gathered._replace(least_bytes=least, parameters=ours)
     yield matmul("down", picks, width, hidden, 1, frees=picks * hidden * HALF, pattern=Pattern.GROUPED)
     yield weigh(picks, width)
     yield from combine(tokens, picks, width)

@@ -5,7 +5,7 @@ Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_imag
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, vectors
 from ..operations import copy, linear
 from ..symbolic import Size
 
@@ -40,6 +40,7 @@ def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, 
         writes=out * HALF,
         pattern=Pattern.STRIDED,
         work=out,
+        parameters=vectors(width),
     )
     return together._replace(by_page=True)
 
@@ -57,6 +58,7 @@ def pages(batch: Size, tokens: Size, width: int) -> Kernel:
         weights=batch * width * HALF,
         resident=width * HALF,
         writes=batch * tokens * width * HALF,
+        parameters=vectors(width),
     )
     return together._replace(allocates=batch * allocated(tokens * width * HALF), by_page=True)
 

@@ -16,6 +16,7 @@ from ..kernels import (
     VECTOR_FLOPS,
     Kernels,
     Loop,
+    Parameter,
     Pattern,
     Turns,
     allocated,
@@ -23,6 +24,7 @@ from ..kernels import (
     kernel,
     released,
     under,
+    vectors,
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
@@ -58,11 +60,12 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engin
 def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
     """Adds the trained position table, resized (bicubic, antialiased) if the view has another size."""
     trained = sam.image_side // sam.patch
-    table, resized = trained * trained * sam.width, grid * grid * sam.width
+    resized = grid * grid * sam.width
     if grid == trained:
-        yield elementwise("add", "add", x, weights=table * HALF, frees=x * HALF, pattern=Pattern.TRANSPOSED)
+        table = (Parameter("table", trained * trained, sam.width),)
+        yield elementwise("add", "add", x, parameters=table, frees=x * HALF, pattern=Pattern.TRANSPOSED)
         return
-    yield from resize(table, resized, trained, grid)
+    yield from resize(sam.width, trained, grid)
     frees = (x * HALF, resized * HALF)
     yield elementwise("add", "add", x, also=resized * HALF, frees=frees, pattern=Pattern.TRANSPOSED)
 
@@ -213,5 +216,7 @@ def channel_norm(points: Size, channels: int) -> Kernels:
     yield elementwise("epsilon", "add", points)
     yield elementwise("root", "sqrt", points, frees=row)
     yield elementwise("divide", "div", x, also=row, frees=(x * HALF, row, x * HALF), pattern=Pattern.STRIDED)
-    yield elementwise("weight", "mul", x, weights=channels * HALF, frees=(x * HALF, row, row), pattern=Pattern.STRIDED)
-    yield elementwise("bias", "add", x, weights=channels * HALF, frees=x * HALF, pattern=Pattern.STRIDED)
+    yield elementwise(
+        "weight", "mul", x, parameters=vectors(channels), frees=(x * HALF, row, row), pattern=Pattern.STRIDED
+    )
+    yield elementwise("bias", "add", x, parameters=vectors(channels), frees=x * HALF, pattern=Pattern.STRIDED)

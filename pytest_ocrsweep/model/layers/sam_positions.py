@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from ..architecture import Sam
 from ..engine import REFERENCE, Engine
-from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, Pattern, kernel, released, repeated, under
+from ..kernels import (
+    FLOAT,
+    HALF,
+    INDEX,
+    VECTOR_FLOPS,
+    Kernels,
+    Parameter,
+    Parameters,
+    Pattern,
+    kernel,
+    released,
+    repeated,
+    under,
+)
 from ..operations import cast, copy, elementwise, matmul
 from ..symbolic import Size
 
 
-def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
+def resize(width: int, trained: int, grid: int) -> Kernels:
     """Resizes a [trained², width] table to [grid², width] in float32; only the result stays allocated.
 
     A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
     """
     taps = 2 * -(-2 * max(trained, grid) // grid) + 1
-    yield cast("to_float", table, HALF, FLOAT, weights=True)
+    table, resized = trained * trained * width, grid * grid * width
+    yield cast("to_float", table, HALF, FLOAT, parameters=(Parameter("table", trained * trained, width),))
     yield kernel(
         "resize",
         vector=resized * 2 * taps * taps,
@@ -78,9 +92,10 @@ def parts_of_bias(sam: Sam, maps: Size, side: int, engine: Engine) -> tuple[Size
 def position_table(side: int, trained: int, dim: int, engine: Engine = REFERENCE) -> Kernels:
     """[2·trained − 1, dim] parameters → [side, side, dim], by the distance of query and key; the table stays."""
     square, resized, weights = side * side, (2 * side - 1) * dim, (2 * trained - 1) * dim
+    ours = (Parameter("table", 2 * trained - 1, dim),)
     fits = engine.original_sam and side == trained
     if engine.original_sam and not fits:
-        yield from _resized_in_float(weights, resized)
+        yield from _resized_in_float(ours, weights, resized)
     elif not fits:
         yield kernel(
             "resize",
@@ -89,6 +104,7 @@ def position_table(side: int, trained: int, dim: int, engine: Engine = REFERENCE
             writes=resized * HALF,
             pattern=Pattern.REDUCTION,
             launches=2,
+            parameters=ours,
         )
     temporary = engine.original_sam  # what it needs once has no name there
     ranges, scaled = side * INDEX * temporary, side * FLOAT
@@ -108,6 +124,7 @@ def position_table(side: int, trained: int, dim: int, engine: Engine = REFERENCE
         writes=picked,
         frees=square * INDEX * temporary,
         pattern=Pattern.REDUCTION,
+        parameters=ours if fits else (),
     )
     if not temporary:
         held = (side * INDEX, scaled) * 2
@@ -118,9 +135,9 @@ def position_table(side: int, trained: int, dim: int, engine: Engine = REFERENCE
         yield released(weights * FLOAT, resized * HALF, scaled, scaled, square * FLOAT)
 
 
-def _resized_in_float(weights: int, resized: int) -> Kernels:
+def _resized_in_float(ours: Parameters, weights: int, resized: int) -> Kernels:
     """As DeepSeek's own code resizes a table: in float32, which it holds until the table is made."""
-    yield cast("to_float", weights, HALF, FLOAT, weights=True)
+    yield cast("to_float", weights, HALF, FLOAT, parameters=ours)
     yield kernel(
         "resize",
         vector=resized * VECTOR_FLOPS["interpolate_linear"],

@@ -73,10 +73,31 @@ def test_the_weights_of_a_public_mlx_snapshot_are_counted_to_the_byte() -> None:
     assert ours + PATCH_EMBEDDING * HALF == mlx_snapshot.data_bytes() == 3_919_316_480
 
 
-@pytest.mark.parametrize(("precision", "gibibytes"), [("f16", "5.5"), ("q8_0", "2.9"), ("q4_k_m", "1.8")])
-def test_the_decoder_of_a_public_gguf_file_has_its_size(precision: str, gibibytes: str) -> None:
-    """DeepSeek-OCR-Q8_0.gguf is published as 2.9 GB, and F16 and Q4_K_M as 5.5 and 1.8, of 2^30 bytes each."""
-    assert f"{model(precision).ledger('decode', WORK).weight_bytes / 2**30:.1f}" == gibibytes
+# Bytes of public files, as the hub lists them. A file is its metadata, which these have alike, and its tensors.
+DECODERS = {"f16": 5_876_578_112, "q8_0": 3_126_139_712}  # deepseek-ocr-bf16.gguf, DeepSeek-OCR-Q8_0.gguf
+DECODER_2 = 1_950_326_688  # deepseek-ocr-2-Q4_K_M.gguf, whose decoder is the same; its metadata has longer names
+VISION_BF16, VISION_Q8_0 = 826_425_472, 447_856_768  # mmproj-deepseek-ocr-bf16.gguf, mmproj-DeepSeek-OCR-Q8_0.gguf
+
+
+def test_the_decoders_of_public_gguf_files_leave_the_same_metadata() -> None:
+    left = {name: size - model(name).ledger("decode", WORK).weight_bytes for name, size in DECODERS.items()}
+    assert set(left.values()) == {5_243_712}
+    assert DECODER_2 - model("q4_k_m").ledger("decode", WORK).weight_bytes == 5_243_712 + 96
+
+
+def test_the_vision_of_public_gguf_files_leaves_the_same_metadata() -> None:
+    """Of a bf16 file, with the patches' convolution in float32, and of a Q8_0 file that an older converter made."""
+    patches = "'sam/patch_embed:convolution f32'"
+    bf16 = [f"'{rule}'" for rule in model("f16").precision.weights]
+    older = [f"'{rule}'" for rule in model("q8_0").precision.weights]
+    older = [rule.replace("f32", "half") if "neck" in rule or "downsample" in rule else rule for rule in older]
+    norms = "'sam/neck/norm*:vector f32'"
+    files = [(VISION_BF16, "f16", [patches, *bf16]), (VISION_Q8_0, "q8_0", [norms, *older])]
+    left = []
+    for size, name, rules in files:
+        ours = model(name, f"precision.weights=[{','.join(rules)}]").ledger("vision", WORK).weight_bytes
+        left.append(size - ours - PATCH_EMBEDDING * 4)
+    assert left == [28_800, 28_800]
 
 
 def test_more_bits_go_to_the_layers_that_llama_cpp_gives_them() -> None:

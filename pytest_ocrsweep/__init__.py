@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .model.analytic import Model
+    from .model.cost import Cost
     from .model.geometry import CropGrid, Workload
-    from .model.ledger import Cost, Ledger
+    from .model.ledger import Ledger
 
 __all__ = ["Cost", "CropGrid", "Ledger", "Model", "Workload", "load_model"]
 
 _HOMES = {
-    "Cost": "model.ledger",
+    "Cost": "model.cost",
     "CropGrid": "model.geometry",
     "Ledger": "model.ledger",
     "Model": "model.analytic",

@@ -11,7 +11,7 @@ from ..errors import ProfileError
 from ..files.text import quoted
 from ..hardware.profile import Point, Profile, read, to_json
 from ..hardware.roofline import least_ns
-from ..model.ledger import Cost
+from ..model.cost import Cost
 from ..model.run_order import numbers
 from ..model.stages import STAGES
 from ..model.stages import point as symbols_of

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, fsum
 
-from ..model.ledger import Cost, Ledger
+from ..model.cost import Cost
+from ..model.ledger import Ledger
 from .devices import Device
 
 NS = 1e9  # nanoseconds in a second

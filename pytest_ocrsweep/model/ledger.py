@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .cost import Cost
 from .engine import REFERENCE
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
@@ -15,44 +16,6 @@ from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
 
 if TYPE_CHECKING:
     from .line_work import LineWork, Work
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """FLOPs, and the bytes that kernels read and write; costs add, and a whole number multiplies them."""
-
-    tensor_flops: int = 0
-    vector_flops: int = 0
-    read_bytes: int = 0
-    write_bytes: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.tensor_flops + other.tensor_flops,
-            self.vector_flops + other.vector_flops,
-            self.read_bytes + other.read_bytes,
-            self.write_bytes + other.write_bytes,
-        )
-
-    def __mul__(self, times: int) -> Cost:
-        return Cost(
-            self.tensor_flops * times,
-            self.vector_flops * times,
-            self.read_bytes * times,
-            self.write_bytes * times,
-        )
-
-    __rmul__ = __mul__
-
-    @property
-    def flops(self) -> int:
-        """Tensor and vector FLOPs together."""
-        return self.tensor_flops + self.vector_flops
-
-    @property
-    def moved_bytes(self) -> int:
-        """Bytes read plus bytes written, kernel by kernel."""
-        return self.read_bytes + self.write_bytes
 
 
 class Needed(NamedTuple):

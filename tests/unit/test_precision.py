@@ -10,8 +10,8 @@ import pytest
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.hardware.estimate_columns import estimates
+from pytest_ocrsweep.model.cost import Cost
 from pytest_ocrsweep.model.kernels import HALF, Parameter, together
-from pytest_ocrsweep.model.ledger import Cost
 from pytest_ocrsweep.model.precision import FORMATS, more_bits
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import CONF, compose, devices

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.model.attention import ATTENTION
-from pytest_ocrsweep.model.ledger import Cost
+from pytest_ocrsweep.model.cost import Cost
 from pytest_ocrsweep.model.run_order import Run, runs
 from pytest_ocrsweep.model.stages import STAGES, point
 

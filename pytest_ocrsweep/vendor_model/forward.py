@@ -9,18 +9,19 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
-from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrCausalLMOutputWithPast
 
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from .build import ReferenceModel, text_config
+from . import families
+from .build import text_config
+from .families import ReferenceModel
 
 Call = Callable[[], object]
-Output: TypeAlias = UnlimitedOcrCausalLMOutputWithPast
+Output: TypeAlias = Any  # of the family's own type, with the logits and the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,11 @@ class Pages:
     crops: torch.Tensor | None
     work: Workload
 
-    @property
-    def arguments(self) -> dict[str, object]:
-        """The arguments that the reference model takes; its own grids are (columns, rows)."""
-        grid, batch = self.work.grid, self.work.batch
-        arguments: dict[str, object] = {"pixel_values": self.views}
+    def arguments(self, model: ReferenceModel) -> dict[str, Any]:
+        """The arguments that the reference model takes."""
+        arguments: dict[str, Any] = {"pixel_values": self.views}
         if self.crops is not None:
-            arguments |= {
-                "pixel_values_local": self.crops,
-                "num_local_patches": [grid.crops] * batch,
-                "patches_grid": [[grid.columns, grid.rows]] * batch,
-            }
+            arguments |= {"pixel_values_local": self.crops, **families.of_built(model).crops(self.work)}
         return arguments
 
 
@@ -64,8 +59,8 @@ def prompt(work: Workload, image_token: int, device: torch.device) -> torch.Tens
 
 
 def vision_call(model: ReferenceModel, page: Pages) -> Call:
-    """SAM, CLIP and projector over every view."""
-    return partial(model.model.get_image_features, **page.arguments)
+    """Both encoders and the projector over every view."""
+    return partial(model.model.get_image_features, **page.arguments(model))
 
 
 def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
@@ -112,10 +107,10 @@ def prefill(
     return model(
         input_ids=ids,
         position_ids=positions,
-        attention_mask=masks(mask),
+        attention_mask=families.of_built(model).masks(mask),
         past_key_values=cache(model),
         use_cache=True,
-        **page.arguments,
+        **page.arguments(model),
     )
 
 
@@ -126,7 +121,7 @@ def language(
     return model(
         inputs_embeds=embedded,
         position_ids=positions,
-        attention_mask=masks(mask),
+        attention_mask=families.of_built(model).masks(mask),
         past_key_values=cache(model),
         use_cache=True,
     )
@@ -137,13 +132,8 @@ def decode_step(
 ) -> Output:
     """One token a page, `ids` [batch, 1], after the keys of `past`, which grow by one."""
     return model(
-        input_ids=ids, position_ids=positions, attention_mask=masks(mask), past_key_values=past, use_cache=True
+        input_ids=ids, position_ids=positions, attention_mask=families.of_built(model).masks(mask), past_key_values=past, use_cache=True
     )
-
-
-def masks(mask: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
-    """A ready mask for each kind of layer: transformers' own mask building reads tensors back to the host."""
-    return {"full_attention": mask, "reference_sliding_attention": mask}
 
 
 def causal_mask(q: int, kv: int, like: torch.Tensor) -> torch.Tensor:
@@ -187,6 +177,6 @@ def key_bytes(model: ReferenceModel) -> int:
 def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:
     """Layers, heads and elements a head of a token's keys, and of its values."""
     text = text_config(model)
-    assert text.num_key_value_heads is not None  # `build.config` gives the one, and the other follows from it
+    assert text.num_key_value_heads is not None  # a family's configuration gives the one, and the other follows from it
     assert text.head_dim is not None
     return text.num_hidden_layers, text.num_key_value_heads, text.head_dim

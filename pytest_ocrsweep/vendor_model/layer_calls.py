@@ -11,8 +11,8 @@ from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, decoder_parts, moe, projector, sam
-from . import build, forward
-from .build import ReferenceModel
+from . import build, families, forward
+from .families import ReferenceModel
 from .forward import Call
 
 
@@ -135,7 +135,7 @@ def _decoder_calls(
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
     stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
-    full = forward.masks(mask)
+    full = families.of(model).masks(mask)
     yield LayerCall(
         text,
         experts,

@@ -17,7 +17,7 @@ from ..model.stage_kernels import kv_cache_bytes
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import build, dispatch_count, forward
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .plain_decoder import Inputs, PlainDecoder, Pool, parameter
 from .plain_vision import features, use_plain_vision
 from .regions import experts_of

@@ -14,7 +14,7 @@ from ..model.geometry import Workload
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import forward
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .forward import Call
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import MeasureError
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .clocks import busy_amount, keep_busy
 from .compat import DispatchMode, Operation
 from .dispatch_count import tensors

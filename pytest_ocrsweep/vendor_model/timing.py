@@ -17,7 +17,7 @@ from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.stages import STAGES
 from . import build, dispatch_count, gpu_state
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .clocks import Clock, HostClock, delayed, device_clock
 from .forward import Call
 from .graph_speed import GraphSpeed

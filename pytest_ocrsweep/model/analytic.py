@@ -52,8 +52,8 @@ class Model:
 
         Raises ValueError as `CropGrid.for_image` does, and for an unknown resolution.
         """
-        sides = Workload("1x1", resolution=resolution).sides
-        return sides.grid_of(width, height, self.engine.most_crops)
+        sides = self.architecture.tiling.sides(resolution)
+        return sides.grid_of(width, height, self.engine.most_crops or self.architecture.most_crops)
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`.
@@ -61,6 +61,7 @@ class Model:
         Raises ValueError for an unknown stage or attention, and names the known; ConfigError for what the engine never
         runs.
         """
+        work = work.cut_by(self.architecture.tiling)
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
         refuse(self.engine, stage, work)
         at = point(work, self.engine)

@@ -15,7 +15,7 @@ except ModuleNotFoundError:
 
 from ..errors import ColumnOverflow
 from .bulk_plan import LIMIT, Plan
-from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
+from .geometry import LEAST, CropGrid, Tiling, Workload
 from .limits import refuse
 
 if TYPE_CHECKING:
@@ -86,10 +86,11 @@ class Columns(Mapping[str, Column]):
 
 def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
     """`Model.sweep` with its sizes by name."""
-    Workload(CropGrid(1, 1), resolution=resolution)  # raises for an unknown resolution, the next line for the others
+    tiling = model.architecture.tiling
+    sides = tiling.sides(resolution)  # raises for an unknown resolution, the next line for the others
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
-    refuse_what_no_workload_is(inputs, resolution)
+    refuse_what_no_workload_is(inputs, resolution, tiling)
     refuse_what_the_engine_never_runs(model, stage, inputs, resolution)
     arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
     for name, column in inputs.items():
@@ -97,7 +98,7 @@ def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapp
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
     crops = has_crops(arrays["rows"], arrays["cols"])
     for kind in set(crops.tolist()):
-        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind, model.engine)
+        plan = Plan(model.program(stage, resolution, kind, attention), sides, kind, model.engine)
         places = np.flatnonzero(crops == kind)
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
@@ -163,17 +164,17 @@ def broadcast(sizes: Mapping[str, ArrayLike]) -> dict[str, Column]:
         raise ValueError(f"sizes of shapes that do not broadcast to one: {shapes}") from None
 
 
-def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) -> None:
+def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str, tiling: Tiling) -> None:
     """Raises ValueError, as `Workload` does, for the first point that is not a workload."""
     wrong = np.zeros(inputs["rows"].shape, bool)
     for name in INPUTS:
         wrong |= inputs[name] < LEAST.get(name, 1)
-    if RESOLUTIONS[resolution].crop_side is None:
+    if tiling.sides(resolution).crop_side is None:
         wrong |= has_crops(inputs["rows"], inputs["cols"])
     if wrong.any():
         rows, columns, *others = (int(inputs[name].ravel()[wrong.argmax()]) for name in INPUTS)
         batch, prompt_tokens, new_tokens = others
-        Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution)
+        Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution, tiling=tiling)
 
 
 def refuse_what_the_engine_never_runs(model: Model, stage: str, inputs: Mapping[str, Column], resolution: str) -> None:
@@ -182,7 +183,8 @@ def refuse_what_the_engine_never_runs(model: Model, stage: str, inputs: Mapping[
     if (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
         return
     for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
-        refuse(engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution))
+        grid, tiling = CropGrid(rows, columns), model.architecture.tiling
+        refuse(engine, stage, Workload(grid, prompt, new, batch, resolution, tiling=tiling))
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ColumnOverflow
 from .engine import Engine
-from .geometry import RESOLUTIONS, image_tokens
+from .geometry import Resolution, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
 from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
@@ -29,12 +29,12 @@ LIMIT = 2**63 - 1
 class Plan:
     """The columns of one program; each is the largest of several sums of products."""
 
-    def __init__(self, program: Program, resolution: str, crops: bool, engine: Engine) -> None:
+    def __init__(self, program: Program, sides: Resolution, crops: bool, engine: Engine) -> None:
         def sums(*rows: Row) -> tuple[Poly, ...]:
             return tuple(Poly(dict(zip(program.monomials, row, strict=False))) for row in rows)
 
         totals = program.rows("")
-        self._sides, self._crops, self._engine = RESOLUTIONS[resolution], crops, engine
+        self._sides, self._crops, self._engine = sides, crops, engine
         self._columns: dict[str, tuple[Poly, ...]] = {
             "image_tokens": (symbol("image_tokens"),),
             "context_tokens": (symbol("context_tokens"),),

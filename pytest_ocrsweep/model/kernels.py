@@ -107,6 +107,10 @@ class Kernel(NamedTuple):
     least_bytes: Size | None = None  # of parameters, under any routing, if that is less than `used_bytes`
 
 
+TENSORS = ("operands", "results", "freed")
+SIZES = tuple(
+    name for name in Kernel._fields if name not in (*TENSORS, "path", "times", "pattern", "launches", "loops", "by_page")
+)
 Kernels = Iterator[Kernel]
 Sizes = Size | tuple[Size, ...]
 
@@ -216,3 +220,10 @@ def at_turns(kernels: Iterable[Kernel], turns: Turns, times: int) -> Kernels:
 def in_place(one: Kernel) -> Kernel:
     """The kernel with its results in the places of operands, or of memory that was there before."""
     return one._replace(allocates=0, frees=0, freed=one.results)
+
+
+def only_if(flag: Size, one: Kernel) -> Kernel:
+    """The kernel where `flag`, which is 0 or 1, is 1; else nothing runs."""
+    numbers = {name: flag * value for name in SIZES if (value := getattr(one, name)) is not None}
+    tensors = {name: tuple(flag * size for size in getattr(one, name)) for name in TENSORS}
+    return one._replace(**numbers, **tensors)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
-from .geometry import RESOLUTIONS, queries
+from .geometry import queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
-from .layers import clip, decoder, projector, sam
+from .layers import clip, decoder, projector, query_encoder, sam
 from .symbolic import Size, round_up, symbol
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
@@ -21,32 +21,42 @@ STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what
 def view(
     model: Architecture, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE
 ) -> Kernels:
-    """SAM, CLIP and projector over [images, 3, side, side]; leaves the joined and the projected features."""
-    patches, features = queries(side), model.clip.width + model.sam.downsample_widths[-1]
+    """Both encoders and projector over [images, 3, side, side]; leaves the encoded and the projected features."""
+    patches, width = queries(side), model.decoder.width
     yield from under("sam", sam.encoder(model.sam, images, side, many, attention, engine))
-    yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
-    yield from under(
-        "projector",
-        (
-            projector.join(images, patches, model.clip.width, model.sam.downsample_widths[-1]),
-            projector.project(images, patches, features, model.decoder.width),
-        ),
-    )
+    if model.clip is not None:
+        of_sam = model.sam.downsample_widths[-1]
+        yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
+        join = projector.join(images, patches, model.clip.width, of_sam)
+        yield from under("projector", (join, projector.project(images, patches, model.clip.width + of_sam, width)))
+    if model.query_encoder is not None:
+        encoder = model.query_encoder
+        yield from under("query_encoder", query_encoder.encoder(encoder, images, side, many, attention))
+        yield from under("projector", projector.project_some(images, patches, encoder.width, width, many))
 
 
-def joined(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
-    """Bytes of each view's joined features of `batch` pages, global view first."""
-    sides, images = RESOLUTIONS[resolution], batch * ROWS * COLUMNS
+def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
+    """Bytes of each view's encoded features of `batch` pages, global view first: they live as long as the call."""
+    sides, images = model.tiling.sides(resolution), batch * ROWS * COLUMNS
     views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
-    return [
-        projector.joined_bytes(count, queries(side), model.clip.width, model.sam.downsample_widths[-1])
-        for count, side in views
-    ]
+    return [_encoded_bytes(model, count, queries(side)) for count, side in views]
+
+
+def _encoded_bytes(model: Architecture, images: Size, patches: int) -> Size:
+    if model.query_encoder is not None:
+        return images * 2 * patches * patches * model.query_encoder.width * HALF  # the queries are a part of it
+    assert model.clip is not None
+    return projector.joined_bytes(images, patches, model.clip.width, model.sam.downsample_widths[-1])
 
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
-    """The kernels without the parameters that they own: another view owns them already."""
-    return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
+    """The kernels without the parameters that they own: another view owns them already.
+
+    Queries stay in use: each side of views has its own.
+    """
+    for k in kernels:
+        used = k.used_bytes if k.path == "query_encoder/queries" else 0
+        yield k._replace(weight_bytes=0, used_bytes=used)
 
 
 def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
@@ -59,11 +69,11 @@ def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
 
 
 def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
-    """The global view, the crop views, and each page's image tokens with their newlines and separator."""
+    """The global view, the crop views, and each page's image tokens with newlines, if it has some, and separator."""
     if engine.pages_alone:
         page = [
             *tower(model, resolution, crops, attention, engine, 1, 0),
-            released(*joined(model, resolution, crops, 1)),
+            released(*encoded(model, resolution, crops, 1)),
         ]
         yield from one_by_one(page, IMAGE * model.decoder.width)
     else:
@@ -74,7 +84,7 @@ def tower(
     model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine, batch: Size, many: Size
 ) -> Kernels:
     """The vision of `batch` pages together; `many` is 1 if they are several."""
-    sides, width = RESOLUTIONS[resolution], model.decoder.width
+    sides, width = model.tiling.sides(resolution), model.decoder.width
     q = queries(sides.base_side)
     yield from view(model, batch, sides.base_side, many, attention, engine)
     projected: tuple[Size, ...] = (batch * q * q * width * HALF,)
@@ -85,13 +95,14 @@ def tower(
         c, images = queries(sides.crop_side), batch * ROWS * COLUMNS
         yield from shared(view(model, images, sides.crop_side, 1, attention, engine))
         tokens = images * c * c * width
-        projected += (tokens * HALF, tokens * MANY_COLUMNS * HALF)
+        placed = tokens * MANY_COLUMNS * sides.newlines
+        projected += (tokens * HALF, placed * HALF)
         lines += (batch * ROWS * c * (COLUMNS * c + 1) * width * HALF,)
-        assembly.append(projector.place_crops(tokens * MANY_COLUMNS))
+        assembly.append(projector.place_crops(placed))
         assembly.append(projector.newlines("crop_lines", batch, ROWS * c, COLUMNS * c, width, owner=False))
-    assembly.append(projector.pages(batch, IMAGE, width))
-    yield from under("projector", assembly)
-    yield released(*projected, *lines)
+    yield from under("projector", assembly if sides.newlines else ())
+    yield from under("projector", (projector.pages(batch, IMAGE, width),))
+    yield released(*projected, *(lines if sides.newlines else ()))
 
 
 def one_by_one(page: Iterable[Kernel], kept: Size) -> Kernels:
@@ -128,7 +139,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     layers = decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine)
     yield from under("decoder", layers)
     mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    of_vision = () if engine.pages_alone else joined(model, resolution, crops, BATCH)
+    of_vision = () if engine.pages_alone else encoded(model, resolution, crops, BATCH)
     yield released(*of_vision, mask, pages)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 

@@ -94,11 +94,11 @@ def _two_streams(
     embedded = held(rows * width * HALF)
     stack = [*layer(rows, width, attn, mlp), *kept]
     yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
-    yield from _ended(stack, repeated(stack, times), [] if others else last)
+    yield from ended(stack, repeated(stack, times), [] if others else last)
     yield from (embedded,) * (times == 1)
     for mlp, times in others:
         stack = [*layer(rows, width, attn, mlp), *kept]
-        yield from _ended(stack, repeated(stack, times), last)
+        yield from ended(stack, repeated(stack, times), last)
 
 
 def _one_stream(
@@ -110,7 +110,7 @@ def _one_stream(
     groups = [(first, 1), *(([*fused_layer(rows, width, attn, m), *kept], n) for m, n in ((mlp, times - 1), *others))]
     groups = [(stack, n) for stack, n in groups if n]
     for i, (stack, n) in enumerate(groups):
-        yield from _ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
+        yield from ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
 
 
 def last_token(
@@ -127,7 +127,7 @@ def last_token(
         yield k._replace(tensor_flops=of_all[k.path]) if k.path in of_all else k
 
 
-def _ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
+def ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
     """The repeated `layers` of a `stack`, in the last of which what `last` does is enough."""
     whole, enough = {k.path: k for k in stack}, {k.path: k for k in last}
     for k in layers:

@@ -26,10 +26,9 @@ from ..kernels import (
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
 from ..symbolic import Size
+from .attention import BIAS_ALIGNMENT
 from .padding import without_padding
 from .sam_positions import parts_of_bias, relative_positions, resize
-
-BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
 
 
 def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:

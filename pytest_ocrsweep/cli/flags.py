@@ -208,7 +208,7 @@ def workload(text: str, settings: Settings) -> Workload:
         from ..files.image_size import page_size
 
         size, sides = page_size(path), RESOLUTIONS[settings.workload.resolution]
-        return settings.workload.on(sides.grid_of(size.width, size.height, settings.engine.most_crops))
+        return settings.workload.on(sides.grid_of(size.width, size.height, settings.most_crops))
     if not GRID.match(text):
         raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
     try:

@@ -42,10 +42,10 @@ def image_tokens(pages: Pages, engine: str, overrides: Sequence[str], settings: 
     return settings.workload.on(grid).image_tokens
 
 
-def _most_crops(engine: str, overrides: Sequence[str]) -> int | None:
-    """Into how many crops the engine cuts a page, as far as its settings are here; None for the model's own limit."""
+def _most_crops(engine: str, overrides: Sequence[str]) -> int:
+    """Into how many crops the engine cuts a page, as far as its settings are here; else the model's own limit."""
     from ..sweep.config import CONF, compose
 
     known = (CONF / "engine" / f"{engine}.yaml").exists()
     chosen = any(text.startswith("engine=") for text in overrides)
-    return compose([*overrides, *([f"engine={engine}"] if known and not chosen else [])]).engine.most_crops
+    return compose([*overrides, *([f"engine={engine}"] if known and not chosen else [])]).most_crops

@@ -46,7 +46,15 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             # Floats are exact up to 2⁵³, as numbers of a single ledger are when they become time.
             sizes = {name: columns[name][block].astype(np.float64) for name in SIZES}
             rows, columns_of, batch, *tokens = sizes.values()
-            at = symbols(rows, columns_of, batch, tokens[0], tokens[1], tokens[2], step_rows(model.engine, batch))
+            at = symbols(
+                rows,
+                columns_of,
+                batch,
+                *tokens,
+                step_rows(model.engine, batch),
+                pages=columns.pages,
+                window=model.architecture.decoder.window,
+            )
             spread = _spread(calibration, columns, block) * (1 if model.engine.is_reference else UNKNOWN_ENGINE)
             numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:

@@ -53,7 +53,7 @@ class Model:
         Raises ValueError as `CropGrid.for_image` does, and for an unknown resolution.
         """
         sides = Workload("1x1", resolution=resolution).sides
-        return sides.grid_of(width, height, self.engine.most_crops)
+        return sides.grid_of(width, height, self.engine.most_crops or self.architecture.most_crops)
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`.
@@ -62,8 +62,8 @@ class Model:
         runs.
         """
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
-        refuse(self.engine, stage, work)
-        at = point(work, self.engine)
+        refuse(self.architecture, self.engine, stage, work)
+        at = point(work, self.architecture.decoder, self.engine)
         return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, self.engine.name)
 
     def sweep(
@@ -77,17 +77,18 @@ class Model:
         batch: ArrayLike = 1,
         prompt_tokens: ArrayLike = 10,
         new_tokens: ArrayLike = 100,
+        pages: int = 1,
     ) -> Columns:
         """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
 
         Sizes are whole numbers or arrays of them, and broadcast against one another: [N] columns for N points, the
-        last axis fastest. Raises ValueError as `ledger` and `Workload` do, and for sizes that are not whole or do not
+        last axis fastest. `pages` are those in each prompt of a mode without crops. Raises ValueError as `ledger` and `Workload` do, and for sizes that are not whole or do not
         broadcast; raises OverflowError, which names column and point, for a number of 2⁶³ or more.
         """
         from .bulk import swept
 
         sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-        return swept(self, stage, attention, resolution, sizes)
+        return swept(self, stage, attention, resolution, sizes, pages)
 
     def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""

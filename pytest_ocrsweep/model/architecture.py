@@ -60,6 +60,7 @@ class Decoder:
     max_positions: int
     prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
     decode_experts: str  # how decode runs them
+    window: int | None = None  # new tokens that a step sees, its own included, beside its whole prompt; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,5 @@ class Architecture:
     sam: Sam
     clip: Clip
     decoder: Decoder
+    most_crops: int = 9  # into which its own processor cuts a page
+    joins_pages: bool = False  # a prompt may hold several pages, in a mode without crops

@@ -51,6 +51,7 @@ class Columns(Mapping[str, Column]):
     stage: str
     attention: str
     resolution: str
+    pages: int  # in each prompt
     arrays: dict[str, Column]
 
     def __getitem__(self, name: str) -> Column:
@@ -84,20 +85,31 @@ class Columns(Mapping[str, Column]):
         return pandas.DataFrame(self.arrays, copy=False)
 
 
-def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
+def swept(
+    model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike], pages: int = 1
+) -> Columns:
     """`Model.sweep` with its sizes by name."""
-    Workload(CropGrid(1, 1), resolution=resolution)  # raises for an unknown resolution, the next line for the others
+    Workload(
+        CropGrid(1, 1), resolution=resolution, pages=pages
+    )  # raises for an unknown resolution, the next line for the others
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
     refuse_what_no_workload_is(inputs, resolution)
-    refuse_what_the_engine_never_runs(model, stage, inputs, resolution)
+    refuse_what_is_never_run(model, stage, inputs, resolution, pages)
     arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
     for name, column in inputs.items():
         arrays[name][:] = column.ravel()
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
     crops = has_crops(arrays["rows"], arrays["cols"])
     for kind in set(crops.tolist()):
-        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind, model.engine)
+        plan = Plan(
+            model.program(stage, resolution, kind, attention),
+            resolution,
+            kind,
+            model.engine,
+            model.architecture.decoder,
+            pages,
+        )
         places = np.flatnonzero(crops == kind)
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
@@ -106,7 +118,7 @@ def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapp
                 arrays[name][block] = values
     for column in arrays.values():
         column.flags.writeable = False  # tables and frames share its memory
-    return Columns(stage, attention, resolution, arrays)
+    return Columns(stage, attention, resolution, pages, arrays)
 
 
 def chunks(
@@ -176,13 +188,17 @@ def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) ->
         Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution)
 
 
-def refuse_what_the_engine_never_runs(model: Model, stage: str, inputs: Mapping[str, Column], resolution: str) -> None:
-    """Raises ValueError, as `Model.ledger` does, for the first point that the model's engine never runs."""
+def refuse_what_is_never_run(
+    model: Model, stage: str, inputs: Mapping[str, Column], resolution: str, pages: int
+) -> None:
+    """Raises ValueError, as `Model.ledger` does, for the first point that the model or its engine never runs."""
     engine = model.engine
-    if (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
+    if pages == 1 and (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
         return
     for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
-        refuse(engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution))
+        refuse(
+            model.architecture, engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution, pages)
+        )
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:

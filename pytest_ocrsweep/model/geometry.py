@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .symbolic import N
 
-MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
+MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Resolution:
     def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
         """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
 
-        An engine may allow fewer crops, at `most_crops`, than the model's own processor.
+        The model's own processor, or the engine, allows at most `most_crops`.
         """
         if not self.crop_side:
             return CropGrid(1, 1)
@@ -39,7 +39,7 @@ RESOLUTIONS = {
     "gundam-m": Resolution(1280, 1024),
 }
 
-LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # the smallest values in a workload
+LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
 
 PATCH = 16
 DOWNSAMPLE = 4
@@ -132,7 +132,7 @@ class CropGrid:
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
-    Raises ValueError for values that are not possible.
+    Each prompt of the batch holds one page, or several in a mode without crops. Raises ValueError for values that are not possible.
     """
 
     grid: CropGrid
@@ -140,6 +140,7 @@ class Workload:
     new_tokens: int = 100
     batch: int = 1
     resolution: str = "gundam"
+    pages: int = 1  # in each prompt
 
     if TYPE_CHECKING:  # what the dataclass makes takes the grid's text too
 
@@ -150,6 +151,7 @@ class Workload:
             new_tokens: int = 100,
             batch: int = 1,
             resolution: str = "gundam",
+            pages: int = 1,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -163,6 +165,11 @@ class Workload:
             raise ValueError(f"unknown resolution {got}: choose from {choices}")
         if self.grid.crops and self.sides.crop_side is None:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
+        if self.pages > 1 and self.sides.crop_side is not None:
+            modes = ", ".join(name for name, mode in RESOLUTIONS.items() if mode.crop_side is None)
+            raise ValueError(
+                f"{self.pages} pages in a prompt need a mode without crops ({modes}), got {self.resolution}"
+            )
 
     @property
     def sides(self) -> Resolution:
@@ -171,8 +178,8 @@ class Workload:
 
     @property
     def image_tokens(self) -> int:
-        """Image tokens of one page."""
-        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
+        """Image tokens of one prompt: of its page, or of all its pages."""
+        return self.pages * image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
 
     @property
     def context_tokens(self) -> int:

@@ -26,7 +26,7 @@ from math import isqrt
 
 from ..errors import SourceError
 from ..files.text import quoted
-from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid, Workload
 from .grid_entry import GridEntry, most_square
 from .made_for import SweptFor
 
@@ -39,8 +39,8 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
     """
     if source == DEFAULT and RESOLUTIONS[swept_for.resolution].crop_side is None:
         return [GridEntry(CropGrid(1, 1))]  # all that the reference model runs then
-    if source == DEFAULT and swept_for.most_crops is not None:
-        return [GridEntry(grid) for grid in CropGrid.upto(swept_for.most_crops)]
+    if source == DEFAULT:
+        return [GridEntry(grid) for grid in _cut(swept_for.most_crops)]
     if source in NAMED:
         return [GridEntry(grid) for grid in NAMED[source]()]
     if database := DATABASE.fullmatch(source):
@@ -86,6 +86,14 @@ def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:
         label = ", ".join(dict.fromkeys(filter(None, (first.label, entry.label)))) or None
         merged[entry.grid] = GridEntry(entry.grid, label, first.analytic_only and entry.analytic_only)
     return list(merged.values())
+
+
+def _cut(most_crops: int) -> list[CropGrid]:
+    """Every grid of at most 9 crops; of those with more, the ones that no side makes twice as long, and the strips."""
+    more = (grid for grid in CropGrid.upto(most_crops) if grid.crops > MAX_CROPS)
+    usual = [grid for grid in more if max(grid.rows, grid.columns) <= 2 * min(grid.rows, grid.columns)]
+    strips = [CropGrid(1, most_crops), CropGrid(most_crops, 1)] if most_crops > MAX_CROPS else []
+    return sorted([*CropGrid.upto(min(most_crops, MAX_CROPS)), *usual, *strips])
 
 
 def _pairs() -> list[CropGrid]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ShapesError
 from ..files.text import printable
+from ..model.geometry import MAX_CROPS
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -27,15 +28,14 @@ class SweptFor:
     resolution: str
     prompt_tokens: int
     max_positions: int | None = None  # None: not known, as of recorded points
-    most_crops: int | None = None  # of the engine; None: as many as the model's own processor
+    most_crops: int = MAX_CROPS  # of the engine, or of the model's own processor
 
     @classmethod
     def of(cls, settings: Settings) -> SweptFor:
         """What these settings sweep."""
         model, workload = settings.model, settings.workload
         positions = model.decoder.max_positions
-        most = settings.engine.most_crops
-        return cls(model.name, workload.resolution, workload.prompt_tokens, positions, most)
+        return cls(model.name, workload.resolution, workload.prompt_tokens, positions, settings.most_crops)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,11 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         "the vendor's eager attention cannot share keys among queries",
     )
     yield (
+        decoder.window is None or settings.engine.kv_block_tokens is None,
+        f"{settings.engine.name} keeps all keys in blocks, and {settings.model.name} lets go what leaves its window of "
+        f"{decoder.window} new tokens: nobody has counted the two together, use engine={REFERENCE.name}",
+    )
+    yield (
         decoder.width // decoder.heads % 2 == 0,
         f"model.decoder.width {decoder.width} / model.decoder.heads {decoder.heads} is odd: rotary "
         "embedding turns pairs",

@@ -76,7 +76,7 @@ class Sweep:
             merged[grid] = GridEntry(grid, ", ".join([*labels, Path(name).name]))
         for grid in merged:
             try:
-                refuse(self.settings.engine, "decode", self.settings.workload.on(grid))
+                refuse(self.settings.model, self.settings.engine, "decode", self.settings.workload.on(grid))
             except ValueError as error:
                 raise SourceError(f"{error} (--ocrsweep-grids chooses the grids)") from None
         return merged

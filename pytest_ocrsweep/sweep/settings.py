@@ -34,15 +34,16 @@ class WorkloadSettings:
     new_tokens: int
     batch: int
     resolution: str
+    pages: int
 
     @lru_cache(2**16)  # noqa: B019  # a run has one workload; thousands of points have few different grids
     def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
-        return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
+        return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution, self.pages)
 
     def holds(self, work: Workload) -> bool:
         """Whether `work` is this workload on some crop grid, which need not be one that it can have."""
-        return self == WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution)
+        return self == WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution, work.pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class Settings:
     workload: WorkloadSettings
     device: Device
     vendor: VendorSettings
+
+    @property
+    def most_crops(self) -> int:
+        """Into which a page is cut: the engine's limit, or that of the model's own processor."""
+        return self.engine.most_crops or self.model.most_crops
 
 
 def option_keys(kind: type = Settings, prefix: str = "") -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import ShapesError
 from ..files import atomic, database
 from ..files.text import printable, quoted
-from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
+from ..model.geometry import RESOLUTIONS, CropGrid
 from .grid_entry import GridEntry, most_square
 from .made_for import MadeFor, SweptFor
 
@@ -108,7 +108,7 @@ def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tup
                 grid.rows * crop_side,
                 work.image_tokens,
                 work.context_tokens,
-                GLOBAL_VIEW if crops == 1 else CROPS if crops <= MAX_CROPS else NONE,
+                GLOBAL_VIEW if crops == 1 else CROPS if crops <= settings.model.most_crops else NONE,
                 grid.columns > max_aspect * grid.rows,
                 work.context_tokens > positions,
             )

@@ -1,4 +1,4 @@
-"""The reference model: transformers' UnlimitedOcr class with our sizes, which is DeepSeek-OCR to the parameter."""
+"""The reference model: transformers' UnlimitedOcr class with our sizes; without its window it is DeepSeek-OCR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def config(model: Architecture) -> UnlimitedOcrConfig:
-    """transformers' configuration of `model`: full attention in every layer, which is what DeepSeek-OCR has."""
+    """transformers' configuration of `model`: full attention in every layer, or a window of new tokens."""
     sam, clip, decoder = model.sam, model.clip, model.decoder
     return UnlimitedOcrConfig(
         vision_config={
@@ -60,7 +60,8 @@ def config(model: Architecture) -> UnlimitedOcrConfig:
             "first_k_dense_replace": decoder.dense_layers,
             "vocab_size": decoder.vocabulary,
             "max_position_embeddings": decoder.max_positions,
-            "layer_types": ["full_attention"] * decoder.layers,  # no sliding window
+            "layer_types": ["reference_sliding_attention" if decoder.window else "full_attention"] * decoder.layers,
+            **({"sliding_window": decoder.window} if decoder.window else {}),  # it may not be None
         },
         image_token_id=decoder.vocabulary - 1,  # any token will do: prompts are made here
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..model.architecture import Decoder
+from ..model.architecture import Architecture, Decoder
 from ..model.geometry import Workload
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
@@ -31,8 +31,10 @@ class Inputs:
 
 
 def _decode(at: Inputs) -> Call:
-    keys = at.work.context_tokens + at.step
-    return forward.decode_call(at.built, at.work.batch, keys, at.attention, repeatable=at.repeatable)
+    work = at.work
+    return forward.decode_call(
+        at.built, work.batch, work.context_tokens, at.step, at.attention, repeatable=at.repeatable
+    )
 
 
 # To add a stage of STAGES to the reference model, add how its call is made.
@@ -65,12 +67,13 @@ def experts_of(decoder: Decoder, stage: str) -> str:
 
 
 def stage_region(
-    built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None, channels: int
+    built: ReferenceModel, model: Architecture, stage: str, work: Workload, attention: str, page: Path | None
 ) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
     entry, make = STAGES[stage], CALLS[stage]
+    channels, added = model.sam.channels, entry.keys_added(model.decoder)
     inputs = Inputs(built, work, attention, lambda: _pixels(work, built.lm_head.weight, page, channels))
-    cache_growth = poly(entry.keys_added).at(point(work)) * work.batch * forward.key_bytes(built)
+    cache_growth = poly(added).at(point(work, model.decoder)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)
         return Region((call,), lambda: call, 1, cache_growth)

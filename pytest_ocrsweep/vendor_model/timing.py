@@ -150,7 +150,7 @@ class Vendor:
         self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None
     ) -> Iterator[Region]:
         torch.manual_seed(self.seed)
-        region = stage_region(built, stage, work, attention, page, self.model.sam.channels)
+        region = stage_region(built, self.model, stage, work, attention, page)
         if self.delay is None:
             yield region
             return

@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.compose(options)
     if settings.workload.batch != 1:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
+    if settings.workload.pages != 1:
+        raise ArgumentError(f"workload.pages={settings.workload.pages}: a plan is of prompts with one page")
     catalogue = flags.compared(options, settings)
     modes = list(RESOLUTIONS) if options.modes else [settings.workload.resolution]
     found = [

@@ -89,9 +89,7 @@ def swept(
     model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike], pages: int = 1
 ) -> Columns:
     """`Model.sweep` with its sizes by name."""
-    Workload(
-        CropGrid(1, 1), resolution=resolution, pages=pages
-    )  # raises for an unknown resolution, the next line for the others
+    Workload(CropGrid(1, 1), resolution=resolution, pages=pages)  # raises for these two, the next line for the others
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
     refuse_what_no_workload_is(inputs, resolution)
@@ -102,14 +100,8 @@ def swept(
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
     crops = has_crops(arrays["rows"], arrays["cols"])
     for kind in set(crops.tolist()):
-        plan = Plan(
-            model.program(stage, resolution, kind, attention),
-            resolution,
-            kind,
-            model.engine,
-            model.architecture.decoder,
-            pages,
-        )
+        program, window = model.program(stage, resolution, kind, attention), model.architecture.decoder.window
+        plan = Plan(program, resolution, kind, model.engine, pages=pages, window=window)
         places = np.flatnonzero(crops == kind)
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
@@ -128,13 +120,14 @@ def chunks(
     resolution: str,
     axes: Sequence[Mapping[str, Column]],
     points: int = CHUNK,
+    pages: int = 1,
 ) -> Iterator[Columns]:
     """Every combination of one element from each axis, the last axis fastest, `points` at a time.
 
     An axis holds the values of one size, or of several that vary together. Raises as `Model.sweep` does, and always
     before the first chunk.
     """
-    swept(model, stage, attention, resolution, furthest(axes))
+    swept(model, stage, attention, resolution, furthest(axes), pages)
     lengths = [len(next(iter(axis.values()))) for axis in axes]
     for start in range(0, prod(lengths), points):
         places = np.unravel_index(np.arange(start, min(start + points, prod(lengths))), lengths)
@@ -148,6 +141,7 @@ def chunks(
                 for axis, place in zip(axes, places, strict=True)
                 for name, values in axis.items()
             },
+            pages,
         )
 
 
@@ -196,9 +190,8 @@ def refuse_what_is_never_run(
     if pages == 1 and (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
         return
     for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
-        refuse(
-            model.architecture, engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution, pages)
-        )
+        work = Workload(CropGrid(rows, columns), prompt, new, batch, resolution, pages)
+        refuse(model.architecture, engine, stage, work)
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:

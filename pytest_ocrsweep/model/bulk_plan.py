@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ColumnOverflow
-from .architecture import Decoder
 from .engine import Engine
 from .geometry import RESOLUTIONS, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
@@ -31,14 +30,14 @@ class Plan:
     """The columns of one program; each is the largest of several sums of products."""
 
     def __init__(
-        self, program: Program, resolution: str, crops: bool, engine: Engine, decoder: Decoder, pages: int
+        self, program: Program, resolution: str, crops: bool, engine: Engine, *, pages: int, window: int | None
     ) -> None:
         def sums(*rows: Row) -> tuple[Poly, ...]:
             return tuple(Poly(dict(zip(program.monomials, row, strict=False))) for row in rows)
 
         totals = program.rows("")
         self._sides, self._crops, self._engine = RESOLUTIONS[resolution], crops, engine
-        self._window, self._pages = decoder.window, pages
+        self._window, self._pages = window, pages
         self._columns: dict[str, tuple[Poly, ...]] = {
             "image_tokens": (symbol("image_tokens"),),
             "context_tokens": (symbol("context_tokens"),),

@@ -132,7 +132,8 @@ class CropGrid:
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
-    Each prompt of the batch holds one page, or several in a mode without crops. Raises ValueError for values that are not possible.
+    Each prompt of the batch holds one page, or several in a mode without crops. Raises ValueError for values that are
+    not possible.
     """
 
     grid: CropGrid
@@ -168,7 +169,7 @@ class Workload:
         if self.pages > 1 and self.sides.crop_side is not None:
             modes = ", ".join(name for name, mode in RESOLUTIONS.items() if mode.crop_side is None)
             raise ValueError(
-                f"{self.pages} pages in a prompt need a mode without crops ({modes}), got {self.resolution}"
+                f"{self.pages} pages in a prompt need a mode without crops: {modes}; got {self.resolution}"
             )
 
     @property

@@ -14,7 +14,8 @@ def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> N
     """Raises ConfigError for a workload that the model or engine never runs at `stage`; it names what lifts it."""
     if work.pages > 1 and not model.joins_pages:
         raise ConfigError(
-            f"{model.name} has one page in a prompt, got {work.pages}: workload.batch={work.pages} prices as many prompts"
+            f"{model.name} reads one page in a prompt, got workload.pages={work.pages}: "
+            f"workload.batch={work.pages} prices as many prompts"
         )
     crops, most = work.grid.crops, engine.most_crops
     if most is not None and crops > most:

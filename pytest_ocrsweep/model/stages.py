@@ -53,7 +53,8 @@ class Stage:
         stored = self.keys_stored(model.decoder)
         before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, stored))
         growth = after - before if engine.kv_block_tokens is None else 0  # blocks are there before a stage begins
-        return Program(kernels, after, growth, steps=self.per_token)
+        window = model.decoder.window if self.per_token else None
+        return Program(kernels, after, growth, steps=self.per_token, window=window)
 
 
 STAGES = {

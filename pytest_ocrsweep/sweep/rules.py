@@ -47,6 +47,17 @@ def validate(settings: Settings) -> None:
             raise ConfigError(otherwise)
 
 
+def require_one_page(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError for several pages in a prompt: no file of points or times has room for them."""
+    pages = settings.workload.pages
+    if pages > 1:
+        raise ConfigError(
+            f"workload.pages={pages} is priced, and neither recorded nor timed: "
+            f"ocrsweep cost 1x1 --set workload.pages={pages}"
+        )
+    return settings
+
+
 def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether each rule holds, and the message if it does not; a later rule may rely on an earlier one."""
     for key, other in DIVISIBLE:

@@ -43,9 +43,10 @@ class Sweep:
     def settings(self) -> Settings:
         """The composed configuration."""
         from .config import compose
+        from .rules import require_one_page
 
         try:
-            return compose(self.options.overrides)
+            return require_one_page(compose(self.options.overrides))
         except ConfigError as error:
             raise error.at("--ocrsweep-set") from None
 

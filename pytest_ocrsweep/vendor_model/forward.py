@@ -96,11 +96,11 @@ def decode_call(
     mask = causal_mask(1, context + seen, like) if not ATTENTION[attention].fused else None
     past = [filled_cache(model, batch, context, step - 1)]
 
-    def step() -> Output:
+    def run() -> Output:
         start = renewed(past[0]) if repeatable else past.pop()
         return decode_step(model, ids, positions, start, mask)
 
-    return step
+    return run
 
 
 def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -48,14 +48,15 @@ CALLS: dict[str, Callable[[Inputs], Call]] = {
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What a point runs: one call, or a decode's first and last step, `times` of which make the whole stage.
+    """What a point runs: one call, or a decode's first and last step; `halves` of each make twice the whole stage.
 
-    `fresh` makes a call for the memory count: a decode's owns its KV cache, which grows by `cache_growth` bytes.
+    A step's work grows by one key at each step, so the mean of the first and the last one is that of all. Those after a
+    window is full are all like the last. `fresh` makes a call for the memory count: a decode's owns its KV cache, which grows by `cache_growth` bytes.
     """
 
     calls: tuple[Call, ...]
     fresh: Callable[[], Call]
-    times: int
+    halves: tuple[int, ...]
     cache_growth: int
     steps: bool = False  # the calls are a decode's steps
 
@@ -76,10 +77,13 @@ def stage_region(
     cache_growth = poly(added).at(point(work, model.decoder)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)
-        return Region((call,), lambda: call, 1, cache_growth)
-    last = replace(inputs, step=work.new_tokens)
-    calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, work.new_tokens}))
-    return Region(calls, partial(make, replace(last, repeatable=False)), work.new_tokens, cache_growth, steps=True)
+        return Region((call,), lambda: call, (2,), cache_growth)
+    n = work.new_tokens
+    filling = min(n, model.decoder.window or n)
+    last = replace(inputs, step=n)
+    calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, n}))
+    halves = (filling, 2 * n - filling) if n > 1 else (2,)
+    return Region(calls, partial(make, replace(last, repeatable=False)), halves, cache_growth, steps=True)
 
 
 def _pixels(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:

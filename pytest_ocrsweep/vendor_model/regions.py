@@ -50,8 +50,9 @@ CALLS: dict[str, Callable[[Inputs], Call]] = {
 class Region:
     """What a point runs: one call, or a decode's first and last step; `halves` of each make twice the whole stage.
 
-    A step's work grows by one key at each step, so the mean of the first and the last one is that of all. Those after a
-    window is full are all like the last. `fresh` makes a call for the memory count: a decode's owns its KV cache, which grows by `cache_growth` bytes.
+    A step's work grows by one key at each step, so the mean of the first and the last one is that of all; those after a
+    window is full are all like the last. `fresh` makes a call for the memory count: a decode's owns its KV cache, which
+    grows by `cache_growth` bytes.
     """
 
     calls: tuple[Call, ...]

@@ -87,11 +87,15 @@ def run(options: argparse.Namespace) -> int:
             "engine": model.engine.name,
             "device": device.name,
             **flags.positions(settings, work),
+            **({"pages": work.pages} if work.pages > 1 else {}),
         }
         flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
-    flags.show(f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    together = f", {work.pages} pages in each prompt" if work.pages > 1 else ""
+    flags.show(
+        f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}{together}"
+    )
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
     for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):

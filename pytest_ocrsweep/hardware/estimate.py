@@ -46,9 +46,11 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
+    spread *= unknown_kernels(engine=ledger.engine != REFERENCE.name, window=ledger.window is not None)
     if ledger.engine != REFERENCE.name:
-        spread *= UNKNOWN_ENGINE
         reasons = (*reasons, f"no kernel of {ledger.engine} was calibrated")
+    if ledger.window is not None:
+        reasons = (*reasons, "no step with a window of new tokens was calibrated")
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
         terms, reasons = (
@@ -57,6 +59,11 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
         )
     total = sum(terms.values())
     return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
+
+
+def unknown_kernels(*, engine: bool, window: bool) -> float:
+    """How many times wider an interval is for what was not calibrated: an engine's kernels, steps with a window."""
+    return UNKNOWN_ENGINE ** (engine + window)
 
 
 def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:

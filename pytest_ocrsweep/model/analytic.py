@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .architecture import Architecture
 from .attention import ATTENTION
+from .device_times import DeviceTimes
 from .engine import REFERENCE, Engine
 from .geometry import CropGrid, Workload
-from .ledger import Hardware, Ledger
+from .ledger import Ledger
 from .limits import refuse
 from .program import Program
 from .stages import STAGES, point
@@ -26,7 +27,7 @@ class Model:
     """An analytic model of one architecture on one engine. It lays a stage out once, when the stage is first priced."""
 
     architecture: Architecture
-    hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
+    hardware: DeviceTimes | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
     engine: Engine = field(default=REFERENCE, repr=False)
     _programs: dict[tuple[str, str, bool, str], Program] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -63,8 +64,8 @@ class Model:
         """
         work = work.cut_by(self.architecture.tiling)
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
-        refuse(self.engine, stage, work)
-        at = point(work, self.engine)
+        refuse(self.architecture, self.engine, stage, work)
+        at = point(work, self.architecture.decoder, self.engine)
         return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, self.engine.name)
 
     def sweep(
@@ -78,17 +79,19 @@ class Model:
         batch: ArrayLike = 1,
         prompt_tokens: ArrayLike = 10,
         new_tokens: ArrayLike = 100,
+        pages: int = 1,
     ) -> Columns:
         """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
 
         Sizes are whole numbers or arrays of them, and broadcast against one another: [N] columns for N points, the
-        last axis fastest. Raises ValueError as `ledger` and `Workload` do, and for sizes that are not whole or do not
-        broadcast; raises OverflowError, which names column and point, for a number of 2⁶³ or more.
+        last axis fastest. `pages` are those in each prompt of a mode without crops. Raises ValueError as `ledger` and
+        `Workload` do, and for sizes that are not whole or do not broadcast; raises OverflowError, which names column
+        and point, for a number of 2⁶³ or more.
         """
         from .bulk import swept
 
         sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-        return swept(self, stage, attention, resolution, sizes)
+        return swept(self, stage, attention, resolution, sizes, pages)
 
     def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""

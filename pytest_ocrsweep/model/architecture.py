@@ -79,6 +79,7 @@ class Decoder:
     max_positions: int
     prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
     decode_experts: str  # how decode runs them
+    window: int | None = None  # new tokens that a step sees, its own included, beside its whole prompt; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +97,4 @@ class Architecture:
     query_encoder: QueryEncoder | None = None
     tiling: Tiling = TILING
     most_crops: int = 9  # into which its own processor cuts a page
+    joins_pages: bool = False  # a prompt may hold several pages, in a mode without crops

@@ -24,12 +24,11 @@ class Resolution:
     def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
         """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
 
-        An engine may allow fewer crops, at `most_crops`, than the model's own processor.
+        The model's own processor, or the engine, allows at most `most_crops`.
         """
         if not self.crop_side:
             return CropGrid(1, 1)
         return CropGrid.for_image(width, height, self.crop_side, most_crops or MAX_CROPS)
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ TILING = Tiling(
 )
 RESOLUTIONS = TILING.resolutions  # every mode that there is, with its sides in DeepSeek-OCR
 
-LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # the smallest values in a workload
+LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
 
 PATCH = 16
 DOWNSAMPLE = 4
@@ -156,8 +155,8 @@ class CropGrid:
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
-    Its tokens are those of the model whose `tiling` it has: DeepSeek-OCR, unless a model has taken it up. Raises
-    ValueError for values that are not possible.
+    Each prompt of the batch holds one page, or several in a mode without crops. Its tokens are those of the model whose
+    `tiling` it has: DeepSeek-OCR, unless a model has taken it up. Raises ValueError for values that are not possible.
     """
 
     grid: CropGrid
@@ -165,6 +164,7 @@ class Workload:
     new_tokens: int = 100
     batch: int = 1
     resolution: str = "gundam"
+    pages: int = 1  # in each prompt
     tiling: Tiling = field(default=TILING, repr=False, compare=False, kw_only=True)
 
     if TYPE_CHECKING:  # what the dataclass makes takes the grid's text too
@@ -176,6 +176,7 @@ class Workload:
             new_tokens: int = 100,
             batch: int = 1,
             resolution: str = "gundam",
+            pages: int = 1,
             *,
             tiling: Tiling = TILING,
         ) -> None: ...
@@ -188,6 +189,11 @@ class Workload:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {reprlib.repr(value)}")
         if self.tiling.sides(self.resolution).crop_side is None and self.grid.crops:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
+        if self.pages > 1 and self.sides.crop_side is not None:
+            modes = ", ".join(name for name, mode in self.tiling.resolutions.items() if mode.crop_side is None)
+            raise ValueError(
+                f"{self.pages} pages in a prompt need a mode without crops: {modes}; got {self.resolution}"
+            )
 
     @property
     def sides(self) -> Resolution:
@@ -200,8 +206,8 @@ class Workload:
 
     @property
     def image_tokens(self) -> int:
-        """Image tokens of one page."""
-        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
+        """Image tokens of one prompt: of its page, or of all its pages."""
+        return self.pages * image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
 
     @property
     def context_tokens(self) -> int:

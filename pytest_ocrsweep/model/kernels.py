@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .symbolic import Size, round_up
 
@@ -108,9 +108,8 @@ class Kernel(NamedTuple):
 
 
 TENSORS = ("operands", "results", "freed")
-SIZES = tuple(
-    name for name in Kernel._fields if name not in (*TENSORS, "path", "times", "pattern", "launches", "loops", "by_page")
-)
+NO_SIZES = ("path", "times", "pattern", "launches", "loops", "by_page")
+SIZES = tuple(name for name in Kernel._fields if name not in (*TENSORS, *NO_SIZES))
 Kernels = Iterator[Kernel]
 Sizes = Size | tuple[Size, ...]
 
@@ -224,6 +223,6 @@ def in_place(one: Kernel) -> Kernel:
 
 def only_if(flag: Size, one: Kernel) -> Kernel:
     """The kernel where `flag`, which is 0 or 1, is 1; else nothing runs."""
-    numbers = {name: flag * value for name in SIZES if (value := getattr(one, name)) is not None}
-    tensors = {name: tuple(flag * size for size in getattr(one, name)) for name in TENSORS}
-    return one._replace(**numbers, **tensors)
+    fields: dict[str, Any] = {name: flag * size for name in SIZES if (size := getattr(one, name)) is not None}
+    fields |= {name: tuple(flag * size for size in getattr(one, name)) for name in TENSORS}
+    return one._replace(**fields)

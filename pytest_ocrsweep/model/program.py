@@ -23,11 +23,14 @@ class Program:
 
     Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
     of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
-    `cache` is the bytes of the KV cache at the end, `growth` those of them that the kernels allocate.
+    `window` is how many new tokens each step sees at most; None: all. `cache` is the bytes of the KV cache at the end,
+    `growth` those of them that the kernels allocate.
     """
 
-    def __init__(self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool) -> None:
-        self.steps = steps
+    def __init__(
+        self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool, window: int | None = None
+    ) -> None:
+        self.steps, self.window = steps, window
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.lines = [

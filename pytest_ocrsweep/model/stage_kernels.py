@@ -6,15 +6,20 @@ from collections.abc import Iterable
 
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
-from .geometry import queries
+from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
 from .layers import clip, decoder, projector, query_encoder, sam
+from .layers.decoder_parts import Window
 from .symbolic import Size, round_up, symbol
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
 IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
 MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
 MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
+LEAVES = symbol("leaves")  # 1 if the window of new tokens is full after a decode's last step: its oldest key leaves
+LEFT = symbol("left")  # 1 if it was full before that step
+VIEWS = symbol("views")  # global views of the whole batch: one for each page of each prompt
+MANY_VIEWS = symbol("many_views")  # 1 if there are several, else 0
 STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what an engine pads it to
 
 
@@ -68,22 +73,38 @@ def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
     return sequence
 
 
+def pages(model: Architecture, resolution: str, crops: bool) -> tuple[Size, Size, Size]:
+    """How many pages the prompts hold, whether they are several, and the image tokens of each."""
+    if model.joins_pages and not crops:
+        tokens: int = image_tokens(model.tiling.sides(resolution), 1, 1, crops=False)
+        return VIEWS, MANY_VIEWS, tokens
+    return BATCH, MANY_PAGES, IMAGE
+
+
 def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """The global view, the crop views, and each page's image tokens with newlines, if it has some, and separator."""
+    count, many, tokens = pages(model, resolution, crops)
     if engine.pages_alone:
         page = [
-            *tower(model, resolution, crops, attention, engine, 1, 0),
+            *tower(model, resolution, crops, attention, engine, 1, 0, tokens),
             released(*encoded(model, resolution, crops, 1)),
         ]
-        yield from one_by_one(page, IMAGE * model.decoder.width)
+        yield from one_by_one(page, count, tokens * model.decoder.width)
     else:
-        yield from tower(model, resolution, crops, attention, engine, BATCH, MANY_PAGES)
+        yield from tower(model, resolution, crops, attention, engine, count, many, tokens)
 
 
 def tower(
-    model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine, batch: Size, many: Size
+    model: Architecture,
+    resolution: str,
+    crops: bool,
+    attention: str,
+    engine: Engine,
+    batch: Size,
+    many: Size,
+    image_tokens: Size,
 ) -> Kernels:
-    """The vision of `batch` pages together; `many` is 1 if they are several."""
+    """The vision of `batch` pages together, each of so many tokens; `many` is 1 if they are several."""
     sides, width = model.tiling.sides(resolution), model.decoder.width
     q = queries(sides.base_side)
     yield from view(model, batch, sides.base_side, many, attention, engine)
@@ -101,30 +122,30 @@ def tower(
         assembly.append(projector.place_crops(placed))
         assembly.append(projector.newlines("crop_lines", batch, ROWS * c, COLUMNS * c, width, owner=False))
     yield from under("projector", assembly if sides.newlines else ())
-    yield from under("projector", (projector.pages(batch, IMAGE, width),))
+    yield from under("projector", (projector.pages(batch, image_tokens, width),))
     yield released(*projected, *(lines if sides.newlines else ()))
 
 
-def one_by_one(page: Iterable[Kernel], kept: Size) -> Kernels:
-    """The kernels of one page, run for each page of the batch; each leaves `kept` elements of half precision.
+def one_by_one(page: Iterable[Kernel], count: Size, kept: Size) -> Kernels:
+    """The kernels of one page, run for each of `count` pages; each leaves `kept` elements of half precision.
 
     The page that is listed is the last: it starts with what the others left.
     """
-    yield Kernel("held", allocates=(BATCH - 1) * allocated(kept * HALF))
+    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF))
     for k in page:
         yield k._replace(
-            tensor_flops=BATCH * k.tensor_flops,
-            vector_flops=BATCH * k.vector_flops,
-            read_bytes=BATCH * k.read_bytes,
-            write_bytes=BATCH * k.write_bytes,
-            io_bytes=BATCH * k.io_bytes,
-            operands=tuple(BATCH * size for size in k.operands),
-            results=tuple(BATCH * size for size in k.results),
-            freed=tuple(BATCH * size for size in k.freed),
-            work=BATCH * k.work,
-            unneeded=BATCH * k.unneeded,
-            unneeded_bytes=BATCH * k.unneeded_bytes,
-            functions=BATCH * k.functions,
+            tensor_flops=count * k.tensor_flops,
+            vector_flops=count * k.vector_flops,
+            read_bytes=count * k.read_bytes,
+            write_bytes=count * k.write_bytes,
+            io_bytes=count * k.io_bytes,
+            operands=tuple(count * size for size in k.operands),
+            results=tuple(count * size for size in k.results),
+            freed=tuple(count * size for size in k.freed),
+            work=count * k.work,
+            unneeded=count * k.unneeded,
+            unneeded_bytes=count * k.unneeded_bytes,
+            functions=count * k.functions,
             by_page=True,
         )
 
@@ -136,11 +157,15 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     yield from vision(model, resolution, crops, attention, engine)
     yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
     how = model.decoder.prefill_experts
-    layers = decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine)
+    window = Window(CONTEXT, 0) if model.decoder.window else None
+    layers = decoder.layers(
+        model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine, window=window
+    )
     yield from under("decoder", layers)
-    mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    of_vision = () if engine.pages_alone else encoded(model, resolution, crops, BATCH)
-    yield released(*of_vision, mask, pages)  # the reference model is done, the head is to come
+    mask, images = tokens, BATCH * IMAGE * model.decoder.width * HALF
+    count, *_ = pages(model, resolution, crops)
+    of_vision = () if engine.pages_alone else encoded(model, resolution, crops, count)
+    yield released(*of_vision, mask, images)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 
 
@@ -158,7 +183,8 @@ def decode_step(
 def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size) -> Kernels:
     yield from decoder.embed(model.decoder, rows)
     how = model.decoder.decode_experts
-    layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows)
+    window = Window(CONTEXT, KEYS - 1 - CONTEXT + LEFT) if model.decoder.window else None
+    layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows, window)
     yield from under("decoder", layers)
     yield from decoder.head(model.decoder, rows, BATCH, engine)
 

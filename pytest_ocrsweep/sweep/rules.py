@@ -53,6 +53,17 @@ def validate(settings: Settings) -> None:
             raise ConfigError(otherwise)
 
 
+def require_one_page(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError for several pages in a prompt: no file of points or times has room for them."""
+    pages = settings.workload.pages
+    if pages > 1:
+        raise ConfigError(
+            f"workload.pages={pages} is priced, and neither recorded nor timed: "
+            f"ocrsweep cost 1x1 --set workload.pages={pages}"
+        )
+    return settings
+
+
 def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether each rule holds, and the message if it does not; a later rule may rely on an earlier one."""
     clip, queries = settings.model.clip, settings.model.query_encoder
@@ -92,6 +103,11 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         decoder.kv_heads == decoder.heads,
         f"model.decoder.kv_heads {decoder.kv_heads} must equal model.decoder.heads {decoder.heads}: "
         "the vendor's eager attention cannot share keys among queries",
+    )
+    yield (
+        decoder.window is None or settings.engine.kv_block_tokens is None,
+        f"{settings.engine.name} keeps all keys in blocks, and {settings.model.name} lets go what leaves its window of "
+        f"{decoder.window} new tokens: nobody has counted the two together, use engine={REFERENCE.name}",
     )
     yield (
         decoder.width // decoder.heads % 2 == 0,

@@ -34,19 +34,19 @@ class WorkloadSettings:
     new_tokens: int
     batch: int
     resolution: str
+    pages: int
     tiling: Tiling = field(default=TILING, repr=False, metadata={"of": "the model"})
 
     @lru_cache(2**16)  # noqa: B019  # a run has one workload; thousands of points have few different grids
     def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
-        return Workload(
-            grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution, tiling=self.tiling
-        )
+        sizes = (self.prompt_tokens, self.new_tokens, self.batch, self.resolution, self.pages)
+        return Workload(grid, *sizes, tiling=self.tiling)
 
     def holds(self, work: Workload) -> bool:
         """Whether `work` is this workload on some crop grid, which need not be one that it can have."""
-        same = WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution, self.tiling)
-        return self == same
+        sizes = (work.prompt_tokens, work.new_tokens, work.batch, work.resolution, work.pages)
+        return self == WorkloadSettings(*sizes, self.tiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,15 @@ class Settings:
     workload: WorkloadSettings
     device: Device
     vendor: VendorSettings
+
+    @property
+    def most_crops(self) -> int:
+        """Into which a page is cut: the engine's limit, or that of the model's own processor."""
+        return self.engine.most_crops or self.model.most_crops
+
+    def grid_of(self, width: int, height: int) -> CropGrid:
+        """The grid that a page of `width` × `height` pixels is cut into. Raises ValueError as `for_image` does."""
+        return self.model.tiling.sides(self.workload.resolution).grid_of(width, height, self.most_crops)
 
 
 def option_keys(kind: type = Settings, prefix: str = "") -> Iterator[str]:

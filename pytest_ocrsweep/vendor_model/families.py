@@ -1,6 +1,6 @@
 """The classes of transformers that run a model: their configuration from our sizes, and what their calls take.
 
-UnlimitedOcr with full attention is DeepSeek-OCR to the parameter; DeepseekOcr2 has an encoder with queries.
+UnlimitedOcr without its window is DeepSeek-OCR to the parameter; DeepseekOcr2 has an encoder with queries.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _decoder(model: Architecture) -> dict[str, object]:
 
 
 def _unlimited(model: Architecture) -> UnlimitedOcrConfig:
-    """Full attention in every layer, which is what DeepSeek-OCR has."""
+    """Full attention in every layer, or a window of new tokens."""
     clip, decoder = model.clip, model.decoder
     assert clip is not None
     encoder = {
@@ -95,7 +95,8 @@ def _unlimited(model: Architecture) -> UnlimitedOcrConfig:
         text_config=_decoder(model)
         | {
             "first_k_dense_replace": decoder.dense_layers,
-            "layer_types": ["full_attention"] * decoder.layers,  # no sliding window
+            "layer_types": ["reference_sliding_attention" if decoder.window else "full_attention"] * decoder.layers,
+            **({"sliding_window": decoder.window} if decoder.window else {}),  # it may not be None
         },
         image_token_id=decoder.vocabulary - 1,  # any token will do: prompts are made here
     )
@@ -122,8 +123,8 @@ def _ocr2(model: Architecture) -> DeepseekOcr2Config:
 
 def _unlimited_crops(work: Workload) -> dict[str, object]:
     """Its own grids are (columns, rows)."""
-    grid, batch = work.grid, work.batch
-    return {"num_local_patches": [grid.crops] * batch, "patches_grid": [[grid.columns, grid.rows]] * batch}
+    grid = work.grid
+    return {"num_local_patches": [grid.crops] * work.batch, "patches_grid": [[grid.columns, grid.rows]] * work.batch}
 
 
 def _of_each_kind(mask: torch.Tensor | None) -> Mapping[str, torch.Tensor | None]:

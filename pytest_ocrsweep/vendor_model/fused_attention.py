@@ -60,4 +60,5 @@ class Fuse(TorchFunctionMode):
         if bias is not None and bias.shape[-1] % 8:  # PyTorch's own preparation for the kernel that takes a bias
             bias = torch.nn.functional.pad(bias, (0, 8 - bias.shape[-1] % 8))[..., : bias.shape[-1]]
         masked = bool(named.get("is_causal")) or q.shape[-2] == 1
-        return FUSED(q, k, v, bias, masked, "scale" not in named)  # SAM leaves torch's own scale
+        own_scale = bias is not None and named.get("scale") is None  # SAM's, which scales the query if it is eager
+        return FUSED(q, k, v, bias, masked, own_scale)

@@ -16,6 +16,11 @@ class Key:
     values: Callable[[Architecture], tuple[object, ...]]
     ours: str = ""  # our dimension of the same meaning
     required: bool = False
+    required_with_window: bool = False
+
+    def missed(self, model: Architecture) -> bool:
+        """Whether a configuration of `model` must have it."""
+        return self.required or (self.required_with_window and model.decoder.window is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,19 @@ def only(*values: object, required: bool = False) -> Key:
 
 def computed(value: Callable[[Architecture], object]) -> Key:
     return Key(lambda model: (value(model),))
+
+
+def original_of(model: Architecture) -> str:
+    """The published model whose layout a snapshot of `model` has."""
+    return "Unlimited-OCR" if model.decoder.window else "DeepSeek-OCR"
+
+
+def _named(*without: object, window: tuple[object, ...]) -> Key:
+    """What names a model with a window otherwise than one without."""
+    return Key(lambda model: window if model.decoder.window else without, required=True)
+
+
+WINDOW = size("decoder.window", required=False)
 
 
 def _head_dim(model: Architecture) -> int:
@@ -72,9 +90,13 @@ DECODER = {
     "qk_nope_head_dim": only(0, None),
     "qk_rope_head_dim": only(0, None),
     "v_head_dim": Key(lambda model: (0, None, _head_dim(model))),  # read with use_mla only
-    "layer_types": computed(lambda model: ["full_attention"] * model.decoder.layers),
-    "sliding_window": only(None),
-    "sliding_window_size": only(None),
+    "layer_types": computed(
+        lambda model: (
+            ["reference_sliding_attention" if model.decoder.window else "full_attention"] * model.decoder.layers
+        )
+    ),
+    "sliding_window": WINDOW,
+    "sliding_window_size": WINDOW,
     "use_sliding_window": only(False),
     "rope_theta": only(10000),
     "rope_scaling": only(None),
@@ -157,12 +179,15 @@ PROJECTOR = {
 
 # DeepSeek's classes read the decoder's keys here, vLLM and transformers in language_config: both have to be right.
 TOP = {
-    "architectures": only(["DeepseekOCRForCausalLM"], required=True),
-    "model_type": only("deepseek_vl_v2", "DeepseekOCR", required=True),  # as published; as DeepSeek's class saves it
+    "architectures": _named(["DeepseekOCRForCausalLM"], window=(["UnlimitedOCRForCausalLM"],)),
+    # as published; as DeepSeek's class saves it
+    "model_type": _named("deepseek_vl_v2", "DeepseekOCR", window=("unlimited-ocr",)),
     "tile_tag": only("2D"),
     "global_view_pos": only("head"),
     "candidate_resolutions": computed(lambda model: [[model.sam.image_side] * 2]),
 } | {name: replace(key, required=False) for name, key in DECODER.items()}
+# transformers reads the window here alone, the model's own code here first.
+TOP["sliding_window"] = replace(WINDOW, required_with_window=True)
 
 CONFIG = Level(
     TOP,

@@ -14,7 +14,7 @@ from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, relea
 from ..operations import elementwise, linear
 from ..symbolic import Size
 from . import attention as attend
-from .decoder_parts import fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .decoder_parts import Window, fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
 from .moe import mixture
 
 
@@ -58,6 +58,7 @@ def layers(
     experts: str,
     engine: Engine = REFERENCE,
     rows: Size | None = None,
+    window: Window | None = None,
 ) -> Kernels:
     """Rotary tables, every layer, the last norm. The cache already holds `past` of the `kv` keys."""
     rows = batch * q if rows is None else rows
@@ -65,7 +66,7 @@ def layers(
     table = () if engine.fused_rope else (q * (decoder.width // decoder.heads) * HALF,) * 2
     if not engine.fused_rope:
         yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
-    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows)))
+    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows, window)))
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
     dense = list(under("mlp", gated_mlp(rows, decoder.width, decoder.dense_width, engine)))
     sparse = list(mixture(decoder, rows, experts, engine))

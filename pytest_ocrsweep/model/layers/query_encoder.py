@@ -108,9 +108,7 @@ def last_queries(q: QueryEncoder, images: Size, n: int, many: Size, attention: s
     return [k._replace(tensor_flops=2 * k.tensor_flops) if k.path in whole else k for k in enough]
 
 
-def self_attention(
-    e: QueryEncoder, images: Size, q: int, kv: int, many: Size, attention: str, hidden: int
-) -> Kernels:
+def self_attention(e: QueryEncoder, images: Size, q: int, kv: int, many: Size, attention: str, hidden: int) -> Kernels:
     """Projections with biases, rotary positions, keys and values repeated for the heads that share them, attention."""
     rows, dim = images * q, e.width // e.heads
     query, keys = rows * e.width * HALF, rows * e.kv_heads * dim * HALF
@@ -127,9 +125,7 @@ def self_attention(
     else:
         apart = many if e.heads == e.kv_heads else 0  # copies lie as a product takes them
         mask = images * q * kv
-        yield from attend.eager(
-            images, e.heads, q, kv, dim, mask=mask, q_copy=many, kv_copy=apart, unseen=hidden
-        )
+        yield from attend.eager(images, e.heads, q, kv, dim, mask=mask, q_copy=many, kv_copy=apart, unseen=hidden)
     yield released(*copies)
     yield linear("o_proj", rows, e.heads * dim, e.width, bias=False, frees=query)
     yield released(query, keys, keys)

@@ -10,14 +10,15 @@ from ..errors import CheckpointError
 from ..files.text import printable, quoted
 from ..model.architecture import Architecture
 from .snapshot_files import read_json, some
-from .snapshot_keys import CONFIG, WITHOUT_EFFECT, Key, Level, original_of
+from .snapshot_ignored import WITHOUT_EFFECT
+from .snapshot_keys import Key, Level, config_of, original_of
 
 
 def check(path: Path, model: Architecture) -> None:
     """Raises CheckpointError with a line for each key that stands for another model than `model`, or is unknown."""
     problems: list[str] = []
     unknown: list[str] = []
-    for name, block, level in _levels(f"{path}: ", read_json(path), CONFIG):
+    for name, block, level in _levels(f"{path}: ", read_json(path), config_of(model)):
         problems += _wrong(name, block, level, model)
         unknown += _unknown(name, block, level, original_of(model))
     lines = [*problems, *some(unknown, "keys")]

@@ -24,7 +24,8 @@ from pytest_ocrsweep import load_model
 from pytest_ocrsweep.errors import CheckpointError
 from pytest_ocrsweep.model.architecture import Architecture
 from pytest_ocrsweep.vendor_model import snapshot_config
-from pytest_ocrsweep.vendor_model.snapshot_keys import CONFIG, WITHOUT_EFFECT, Level
+from pytest_ocrsweep.vendor_model.snapshot_ignored import WITHOUT_EFFECT
+from pytest_ocrsweep.vendor_model.snapshot_keys import CONFIG, Level
 
 MODEL = load_model("deepseek-ocr").architecture
 PUBLISHED = json.loads((Path(__file__).parents[1] / "support" / "deepseek_ocr_config.json").read_text())

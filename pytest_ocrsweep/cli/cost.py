@@ -21,6 +21,7 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -67,6 +68,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_device(parser)
+    add_model(parser)
     flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")

@@ -18,6 +18,7 @@ from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 from .speeds import shown
 
 DOLLARS = "dollars_per_million_pages"
@@ -60,6 +61,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
+    add_model(parser)
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)

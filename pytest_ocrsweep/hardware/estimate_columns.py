@@ -49,7 +49,7 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             padded, window = step_rows(model.engine, batch), model.architecture.decoder.window
             image, prompt, new = tokens
             at = symbols(rows, columns_of, batch, image, prompt, new, padded, pages=columns.pages, window=window)
-            wider = unknown_kernels(engine=not model.engine.is_reference, window=program.window is not None)
+            wider = unknown_kernels(engine=not model.engine.is_reference, stage=program.unmeasured is not None)
             spread = _spread(calibration, columns, block) * wider
             numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:

@@ -104,6 +104,11 @@ class Model:
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
+            if self.architecture.query_encoder is not None and not self.engine.is_reference:
+                raise ConfigError(
+                    f"nobody has counted {self.architecture.name}'s encoder with queries on {self.engine.name}: "
+                    f"use engine={REFERENCE.name}"
+                )
             program = STAGES[stage].program(self.architecture, resolution, crops, attention, self.engine)
             self._programs[key] = program
         return program

@@ -167,9 +167,9 @@ class Ledger:
         return self.work.new_tokens if self._program.steps else 1
 
     @property
-    def window(self) -> int | None:
-        """How many new tokens each step sees at most; None: all, or the stage has no steps."""
-        return self._program.window
+    def unmeasured(self) -> str | None:
+        """What of the stage was never measured on a GPU, in words; None if all of it was."""
+        return self._program.unmeasured
 
     @property
     def lines_of_work(self) -> LineWork:
@@ -189,9 +189,7 @@ class Ledger:
         """Why DRAM traffic is not known: nobody has compared it with a GPU's counters; None if somebody has."""
         if self.engine != REFERENCE.name:
             return f"DRAM traffic is known for {REFERENCE.name} alone, not for {self.engine}"
-        if self.window is not None:
-            return f"DRAM traffic is not known for steps with a window of {self.window} new tokens"
-        return None
+        return f"DRAM traffic is not known for {self.unmeasured}" if self.unmeasured else None
 
     def dram_bytes(self, device: Cached | str) -> int:
         """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name.

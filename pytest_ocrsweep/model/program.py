@@ -86,6 +86,13 @@ class Program:
         return self._totals[path]
 
     @cached_property
+    def unmeasured(self) -> str | None:
+        """What of it was never measured on a GPU, in words; None if all of it was."""
+        if self.window is not None:
+            return f"steps with a window of {self.window} new tokens"
+        return "an encoder with queries" if "query_encoder" in self.components else None
+
+    @cached_property
     def line_work(self) -> LineWork:
         """What decides how long each line takes, equal lines merged; needs numpy."""
         from .line_work import LineWork

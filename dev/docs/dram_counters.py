@@ -139,7 +139,7 @@ def replay(options: argparse.Namespace) -> None:
                             "grid": grid,
                             "attention": attention,
                             "graphs": len(point.clocks),
-                            "times": point.region.times,
+                            "times": sum(point.region.halves) // 2,
                             "kernels": point.kernels,
                         }
                     )

@@ -13,7 +13,6 @@ from ..errors import CalibrationError
 from ..hardware import roofline
 from ..hardware.devices import Device
 from ..hardware.estimate import estimate
-from ..model.engine import REFERENCE
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from ..model.stages import STAGES
@@ -76,7 +75,7 @@ class FloorResult(JsonObject):
         return cls(
             *counted,
             *times,
-            ledger.dram_bytes(device) if ledger.engine == REFERENCE.name else None,
+            None if ledger.dram_unknown else ledger.dram_bytes(device),
             roofline.kernel_limit(ledger, device),
             roofline.attained(least, measured_ns),
             roofline.mfu(ledger, device, measured_ns),

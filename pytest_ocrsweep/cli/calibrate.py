@@ -20,6 +20,7 @@ from ..hardware.profile import Point, Profile, Profiles, read, weight_bytes, wri
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
+from ..sweep.rules import require_one_page
 from . import flags
 from .flags import Subparsers
 
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     for one, other in (("source", "profiles"), ("validate", "output")):
         if getattr(options, one) and getattr(options, other):
             raise ArgumentError(f"--{'from' if one == 'source' else one} and --{other} exclude each other: keep one")
-    settings = flags.compose(options)
+    settings = require_one_page(flags.compose(options))
     model = model_of(settings)
     if options.source:
         profiles = read(options.source)

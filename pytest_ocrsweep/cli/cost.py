@@ -21,6 +21,7 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -67,6 +68,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_device(parser)
+    add_model(parser)
     flags.add_settings(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
@@ -88,11 +90,15 @@ def run(options: argparse.Namespace) -> int:
             "precision": model.precision.name,
             "device": device.name,
             **flags.positions(settings, work),
+            **({"pages": work.pages} if work.pages > 1 else {}),
         }
         flags.print_json({**about, "stages": stages})
         return 0
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
-    flags.show(f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}")
+    together = f", {work.pages} pages in each prompt" if work.pages > 1 else ""
+    flags.show(
+        f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}{together}"
+    )
     if not model.precision.is_native:
         flags.show(f"weights are stored in {model.precision.name}; products run in {settings.model.dtype}")
     for ledger in ledgers:

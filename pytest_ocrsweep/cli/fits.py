@@ -17,6 +17,7 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 from .speeds import at_least, interval, notes, shown
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
@@ -63,6 +64,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_devices(parser)
     flags.add_attention(parser)
+    add_model(parser)
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)

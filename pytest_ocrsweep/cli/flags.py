@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ..errors import ArgumentError, CalibrationError, ConfigError
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
-from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.geometry import CropGrid, Workload
 from ..model.positions import page
 from ..model.stages import STAGES
 
@@ -207,8 +207,8 @@ def workload(text: str, settings: Settings) -> Workload:
     if os.path.isfile(path):
         from ..files.image_size import page_size
 
-        size, sides = page_size(path), RESOLUTIONS[settings.workload.resolution]
-        return settings.workload.on(sides.grid_of(size.width, size.height, settings.engine.most_crops))
+        size = page_size(path)
+        return settings.workload.on(settings.grid_of(size.width, size.height))
     if not GRID.match(text):
         raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
     try:

@@ -32,20 +32,20 @@ def by_driver(found: ToolRun) -> ToolRun:
 def image_tokens(pages: Pages, engine: str, overrides: Sequence[str], settings: Settings) -> int:
     """The image tokens of a page on an engine; of a mix, those of a page without crops. Raises ValueError."""
     from ..baselines.serving import page_size
-    from ..model.geometry import RESOLUTIONS, CropGrid
+    from ..model.geometry import CropGrid
 
     if pages.kind == "page":
-        sides = RESOLUTIONS[settings.workload.resolution]
+        sides = settings.model.tiling.sides(settings.workload.resolution)
         grid = sides.grid_of(*page_size(pages.name), _most_crops(engine, overrides))
     else:
         grid = CropGrid.parse(pages.name) if pages.kind == "grid" else CropGrid(1, 1)
     return settings.workload.on(grid).image_tokens
 
 
-def _most_crops(engine: str, overrides: Sequence[str]) -> int | None:
-    """Into how many crops the engine cuts a page, as far as its settings are here; None for the model's own limit."""
+def _most_crops(engine: str, overrides: Sequence[str]) -> int:
+    """Into how many crops the engine cuts a page, as far as its settings are here; else the model's own limit."""
     from ..sweep.config import CONF, compose
 
     known = (CONF / "engine" / f"{engine}.yaml").exists()
     chosen = any(text.startswith("engine=") for text in overrides)
-    return compose([*overrides, *([f"engine={engine}"] if known and not chosen else [])]).engine.most_crops
+    return compose([*overrides, *([f"engine={engine}"] if known and not chosen else [])]).most_crops

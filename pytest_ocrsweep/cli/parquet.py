@@ -89,14 +89,17 @@ def run(options: argparse.Namespace) -> int:
     from ..model.bulk import CHUNK, chunks
 
     settings = flags.compose(options)
-    model, resolution, axes = model_of(settings), settings.workload.resolution, space(options, settings)
+    model, axes = model_of(settings), space(options, settings)
+    resolution, pages = settings.workload.resolution, settings.workload.pages
     kinds = list(
         product(options.stages or STAGES, [options.attention] if options.attention else settings.engine.attentions)
     )
     points = prod(len(next(iter(axis.values()))) for axis in axes)
     if points > MOST**2:
         raise ArgumentError(f"{points:,} points are too many for one file: at most {MOST**2:,}")
-    parts = (part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK))
+    parts = (
+        part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK, pages)
+    )
     write(options.parquet, model.name, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
     size = options.parquet.stat().st_size
     flags.show(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")

@@ -13,12 +13,12 @@ from ..files.text import quoted
 from ..hardware.devices import Device
 from ..hardware.engine_times import How
 from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
-from ..model.geometry import RESOLUTIONS
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 from .speeds import shown
 
 DOLLARS = "dollars_per_million_pages"
@@ -61,6 +61,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
+    add_model(parser)
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)
@@ -84,8 +85,10 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.compose(options)
     if settings.workload.batch != 1:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
+    if settings.workload.pages != 1:
+        raise ArgumentError(f"workload.pages={settings.workload.pages}: a plan is of prompts with one page")
     catalogue = flags.compared(options, settings)
-    modes = list(RESOLUTIONS) if options.modes else [settings.workload.resolution]
+    modes = list(settings.model.tiling.modes) if options.modes else [settings.workload.resolution]
     found = [
         (name, mode, _planned(options, settings, device, mode)) for name, device in catalogue.items() for mode in modes
     ]
@@ -120,7 +123,7 @@ def _share(text: str, settings: Settings) -> Share:
         number = _figure(weight)
     except argparse.ArgumentTypeError as error:
         raise ArgumentError(f"{quoted(text)}: a weight {error}") from None
-    if RESOLUTIONS[settings.workload.resolution].crop_side is None and not os.path.isfile(name):
+    if settings.model.tiling.sides(settings.workload.resolution).crop_side is None and not os.path.isfile(name):
         name = "1x1"
     return Share(flags.workload(name, settings), number)
 

@@ -18,6 +18,7 @@ from ..model.stages import point as symbols_of
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
+from ..sweep.rules import require_one_page
 from . import flags
 from .flags import Subparsers
 
@@ -67,7 +68,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = flags.compose(options)
+    settings = require_one_page(flags.compose(options))
     work, model = flags.workload(options.target, settings), model_of(settings)
     points = [Point(stage, options.attention, work) for stage in options.stages or STAGES]
     gpu, profiles = (
@@ -132,7 +133,7 @@ def _table(model: Model, profile: Profile, device: Device | None, gpu: str, dept
 def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> list[Row]:
     work = profile.work
     program = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention)
-    at = symbols_of(work)
+    at = symbols_of(work, model.architecture.decoder)
     rows: dict[str, Row] = {}
     for line in profile.lines:
         if line.index >= len(program.sequence) or program.sequence[line.index].path != line.path:

@@ -10,6 +10,7 @@ from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 
 MAX_ASPECT = 4.0  # columns to a row
 
@@ -48,6 +49,7 @@ def add(subparsers: Subparsers) -> None:
         default=MAX_ASPECT,
         help="the database marks a shape with more columns to a row as a strip (default: %(default)g)",
     )
+    add_model(parser)
     flags.add_settings(parser)
     parser.set_defaults(run=run)
 

@@ -20,6 +20,7 @@ from ..report import terminal
 from ..sweep.catalogue import model_of
 from . import flags, parquet
 from .flags import Subparsers
+from .model_option import add_model
 from .progress import say, watched
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser, default=None)
     flags.add_device(parser)
+    add_model(parser)
     flags.add_settings(parser)
     text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, and print no table"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)

@@ -49,12 +49,14 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
     spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
+    spread *= unknown_kernels(engine=ledger.engine != REFERENCE.name, stage=ledger.unmeasured is not None)
     if ledger.engine != REFERENCE.name:
-        spread *= UNKNOWN_ENGINE
         reasons = (*reasons, f"no kernel of {ledger.engine} was calibrated")
     if ledger.precision != NATIVE_NAME:
         spread *= UNKNOWN_PRECISION
         reasons = (*reasons, f"no kernel that widens {ledger.precision} weights was calibrated")
+    if ledger.unmeasured is not None:
+        reasons = (*reasons, f"nobody calibrated {ledger.unmeasured}")
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
         terms, reasons = (
@@ -63,6 +65,11 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
         )
     total = sum(terms.values())
     return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
+
+
+def unknown_kernels(*, engine: bool, stage: bool) -> float:
+    """How many times wider an interval is for what was not calibrated: an engine's kernels, a part of a stage."""
+    return UNKNOWN_ENGINE ** (engine + stage)
 
 
 def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:

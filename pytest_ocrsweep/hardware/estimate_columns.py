@@ -16,7 +16,7 @@ from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
-from .estimate import UNKNOWN_ENGINE, UNKNOWN_PRECISION, WIDER
+from .estimate import UNKNOWN_PRECISION, WIDER, unknown_kernels
 from .line_time import NS, Array, Rates
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
@@ -46,8 +46,13 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             # Floats are exact up to 2⁵³, as numbers of a single ledger are when they become time.
             sizes = {name: columns[name][block].astype(np.float64) for name in SIZES}
             rows, columns_of, batch, *tokens = sizes.values()
-            at = symbols(rows, columns_of, batch, tokens[0], tokens[1], tokens[2], step_rows(model.engine, batch))
-            spread = _spread(calibration, columns, block) * _wider(model)
+            padded, window = step_rows(model.engine, batch), model.architecture.decoder.window
+            image, prompt, new = tokens
+            at = symbols(rows, columns_of, batch, image, prompt, new, padded, pages=columns.pages, window=window)
+            wider = unknown_kernels(engine=not model.engine.is_reference, stage=program.unmeasured is not None)
+            spread = (
+                _spread(calibration, columns, block) * wider * (1.0 if model.precision.is_native else UNKNOWN_PRECISION)
+            )
             numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:
                 raise ColumnOverflow(
@@ -55,11 +60,6 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
                 )
             found[:, block] = numbers
     return Estimates(*found)
-
-
-def _wider(model: Model) -> float:
-    engine = 1.0 if model.engine.is_reference else UNKNOWN_ENGINE
-    return engine if model.precision.is_native else engine * UNKNOWN_PRECISION
 
 
 def _spread(calibration: Calibration, columns: Columns, block: Any) -> Array:

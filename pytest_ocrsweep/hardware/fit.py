@@ -68,7 +68,7 @@ def measured(model: Model, points: Sequence[Profile]) -> Measured:
         if not lines or len(lines) != len(timed) or not same_paths:
             raise CalibrationError(f"{profile.label} has other lines than the model;", hint="profile it anew")
         gap_ns = profile.gap_ns / sum(line.kernels for line in lines)
-        works.append([numbers[kept] for numbers in line_work.at(point(profile.work))])
+        works.append([numbers[kept] for numbers in line_work.at(point(profile.work, model.architecture.decoder))])
         patterns += [line_work.patterns[place] for place in kept]
         # A point whose profiled kernels were slower than its timed ones has no gaps; a line keeps half of its time.
         times.append([max(line.time_ns + gap_ns * line.kernels, line.time_ns / 2) for line in lines])

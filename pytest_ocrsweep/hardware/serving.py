@@ -30,7 +30,11 @@ class Speed:
     def of(cls, work: Workload, prefill_ns: int, decode_ns: int) -> Speed:
         """The speed of a batch that is prefilled and then decoded; both times are for the whole batch."""
         seconds = (prefill_ns + decode_ns) / NS
-        return cls(prefill_ns, round(decode_ns / max(work.new_tokens, 1)), work.batch / seconds if seconds else 0.0)
+        return cls(
+            prefill_ns,
+            round(decode_ns / max(work.new_tokens, 1)),
+            work.batch * work.pages / seconds if seconds else 0.0,
+        )
 
     def keeps(self, target: Target) -> bool:
         """Whether both latencies are within the target."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .architecture import Architecture
 from .attention import ATTENTION
+from .device_times import DeviceTimes
 from .engine import REFERENCE, Engine
 from .geometry import CropGrid, Workload
-from .ledger import Hardware, Ledger
+from .ledger import Ledger
 from .limits import refuse
 from .precision import NATIVE, Precision
 from .program import Program
@@ -27,7 +28,7 @@ class Model:
     """An analytic model of one architecture on one engine. It lays a stage out once, when the stage is first priced."""
 
     architecture: Architecture
-    hardware: Hardware | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
+    hardware: DeviceTimes | None = field(default=None, repr=False, compare=False)  # that ledgers ask for times
     engine: Engine = field(default=REFERENCE, repr=False)
     precision: Precision = field(default=NATIVE, repr=False)
     _programs: dict[tuple[str, str, bool, str], Program] = field(
@@ -57,8 +58,8 @@ class Model:
 
         Raises ValueError as `CropGrid.for_image` does, and for an unknown resolution.
         """
-        sides = Workload("1x1", resolution=resolution).sides
-        return sides.grid_of(width, height, self.engine.most_crops)
+        sides = self.architecture.tiling.sides(resolution)
+        return sides.grid_of(width, height, self.engine.most_crops or self.architecture.most_crops)
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
         """What `stage` costs for `work`.
@@ -66,9 +67,10 @@ class Model:
         Raises ValueError for an unknown stage or attention, and names the known; ConfigError for what the engine never
         runs.
         """
+        work = work.cut_by(self.architecture.tiling)
         program = self.program(stage, work.resolution, bool(work.grid.crops), attention)
-        refuse(self.engine, stage, work)
-        at = point(work, self.engine)
+        refuse(self.architecture, self.engine, stage, work)
+        at = point(work, self.architecture.decoder, self.engine)
         made_by = self.engine.name, self.precision.name
         return Ledger(stage, work, attention, program, at, program.values(at), self.hardware, *made_by)
 
@@ -83,17 +85,19 @@ class Model:
         batch: ArrayLike = 1,
         prompt_tokens: ArrayLike = 10,
         new_tokens: ArrayLike = 100,
+        pages: int = 1,
     ) -> Columns:
         """The numbers of `ledger` at many workloads, as columns of 64-bit integers; needs numpy.
 
         Sizes are whole numbers or arrays of them, and broadcast against one another: [N] columns for N points, the
-        last axis fastest. Raises ValueError as `ledger` and `Workload` do, and for sizes that are not whole or do not
-        broadcast; raises OverflowError, which names column and point, for a number of 2⁶³ or more.
+        last axis fastest. `pages` are those in each prompt of a mode without crops. Raises ValueError as `ledger` and
+        `Workload` do, and for sizes that are not whole or do not broadcast; raises OverflowError, which names column
+        and point, for a number of 2⁶³ or more.
         """
         from .bulk import swept
 
         sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-        return swept(self, stage, attention, resolution, sizes)
+        return swept(self, stage, attention, resolution, sizes, pages)
 
     def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""
@@ -106,6 +110,11 @@ class Model:
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
+            if self.architecture.query_encoder is not None and not self.engine.is_reference:
+                raise ConfigError(
+                    f"nobody has counted {self.architecture.name}'s encoder with queries on {self.engine.name}: "
+                    f"use engine={REFERENCE.name}"
+                )
             program = STAGES[stage].program(
                 self.architecture, resolution, crops, attention, self.engine, self.precision
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .geometry import TILING, Tiling
+
 DTYPES = ("bf16", "fp16")  # both two bytes; norms, softmax and router run in float32 with either
 
 
@@ -43,6 +45,23 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryEncoder:
+    """A decoder as encoder, after SAM: it reads SAM's features and as many learned queries, and gives the queries.
+
+    Features see all features; a query sees them and the queries up to itself. Layers are Qwen2's: grouped queries with
+    biases, rotary positions, SwiGLU, RMS norms.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    query_sides: tuple[int, ...]  # pixels of the views that have a table of queries each
+    rope_theta: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder:
     """A decoder in the style of DeepSeek-V2: the first `dense_layers` have dense MLPs, the others experts."""
 
@@ -60,14 +79,22 @@ class Decoder:
     max_positions: int
     prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
     decode_experts: str  # how decode runs them
+    window: int | None = None  # new tokens that a step sees, its own included, beside its whole prompt; None: all
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """All dimensions of a model; `name` is also the name of the folder with its baselines."""
+    """All dimensions of a model; `name` is also the name of the folder with its baselines.
+
+    SAM's features go through CLIP, or through an encoder with queries: the other one is None.
+    """
 
     name: str
     dtype: str
     sam: Sam
-    clip: Clip
+    clip: Clip | None
     decoder: Decoder
+    query_encoder: QueryEncoder | None = None
+    tiling: Tiling = TILING
+    most_crops: int = 9  # into which its own processor cuts a page
+    joins_pages: bool = False  # a prompt may hold several pages, in a mode without crops

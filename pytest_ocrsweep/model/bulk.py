@@ -15,7 +15,7 @@ except ModuleNotFoundError:
 
 from ..errors import ColumnOverflow
 from .bulk_plan import LIMIT, Plan
-from .geometry import LEAST, RESOLUTIONS, CropGrid, Workload
+from .geometry import LEAST, CropGrid, Tiling, Workload
 from .limits import refuse
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Columns(Mapping[str, Column]):
     stage: str
     attention: str
     resolution: str
+    pages: int  # in each prompt
     arrays: dict[str, Column]
 
     def __getitem__(self, name: str) -> Column:
@@ -84,20 +85,24 @@ class Columns(Mapping[str, Column]):
         return pandas.DataFrame(self.arrays, copy=False)
 
 
-def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike]) -> Columns:
+def swept(
+    model: Model, stage: str, attention: str, resolution: str, sizes: Mapping[str, ArrayLike], pages: int = 1
+) -> Columns:
     """`Model.sweep` with its sizes by name."""
-    Workload(CropGrid(1, 1), resolution=resolution)  # raises for an unknown resolution, the next line for the others
+    tiling = model.architecture.tiling
+    Workload("1x1", resolution=resolution, pages=pages, tiling=tiling)  # raises for these, the next line for the others
     model.program(stage, resolution, False, attention)
     inputs = broadcast(sizes)
-    refuse_what_no_workload_is(inputs, resolution)
-    refuse_what_the_engine_never_runs(model, stage, inputs, resolution)
+    refuse_what_no_workload_is(inputs, resolution, tiling)
+    refuse_what_is_never_run(model, stage, inputs, resolution, pages)
     arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
     for name, column in inputs.items():
         arrays[name][:] = column.ravel()
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
     crops = has_crops(arrays["rows"], arrays["cols"])
     for kind in set(crops.tolist()):
-        plan = Plan(model.program(stage, resolution, kind, attention), resolution, kind, model.engine)
+        program, window = model.program(stage, resolution, kind, attention), model.architecture.decoder.window
+        plan = Plan(program, tiling.sides(resolution), kind, model.engine, pages=pages, window=window)
         places = np.flatnonzero(crops == kind)
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
@@ -106,7 +111,7 @@ def swept(model: Model, stage: str, attention: str, resolution: str, sizes: Mapp
                 arrays[name][block] = values
     for column in arrays.values():
         column.flags.writeable = False  # tables and frames share its memory
-    return Columns(stage, attention, resolution, arrays)
+    return Columns(stage, attention, resolution, pages, arrays)
 
 
 def chunks(
@@ -116,13 +121,14 @@ def chunks(
     resolution: str,
     axes: Sequence[Mapping[str, Column]],
     points: int = CHUNK,
+    pages: int = 1,
 ) -> Iterator[Columns]:
     """Every combination of one element from each axis, the last axis fastest, `points` at a time.
 
     An axis holds the values of one size, or of several that vary together. Raises as `Model.sweep` does, and always
     before the first chunk.
     """
-    swept(model, stage, attention, resolution, furthest(axes))
+    swept(model, stage, attention, resolution, furthest(axes), pages)
     lengths = [len(next(iter(axis.values()))) for axis in axes]
     for start in range(0, prod(lengths), points):
         places = np.unravel_index(np.arange(start, min(start + points, prod(lengths))), lengths)
@@ -136,6 +142,7 @@ def chunks(
                 for axis, place in zip(axes, places, strict=True)
                 for name, values in axis.items()
             },
+            pages,
         )
 
 
@@ -163,26 +170,30 @@ def broadcast(sizes: Mapping[str, ArrayLike]) -> dict[str, Column]:
         raise ValueError(f"sizes of shapes that do not broadcast to one: {shapes}") from None
 
 
-def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str) -> None:
+def refuse_what_no_workload_is(inputs: Mapping[str, Column], resolution: str, tiling: Tiling) -> None:
     """Raises ValueError, as `Workload` does, for the first point that is not a workload."""
     wrong = np.zeros(inputs["rows"].shape, bool)
     for name in INPUTS:
         wrong |= inputs[name] < LEAST.get(name, 1)
-    if RESOLUTIONS[resolution].crop_side is None:
+    if tiling.sides(resolution).crop_side is None:
         wrong |= has_crops(inputs["rows"], inputs["cols"])
     if wrong.any():
         rows, columns, *others = (int(inputs[name].ravel()[wrong.argmax()]) for name in INPUTS)
         batch, prompt_tokens, new_tokens = others
-        Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution)
+        Workload(CropGrid(rows, columns), prompt_tokens, new_tokens, batch, resolution, tiling=tiling)
 
 
-def refuse_what_the_engine_never_runs(model: Model, stage: str, inputs: Mapping[str, Column], resolution: str) -> None:
-    """Raises ValueError, as `Model.ledger` does, for the first point that the model's engine never runs."""
+def refuse_what_is_never_run(
+    model: Model, stage: str, inputs: Mapping[str, Column], resolution: str, pages: int
+) -> None:
+    """Raises ValueError, as `Model.ledger` does, for the first point that the model or its engine never runs."""
     engine = model.engine
-    if (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
+    if pages == 1 and (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
         return
     for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
-        refuse(engine, stage, Workload(CropGrid(rows, columns), prompt, new, batch, resolution))
+        grid, tiling = CropGrid(rows, columns), model.architecture.tiling
+        work = Workload(grid, prompt, new, batch, resolution, pages, tiling=tiling)
+        refuse(model.architecture, engine, stage, work)
 
 
 def has_crops(rows: Column, cols: Column) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ColumnOverflow
 from .engine import Engine
-from .geometry import RESOLUTIONS, image_tokens
+from .geometry import Resolution, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
 from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
@@ -29,12 +29,15 @@ LIMIT = 2**63 - 1
 class Plan:
     """The columns of one program; each is the largest of several sums of products."""
 
-    def __init__(self, program: Program, resolution: str, crops: bool, engine: Engine) -> None:
+    def __init__(
+        self, program: Program, sides: Resolution, crops: bool, engine: Engine, *, pages: int, window: int | None
+    ) -> None:
         def sums(*rows: Row) -> tuple[Poly, ...]:
             return tuple(Poly(dict(zip(program.monomials, row, strict=False))) for row in rows)
 
         totals = program.rows("")
-        self._sides, self._crops, self._engine = RESOLUTIONS[resolution], crops, engine
+        self._sides, self._crops, self._engine = sides, crops, engine
+        self._window, self._pages = window, pages
         self._columns: dict[str, tuple[Poly, ...]] = {
             "image_tokens": (symbol("image_tokens"),),
             "context_tokens": (symbol("context_tokens"),),
@@ -66,9 +69,9 @@ class Plan:
 
     def _symbols(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         rows, cols = sizes["rows"], sizes["cols"]
-        tokens = image_tokens(self._sides, rows, cols, crops=self._crops)
-        padded = step_rows(self._engine, sizes["batch"])
-        return symbols(rows, cols, sizes["batch"], tokens, sizes["prompt_tokens"], sizes["new_tokens"], padded)
+        tokens = self._pages * image_tokens(self._sides, rows, cols, crops=self._crops)
+        text, padded = (sizes["prompt_tokens"], sizes["new_tokens"]), step_rows(self._engine, sizes["batch"])
+        return symbols(rows, cols, sizes["batch"], tokens, *text, padded, pages=self._pages, window=self._window)
 
     def _evaluated(self, values: Values) -> dict[str, Numbers]:
         return {name: reduce(np.maximum, map(values.size, polys)) for name, polys in self._columns.items()}

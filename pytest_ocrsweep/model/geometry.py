@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .symbolic import N
 
-MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
+MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,27 +19,50 @@ class Resolution:
 
     base_side: int
     crop_side: int | None = None
+    newlines: bool = True  # a newline token ends each row of queries
 
     def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
         """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
 
-        An engine may allow fewer crops, at `most_crops`, than the model's own processor.
+        The model's own processor, or the engine, allows at most `most_crops`.
         """
         if not self.crop_side:
             return CropGrid(1, 1)
         return CropGrid.for_image(width, height, self.crop_side, most_crops or MAX_CROPS)
 
 
-RESOLUTIONS = {
-    "gundam": Resolution(1024, 640),
-    "tiny": Resolution(512),
-    "small": Resolution(640),
-    "base": Resolution(1024),
-    "large": Resolution(1280),
-    "gundam-m": Resolution(1280, 1024),
-}
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """A model's resolution modes by name: the sides of each mode's views, in pixels. A crop side of 0: no crops."""
 
-LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1}  # the smallest values in a workload
+    modes: tuple[str, ...]
+    view_sides: tuple[int, ...]
+    crop_sides: tuple[int, ...]
+    newlines: bool
+    resolutions: dict[str, Resolution] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sides = zip(self.modes, self.view_sides, self.crop_sides, strict=False)
+        modes = {name: Resolution(view, crop or None, self.newlines) for name, view, crop in sides}
+        object.__setattr__(self, "resolutions", modes)
+
+    def sides(self, resolution: str) -> Resolution:
+        """Sides of the views in a mode. Raises ValueError, which names the modes, for another one."""
+        if resolution not in self.modes:
+            raise ValueError(f"unknown resolution {reprlib.repr(resolution)}: choose from {', '.join(self.modes)}")
+        return self.resolutions[resolution]
+
+
+# DeepSeek-OCR's own, which a workload has until it meets another model.
+TILING = Tiling(
+    modes=("gundam", "tiny", "small", "base", "large", "gundam-m"),
+    view_sides=(1024, 512, 640, 1024, 1280, 1280),
+    crop_sides=(640, 0, 0, 0, 0, 1024),
+    newlines=True,
+)
+RESOLUTIONS = TILING.resolutions  # every mode that there is, with its sides in DeepSeek-OCR
+
+LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
 
 PATCH = 16
 DOWNSAMPLE = 4
@@ -51,15 +74,15 @@ def queries(side: int) -> int:
 
 
 def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | int:
-    """Image tokens of a page: a newline token ends each row of queries, and a separator ends the page.
+    """Image tokens of a page: a newline token may end each row of queries, and a separator ends the page.
 
     `rows` and `columns` are numbers; or arrays, if all pages have `crops` or all have no crops.
     """
-    q = queries(sides.base_side)
-    tokens: N | int = q * (q + 1) + 1
+    q, newline = queries(sides.base_side), int(sides.newlines)
+    tokens: N | int = q * (q + newline) + 1
     if crops and sides.crop_side:
         q = queries(sides.crop_side)
-        tokens = tokens + (rows * q) * (columns * q + 1)
+        tokens = tokens + (rows * q) * (columns * q + newline)
     return tokens
 
 
@@ -132,7 +155,8 @@ class CropGrid:
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
-    Raises ValueError for values that are not possible.
+    Each prompt of the batch holds one page, or several in a mode without crops. Its tokens are those of the model whose
+    `tiling` it has: DeepSeek-OCR, unless a model has taken it up. Raises ValueError for values that are not possible.
     """
 
     grid: CropGrid
@@ -140,6 +164,8 @@ class Workload:
     new_tokens: int = 100
     batch: int = 1
     resolution: str = "gundam"
+    pages: int = 1  # in each prompt
+    tiling: Tiling = field(default=TILING, repr=False, compare=False, kw_only=True)
 
     if TYPE_CHECKING:  # what the dataclass makes takes the grid's text too
 
@@ -150,6 +176,9 @@ class Workload:
             new_tokens: int = 100,
             batch: int = 1,
             resolution: str = "gundam",
+            pages: int = 1,
+            *,
+            tiling: Tiling = TILING,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -158,21 +187,27 @@ class Workload:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {reprlib.repr(value)}")
-        if self.resolution not in RESOLUTIONS:
-            got, choices = reprlib.repr(self.resolution), ", ".join(RESOLUTIONS)
-            raise ValueError(f"unknown resolution {got}: choose from {choices}")
-        if self.grid.crops and self.sides.crop_side is None:
+        if self.tiling.sides(self.resolution).crop_side is None and self.grid.crops:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
+        if self.pages > 1 and self.sides.crop_side is not None:
+            modes = ", ".join(name for name, mode in self.tiling.resolutions.items() if mode.crop_side is None)
+            raise ValueError(
+                f"{self.pages} pages in a prompt need a mode without crops: {modes}; got {self.resolution}"
+            )
 
     @property
     def sides(self) -> Resolution:
         """Sides of the global view and of a crop, in pixels."""
-        return RESOLUTIONS[self.resolution]
+        return self.tiling.resolutions[self.resolution]
+
+    def cut_by(self, tiling: Tiling) -> Workload:
+        """The same pages as a model with this tiling cuts them. Raises ValueError as `Workload` does."""
+        return self if self.tiling is tiling or self.tiling == tiling else replace(self, tiling=tiling)
 
     @property
     def image_tokens(self) -> int:
-        """Image tokens of one page."""
-        return image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
+        """Image tokens of one prompt: of its page, or of all its pages."""
+        return self.pages * image_tokens(self.sides, self.grid.rows, self.grid.columns, crops=bool(self.grid.crops))
 
     @property
     def context_tokens(self) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from .parameters import Parameters
 from .symbolic import Size, round_up
 
 HALF, FLOAT, INT, INDEX = 2, 4, 4, 8  # bytes of bf16 or fp16, float32, int32, int64
@@ -76,28 +77,6 @@ class Turns:
         return (turn for turn in self.among if turn not in self.but)
 
 
-class Parameter(NamedTuple):
-    """`tensors` of parameters, each of [rows, columns] elements; the elements of a row lie side by side."""
-
-    kind: str  # of KINDS
-    rows: int
-    columns: int
-    tensors: int = 1
-
-    @property
-    def elements(self) -> int:
-        return self.tensors * self.rows * self.columns
-
-
-KINDS = ("matrix", "experts", "embedding", "convolution", "table", "vector")
-Parameters = tuple[Parameter, ...]
-
-
-def vectors(width: int, tensors: int = 1) -> Parameters:
-    """Parameters of one dimension: a norm's weight, a bias, a token."""
-    return (Parameter("vector", 1, width, tensors),)
-
-
 class Kernel(NamedTuple):
     """One kernel that runs `times` times; its costs are those of one run.
 
@@ -130,6 +109,9 @@ class Kernel(NamedTuple):
     parameters: Parameters = ()  # that it reads, whoever owns them
 
 
+TENSORS = ("operands", "results", "freed")
+NO_SIZES = ("path", "times", "pattern", "launches", "loops", "by_page", "parameters")
+SIZES = tuple(name for name in Kernel._fields if name not in (*TENSORS, *NO_SIZES))
 Kernels = Iterator[Kernel]
 Sizes = Size | tuple[Size, ...]
 
@@ -241,3 +223,10 @@ def at_turns(kernels: Iterable[Kernel], turns: Turns, times: int) -> Kernels:
 def in_place(one: Kernel) -> Kernel:
     """The kernel with its results in the places of operands, or of memory that was there before."""
     return one._replace(allocates=0, frees=0, freed=one.results)
+
+
+def only_if(flag: Size, one: Kernel) -> Kernel:
+    """The kernel where `flag`, which is 0 or 1, is 1; else nothing runs."""
+    fields: dict[str, Any] = {name: flag * size for name in SIZES if (size := getattr(one, name)) is not None}
+    fields |= {name: tuple(flag * size for size in getattr(one, name)) for name in TENSORS}
+    return one._replace(**fields)

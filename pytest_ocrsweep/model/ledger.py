@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cost import Cost
+from .device_times import DeviceTimes
 from .engine import REFERENCE
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
@@ -40,22 +41,6 @@ def _dot(row: Row, values: Sequence[int]) -> int:
     return sum(map(mul, row, values))  # a row may be shorter than the values: map stops at its end
 
 
-class Hardware(Protocol):
-    """What a ledger asks of the layers above it: devices by name, and the times that they give."""
-
-    def device(self, device: Any) -> Any:
-        """The device itself, from itself or from its name. Raises ConfigError, which names the known ones."""
-        ...
-
-    def floor(self, ledger: Ledger, device: Any) -> Any:
-        """The stage's floor on the device."""
-        ...
-
-    def estimate(self, ledger: Ledger, device: Any) -> Any:
-        """What the stage is expected to take on the device."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """What one stage costs for one workload; all numbers are ints. A decode's costs cover all its `new_tokens` steps.
@@ -69,7 +54,7 @@ class Ledger:
     _program: Program
     _point: Mapping[str, int]
     _values: list[int]
-    _hardware: Hardware | None
+    _hardware: DeviceTimes | None
     engine: str
     precision: str = NATIVE_NAME
 
@@ -147,6 +132,11 @@ class Ledger:
         return self.work.new_tokens if self._program.steps else 1
 
     @property
+    def unmeasured(self) -> str | None:
+        """What of the stage was never measured on a GPU, in words; None if all of it was."""
+        return self._program.unmeasured
+
+    @property
     def lines_of_work(self) -> LineWork:
         """What decides how long the lines of this stage take, at any workload; needs numpy."""
         return self._program.line_work
@@ -159,16 +149,22 @@ class Ledger:
         """Bytes that each kernel moves between DRAM and the L2 of `device`, by the rule of `l2_cache`."""
         return stage_traffic(self._program.sequence, self._point, self.steps, device.l2_bytes)
 
+    @property
+    def dram_unknown(self) -> str | None:
+        """Why DRAM traffic is not known: nobody has compared it with a GPU's counters; None if somebody has."""
+        if self.engine != REFERENCE.name:
+            return f"DRAM traffic is known for {REFERENCE.name} alone, not for {self.engine}"
+        if self.precision != NATIVE_NAME:
+            return f"DRAM traffic is known for {NATIVE_NAME} weights alone, not for {self.precision}"
+        return f"DRAM traffic is not known for {self.unmeasured}" if self.unmeasured else None
+
     def dram_bytes(self, device: Cached | str) -> int:
         """Bytes that all kernels together move between DRAM and the L2 of `device`, a `Device` or its name.
 
-        Raises ValueError for another engine or precision than the reference's: nobody has compared these with a GPU's
-        counters.
+        Raises ValueError, with the reason, if nobody knows it.
         """
-        if self.engine != REFERENCE.name:
-            raise ValueError(f"DRAM traffic is known for {REFERENCE.name} alone, not for {self.engine}")
-        if self.precision != NATIVE_NAME:
-            raise ValueError(f"DRAM traffic is known for {NATIVE_NAME} weights alone, not for {self.precision}")
+        if unknown := self.dram_unknown:
+            raise ValueError(unknown)
         cached: Cached = self._of_hardware.device(device) if isinstance(device, str) else device
         return sum(line.read_bytes + line.write_bytes for line in self.dram(cached))
 
@@ -188,7 +184,7 @@ class Ledger:
         return self._of_hardware.estimate(self, device)
 
     @property
-    def _of_hardware(self) -> Hardware:
+    def _of_hardware(self) -> DeviceTimes:
         if self._hardware is None:
             raise ValueError("this ledger knows no devices: get its model from load_model, or from ocrsweep_model")
         return self._hardware

@@ -1,16 +1,22 @@
-"""What an engine never runs: more crops, positions or tokens at once than it takes."""
+"""What a model or an engine never runs: more pages, crops, positions or tokens at once than it takes."""
 
 from __future__ import annotations
 
 from ..errors import ConfigError
+from .architecture import Architecture
 from .engine import Engine
 from .geometry import Workload
 from .positions import needed
 from .stages import STAGES, Latency
 
 
-def refuse(engine: Engine, stage: str, work: Workload) -> None:
-    """Raises ConfigError for a workload that the engine never runs at `stage`; it names the setting that lifts it."""
+def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> None:
+    """Raises ConfigError for a workload that the model or engine never runs at `stage`; it names what lifts it."""
+    if work.pages > 1 and not model.joins_pages:
+        raise ConfigError(
+            f"{model.name} reads one page in a prompt, got workload.pages={work.pages}: "
+            f"workload.batch={work.pages} prices as many prompts"
+        )
     crops, most = work.grid.crops, engine.most_crops
     if most is not None and crops > most:
         raise ConfigError(

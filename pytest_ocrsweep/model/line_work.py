@@ -82,7 +82,7 @@ def _sizes(k: Kernel) -> tuple[Size, ...]:
     gathered = k.used_bytes != 0 and parameters != 0
     distinct = k.used_bytes if gathered else parameters
     activations = k.read_bytes + k.write_bytes - parameters - k.io_bytes
-    runs = symbol("batch") if k.by_page else 1
+    runs = symbol("views") if k.by_page else 1
     return k.launches * runs, runs, distinct + k.io_bytes, parameters - distinct, activations, k.work
 
 

@@ -5,7 +5,8 @@ Sizes are element counts unless a name says bytes.
 
 from __future__ import annotations
 
-from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Parameter, Parameters, Pattern, Sizes, kernel, vectors
+from .kernels import FLOAT, HALF, INT, VECTOR_FLOPS, Kernel, Pattern, Sizes, kernel
+from .parameters import Parameter, Parameters, vectors
 from .symbolic import Size
 
 # That no product can take in: one FLOP an element. Cosines of positions can be a table that was made before.

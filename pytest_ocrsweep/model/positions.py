@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from .architecture import Architecture
 from .geometry import Workload
-from .stages import STAGES, point
-from .symbolic import poly
+from .stages import STAGES
 
 FEW = 8  # grids that a sentence names
 
 
 def needed(stage: str, work: Workload) -> int:
     """Positions that a stage uses of each page: its context, and for a decode all new tokens; 0 for vision."""
-    return poly(STAGES[stage].keys_after).at(point(work))
+    entry = STAGES[stage]
+    return 0 if entry.keys_after == 0 else work.context_tokens + entry.steps(work.new_tokens) * entry.per_token
 
 
 def page(work: Workload) -> int:

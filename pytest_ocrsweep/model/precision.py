@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
-from .kernels import HALF, KINDS, Kernel, Kernels, Parameter, Turns, together
+from .kernels import HALF, Kernel, Kernels, Turns, together
+from .parameters import KINDS, Parameter
 from .symbolic import Poly, Size
 
 NATIVE_NAME = "native"

@@ -23,11 +23,14 @@ class Program:
 
     Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
     of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
-    `cache` is the bytes of the KV cache at the end, `growth` those of them that the kernels allocate.
+    `window` is how many new tokens each step sees at most; None: all. `cache` is the bytes of the KV cache at the end,
+    `growth` those of them that the kernels allocate.
     """
 
-    def __init__(self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool) -> None:
-        self.steps = steps
+    def __init__(
+        self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool, window: int | None = None
+    ) -> None:
+        self.steps, self.window = steps, window
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.lines = [
@@ -81,6 +84,13 @@ class Program:
                 raise ValueError(f"no line at {path!r}: the first parts are {', '.join(self.components)}")
             self._totals[path] = tuple(_added(column) for column in zip(*chosen, strict=True))
         return self._totals[path]
+
+    @cached_property
+    def unmeasured(self) -> str | None:
+        """What of it was never measured on a GPU, in words; None if all of it was."""
+        if self.window is not None:
+            return f"steps with a window of {self.window} new tokens"
+        return "an encoder with queries" if "query_encoder" in self.components else None
 
     @cached_property
     def line_work(self) -> LineWork:

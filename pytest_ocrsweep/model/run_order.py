@@ -27,7 +27,7 @@ def runs(kernels: Sequence[Kernel], point: Mapping[str, int]) -> list[Run]:
     """
     priced = [Run(i, k.path, numbers(k, point)) for i, k in enumerate(kernels)]
     costly = [(run, k) for run, k in zip(priced, kernels, strict=True) if any(run.numbers)]
-    return list(_pages(list(_unrolled([(run, k, len(k.loops)) for run, k in costly])), point["batch"]))
+    return list(_pages(list(_unrolled([(run, k, len(k.loops)) for run, k in costly])), point["views"]))
 
 
 def numbers(kernel: Kernel, point: Mapping[str, int]) -> Numbers:

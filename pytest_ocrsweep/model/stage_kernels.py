@@ -6,47 +6,62 @@ from collections.abc import Iterable
 
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
-from .geometry import RESOLUTIONS, queries
+from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
-from .layers import clip, decoder, projector, sam
+from .layers import clip, decoder, projector, query_encoder, sam
+from .layers.decoder_parts import Window
 from .symbolic import Size, round_up, symbol
 
 BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
 IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
 MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
 MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
+LEAVES = symbol("leaves")  # 1 if the window of new tokens is full after a decode's last step: its oldest key leaves
+LEFT = symbol("left")  # 1 if it was full before that step
+VIEWS = symbol("views")  # global views of the whole batch: one for each page of each prompt
+MANY_VIEWS = symbol("many_views")  # 1 if there are several, else 0
 STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what an engine pads it to
 
 
 def view(
     model: Architecture, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE
 ) -> Kernels:
-    """SAM, CLIP and projector over [images, 3, side, side]; leaves the joined and the projected features."""
-    patches, features = queries(side), model.clip.width + model.sam.downsample_widths[-1]
+    """Both encoders and projector over [images, 3, side, side]; leaves the encoded and the projected features."""
+    patches, width = queries(side), model.decoder.width
     yield from under("sam", sam.encoder(model.sam, images, side, many, attention, engine))
-    yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
-    yield from under(
-        "projector",
-        (
-            projector.join(images, patches, model.clip.width, model.sam.downsample_widths[-1]),
-            projector.project(images, patches, features, model.decoder.width),
-        ),
-    )
+    if model.clip is not None:
+        of_sam = model.sam.downsample_widths[-1]
+        yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
+        join = projector.join(images, patches, model.clip.width, of_sam)
+        yield from under("projector", (join, projector.project(images, patches, model.clip.width + of_sam, width)))
+    if model.query_encoder is not None:
+        encoder = model.query_encoder
+        yield from under("query_encoder", query_encoder.encoder(encoder, images, side, many, attention))
+        yield from under("projector", projector.project_some(images, patches, encoder.width, width, many))
 
 
-def joined(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
-    """Bytes of each view's joined features of `batch` pages, global view first."""
-    sides, images = RESOLUTIONS[resolution], batch * ROWS * COLUMNS
+def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
+    """Bytes of each view's encoded features of `batch` pages, global view first: they live as long as the call."""
+    sides, images = model.tiling.sides(resolution), batch * ROWS * COLUMNS
     views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
-    return [
-        projector.joined_bytes(count, queries(side), model.clip.width, model.sam.downsample_widths[-1])
-        for count, side in views
-    ]
+    return [_encoded_bytes(model, count, queries(side)) for count, side in views]
+
+
+def _encoded_bytes(model: Architecture, images: Size, patches: int) -> Size:
+    if model.query_encoder is not None:
+        return images * 2 * patches * patches * model.query_encoder.width * HALF  # the queries are a part of it
+    assert model.clip is not None
+    return projector.joined_bytes(images, patches, model.clip.width, model.sam.downsample_widths[-1])
 
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
-    """The kernels without the parameters that they own: another view owns them already."""
-    return (k._replace(weight_bytes=0, used_bytes=0) for k in kernels)
+    """The kernels without the parameters that they own: another view owns them already.
+
+    Queries stay in use: each side of views has its own.
+    """
+    for k in kernels:
+        used = k.used_bytes if k.path == "query_encoder/queries" else 0
+        yield k._replace(weight_bytes=0, used_bytes=used)
 
 
 def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
@@ -58,23 +73,39 @@ def finished(kernels: Iterable[Kernel]) -> list[Kernel]:
     return sequence
 
 
+def pages(model: Architecture, resolution: str, crops: bool) -> tuple[Size, Size, Size]:
+    """How many pages the prompts hold, whether they are several, and the image tokens of each."""
+    if model.joins_pages and not crops:
+        tokens: int = image_tokens(model.tiling.sides(resolution), 1, 1, crops=False)
+        return VIEWS, MANY_VIEWS, tokens
+    return BATCH, MANY_PAGES, IMAGE
+
+
 def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
-    """The global view, the crop views, and each page's image tokens with their newlines and separator."""
+    """The global view, the crop views, and each page's image tokens with newlines, if it has some, and separator."""
+    count, many, tokens = pages(model, resolution, crops)
     if engine.pages_alone:
         page = [
-            *tower(model, resolution, crops, attention, engine, 1, 0),
-            released(*joined(model, resolution, crops, 1)),
+            *tower(model, resolution, crops, attention, engine, 1, 0, tokens),
+            released(*encoded(model, resolution, crops, 1)),
         ]
-        yield from one_by_one(page, IMAGE * model.decoder.width)
+        yield from one_by_one(page, count, tokens * model.decoder.width)
     else:
-        yield from tower(model, resolution, crops, attention, engine, BATCH, MANY_PAGES)
+        yield from tower(model, resolution, crops, attention, engine, count, many, tokens)
 
 
 def tower(
-    model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine, batch: Size, many: Size
+    model: Architecture,
+    resolution: str,
+    crops: bool,
+    attention: str,
+    engine: Engine,
+    batch: Size,
+    many: Size,
+    image_tokens: Size,
 ) -> Kernels:
-    """The vision of `batch` pages together; `many` is 1 if they are several."""
-    sides, width = RESOLUTIONS[resolution], model.decoder.width
+    """The vision of `batch` pages together, each of so many tokens; `many` is 1 if they are several."""
+    sides, width = model.tiling.sides(resolution), model.decoder.width
     q = queries(sides.base_side)
     yield from view(model, batch, sides.base_side, many, attention, engine)
     projected: tuple[Size, ...] = (batch * q * q * width * HALF,)
@@ -85,35 +116,36 @@ def tower(
         c, images = queries(sides.crop_side), batch * ROWS * COLUMNS
         yield from shared(view(model, images, sides.crop_side, 1, attention, engine))
         tokens = images * c * c * width
-        projected += (tokens * HALF, tokens * MANY_COLUMNS * HALF)
+        placed = tokens * MANY_COLUMNS * sides.newlines
+        projected += (tokens * HALF, placed * HALF)
         lines += (batch * ROWS * c * (COLUMNS * c + 1) * width * HALF,)
-        assembly.append(projector.place_crops(tokens * MANY_COLUMNS))
+        assembly.append(projector.place_crops(placed))
         assembly.append(projector.newlines("crop_lines", batch, ROWS * c, COLUMNS * c, width, owner=False))
-    assembly.append(projector.pages(batch, IMAGE, width))
-    yield from under("projector", assembly)
-    yield released(*projected, *lines)
+    yield from under("projector", assembly if sides.newlines else ())
+    yield from under("projector", (projector.pages(batch, image_tokens, width),))
+    yield released(*projected, *(lines if sides.newlines else ()))
 
 
-def one_by_one(page: Iterable[Kernel], kept: Size) -> Kernels:
-    """The kernels of one page, run for each page of the batch; each leaves `kept` elements of half precision.
+def one_by_one(page: Iterable[Kernel], count: Size, kept: Size) -> Kernels:
+    """The kernels of one page, run for each of `count` pages; each leaves `kept` elements of half precision.
 
     The page that is listed is the last: it starts with what the others left.
     """
-    yield Kernel("held", allocates=(BATCH - 1) * allocated(kept * HALF))
+    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF))
     for k in page:
         yield k._replace(
-            tensor_flops=BATCH * k.tensor_flops,
-            vector_flops=BATCH * k.vector_flops,
-            read_bytes=BATCH * k.read_bytes,
-            write_bytes=BATCH * k.write_bytes,
-            io_bytes=BATCH * k.io_bytes,
-            operands=tuple(BATCH * size for size in k.operands),
-            results=tuple(BATCH * size for size in k.results),
-            freed=tuple(BATCH * size for size in k.freed),
-            work=BATCH * k.work,
-            unneeded=BATCH * k.unneeded,
-            unneeded_bytes=BATCH * k.unneeded_bytes,
-            functions=BATCH * k.functions,
+            tensor_flops=count * k.tensor_flops,
+            vector_flops=count * k.vector_flops,
+            read_bytes=count * k.read_bytes,
+            write_bytes=count * k.write_bytes,
+            io_bytes=count * k.io_bytes,
+            operands=tuple(count * size for size in k.operands),
+            results=tuple(count * size for size in k.results),
+            freed=tuple(count * size for size in k.freed),
+            work=count * k.work,
+            unneeded=count * k.unneeded,
+            unneeded_bytes=count * k.unneeded_bytes,
+            functions=count * k.functions,
             by_page=True,
         )
 
@@ -125,11 +157,15 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     yield from vision(model, resolution, crops, attention, engine)
     yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
     how = model.decoder.prefill_experts
-    layers = decoder.layers(model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine)
+    window = Window(CONTEXT, 0) if model.decoder.window else None
+    layers = decoder.layers(
+        model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine, window=window
+    )
     yield from under("decoder", layers)
-    mask, pages = tokens, BATCH * IMAGE * model.decoder.width * HALF
-    of_vision = () if engine.pages_alone else joined(model, resolution, crops, BATCH)
-    yield released(*of_vision, mask, pages)  # the reference model is done, the head is to come
+    mask, images = tokens, BATCH * IMAGE * model.decoder.width * HALF
+    count, *_ = pages(model, resolution, crops)
+    of_vision = () if engine.pages_alone else encoded(model, resolution, crops, count)
+    yield released(*of_vision, mask, images)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 
 
@@ -147,7 +183,8 @@ def decode_step(
 def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size) -> Kernels:
     yield from decoder.embed(model.decoder, rows)
     how = model.decoder.decode_experts
-    layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows)
+    window = Window(CONTEXT, KEYS - 1 - CONTEXT + LEFT) if model.decoder.window else None
+    layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows, window)
     yield from under("decoder", layers)
     yield from decoder.head(model.decoder, rows, BATCH, engine)
 

@@ -12,7 +12,7 @@ from .geometry import Workload
 from .kernels import Kernels
 from .precision import NATIVE, Precision, stored
 from .program import Program
-from .stage_kernels import CONTEXT, KEYS, decode_step, finished, kv_cache_bytes, prefill, vision
+from .stage_kernels import CONTEXT, KEYS, LEAVES, decode_step, finished, kv_cache_bytes, prefill, vision
 from .symbolic import N, Size
 
 
@@ -29,15 +29,18 @@ class Stage:
 
     kernels: Callable[..., Kernels]  # of a model, a resolution, crops or not, an attention, an engine
     keys_before: Size  # keys of each page in the KV cache before the kernels run
-    keys_after: Size  # and after
+    keys_after: Size  # and after, if all stay
     experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder
     latency: Latency | None = None  # the time that a target limits; None: no user waits for this stage alone
     per_token: bool = False  # the kernels are one step for one token; the stage runs `new_tokens` of them
 
-    @property
-    def keys_added(self) -> Size:
+    def keys_stored(self, decoder: Decoder) -> Size:
+        """Keys of each page in the KV cache after the kernels: a full window lets one go at each step."""
+        return self.keys_after - LEAVES * self.per_token if decoder.window else self.keys_after
+
+    def keys_added(self, decoder: Decoder) -> Size:
         """Keys of each page that the kernels add to the KV cache."""
-        return self.keys_after - self.keys_before
+        return self.keys_stored(decoder) - self.keys_before
 
     def steps(self, new_tokens: int) -> int:
         """How often the kernels run, if `new_tokens` are decoded."""
@@ -55,9 +58,11 @@ class Stage:
         """The stage laid out for every workload of that resolution, with crops or without."""
         laid_out = self.kernels(model, resolution, crops, attention, engine)
         kernels = finished(stored(laid_out, precision, model.decoder.layers, model.decoder.dense_layers))
-        before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, self.keys_after))
+        kept = self.keys_stored(model.decoder)
+        before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, kept))
         growth = after - before if engine.kv_block_tokens is None else 0  # blocks are there before a stage begins
-        return Program(kernels, after, growth, steps=self.per_token)
+        window = model.decoder.window if self.per_token else None
+        return Program(kernels, after, growth, steps=self.per_token, window=window)
 
 
 STAGES = {
@@ -80,31 +85,47 @@ STAGES = {
 }
 
 
-def point(work: Workload, engine: Engine = REFERENCE) -> dict[str, int]:
-    """The value of each symbol for `work`."""
-    grid = work.grid
+def point(work: Workload, decoder: Decoder, engine: Engine = REFERENCE) -> dict[str, int]:
+    """The value of each symbol for `work` on a model with that decoder."""
+    grid, tokens = work.grid, (work.image_tokens, work.prompt_tokens, work.new_tokens)
     rows = engine.step_rows(work.batch)
-    return symbols(grid.rows, grid.columns, work.batch, work.image_tokens, work.prompt_tokens, work.new_tokens, rows)
+    return symbols(grid.rows, grid.columns, work.batch, *tokens, rows, pages=work.pages, window=decoder.window)
 
 
 def symbols(
-    rows: N, columns: N, batch: N, image_tokens: N, prompt_tokens: N, steps: N, step_rows: N | None = None
+    rows: N,
+    columns: N,
+    batch: N,
+    image_tokens: N,
+    prompt_tokens: N,
+    steps: N,
+    step_rows: N | None = None,
+    *,
+    pages: int = 1,
+    window: int | None = None,
 ) -> dict[str, N]:
     """The value of each symbol, from numbers or from arrays; a decode's `keys` are those of its last step.
 
-    Without `step_rows` no engine pads a step.
+    Without `step_rows` no engine pads a step. With a `window` a step sees that many new tokens at most, and all of its
+    context.
     """
-    context = image_tokens + prompt_tokens
+    context, views = image_tokens + prompt_tokens, batch * pages
+    beyond = 0 * steps if window is None else (steps > window) * (steps - window)
+    seen = steps - beyond  # new tokens that the last step sees
     return {
         "batch": batch,
+        "views": views,
         "rows": rows,
         "columns": columns,
         "image_tokens": image_tokens,
         "context_tokens": context,
-        "keys": context + steps,
+        "keys": context + seen,
+        "leaves": 0 * steps if window is None else (steps >= window) * 1,
+        "left": (beyond > 0) * 1,
         "many_pages": (batch > 1) * 1,
+        "many_views": (views > 1) * 1,
         "many_columns": (columns > 1) * 1,
         "step_rows": batch if step_rows is None else step_rows,
         "steps": steps,
-        "all_keys": steps * context + steps * (steps + 1) // 2,
+        "all_keys": steps * context + seen * (seen + 1) // 2 + beyond * seen,
     }

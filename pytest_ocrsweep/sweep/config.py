@@ -41,6 +41,7 @@ def compose(overrides: Iterable[str] = ()) -> Settings:
 def _compose(overrides: tuple[str, ...]) -> Settings:
     files = _chosen_files(overrides)
     settings = read(Settings, _composed(overrides) if files is None else _loaded_groups(files))
+    settings = replace(settings, workload=replace(settings.workload, tiling=settings.model.tiling))
     validate(settings)
     return replace(settings, device=_named(settings.device)) if files is None else settings
 

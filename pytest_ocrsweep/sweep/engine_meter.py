@@ -79,7 +79,7 @@ class EngineMeter(Meter):
         """Raises EngineLost for an engine that says that it holds another model's weights."""
         model = self.settings.model
         counted = max(self.model.ledger(stage, Workload(CropGrid(1, 1))).weight_bytes for stage in STAGES)
-        unused = model.clip.unused_patch_embedding * HALF
+        unused = model.clip.unused_patch_embedding * HALF if model.clip else 0
         wide = (self.settings.engine.start.dtype or "") == "float32"
         expected = {each * (1 + wide) for each in (counted, counted + unused)}
         if about.weight_bytes is None or about.weight_bytes in expected:

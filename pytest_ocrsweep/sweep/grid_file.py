@@ -6,7 +6,6 @@ import difflib
 import re
 import textwrap
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import yaml
@@ -14,7 +13,7 @@ import yaml
 from ..errors import SourceError
 from ..files import untrusted
 from ..files.text import quoted
-from ..model.geometry import RESOLUTIONS, CropGrid
+from ..model.geometry import CropGrid
 from .grid_entry import GridEntry
 
 KEYS = ("grid", "image", "label", "analytic_only")
@@ -40,15 +39,15 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read(path: str, resolution: str, most_crops: int | None = None) -> list[GridEntry]:
-    """The entries of a YAML file as they stand, its pages cut at `resolution`, into at most `most_crops`.
+def read(path: str, grid_of: Callable[[int, int], CropGrid]) -> list[GridEntry]:
+    """The entries of a YAML file as they stand; `grid_of` says how a page of so many pixels is cut.
 
     Raises SourceError with the file and the entry's number.
     """
     entries = []
     for number, node in enumerate(_nodes(path), 1):
         try:
-            entries.append(_entry(node, partial(RESOLUTIONS[resolution].grid_of, most_crops=most_crops)))
+            entries.append(_entry(node, grid_of))
         except ValueError as error:
             line = node.start_mark.line + 1
             raise SourceError(f"{path!r}, entry {number} (line {line}): {error}") from None

@@ -26,7 +26,7 @@ from math import isqrt
 
 from ..errors import SourceError
 from ..files.text import quoted
-from ..model.geometry import RESOLUTIONS, CropGrid, Workload
+from ..model.geometry import MAX_CROPS, CropGrid, Workload
 from .grid_entry import GridEntry, most_square
 from .made_for import SweptFor
 
@@ -37,10 +37,10 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
     A grid that is named more than once becomes one entry with all its labels, and is measured unless every naming of
     it is `analytic_only`.
     """
-    if source == DEFAULT and RESOLUTIONS[swept_for.resolution].crop_side is None:
+    if source == DEFAULT and not swept_for.has_crops:
         return [GridEntry(CropGrid(1, 1))]  # all that the reference model runs then
-    if source == DEFAULT and swept_for.most_crops is not None:
-        return [GridEntry(grid) for grid in CropGrid.upto(swept_for.most_crops)]
+    if source == DEFAULT:
+        return [GridEntry(grid) for grid in _cut(swept_for.most_crops)]
     if source in NAMED:
         return [GridEntry(grid) for grid in NAMED[source]()]
     if database := DATABASE.fullmatch(source):
@@ -59,7 +59,7 @@ def choice(source: str, model: str) -> Callable[[Workload], bool]:
 
     @cache
     def grids(resolution: str, prompt_tokens: int) -> frozenset[CropGrid]:
-        return frozenset(entry.grid for entry in entries(source, SweptFor(model, resolution, prompt_tokens)))
+        return frozenset(entry.grid for entry in entries(source, SweptFor.recorded(model, resolution, prompt_tokens)))
 
     return lambda work: work.grid in grids(work.resolution, work.prompt_tokens)
 
@@ -76,7 +76,7 @@ def _entries_of_file(source: str, swept_for: SweptFor) -> list[GridEntry]:
         raise SourceError(f"cannot sweep {quoted(source)}: of files, only {', '.join(FILES)} are read")
     from . import grid_file  # loads yaml
 
-    return grid_file.read(source, swept_for.resolution, swept_for.most_crops)
+    return grid_file.read(source, swept_for.grid_of)
 
 
 def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:
@@ -86,6 +86,14 @@ def _each_grid_once(named: Iterable[GridEntry]) -> list[GridEntry]:
         label = ", ".join(dict.fromkeys(filter(None, (first.label, entry.label)))) or None
         merged[entry.grid] = GridEntry(entry.grid, label, first.analytic_only and entry.analytic_only)
     return list(merged.values())
+
+
+def _cut(most_crops: int) -> list[CropGrid]:
+    """Every grid of at most 9 crops; of those with more, the ones that no side makes twice as long, and the strips."""
+    more = (grid for grid in CropGrid.upto(most_crops) if grid.crops > MAX_CROPS)
+    usual = [grid for grid in more if max(grid.rows, grid.columns) <= 2 * min(grid.rows, grid.columns)]
+    strips = [CropGrid(1, most_crops), CropGrid(most_crops, 1)] if most_crops > MAX_CROPS else []
+    return sorted([*CropGrid.upto(min(most_crops, MAX_CROPS)), *usual, *strips])
 
 
 def _pairs() -> list[CropGrid]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ShapesError
 from ..files.text import printable
+from ..model.geometry import MAX_CROPS, TILING, CropGrid, Tiling
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -27,15 +28,36 @@ class SweptFor:
     resolution: str
     prompt_tokens: int
     max_positions: int | None = None  # None: not known, as of recorded points
-    most_crops: int | None = None  # of the engine; None: as many as the model's own processor
+    most_crops: int = MAX_CROPS  # of the engine, or of the model's own processor
+    tiling: Tiling = TILING
 
     @classmethod
     def of(cls, settings: Settings) -> SweptFor:
         """What these settings sweep."""
         model, workload = settings.model, settings.workload
         positions = model.decoder.max_positions
-        most = settings.engine.most_crops
-        return cls(model.name, workload.resolution, workload.prompt_tokens, positions, most)
+        sizes = (workload.resolution, workload.prompt_tokens, positions, settings.most_crops)
+        return cls(model.name, *sizes, model.tiling)
+
+    @classmethod
+    def recorded(cls, model: str, resolution: str, prompt_tokens: int) -> SweptFor:
+        """What recorded points of a model are looked for; of one without a configuration, as DeepSeek-OCR's."""
+        from .config import CONF, compose
+
+        name = model.partition("/")[0]  # an engine's points are in a folder of the model's
+        if not (CONF / "model" / f"{name}.yaml").is_file():
+            return cls(model, resolution, prompt_tokens)
+        known = compose([f"model={name}"]).model
+        return cls(model, resolution, prompt_tokens, None, known.most_crops, known.tiling)
+
+    @property
+    def has_crops(self) -> bool:
+        """Whether the mode cuts pages. Raises ValueError for one that the model does not have."""
+        return self.tiling.sides(self.resolution).crop_side is not None
+
+    def grid_of(self, width: int, height: int) -> CropGrid:
+        """The grid that a page of `width` × `height` pixels is cut into. Raises ValueError as `for_image` does."""
+        return self.tiling.sides(self.resolution).grid_of(width, height, self.most_crops)
 
 
 @dataclass(frozen=True, slots=True)

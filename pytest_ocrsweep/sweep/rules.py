@@ -21,16 +21,19 @@ CHOICES: dict[str, Collection[str]] = {
     "model.dtype": DTYPES,
     "model.decoder.prefill_experts": EXPERTS,
     "model.decoder.decode_experts": EXPERTS,
-    "workload.resolution": RESOLUTIONS,
 }
 ALIGNED = 8  # elements of two bytes: rows of a grouped product are whole multiples of 16 bytes
 DIVISIBLE = (
     ("model.sam.width", "model.sam.heads"),
     ("model.sam.image_side", "model.sam.patch"),
-    ("model.clip.width", "model.clip.heads"),
-    ("model.clip.image_side", "model.clip.patch"),
     ("model.decoder.width", "model.decoder.heads"),
 )
+OF_CLIP = (("model.clip.width", "model.clip.heads"), ("model.clip.image_side", "model.clip.patch"))
+OF_QUERIES = (
+    ("model.query_encoder.width", "model.query_encoder.heads"),
+    ("model.query_encoder.heads", "model.query_encoder.kv_heads"),
+)
+QUERY_SIDES = (768, 1024)  # the reference model has a table of queries for each, and for no other
 OF_A_RUN = {"name", "python", "folder", "url", "start", "host"}  # fields of an engine that change no work
 WEIGHTS = ("random", "real")
 AT_MOST = (
@@ -43,14 +46,33 @@ def validate(settings: Settings) -> None:
     """Raises ConfigError, in one line, for values that are well typed but do not fit together."""
     for key, choices in CHOICES.items():
         check_choice(key, attrgetter(key)(settings), choices)
+    for mode in settings.model.tiling.modes:
+        check_choice("model.tiling.modes", mode, RESOLUTIONS)
+    check_choice("workload.resolution", settings.workload.resolution, settings.model.tiling.modes)
     for holds, otherwise in _rules(settings):
         if not holds:
             raise ConfigError(otherwise)
 
 
+def require_one_page(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError for several pages in a prompt: no file of points or times has room for them."""
+    pages = settings.workload.pages
+    if pages > 1:
+        raise ConfigError(
+            f"workload.pages={pages} is priced, and neither recorded nor timed: "
+            f"ocrsweep cost 1x1 --set workload.pages={pages}"
+        )
+    return settings
+
+
 def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether each rule holds, and the message if it does not; a later rule may rely on an earlier one."""
-    for key, other in DIVISIBLE:
+    clip, queries = settings.model.clip, settings.model.query_encoder
+    yield (
+        (clip is None) != (queries is None),
+        "model.clip and model.query_encoder exclude each other: SAM's features go through one of them",
+    )
+    for key, other in (*DIVISIBLE, *(OF_CLIP if clip else ()), *(OF_QUERIES if queries else ())):
         a, b = attrgetter(key, other)(settings)
         yield a % b == 0, f"{key} {a} is not divisible by {other} {b}"
     for key, other in AT_MOST:
@@ -62,7 +84,7 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         "model.name is the folder of its baselines: at most 100 letters, digits, '_', '.' and '-', and no '.' or '-' "
         f"first, got {quoted(settings.model.name)}",
     )
-    sam, clip, decoder = settings.model.sam, settings.model.clip, settings.model.decoder
+    sam, decoder = settings.model.sam, settings.model.decoder
     yield sam.width > sam.heads, f"model.sam.width {sam.width} must be more than model.sam.heads {sam.heads}"
     layers, widths = list(sam.global_layers), list(sam.downsample_widths)
     yield (
@@ -71,15 +93,22 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     )
     yield sam.patch == PATCH, f"model.sam.patch must be {PATCH}, as image tokens are counted, got {sam.patch}"
     yield len(widths) == 2, f"model.sam.downsample_widths must be two widths, got {widths}"
-    yield (
-        clip.width == widths[-1],
-        f"model.clip.width {clip.width} must equal the last of model.sam.downsample_widths {widths}: "
-        "SAM's features are CLIP's patch embeddings",
-    )
+    for name, encoder in (("clip", clip), ("query_encoder", queries)):
+        yield (
+            encoder is None or encoder.width == widths[-1],
+            f"model.{name}.width {encoder.width if encoder else 0} must equal the last of model.sam.downsample_widths "
+            f"{widths}: the encoder reads SAM's features",
+        )
+    yield from _tiling(settings.model)
     yield (
         decoder.kv_heads == decoder.heads,
         f"model.decoder.kv_heads {decoder.kv_heads} must equal model.decoder.heads {decoder.heads}: "
         "the vendor's eager attention cannot share keys among queries",
+    )
+    yield (
+        decoder.window is None or settings.engine.kv_block_tokens is None,
+        f"{settings.engine.name} keeps all keys in blocks, and {settings.model.name} lets go what leaves its window of "
+        f"{decoder.window} new tokens: nobody has counted the two together, use engine={REFERENCE.name}",
     )
     yield (
         decoder.width // decoder.heads % 2 == 0,
@@ -119,6 +148,29 @@ def _formats(precision: Precision, engine: Engine) -> Iterator[tuple[bool, str]]
         ANY in engine.precisions or precision.name in engine.precisions,
         f"{engine.name} cannot run this model in {precision.name}: its precisions are {', '.join(engine.precisions)}",
     )
+
+
+def _tiling(model: Architecture) -> Iterator[tuple[bool, str]]:
+    """Sides of views that the model's encoders have what they need for."""
+    tiling, queries = model.tiling, model.query_encoder
+    counts = [len(tiling.modes), len(tiling.view_sides), len(tiling.crop_sides)]
+    yield (
+        len(set(counts)) == 1 and len(set(tiling.modes)) == len(tiling.modes),
+        f"model.tiling needs different modes, and a view side and a crop side for each, got {counts}",
+    )
+    yield model.most_crops > 1, f"model.most_crops must be at least 2: a page is cut or not, got {model.most_crops}"
+    if queries is None:
+        return
+    width, heads = queries.width, queries.heads
+    yield width // heads % 2 == 0, f"model.query_encoder.width {width} / heads {heads} is odd: rotary embedding"
+    yield (
+        queries.query_sides == QUERY_SIDES,
+        f"model.query_encoder.query_sides must be {list(QUERY_SIDES)}, as the reference model has them, "
+        f"got {list(queries.query_sides)}",
+    )
+    sides = sorted({*tiling.view_sides, *tiling.crop_sides} - {0, *queries.query_sides})
+    yield not sides, f"model.tiling has views of {sides}, and model.query_encoder.query_sides has no queries for them"
+    yield not tiling.newlines, "model.tiling.newlines must be false: the reference model with queries has none"
 
 
 def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:

@@ -43,9 +43,10 @@ class Sweep:
     def settings(self) -> Settings:
         """The composed configuration."""
         from .config import compose
+        from .rules import require_one_page
 
         try:
-            return compose(self.options.overrides)
+            return require_one_page(compose(self.options.overrides))
         except ConfigError as error:
             raise error.at("--ocrsweep-set") from None
 
@@ -76,7 +77,7 @@ class Sweep:
             merged[grid] = GridEntry(grid, ", ".join([*labels, Path(name).name]))
         for grid in merged:
             try:
-                refuse(self.settings.engine, "decode", self.settings.workload.on(grid))
+                refuse(self.settings.model, self.settings.engine, "decode", self.settings.workload.on(grid))
             except ValueError as error:
                 raise SourceError(f"{error} (--ocrsweep-grids chooses the grids)") from None
         return merged

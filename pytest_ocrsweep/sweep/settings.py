@@ -5,24 +5,24 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from math import inf
-from typing import TypeVar, cast, get_type_hints
+from typing import TypeVar, cast, get_args, get_type_hints
 
 from ..errors import ConfigError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import Architecture
 from ..model.engine import Engine
-from ..model.geometry import CropGrid, Workload
+from ..model.geometry import TILING, CropGrid, Tiling, Workload
 from ..model.precision import Precision
 
 T = TypeVar("T")
 
 MOST_WHOLE, MOST = 10**15, 1e30  # no hardware has a larger number, and products of larger ones overflow
 LEAST = dict.fromkeys(
-    ("global_layers", "dense_layers", "prompt_tokens", "seed"), 0
+    ("global_layers", "dense_layers", "prompt_tokens", "seed", "crop_sides"), 0
 )  # by the last part of a key, else 1
 LEAST |= {"window": 2, "vocabulary": 2}  # windows of one patch; no id beside the image token's
 
@@ -35,15 +35,19 @@ class WorkloadSettings:
     new_tokens: int
     batch: int
     resolution: str
+    pages: int
+    tiling: Tiling = field(default=TILING, repr=False, metadata={"of": "the model"})
 
     @lru_cache(2**16)  # noqa: B019  # a run has one workload; thousands of points have few different grids
     def on(self, grid: CropGrid | str) -> Workload:
         """This workload on one crop grid."""
-        return Workload(grid, self.prompt_tokens, self.new_tokens, self.batch, self.resolution)
+        sizes = (self.prompt_tokens, self.new_tokens, self.batch, self.resolution, self.pages)
+        return Workload(grid, *sizes, tiling=self.tiling)
 
     def holds(self, work: Workload) -> bool:
         """Whether `work` is this workload on some crop grid, which need not be one that it can have."""
-        return self == WorkloadSettings(work.prompt_tokens, work.new_tokens, work.batch, work.resolution)
+        sizes = (work.prompt_tokens, work.new_tokens, work.batch, work.resolution, work.pages)
+        return self == WorkloadSettings(*sizes, self.tiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,35 @@ class Settings:
     device: Device
     vendor: VendorSettings
 
+    @property
+    def most_crops(self) -> int:
+        """Into which a page is cut: the engine's limit, or that of the model's own processor."""
+        return self.engine.most_crops or self.model.most_crops
+
+    def grid_of(self, width: int, height: int) -> CropGrid:
+        """The grid that a page of `width` × `height` pixels is cut into. Raises ValueError as `for_image` does."""
+        return self.model.tiling.sides(self.workload.resolution).grid_of(width, height, self.most_crops)
+
 
 def option_keys(kind: type = Settings, prefix: str = "") -> Iterator[str]:
     """Every key that takes a value, dotted: `workload.batch`."""
-    for name, hint in get_type_hints(kind).items():
-        if is_dataclass(hint):
-            yield from option_keys(cast(type, hint), f"{prefix}{name}.")
+    for name, hint in _hints(kind).items():
+        if section := _section(hint):
+            yield from option_keys(section, f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def _hints(kind: type) -> dict[str, type]:
+    """Types of the fields that a configuration gives."""
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(kind) if each.init and not each.metadata}
+
+
+def _section(hint: object) -> type | None:
+    """The dataclass that a field holds, or may hold; None for any other type."""
+    kinds = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
+    return kinds[0] if kinds else None
 
 
 def unknown_option(key: str, options: Collection[str]) -> ConfigError:
@@ -100,18 +125,22 @@ def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:
     Hydra's structured configs cannot do this: a frozen schema refuses every override, and tuples come back as lists.
     Raises ConfigError.
     """
-    hints, prefix = get_type_hints(kind), f"{key}." if key else ""
+    hints, prefix = _hints(kind), f"{key}." if key else ""
     for name in sorted(values.keys() ^ hints.keys()):
         if name in values:
             raise unknown_option(prefix + name, list(option_keys()))
         raise ConfigError(f"{prefix}{name} has no value in conf/")
-    fields = {name: _field(hint, values[name], prefix + name) for name, hint in hints.items()}
-    return cast(T, cast(type, kind)(**fields))
+    given = {name: _field(hint, values[name], prefix + name) for name, hint in hints.items()}
+    return cast(T, cast(type, kind)(**given))
 
 
 def _field(hint: type, value: object, key: str) -> object:
-    if is_dataclass(hint):
-        return read(hint, cast(Mapping[str, object], value), key)
+    if section := _section(hint):
+        if value is None and hint is not section:
+            return None
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} is a section: choose another model for one without it, got {quoted(str(value))}")
+        return read(section, value, key)
     wanted = _misfit(hint, value, least=LEAST.get(key.rpartition(".")[2], 1))
     if wanted is not None:
         raise ConfigError(f"{key} must be {wanted}, got {reprlib.repr(value)}")

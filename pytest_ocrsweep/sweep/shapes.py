@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import ShapesError
 from ..files import atomic, database
 from ..files.text import printable, quoted
-from ..model.geometry import MAX_CROPS, RESOLUTIONS, CropGrid
+from ..model.geometry import CropGrid
 from .grid_entry import GridEntry, most_square
 from .made_for import MadeFor, SweptFor
 
@@ -90,7 +90,7 @@ def counts(text: str) -> range:
 def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tuple[MadeFor, list[Shape]]:
     """The shape of each number of crops. Raises ShapesError for a resolution without crops."""
     resolution = settings.workload.resolution
-    crop_side = RESOLUTIONS[resolution].crop_side
+    crop_side = settings.model.tiling.sides(resolution).crop_side
     if crop_side is None:
         raise ShapesError(f"resolution {resolution!r} has no crops: its pages have one shape, 1x1")
     positions = settings.model.decoder.max_positions
@@ -108,7 +108,7 @@ def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tup
                 grid.rows * crop_side,
                 work.image_tokens,
                 work.context_tokens,
-                GLOBAL_VIEW if crops == 1 else CROPS if crops <= MAX_CROPS else NONE,
+                GLOBAL_VIEW if crops == 1 else CROPS if crops <= settings.model.most_crops else NONE,
                 grid.columns > max_aspect * grid.rows,
                 work.context_tokens > positions,
             )

@@ -1,4 +1,4 @@
-"""What each operation of the reference model reads and writes: its operands and results, with three exceptions."""
+"""What each operation of the reference model reads and writes: its operands and results, with four exceptions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def moved_bytes(
         return fused_kernels.KERNELS[packet].moved(*args)
     written = sum(map(tensor_bytes, outputs))
     if packet in GATHERS:
-        return written + sum(tensor_bytes(t) for t in inputs if not t.is_floating_point()), written
+        return written + sum(map(tensor_bytes, inputs[1:])), written
+    if packet is aten.copy_:  # its first argument is written, not read
+        return sum(map(tensor_bytes, inputs[1:])), written
     if packet is aten.index_put_:
         return sum(map(tensor_bytes, inputs[1:])), tensor_bytes(inputs[-1])
     if packet is GROUPED_MM:

@@ -13,14 +13,13 @@ from typing import Any
 
 from safetensors import safe_open
 from transformers.core_model_loading import revert_weight_conversion
-from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
-from . import build, snapshot_config
-from .build import ReferenceModel
+from . import build, families, snapshot_config
+from .families import ReferenceModel
 from .snapshot_files import SHOWN, StoredTensor, digest, some, tensors
 
 FLOATS = ("BF16", "F16", "F32")
@@ -114,9 +113,10 @@ def _build(found: Snapshot, model: Architecture, attention: str, experts: str, d
     shards = {tensor.file for tensor in found.used.values()}
     with ExitStack() as opened:
         files = {file: opened.enter_context(safe_open(file, framework="pt")) for file in shards}
-        loaded: Any = UnlimitedOcrForConditionalGeneration.from_pretrained(
+        family = families.of(model)
+        loaded: Any = family.kind.from_pretrained(
             None,
-            config=build.config(model),
+            config=family.config(model),
             state_dict={name: files[tensor.file].get_slice(name) for name, tensor in found.used.items()},
             dtype=build.DTYPES[model.dtype],
             attn_implementation=ATTENTION[attention].implementation,

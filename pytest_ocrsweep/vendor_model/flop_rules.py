@@ -71,6 +71,13 @@ MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and b
     aten.zeros,
     aten.full,
     aten.fill_,
+    aten.new_zeros,
+    aten.scalar_tensor,
+    aten.le,
+    aten.ge,
+    aten.bitwise_and,
+    aten.bitwise_or,
+    aten.where,
 }
 ALLOCATIONS = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty}
 VIEWS = {UNSAFE_VIEW, aten.view, aten.detach, aten.alias, aten.lift_fresh}  # besides those whose schema says it

@@ -9,46 +9,41 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
-from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrCausalLMOutputWithPast
 
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from .build import ReferenceModel, text_config
+from . import families
+from .build import text_config
+from .families import ReferenceModel
 
 Call = Callable[[], object]
-Output: TypeAlias = UnlimitedOcrCausalLMOutputWithPast
+Output: TypeAlias = Any  # of the family's own type, with the logits and the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Pixels of a batch of pages: `views` [batch, 3, side, side], `crops` [batch · crops, 3, side, side] or None."""
+    """Pixels of all pages: `views` [pages, 3, side, side], `crops` [pages · crops, 3, side, side] or None."""
 
     views: torch.Tensor
     crops: torch.Tensor | None
     work: Workload
 
-    @property
-    def arguments(self) -> dict[str, object]:
-        """The arguments that the reference model takes; its own grids are (columns, rows)."""
-        grid, batch = self.work.grid, self.work.batch
-        arguments: dict[str, object] = {"pixel_values": self.views}
+    def arguments(self, model: ReferenceModel) -> dict[str, Any]:
+        """The arguments that the reference model takes."""
+        arguments: dict[str, Any] = {"pixel_values": self.views}
         if self.crops is not None:
-            arguments |= {
-                "pixel_values_local": self.crops,
-                "num_local_patches": [grid.crops] * batch,
-                "patches_grid": [[grid.columns, grid.rows]] * batch,
-            }
+            arguments |= {"pixel_values_local": self.crops, **families.of_built(model).crops(self.work)}
         return arguments
 
 
 def pages(work: Workload, like: torch.Tensor, channels: int = 3) -> Pages:
     """Random pixels on the device and in the dtype of `like`."""
     side, crop_side = work.sides.base_side, work.sides.crop_side
-    views = torch.randn(work.batch, channels, side, side, device=like.device, dtype=like.dtype)
+    views = torch.randn(work.batch * work.pages, channels, side, side, device=like.device, dtype=like.dtype)
     crops = None
     if work.grid.crops and crop_side is not None:
         shape = (work.batch * work.grid.crops, channels, crop_side, crop_side)
@@ -64,8 +59,8 @@ def prompt(work: Workload, image_token: int, device: torch.device) -> torch.Tens
 
 
 def vision_call(model: ReferenceModel, page: Pages) -> Call:
-    """SAM, CLIP and projector over every view."""
-    return partial(model.model.get_image_features, **page.arguments)
+    """Both encoders and the projector over every view."""
+    return partial(model.model.get_image_features, **page.arguments(model))
 
 
 def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
@@ -82,22 +77,25 @@ def language_call(model: ReferenceModel, work: Workload, attention: str) -> Call
     return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
 
 
-def decode_call(model: ReferenceModel, batch: int, keys: int, attention: str, *, repeatable: bool = True) -> Call:
-    """A decode step of one random token a page that attends to `keys` keys, its own included.
+def decode_call(
+    model: ReferenceModel, batch: int, context: int, step: int, attention: str, *, repeatable: bool = True
+) -> Call:
+    """Decode step number `step`, from 1, of one random token a page: it attends to its context and the new tokens.
 
     A repeatable call starts from the same cache each time; another owns its cache, so it frees it, and runs once.
     """
     like = model.lm_head.weight
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
-    positions = torch.full((1, 1), keys - 1, device=like.device)
-    mask = causal_mask(1, keys, like) if not ATTENTION[attention].fused else None
-    past = [filled_cache(model, batch, keys - 1)]
+    positions = torch.full((1, 1), context + step - 1, device=like.device)
+    seen = min(step, window(model) or step)
+    mask = causal_mask(1, context + seen, like) if not ATTENTION[attention].fused else None
+    past = [filled_cache(model, batch, context, step - 1)]
 
-    def step() -> Output:
+    def run() -> Output:
         start = renewed(past[0]) if repeatable else past.pop()
         return decode_step(model, ids, positions, start, mask)
 
-    return step
+    return run
 
 
 def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -112,10 +110,10 @@ def prefill(
     return model(
         input_ids=ids,
         position_ids=positions,
-        attention_mask=masks(mask),
+        attention_mask=families.of_built(model).masks(mask),
         past_key_values=cache(model),
         use_cache=True,
-        **page.arguments,
+        **page.arguments(model),
     )
 
 
@@ -126,7 +124,7 @@ def language(
     return model(
         inputs_embeds=embedded,
         position_ids=positions,
-        attention_mask=masks(mask),
+        attention_mask=families.of_built(model).masks(mask),
         past_key_values=cache(model),
         use_cache=True,
     )
@@ -137,13 +135,12 @@ def decode_step(
 ) -> Output:
     """One token a page, `ids` [batch, 1], after the keys of `past`, which grow by one."""
     return model(
-        input_ids=ids, position_ids=positions, attention_mask=masks(mask), past_key_values=past, use_cache=True
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=families.of_built(model).masks(mask),
+        past_key_values=past,
+        use_cache=True,
     )
-
-
-def masks(mask: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
-    """A ready mask for each kind of layer: transformers' own mask building reads tensors back to the host."""
-    return {"full_attention": mask, "reference_sliding_attention": mask}
 
 
 def causal_mask(q: int, kv: int, like: torch.Tensor) -> torch.Tensor:
@@ -157,17 +154,29 @@ def cache(model: ReferenceModel) -> DynamicCache:
     return DynamicCache(config=text_config(model))
 
 
-def filled_cache(model: ReferenceModel, batch: int, keys: int) -> DynamicCache:
-    """A cache of `keys` random keys and values a page: [batch, kv heads, keys, head dim] twice a layer."""
+def window(model: ReferenceModel) -> int | None:
+    """How many new tokens a step sees; None: all."""
+    text = text_config(model)
+    kinds = getattr(text, "layer_types", None) or ()  # a decoder of full attention alone names none
+    return text.sliding_window if "reference_sliding_attention" in kinds else None
+
+
+def filled_cache(model: ReferenceModel, batch: int, context: int, steps: int = 0) -> DynamicCache:
+    """A cache of random keys and values, [batch, kv heads, keys, head dim] twice a layer, after so many `steps`.
+
+    With a window, it allocates as many new keys as the last step joined: one more than it keeps, if the window is full.
+    """
     layers, heads, dim = _cache_sizes(model)
-    like, filled = model.lm_head.weight, cache(model)
-    shape = (batch, heads, keys, dim)
+    like, filled, most = model.lm_head.weight, cache(model), window(model)
+    parts = [context + steps] if most is None else [context, min(steps, most)]
     for layer in range(layers):
-        filled.update(
-            torch.randn(shape, device=like.device, dtype=like.dtype),
-            torch.randn(shape, device=like.device, dtype=like.dtype),
-            layer,
-        )
+        for keys in filter(None, parts):
+            shape = (batch, heads, keys, dim)
+            filled.update(
+                torch.randn(shape, device=like.device, dtype=like.dtype),
+                torch.randn(shape, device=like.device, dtype=like.dtype),
+                layer,
+            )
     return filled
 
 
@@ -187,6 +196,6 @@ def key_bytes(model: ReferenceModel) -> int:
 def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:
     """Layers, heads and elements a head of a token's keys, and of its values."""
     text = text_config(model)
-    assert text.num_key_value_heads is not None  # `build.config` gives the one, and the other follows from it
+    assert text.num_key_value_heads is not None  # a family's configuration gives the one, and the other follows from it
     assert text.head_dim is not None
     return text.num_hidden_layers, text.num_key_value_heads, text.head_dim

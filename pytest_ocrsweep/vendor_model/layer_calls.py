@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ..model.architecture import Architecture
+from ..model.architecture import Architecture, Clip, QueryEncoder
 from ..model.attention import ATTENTION
+from ..model.geometry import queries
 from ..model.kernels import Kernel
-from ..model.layers import clip, decoder, decoder_parts, moe, projector, sam
-from . import build, forward
-from .build import ReferenceModel
+from ..model.layers import clip, decoder, decoder_parts, moe, projector, query_encoder, sam
+from . import build, families, forward
+from .families import ReferenceModel
 from .forward import Call
 
 
@@ -32,63 +33,96 @@ class LayerCall:
 
 
 def layer_calls(model: Architecture, attention: str, experts: str) -> Iterator[LayerCall]:
-    """Every module class of the reference model on small inputs: two views of 640², two prompts of 37 tokens."""
+    """Every module class of the reference model on small inputs: two views, two prompts of 37 tokens."""
     built = build.on_meta(model, attention, experts)
-    yield from _vision_calls(model, built, attention)
+    yield from _sam_calls(model, built, attention)
+    if model.clip is not None:
+        yield from _clip_calls(model, model.clip, built, attention)
+    if model.query_encoder is not None:
+        yield from _query_calls(model, model.query_encoder, built, attention)
     yield from _decoder_calls(model, built, attention, experts)
 
 
-def _vision_calls(
+def _sam_calls(
     model: Architecture, built: ReferenceModel, attention: str, images: int = 2, side: int = 640
 ) -> Iterator[LayerCall]:
-    s, c, tower = model.sam, model.clip, built.model.vision_tower
-    encoder, clip_encoder = tower.sam_encoder, tower.vision_encoder
-    grid, patches = side // s.patch, side // s.patch // 4
-    trained = s.image_side // s.patch
+    s, encoder = model.sam, built.model.vision_tower.sam_encoder
+    grid, trained = side // s.patch, s.image_side // s.patch
     windowed = next(i for i in range(s.layers) if i not in s.global_layers)
     pixels = _tensor(images, s.channels, side, side)
     stream, narrow = _tensor(images, grid, grid, s.width), _tensor(images, s.neck_width, grid, grid)
     windows = images * (-(-grid // s.window)) ** 2
-    features = _tensor(images, s.downsample_widths[-1], patches, patches)
-    tokens = patches * patches + 1
-    embedded = _tensor(images, tokens, c.width)
-
-    def layer(
-        module: torch.nn.Module, kernels: Iterable[Kernel], *inputs: torch.Tensor | None, what: str = ""
-    ) -> LayerCall:
-        return LayerCall(module, what, lambda: module(*inputs), kernels)
-
     whole = list(sam.encoder(s, images, side, 1, attention))
-    yield layer(encoder.patch_embed, (k for k in whole if k.path == "patch_embed"), pixels)
+    yield _layer(encoder.patch_embed, (k for k in whole if k.path == "patch_embed"), pixels)
     for what, at, maps, across, table in (
         ("windowed", windowed, windows, s.window, s.window),
         ("global", s.global_layers[0], images, grid, trained),
     ):
         block = encoder.layers[at]
         attend = sam.self_attention(s, maps, across, table, 1, attention)
-        yield layer(block.attn, attend, _tensor(maps, across, across, s.width), what=what)
-        yield layer(block, sam.block(s, images, grid, block.window_size, 1, attention), stream, what=what)
-    yield layer(encoder.layers[0].mlp, sam.mlp(images * grid * grid, s.width, s.mlp_width), stream)
+        yield _layer(block.attn, attend, _tensor(maps, across, across, s.width), what=what)
+        yield _layer(block, sam.block(s, images, grid, block.window_size, 1, attention), stream, what=what)
+    yield _layer(encoder.layers[0].mlp, sam.mlp(images * grid * grid, s.width, s.mlp_width), stream)
     neck = list(sam.neck(s, images, grid))
-    yield layer(encoder.neck.layer_norm1, (k for k in neck if k.path == "norm1"), narrow)
-    yield layer(encoder.neck, neck, stream)
-    yield layer(encoder.proj, sam.downsample(s, images, grid), narrow)
-    yield layer(encoder, whole, pixels)
-    yield layer(clip_encoder.embeddings, clip.embeddings(c, images, patches), features)
+    yield _layer(encoder.neck.layer_norm1, (k for k in neck if k.path == "norm1"), narrow)
+    yield _layer(encoder.neck, neck, stream)
+    yield _layer(encoder.proj, sam.downsample(s, images, grid), narrow)
+    yield _layer(encoder, whole, pixels)
+
+
+def _clip_calls(
+    model: Architecture, c: Clip, built: ReferenceModel, attention: str, images: int = 2, side: int = 640
+) -> Iterator[LayerCall]:
+    s, tower = model.sam, built.model.vision_tower
+    clip_encoder, patches = tower.vision_encoder, side // s.patch // 4
+    tokens = patches * patches + 1
+    features = _tensor(images, s.downsample_widths[-1], patches, patches)
+    embedded = _tensor(images, tokens, c.width)
+    yield _layer(clip_encoder.embeddings, clip.embeddings(c, images, patches), features)
     block = clip_encoder.encoder.layers[0]
-    yield layer(block.self_attn, clip.self_attention(c, images, tokens, 1, attention), embedded)
-    yield layer(block.mlp, clip.mlp(images * tokens, c.width, c.mlp_width), embedded)
-    yield layer(block, clip.block(c, images, tokens, 1, attention), embedded, None)
+    yield _layer(block.self_attn, clip.self_attention(c, images, tokens, 1, attention), embedded)
+    yield _layer(block.mlp, clip.mlp(images * tokens, c.width, c.mlp_width), embedded)
+    yield _layer(block, clip.block(c, images, tokens, 1, attention), embedded, None)
     stack = [k for _ in range(c.layers) for k in clip.block(c, images, tokens, 1, attention)]
-    yield layer(clip_encoder.encoder, stack, embedded)
+    yield _layer(clip_encoder.encoder, stack, embedded)
     encoded = list(clip.encoder(c, images, patches, 1, attention))
-    yield layer(clip_encoder, encoded, features)
+    yield _layer(clip_encoder, encoded, features)
     join = projector.join(images, patches, c.width, s.downsample_widths[-1])
-    yield layer(tower, [*whole, *encoded, join], pixels)
+    whole = sam.encoder(s, images, side, 1, attention)
+    yield _layer(tower, [*whole, *encoded, join], _tensor(images, s.channels, side, side))
     wide = c.width + s.downsample_widths[-1]
     project = projector.project(images, patches, wide, model.decoder.width)
     linear = built.model.multi_modal_projector
-    yield layer(linear, [project], _tensor(images, patches * patches, wide), what="projector")
+    yield _layer(linear, [project], _tensor(images, patches * patches, wide), what="projector")
+
+
+def _query_calls(
+    model: Architecture, e: QueryEncoder, built: ReferenceModel, attention: str, images: int = 2
+) -> Iterator[LayerCall]:
+    """On views of the first side that has queries, whose encoder takes features [images, n, width] and as many more."""
+    tower, side = built.model.vision_tower, e.query_sides[0]
+    encoder, n, dim = tower.vision_encoder, queries(side) ** 2, e.width // e.heads
+    rows, x = images * 2 * n, _tensor(images, 2 * n, e.width)
+    tables = (_tensor(1, 2 * n, dim), _tensor(1, 2 * n, dim))
+    fused = ATTENTION[attention].fused
+    mask = torch.empty(images, 1, 2 * n, 2 * n, device="meta", dtype=torch.bool if fused else torch.bfloat16)
+    block = encoder.layers[0]
+    attn = list(query_encoder.self_attention(e, images, 2 * n, 2 * n, 1, attention, query_encoder.unseen(n)))
+    norm = list(decoder_parts.rms_norm(rows, e.width))
+    yield _layer(
+        encoder.rotary_emb, decoder_parts.rotary_tables(2 * n, dim), x, torch.arange(2 * n, device="meta")[None]
+    )
+    yield _layer(block.input_layernorm, norm, x)
+    yield _layer(block.self_attn, attn, x, attention_mask=mask, position_embeddings=tables)
+    yield _layer(block.mlp, decoder_parts.gated_mlp(rows, e.width, e.mlp_width), x)
+    layer = query_encoder.block(e, images, n, 1, attention)
+    yield _layer(block, layer, x, attention_mask=mask, position_embeddings=tables)
+    whole = list(query_encoder.encoder(e, images, side, 1, attention))
+    yield LayerCall(encoder, "", lambda: encoder(inputs_embeds=x, num_patches=n), whole[1:])  # after its queries
+    features = sam.encoder(model.sam, images, side, 1, attention)
+    yield _layer(tower, [*features, *whole], _tensor(images, model.sam.channels, side, side))
+    project = projector.project_some(images, queries(side), e.width, model.decoder.width, 1)
+    yield _layer(built.model.multi_modal_projector, project, x[:, n:], what="projector")
 
 
 def _decoder_calls(
@@ -104,15 +138,6 @@ def _decoder_calls(
     picks = torch.zeros(rows, d.experts_per_token, dtype=torch.long, device="meta")
     weights = torch.zeros(rows, d.experts_per_token, device="meta")
 
-    def layer(
-        module: torch.nn.Module,
-        kernels: Iterable[Kernel],
-        *inputs: torch.Tensor | None,
-        what: str = "",
-        **named: torch.Tensor,
-    ) -> LayerCall:
-        return LayerCall(module, what, lambda: module(*inputs, **named), kernels)
-
     def attending(module: torch.nn.Module, kernels: Iterable[Kernel], what: str = "") -> LayerCall:
         def call() -> object:
             cached = forward.cache(built)
@@ -123,19 +148,19 @@ def _decoder_calls(
     attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention))
     gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
     mixture = list(moe.mixture(d, rows, experts))
-    yield layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
-    yield layer(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
+    yield _layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
+    yield _layer(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
     yield attending(dense.self_attn, attn)
-    yield layer(dense.mlp, gated, x, what="dense")
+    yield _layer(dense.mlp, gated, x, what="dense")
     shared = decoder_parts.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
-    yield layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
-    yield layer(sparse.mlp.gate, moe.router(d, rows), flat)
-    yield layer(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
-    yield layer(sparse.mlp, mixture, x, what=experts)
+    yield _layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
+    yield _layer(sparse.mlp.gate, moe.router(d, rows), flat)
+    yield _layer(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
+    yield _layer(sparse.mlp, mixture, x, what=experts)
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
     stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
-    full = forward.masks(mask)
+    full = families.of(model).masks(mask)
     yield LayerCall(
         text,
         experts,
@@ -149,8 +174,18 @@ def _decoder_calls(
         stack,
     )
     ids = torch.zeros(batch, q, dtype=torch.long, device="meta")
-    yield layer(text.embed_tokens, decoder.embed(d, rows), ids)
-    yield layer(built.lm_head, decoder.head(d, rows, batch), x, what="head")
+    yield _layer(text.embed_tokens, decoder.embed(d, rows), ids)
+    yield _layer(built.lm_head, decoder.head(d, rows, batch), x, what="head")
+
+
+def _layer(
+    module: torch.nn.Module,
+    kernels: Iterable[Kernel],
+    *inputs: torch.Tensor | None,
+    what: str = "",
+    **named: torch.Tensor | tuple[torch.Tensor, ...],
+) -> LayerCall:
+    return LayerCall(module, what, lambda: module(*inputs, **named), kernels)
 
 
 def _tensor(*shape: int) -> torch.Tensor:

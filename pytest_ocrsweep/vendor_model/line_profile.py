@@ -44,7 +44,8 @@ def profile_point(vendor: Vendor, model: Model, stage: str, work: Workload, atte
         else:
             device_ns = median(HostClock(call).batch(3))
     program = model.program(stage, work.resolution, bool(work.grid.crops), attention)
-    return Profile(stage, attention, work, device_ns, _lines(matched(operations, runs(program.sequence, point(work)))))
+    at = point(work, model.architecture.decoder)
+    return Profile(stage, attention, work, device_ns, _lines(matched(operations, runs(program.sequence, at))))
 
 
 def _replays(call: Call) -> tuple[float, list[Kernel]]:

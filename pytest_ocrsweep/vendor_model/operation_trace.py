@@ -89,7 +89,8 @@ class Trace(DispatchMode):
         masked = bool(kwargs.get("is_causal", _at(args, at_causal))) or q.shape[-2] == 1
         read = sum(tensor_bytes(tensor) for tensor in (q, k, v, bias) if tensor is not None)
         tensor_flops = int(sdpa_flop_count(q.shape, k.shape, v.shape))
-        return tensor_flops, fused_attention.vector_flops(q, k, v, bias, masked), read, tensor_bytes(outputs[0])
+        vector = fused_attention.vector_flops(q, k, v, bias, masked, bias is not None and kwargs.get("scale") is None)
+        return tensor_flops, vector, read, tensor_bytes(outputs[0])
 
 
 def _at(args: Sequence[Any], place: int | None) -> Any:

@@ -29,7 +29,7 @@ MOST_METADATA_BYTES = 1 << 26  # that Pillow keeps in memory beside the pixels
 
 
 def page_pixels(path: str | os.PathLike[str], work: Workload, like: torch.Tensor) -> Pages:
-    """The page at `path` for each of the batch, in the dtype and on the device of `like`; raises ImageError.
+    """The page at `path` for each page of the batch, in the dtype and on the device of `like`; raises ImageError.
 
     The grid is the workload's, whatever the page's own would be. Crops go row by row.
     """

@@ -15,7 +15,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import apply_rotar
 from ..model.architecture import Decoder
 from ..model.engine import Engine
 from . import fused_kernels as fused
-from .build import ReferenceModel
+from .families import ReferenceModel
 
 Pool = list[tuple[torch.Tensor, torch.Tensor] | None]
 

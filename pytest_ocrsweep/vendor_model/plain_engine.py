@@ -17,7 +17,7 @@ from ..model.stage_kernels import kv_cache_bytes
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import build, dispatch_count, forward
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .plain_decoder import Inputs, PlainDecoder, Pool, parameter
 from .plain_vision import features, use_plain_vision
 from .regions import experts_of
@@ -49,8 +49,9 @@ class PlainEngine:
             kept = call()
         counts, growth = counter.counts, 0
         if self.engine.kv_block_tokens is None:
-            added = kv_cache_bytes(self.model, STAGES[stage].keys_added)
-            growth = poly(added).at(point(work, self.engine))
+            decoder = self.model.decoder
+            added = kv_cache_bytes(self.model, STAGES[stage].keys_added(decoder))
+            growth = poly(added).at(point(work, decoder, self.engine))
         del kept
         flops = dispatch_count.tensor_flops(self._calls[stage](work))
         return flops, counts.vector_flops, counts.read_bytes, counts.write_bytes, counts.peak_bytes - growth

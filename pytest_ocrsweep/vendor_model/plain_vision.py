@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import forward
-from .build import ReferenceModel
+from .families import ReferenceModel
 
 
 def use_plain_vision(built: ReferenceModel, *, original_sam: bool, fused_qkv: bool) -> None:
@@ -40,7 +40,7 @@ def features(built: ReferenceModel, pages: forward.Pages, *, alone: bool) -> Fea
     """The pages go through the tower together or `alone`."""
     if alone:
         return Features([_one(built, pages, i) for i in range(pages.work.batch)], None)
-    found = built.model.get_image_features(**pages.arguments)
+    found = built.model.get_image_features(**pages.arguments(built))
     return Features(found.pooler_output, found)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from ..model.architecture import Decoder
+from ..model.architecture import Architecture, Decoder
 from ..model.geometry import Workload
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import forward
-from .build import ReferenceModel
+from .families import ReferenceModel
 from .forward import Call
 
 
@@ -31,8 +31,10 @@ class Inputs:
 
 
 def _decode(at: Inputs) -> Call:
-    keys = at.work.context_tokens + at.step
-    return forward.decode_call(at.built, at.work.batch, keys, at.attention, repeatable=at.repeatable)
+    work = at.work
+    return forward.decode_call(
+        at.built, work.batch, work.context_tokens, at.step, at.attention, repeatable=at.repeatable
+    )
 
 
 # To add a stage of STAGES to the reference model, add how its call is made.
@@ -46,14 +48,16 @@ CALLS: dict[str, Callable[[Inputs], Call]] = {
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What a point runs: one call, or a decode's first and last step, `times` of which make the whole stage.
+    """What a point runs: one call, or a decode's first and last step; `halves` of each make twice the whole stage.
 
-    `fresh` makes a call for the memory count: a decode's owns its KV cache, which grows by `cache_growth` bytes.
+    A step's work grows by one key at each step, so the mean of the first and the last one is that of all; those after a
+    window is full are all like the last. `fresh` makes a call for the memory count: a decode's owns its KV cache, which
+    grows by `cache_growth` bytes.
     """
 
     calls: tuple[Call, ...]
     fresh: Callable[[], Call]
-    times: int
+    halves: tuple[int, ...]
     cache_growth: int
     steps: bool = False  # the calls are a decode's steps
 
@@ -65,18 +69,22 @@ def experts_of(decoder: Decoder, stage: str) -> str:
 
 
 def stage_region(
-    built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None, channels: int
+    built: ReferenceModel, model: Architecture, stage: str, work: Workload, attention: str, page: Path | None
 ) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
     entry, make = STAGES[stage], CALLS[stage]
+    channels, added = model.sam.channels, entry.keys_added(model.decoder)
     inputs = Inputs(built, work, attention, lambda: _pixels(work, built.lm_head.weight, page, channels))
-    cache_growth = poly(entry.keys_added).at(point(work)) * work.batch * forward.key_bytes(built)
+    cache_growth = poly(added).at(point(work, model.decoder)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)
-        return Region((call,), lambda: call, 1, cache_growth)
-    last = replace(inputs, step=work.new_tokens)
-    calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, work.new_tokens}))
-    return Region(calls, partial(make, replace(last, repeatable=False)), work.new_tokens, cache_growth, steps=True)
+        return Region((call,), lambda: call, (2,), cache_growth)
+    n = work.new_tokens
+    filling = min(n, model.decoder.window or n)
+    last = replace(inputs, step=n)
+    calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, n}))
+    halves = (filling, 2 * n - filling) if n > 1 else (2,)
+    return Region(calls, partial(make, replace(last, repeatable=False)), halves, cache_growth, steps=True)
 
 
 def _pixels(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:

@@ -11,10 +11,10 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import MeasureError
-from .build import ReferenceModel
 from .clocks import busy_amount, keep_busy
 from .compat import DispatchMode, Operation
 from .dispatch_count import tensors
+from .families import ReferenceModel
 from .flop_rules import ALLOCATIONS, is_view
 from .forward import Call
 
@@ -22,6 +22,7 @@ _LAYER = "model.language_model.layers.*"
 MODULES = {
     "sam": "model.vision_tower.sam_encoder",
     "clip": "model.vision_tower.vision_encoder",
+    "query_encoder": "model.vision_tower.vision_encoder",
     "projector": "model.multi_modal_projector",
     "decoder/norm1": f"{_LAYER}.input_layernorm",
     "decoder/attn": f"{_LAYER}.self_attn",

@@ -10,16 +10,17 @@ from ..errors import CheckpointError
 from ..files.text import printable, quoted
 from ..model.architecture import Architecture
 from .snapshot_files import read_json, some
-from .snapshot_keys import CONFIG, WITHOUT_EFFECT, Key, Level
+from .snapshot_ignored import WITHOUT_EFFECT
+from .snapshot_keys import Key, Level, config_of, original_of
 
 
 def check(path: Path, model: Architecture) -> None:
     """Raises CheckpointError with a line for each key that stands for another model than `model`, or is unknown."""
     problems: list[str] = []
     unknown: list[str] = []
-    for name, block, level in _levels(f"{path}: ", read_json(path), CONFIG):
+    for name, block, level in _levels(f"{path}: ", read_json(path), config_of(model)):
         problems += _wrong(name, block, level, model)
-        unknown += _unknown(name, block, level)
+        unknown += _unknown(name, block, level, original_of(model))
     lines = [*problems, *some(unknown, "keys")]
     if lines:
         raise CheckpointError("\n".join(lines))
@@ -37,23 +38,23 @@ def _wrong(name: str, block: Mapping[str, object], level: Level, model: Architec
     """Keys that the model does not have in this way."""
     for key, rule in level.keys.items():
         values = [list(value) if isinstance(value, tuple) else value for value in rule.values(model)]
-        if (key in block or rule.required) and not any(_same(block.get(key), value) for value in values):
+        if (key in block or rule.missed(model)) and not any(_same(block.get(key), value) for value in values):
             yield f"{name}{key} {_stands(block, key)}, should be {_or(values)}{_remedy(rule, model)}"
     for key, lower in level.below.items():
         if (key in block or lower.required) and not isinstance(block.get(key), dict):
             yield (
                 f"{name}{key} {_stands(block, key)}, should be an object: "
-                "choose a snapshot of DeepSeek-OCR in its original layout"
+                f"choose a snapshot of {original_of(model)} in its original layout"
             )
 
 
-def _unknown(name: str, block: Mapping[str, object], level: Level) -> Iterator[str]:
+def _unknown(name: str, block: Mapping[str, object], level: Level, original: str) -> Iterator[str]:
     """Keys that might mean anything."""
     known = level.keys.keys() | level.below.keys() | WITHOUT_EFFECT
     for key in (key for key in block if key not in known):
         yield (
             f"{name}{printable(key) or repr(key)} {_stands(block, key)}, and it is not known whether this key "
-            "changes what is computed: choose a snapshot of DeepSeek-OCR, or delete the key if it changes nothing"
+            f"changes what is computed: choose a snapshot of {original}, or delete the key if it changes nothing"
         )
 
 
@@ -79,4 +80,4 @@ def _json(value: object) -> str:
 def _remedy(rule: Key, model: Architecture) -> str:
     if rule.ours:
         return f" as {rule.ours} of {model.name}: choose the model of this snapshot, or the snapshot of this model"
-    return f": nothing else is implemented for {model.name}, choose a snapshot of DeepSeek-OCR"
+    return f": nothing else is implemented for {model.name}, choose a snapshot of {original_of(model)}"

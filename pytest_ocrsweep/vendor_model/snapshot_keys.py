@@ -1,4 +1,4 @@
-"""The keys of a snapshot's config.json: the values that the model implements, and which keys change nothing."""
+"""The keys of a snapshot's config.json: the values that the model implements."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class Key:
     values: Callable[[Architecture], tuple[object, ...]]
     ours: str = ""  # our dimension of the same meaning
     required: bool = False
+    required_with_window: bool = False
+
+    def missed(self, model: Architecture) -> bool:
+        """Whether a configuration of `model` must have it."""
+        return self.required or (self.required_with_window and model.decoder.window is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,32 @@ def only(*values: object, required: bool = False) -> Key:
 
 def computed(value: Callable[[Architecture], object]) -> Key:
     return Key(lambda model: (value(model),))
+
+
+def original_of(model: Architecture) -> str:
+    """The published model whose layout a snapshot of `model` has."""
+    if model.query_encoder is not None:
+        return "DeepSeek-OCR-2"
+    return "Unlimited-OCR" if model.decoder.window else "DeepSeek-OCR"
+
+
+def _named(names: Mapping[str, tuple[object, ...]]) -> Key:
+    """What names each published model otherwise than the others."""
+    return Key(lambda model: names[original_of(model)], required=True)
+
+
+def _ratio(part: str) -> Key:
+    """The width of a part's MLP for each element of its stream."""
+    sizes = attrgetter(f"{part}.mlp_width", f"{part}.width")
+
+    def ratio(model: Architecture) -> float:
+        hidden, width = sizes(model)
+        return float(hidden / width)
+
+    return computed(ratio)
+
+
+WINDOW = size("decoder.window", required=False)
 
 
 def _head_dim(model: Architecture) -> int:
@@ -72,9 +103,13 @@ DECODER = {
     "qk_nope_head_dim": only(0, None),
     "qk_rope_head_dim": only(0, None),
     "v_head_dim": Key(lambda model: (0, None, _head_dim(model))),  # read with use_mla only
-    "layer_types": computed(lambda model: ["full_attention"] * model.decoder.layers),
-    "sliding_window": only(None),
-    "sliding_window_size": only(None),
+    "layer_types": computed(
+        lambda model: (
+            ["reference_sliding_attention" if model.decoder.window else "full_attention"] * model.decoder.layers
+        )
+    ),
+    "sliding_window": WINDOW,
+    "sliding_window_size": WINDOW,
     "use_sliding_window": only(False),
     "rope_theta": only(10000),
     "rope_scaling": only(None),
@@ -129,7 +164,7 @@ SAM = {
     "window_size": size("sam.window", required=False),
     "patch_size": size("sam.patch", required=False),
     "image_size": size("sam.image_side", required=False),
-    "mlp_ratio": computed(lambda model: model.sam.mlp_width / model.sam.width),
+    "mlp_ratio": _ratio("sam"),
 }
 
 CLIP = {
@@ -138,60 +173,67 @@ CLIP = {
     "heads": size("clip.heads"),
     "patch_size": size("clip.patch"),
     "image_size": size("clip.image_side"),
-    "mlp_ratio": computed(lambda model: model.clip.mlp_width / model.clip.width),
+    "mlp_ratio": _ratio("clip"),
 }
 
 VISION = {
     "image_size": size("sam.image_side"),
     "model_type": only("vision"),
-    "model_name": only("deeplip_b_l"),
+    "model_name": computed(lambda model: "deeplip_b_l" if model.query_encoder is None else "deepencoderv2"),
     "mlp_ratio": only(3.7362),  # DeepSeek's code ignores it; the tensors' shapes show the true ones
 }
 
 PROJECTOR = {
     "projector_type": only("linear"),
     "model_type": only("mlp_projector"),
-    "input_dim": computed(lambda model: model.sam.downsample_widths[-1] + model.clip.width),
+    "input_dim": computed(lambda model: model.sam.downsample_widths[-1] + (model.clip.width if model.clip else 0)),
     "n_embed": size("decoder.width", required=False),
 }
 
 # DeepSeek's classes read the decoder's keys here, vLLM and transformers in language_config: both have to be right.
 TOP = {
-    "architectures": only(["DeepseekOCRForCausalLM"], required=True),
-    "model_type": only("deepseek_vl_v2", "DeepseekOCR", required=True),  # as published; as DeepSeek's class saves it
+    "architectures": _named(
+        {
+            "DeepSeek-OCR": (["DeepseekOCRForCausalLM"],),
+            "DeepSeek-OCR-2": (["DeepseekOCR2ForCausalLM"],),
+            "Unlimited-OCR": (["UnlimitedOCRForCausalLM"],),
+        }
+    ),
+    "model_type": _named(
+        {
+            "DeepSeek-OCR": ("deepseek_vl_v2", "DeepseekOCR"),  # as published; as DeepSeek's class saves it
+            "DeepSeek-OCR-2": ("deepseek_vl_v2",),
+            "Unlimited-OCR": ("unlimited-ocr",),
+        }
+    ),
     "tile_tag": only("2D"),
     "global_view_pos": only("head"),
     "candidate_resolutions": computed(lambda model: [[model.sam.image_side] * 2]),
 } | {name: replace(key, required=False) for name, key in DECODER.items()}
+# transformers reads the window here alone, the model's own code here first.
+TOP["sliding_window"] = replace(WINDOW, required_with_window=True)
 
-CONFIG = Level(
-    TOP,
-    {
+
+def _config(encoders: Mapping[str, Level]) -> Level:
+    below = {
         "language_config": Level(LANGUAGE),
-        "vision_config": Level(VISION, {"width": Level({}, {"sam_vit_b": Level(SAM), "clip-l-14-224": Level(CLIP)})}),
+        "vision_config": Level(VISION, {"width": Level({}, encoders)}),
         "projector_config": Level(PROJECTOR, required=False),
-    },
+    }
+    return Level(TOP, below)
+
+
+# DeepSeek-OCR-2's own code reads no width of a convolution, and its published file still has those of DeepSeek-OCR.
+WIDTHS = Key(lambda model: (model.sam.downsample_widths, [512, 1024]), "sam.downsample_widths", required=True)
+CONFIG = _config({"sam_vit_b": Level(SAM), "clip-l-14-224": Level(CLIP)})
+WITH_QUERIES = _config(
+    {
+        "sam_vit_b": Level(SAM | {"downsample_channels": WIDTHS}),
+        "qwen2-0-5b": Level({"dim": size("query_encoder.width")}),  # the code has its other sizes
+    }
 )
 
-# No effect on a forward pass at inference, at any level.
-# fmt: off
-WITHOUT_EFFECT = frozenset({
-    # names, and code that nobody here runs
-    "_name_or_path", "_commit_hash", "auto_map", "transformers_version", "tokenizer_class", "finetuning_task",
-    "task_specific_params", "problem_type", "id2label", "label2id", "unsloth_fixed", "unsloth_version",
-    # token ids
-    "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "forced_bos_token_id",
-    "forced_eos_token_id", "image_token_id", "image_token_index",
-    # training
-    "initializer_range", "attention_dropout", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "tf_legacy_loss",
-    # how tokens are chosen from logits
-    "max_length", "min_length", "do_sample", "early_stopping", "num_beam_groups", "diversity_penalty", "temperature",
-    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "remove_invalid_values",
-    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "prefix",
-    # in what form results are returned
-    "return_dict", "return_dict_in_generate", "output_scores", "torchscript", "use_bfloat16",
-    # a point names its own attention
-    "_attn_implementation", "attn_implementation", "_attn_implementation_autoset",
-})
-# fmt: on
+
+def config_of(model: Architecture) -> Level:
+    """The layout of a snapshot's config.json, by the encoders that the model has."""
+    return CONFIG if model.query_encoder is None else WITH_QUERIES

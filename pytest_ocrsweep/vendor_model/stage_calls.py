@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,14 +57,26 @@ def stage_flops(model: Architecture, stage: str, work: Workload, attention: str)
 
 
 def steps_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str) -> int:
-    """FlopCounterMode's count of all `new_tokens` steps, from the first, the middle and the last.
+    """FlopCounterMode's count of all `new_tokens` steps: of those while a window fills, and of those after."""
+    filling = min(work.new_tokens, model.decoder.window or work.new_tokens)
+
+    def count(first: int, last: int) -> int:
+        return _series(lambda i: StageCall(model, stage, work, attention, experts, i).tensor_flops(), first, last)
+
+    return count(1, filling) + count(filling + 1, work.new_tokens)
+
+
+def _series(count: Callable[[int], int], first: int, last: int) -> int:
+    """The sum of `count` over all steps, from the first, the middle and the last.
 
     Raises AssertionError unless the three lie on a line: then, and only then, the sum is an arithmetic series.
     """
-    n = work.new_tokens
-    at = {i: StageCall(model, stage, work, attention, experts, i).tensor_flops() for i in {1, (n + 1) // 2, n}}
-    slope, rest = divmod(at[n] - at[1], n - 1) if n > 1 else (0, 0)
+    n = last - first + 1
+    if n < 1:
+        return 0
+    at = {i: count(i) for i in {first, (first + last) // 2, last}}
+    slope, rest = divmod(at[last] - at[first], n - 1) if n > 1 else (0, 0)
     for i, flops in at.items():
-        assert flops == at[1] + (i - 1) * slope, f"step {i} counts {flops}, not on the line of {at}"
+        assert flops == at[first] + (i - first) * slope, f"step {i} counts {flops}, not on the line of {at}"
     assert rest == 0, f"the steps {at} are not evenly spaced"
-    return n * (at[1] + at[n]) // 2
+    return n * (at[first] + at[last]) // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,8 +17,8 @@ from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.stages import STAGES
 from . import build, dispatch_count, gpu_state
-from .build import ReferenceModel
 from .clocks import Clock, HostClock, delayed, device_clock
+from .families import ReferenceModel
 from .forward import Call
 from .graph_speed import GraphSpeed
 from .peak_memory import peak_bytes
@@ -69,7 +69,7 @@ class PreparedPoint:
         return [sorted(clock.batch(BATCH))[BATCH // 2] for clock in self.clocks]
 
     def _batch(self) -> list[int]:
-        return _whole([clock.batch(BATCH) for clock in self.clocks], self.region.times)
+        return _whole([clock.batch(BATCH) for clock in self.clocks], self.region.halves)
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Vendor:
         self, built: ReferenceModel, stage: str, work: Workload, attention: str, page: Path | None
     ) -> Iterator[Region]:
         torch.manual_seed(self.seed)
-        region = stage_region(built, stage, work, attention, page, self.model.sam.channels)
+        region = stage_region(built, self.model, stage, work, attention, page)
         if self.delay is None:
             yield region
             return
@@ -162,7 +162,7 @@ class Vendor:
             call()
         # Before the clocks are made: a graph holds all memory of its call, and a heavy point has no room for two.
         flops = _tensor_flops(region) if count else None
-        wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.times)
+        wall = _whole([HostClock(call).batch(WALL_SAMPLES) for call in region.calls], region.halves)
         peak = peak_bytes(self.device, region.fresh)
         clocks = self._clocks(region)
         return PreparedPoint(
@@ -208,13 +208,16 @@ def _warm(clock: Clock, seconds: float) -> Clock:
 
 
 def _tensor_flops(region: Region) -> int:
-    counted = sum(dispatch_count.tensor_flops(call) for call in region.calls)
-    return counted * region.times // len(region.calls)
+    counts = (dispatch_count.tensor_flops(call) for call in region.calls)
+    return sum(count * halves for count, halves in zip(counts, region.halves, strict=True)) // 2
 
 
-def _whole(parts: list[list[int]], times: int) -> list[int]:
-    """Time of the whole stage, sample by sample: the mean of a decode's first and last step, times its steps.
+def _whole(parts: list[list[int]], halves: Sequence[int]) -> list[int]:
+    """Time of the whole stage, sample by sample, from its first and last step.
 
     Right where a step's time grows linearly with its keys: each reads one token's keys and values more.
     """
-    return [round(sum(sample) * times / len(sample)) for sample in zip(*parts, strict=True)]
+    return [
+        round(sum(ns * half for ns, half in zip(sample, halves, strict=True)) / 2)
+        for sample in zip(*parts, strict=True)
+    ]

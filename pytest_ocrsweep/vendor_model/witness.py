@@ -33,13 +33,17 @@ def counted(call: Call, experts_per_token: int) -> tuple[int, ...]:
     return (dispatch_count.tensor_flops(call), counts.vector_flops, counts.read_bytes, counts.write_bytes)
 
 
-def other_differences(model: Model, stage: str, work: Workload, attention: str) -> list[int]:
-    """Analytic less counted: vector FLOPs, bytes read and written, and peak bytes; of a decode's first step."""
-    work, experts = replace(work, new_tokens=1), experts_of(model.architecture.decoder, stage)
-    counts = StageCall(model.architecture, stage, work, attention, experts).dispatch_counts()
+def other_differences(model: Model, stage: str, work: Workload, attention: str, step: int = 1) -> list[int]:
+    """Analytic less counted: vector FLOPs, bytes read and written, and peak bytes; of a decode's step."""
+    work, experts = replace(work, new_tokens=step), experts_of(model.architecture.decoder, stage)
+    counts = StageCall(model.architecture, stage, work, attention, experts, step).dispatch_counts()
     ledger = model.ledger(stage, work, attention)
     cost = ledger.total()
-    grown = poly(kv_cache_bytes(model.architecture, STAGES[stage].keys_added)).at(point(work))
+    if STAGES[stage].per_token and step > 1:  # less all steps before it
+        cost = cost + -1 * model.ledger(stage, replace(work, new_tokens=step - 1), attention).total()
+    decoder = model.architecture.decoder
+    added = kv_cache_bytes(model.architecture, STAGES[stage].keys_added(decoder))
+    grown = poly(added).at(point(work, decoder))
     return [
         cost.vector_flops - counts.vector_flops,
         cost.read_bytes - counts.read_bytes,

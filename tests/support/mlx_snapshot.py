@@ -1,6 +1,6 @@
-"""The tensors of `mlx-community/DeepSeek-OCR-8bit` by name, type and shape: as mlx-vlm's modules make them.
+"""The tensors of MLX snapshots of DeepSeek-OCR and DeepSeek-OCR-2 in 8 bits, by name, type and shape.
 
-Source: mlx-vlm, mlx_vlm/models/deepseekocr/{deepseekocr,language,vision,sam}.py and save_weights in mlx_vlm/utils.py.
+Source: mlx-community on the hub; mlx-vlm: models/deepseekocr, models/deepseekocr_2, and save_weights in utils.py.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from math import prod
 
 Tensor = tuple[str, str, list[int]]  # name, type, shape
 BYTES = {"BF16": 2, "U32": 4}
-FILE_BYTES, INDEX_BYTES = 3_919_426_465, 72_573  # of model.safetensors and of its index, as the hub lists them
+# Of model.safetensors and of its index, as the hub lists them.
+FILES = {"deepseek-ocr": (3_919_426_465, 72_573), "deepseek-ocr-2": (4_026_836_549, 74_152)}
 
 
-def tensors() -> Iterator[Tensor]:
+def tensors(model: str) -> Iterator[Tensor]:
     yield from _language("language_model.")
-    yield from _quantised("projector.layers", 1280, 2048)
-    for name in ("projector.layers.bias", "image_newline", "view_separator"):
+    for name in ("projector.layers.bias", "view_separator"):
         yield name, "BF16", [1280]
-    yield from _clip("vision_model.")
-    yield from _sam("sam_model.")
+    if model == "deepseek-ocr":
+        yield "image_newline", "BF16", [1280]
+        yield from _quantised("projector.layers", 1280, 2048)
+        yield from _clip("vision_model.")
+        yield from _sam("sam_model.", 1024)
+    else:
+        yield from _quantised("projector.layers", 1280, 896)
+        yield from _qwen("vision_model.qwen2_encoder.")
+        yield from _sam("sam_model.", 896)
 
 
 def _quantised(name: str, out: int, width: int, *lead: int) -> Iterator[Tensor]:
@@ -82,7 +89,22 @@ def _clip(at: str) -> Iterator[Tensor]:
             yield from _linear(here + part, out, width)
 
 
-def _sam(at: str) -> Iterator[Tensor]:
+def _qwen(at: str) -> Iterator[Tensor]:
+    for side, queries in ((1024, 256), (768, 144)):
+        yield f"{at}query_{side}", "BF16", [queries, 896]
+    yield f"{at}norm.weight", "BF16", [896]
+    for layer in range(24):
+        here = f"{at}layers.{layer}."
+        for part, out in (("q", 896), ("k", 128), ("v", 128)):
+            yield from _linear(f"{here}self_attn.{part}_proj", out, 896)
+        yield f"{here}self_attn.o_proj.weight", "BF16", [896, 896]
+        for part, out, width in (("gate", 4864, 896), ("up", 4864, 896), ("down", 896, 4864)):
+            yield f"{here}mlp.{part}_proj.weight", "BF16", [out, width]
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{here}{norm}.weight", "BF16", [896]
+
+
+def _sam(at: str, last: int) -> Iterator[Tensor]:
     yield f"{at}patch_embed.proj.weight", "BF16", [768, 16, 16, 3]
     yield f"{at}patch_embed.proj.bias", "BF16", [768]
     yield f"{at}pos_embed", "BF16", [1, 64, 64, 768]
@@ -99,17 +121,17 @@ def _sam(at: str) -> Iterator[Tensor]:
         yield f"{at}neck.{at_layer}.weight", "BF16", [256, window, window, width]
         yield from _norm(f"{at}neck.{at_layer + 1}", 256)
     yield f"{at}net_2.weight", "BF16", [512, 3, 3, 256]
-    yield f"{at}net_3.weight", "BF16", [1024, 3, 3, 512]
+    yield f"{at}net_3.weight", "BF16", [last, 3, 3, 512]
 
 
-def data_bytes() -> int:
-    return sum(prod(shape) * BYTES[kind] for _, kind, shape in tensors())
+def data_bytes(model: str) -> int:
+    return sum(prod(shape) * BYTES[kind] for _, kind, shape in tensors(model))
 
 
-def index_bytes() -> int:
+def index_bytes(model: str) -> int:
     """Of model.safetensors.index.json: it names every tensor and the sum of their bytes."""
-    names = sorted(name for name, _, _ in tensors())
-    index = {"metadata": {"total_size": data_bytes()}, "weight_map": dict.fromkeys(names, "model.safetensors")}
+    names = sorted(name for name, _, _ in tensors(model))
+    index = {"metadata": {"total_size": data_bytes(model)}, "weight_map": dict.fromkeys(names, "model.safetensors")}
     return len(json.dumps(index, indent=4))
 
 

@@ -61,7 +61,7 @@ def test_what_chooses_no_file_is_hydras_to_judge(text: str) -> None:
 def test_the_defaults_are_the_documented_ones() -> None:
     default = compose()
     assert default.model == DEEPSEEK_OCR
-    assert default.workload == WorkloadSettings(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam")
+    assert default.workload == WorkloadSettings(prompt_tokens=10, new_tokens=100, batch=1, resolution="gundam", pages=1)
     assert default.vendor == VendorSettings(device="cuda", seed=0)
     assert default.workload.on(CropGrid(2, 3)) == Workload(CropGrid(2, 3))
 

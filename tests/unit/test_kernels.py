@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep.model import kernels, operations
 from pytest_ocrsweep.model.kernels import FLOAT, HALF, INDEX, INT, Kernel
+from pytest_ocrsweep.model.parameters import vectors
 
 # 2 rows of 3 wide, 5 out, and so on: primes, so that no two different products come to the same number.
 
@@ -47,7 +48,7 @@ KERNELS = {
     ),
     "elementwise with a tensor": (operations.elementwise("x", "add", 11, also=6), (0, 11, 22 + 6, 22, 0)),
     "elementwise with parameters": (
-        operations.elementwise("x", "mul", 11, parameters=kernels.vectors(3)),
+        operations.elementwise("x", "mul", 11, parameters=vectors(3)),
         (0, 11, 22 + 6, 22, 6),
     ),
     "elementwise in float32": (operations.elementwise("x", "silu", 11, itemsize=FLOAT), (0, 55, 44, 44, 0)),
@@ -57,7 +58,10 @@ KERNELS = {
         (0, 8 * 6, (6 + 2 * 3) * 2, 6 * 2 + 2 * 2 * 4, 2 * 3 * 2),
     ),
     "cast": (operations.cast("x", 11, HALF, FLOAT), (0, 0, 22, 44, 0)),
-    "cast of parameters": (operations.cast("x", 11, HALF, FLOAT, parameters=kernels.vectors(11)), (0, 0, 22, 44, 22)),
+    "cast of parameters": (
+        operations.cast("x", 11, HALF, FLOAT, parameters=vectors(11)),
+        (0, 0, 22, 44, 22),
+    ),
     "copy": (operations.copy("x", 11), (0, 0, 22, 22, 0)),
     "copy into a larger tensor": (operations.copy("x", 11, into=13), (0, 0, 22, 26, 0)),
     "fused attention": (  # 2 pages of 3 heads: 5 queries, 7 keys, 11 wide
@@ -99,8 +103,8 @@ def test_what_a_kernel_is_not_said_to_do_it_does_not():
 
 
 def test_a_cast_may_free_its_source():
-    for parameters in ((), kernels.vectors(11)):
-        kernel = operations.cast("x", 11, HALF, FLOAT, parameters=parameters, frees=22)
+    for of_weights in ((), vectors(11)):
+        kernel = operations.cast("x", 11, HALF, FLOAT, parameters=of_weights, frees=22)
         assert (kernel.allocates, kernel.frees, kernel.freed) == (512, 512, (22,))
 
 

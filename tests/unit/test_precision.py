@@ -11,7 +11,8 @@ from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.hardware.estimate_columns import estimates
 from pytest_ocrsweep.model.cost import Cost
-from pytest_ocrsweep.model.kernels import HALF, Parameter, together
+from pytest_ocrsweep.model.kernels import HALF, together
+from pytest_ocrsweep.model.parameters import Parameter
 from pytest_ocrsweep.model.precision import FORMATS, more_bits
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import CONF, compose, devices
@@ -63,19 +64,22 @@ def test_gptq_stores_packed_weights_zeros_scales_and_the_group_of_each_input() -
     )
 
 
-def test_the_weights_of_a_public_mlx_snapshot_are_counted_to_the_byte() -> None:
+@pytest.mark.parametrize(("name", "unused"), [("deepseek-ocr", PATCH_EMBEDDING), ("deepseek-ocr-2", 0)])
+def test_the_weights_of_a_public_mlx_snapshot_are_counted_to_the_byte(name: str, unused: int) -> None:
     """The hub lists the bytes of its index, which names every tensor, and of its file."""
-    assert mlx_snapshot.index_bytes() == mlx_snapshot.INDEX_BYTES
-    found = list(mlx_snapshot.tensors())
+    file_bytes, index_bytes = mlx_snapshot.FILES[name]
+    assert mlx_snapshot.index_bytes(name) == index_bytes
+    found, data = list(mlx_snapshot.tensors(name)), mlx_snapshot.data_bytes(name)
     headers = {mlx_snapshot.header_bytes(order) for order in (found, sorted(found), sorted(found, reverse=True))}
-    assert min(headers) <= mlx_snapshot.FILE_BYTES - mlx_snapshot.data_bytes() <= max(headers)
-    ours = model("mlx-8bit").ledger("prefill", WORK).weight_bytes
-    assert ours + PATCH_EMBEDDING * HALF == mlx_snapshot.data_bytes() == 3_919_316_480
+    assert min(headers) <= file_bytes - data <= max(headers)
+    ours = load_model(name, ["precision=mlx-8bit"]).ledger("prefill", WORK).weight_bytes
+    assert ours + unused * HALF == data
 
 
 # Bytes of public files, as the hub lists them. A file is its metadata, which these have alike, and its tensors.
 DECODERS = {"f16": 5_876_578_112, "q8_0": 3_126_139_712}  # deepseek-ocr-bf16.gguf, DeepSeek-OCR-Q8_0.gguf
 DECODER_2 = 1_950_326_688  # deepseek-ocr-2-Q4_K_M.gguf, whose decoder is the same; its metadata has longer names
+VISION_2 = 512_537_792  # mmproj-deepseek-ocr-2-q8_0.gguf
 VISION_BF16, VISION_Q8_0 = 826_425_472, 447_856_768  # mmproj-deepseek-ocr-bf16.gguf, mmproj-DeepSeek-OCR-Q8_0.gguf
 
 
@@ -98,6 +102,8 @@ def test_the_vision_of_public_gguf_files_leaves_the_same_metadata() -> None:
         ours = model(name, f"precision.weights=[{','.join(rules)}]").ledger("vision", WORK).weight_bytes
         left.append(size - ours - PATCH_EMBEDDING * 4)
     assert left == [28_800, 28_800]
+    second = load_model("deepseek-ocr-2", ["precision=q8_0"]).ledger("vision", WORK).weight_bytes
+    assert VISION_2 - second == 29_504  # its names are others
 
 
 def test_more_bits_go_to_the_layers_that_llama_cpp_gives_them() -> None:

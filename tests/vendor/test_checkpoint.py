@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +16,7 @@ from safetensors.torch import save_file  # noqa: E402  comes with transformers
 from snapshots import HEAD, LAST, NORM, TINY, UNUSED, load, write  # noqa: E402
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from pytest_ocrsweep.errors import CheckpointError  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, checkpoint, forward, snapshot_files  # noqa: E402
 
 
@@ -115,3 +118,17 @@ def test_the_digest_tells_weights_apart_and_not_their_files(snapshot, tensors):
     assert digest() == first
     save_file({**tensors, NORM: tensors[NORM] + 1}, snapshot / snapshot_files.WEIGHTS)
     assert digest() != first
+
+
+def test_a_snapshot_of_a_model_with_a_window_loads_under_its_own_name_alone(snapshot, writer):
+    windowed = replace(TINY, name="unlimited-ocr-tiny", decoder=replace(TINY.decoder, window=4))
+    with pytest.raises(CheckpointError, match="sliding_window is missing, should be 4 as"):
+        checkpoint.load(snapshot, windowed, "flash", "grouped_mm", "cpu")
+    config = json.loads((snapshot / "config.json").read_text())
+    config |= {"model_type": "unlimited-ocr", "architectures": ["UnlimitedOCRForCausalLM"], "sliding_window": 4}
+    (snapshot / "config.json").write_text(json.dumps(config))
+    loaded = checkpoint.load(snapshot, windowed, "flash", "grouped_mm", "cpu").model
+    assert torch.equal(logits(loaded), logits(writer))  # a prefill has no window
+    assert forward.window(loaded) == 4
+    with pytest.raises(CheckpointError, match="sliding_window is 4, should be null as"):
+        load(snapshot)

@@ -63,7 +63,7 @@ def test_decode_goes_on_where_prefill_ended(attention):
 
 
 def test_a_step_grows_its_cache_by_one_key(model):
-    past = forward.filled_cache(model, batch=2, keys=7)
+    past = forward.filled_cache(model, batch=2, context=7)
     assert past.get_seq_length() == 7
     ids, positions = torch.zeros(2, 1, dtype=torch.long), torch.full((1, 1), 7)
     out = forward.decode_step(model, ids, positions, past, None)
@@ -73,7 +73,7 @@ def test_a_step_grows_its_cache_by_one_key(model):
 
 
 def test_a_step_from_a_renewed_cache_leaves_the_first_as_it_was(model):
-    past = forward.filled_cache(model, batch=1, keys=7)
+    past = forward.filled_cache(model, batch=1, context=7)
     keys = [layer.keys.clone() for layer in past.layers]
     ids, positions = torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), 7)
     logits = [forward.decode_step(model, ids, positions, forward.renewed(past), None).logits for _ in range(2)]
@@ -83,7 +83,7 @@ def test_a_step_from_a_renewed_cache_leaves_the_first_as_it_was(model):
 
 
 def test_a_renewed_cache_shares_the_tensors_it_starts_from(model):
-    past = forward.filled_cache(model, batch=1, keys=7)
+    past = forward.filled_cache(model, batch=1, context=7)
     fresh = forward.renewed(past)
     pairs = zip(past.layers, fresh.layers, strict=True)
     assert all(old is not new and old.keys is new.keys and old.values is new.values for old, new in pairs)

@@ -22,8 +22,10 @@ from transformers.models.unlimited_ocr.configuration_unlimited_ocr import Unlimi
 
 from pytest_ocrsweep import load_model
 from pytest_ocrsweep.errors import CheckpointError
+from pytest_ocrsweep.model.architecture import Architecture
 from pytest_ocrsweep.vendor_model import snapshot_config
-from pytest_ocrsweep.vendor_model.snapshot_keys import CONFIG, WITHOUT_EFFECT, Level
+from pytest_ocrsweep.vendor_model.snapshot_ignored import WITHOUT_EFFECT
+from pytest_ocrsweep.vendor_model.snapshot_keys import CONFIG, Level
 
 MODEL = load_model("deepseek-ocr").architecture
 PUBLISHED = json.loads((Path(__file__).parents[1] / "support" / "deepseek_ocr_config.json").read_text())
@@ -63,8 +65,8 @@ OTHERS += [
     (f"{level}{key}", value, values)
     for level in ("", "language_config.")
     for key, value, values in [
-        ("sliding_window", 128, "null"),
-        ("sliding_window_size", 128, "null"),
+        ("sliding_window", 128, "null as decoder.window of deepseek-ocr"),
+        ("sliding_window_size", 128, "null as decoder.window of deepseek-ocr"),
         ("use_sliding_window", True, "false"),
         ("layer_types", [WINDOW] * 12, f"[{', '.join([repr(FULL)] * 6)}, ...]"),
         ("layer_types", [FULL] * 11 + [WINDOW], f"[{', '.join([repr(FULL)] * 6)}, ...]"),
@@ -132,11 +134,11 @@ def refusal(tmp_path):
     return partial(refused, tmp_path / "config.json")
 
 
-def refused(path: Path, config: dict[str, Any]) -> list[str]:
+def refused(path: Path, config: dict[str, Any], model: Architecture = MODEL) -> list[str]:
     """The lines of the refusal, without the file's name; none if the configuration is accepted."""
     path.write_text(json.dumps(config))
     try:
-        snapshot_config.check(path, MODEL)
+        snapshot_config.check(path, model)
     except CheckpointError as error:
         return [line.removeprefix(f"{path}: ") for line in str(error).splitlines()]
     return []
@@ -154,13 +156,19 @@ def test_another_model_is_refused_by_key_level_and_values(refusal, path, value, 
     assert ": choose the model of" in line or ", choose a snapshot of DeepSeek-OCR" in line
 
 
-def test_unlimited_ocr_is_refused_by_everything_that_it_does_otherwise(refusal):
+def unlimited() -> dict[str, Any]:
+    """Unlimited-OCR's configuration as published: what differs from DeepSeek-OCR's."""
     config = changed("model_type", "unlimited-ocr") | {
         "architectures": ["UnlimitedOCRForCausalLM"], "sliding_window": 128,
     }  # fmt: skip
+    config["language_config"]["architectures"] = ["DeepseekOCRForCausalLM"]
     for block in (config, config["language_config"]):
         block |= {"max_position_embeddings": 32768, "v_head_dim": 128, "sliding_window_size": 128}
-    assert [line.split(" is ")[0] for line in refusal(config)] == [
+    return config
+
+
+def test_unlimited_ocr_is_refused_by_everything_that_it_does_otherwise(refusal):
+    assert [line.split(" is ")[0] for line in refusal(unlimited())] == [
         "architectures",
         "model_type",
         "max_position_embeddings",
@@ -169,6 +177,34 @@ def test_unlimited_ocr_is_refused_by_everything_that_it_does_otherwise(refusal):
         "language_config.max_position_embeddings",
         "language_config.sliding_window_size",
     ]
+
+
+def test_unlimited_ocr_is_accepted_under_its_own_name_and_deepseek_ocr_refused(tmp_path):
+    path, model = tmp_path / "config.json", load_model("unlimited-ocr").architecture
+    assert refused(path, unlimited(), model) == []
+    lines = refused(path, PUBLISHED, model)
+    assert [line.split(" is ")[0] for line in lines] == [
+        "architectures",
+        "model_type",
+        "max_position_embeddings",
+        "sliding_window",
+        "language_config.max_position_embeddings",
+    ]
+    assert lines[3] == (
+        "sliding_window is missing, should be 128 as decoder.window of unlimited-ocr: "
+        "choose the model of this snapshot, or the snapshot of this model"
+    )
+    assert lines[0].endswith("choose a snapshot of Unlimited-OCR")
+
+
+@pytest.mark.parametrize("key", ["sliding_window", "sliding_window_size", "language_config.sliding_window_size"])
+def test_another_window_is_refused_wherever_it_stands(tmp_path, key):
+    config = unlimited()
+    *above, last = key.split(".")
+    (config[above[0]] if above else config)[last] = 256
+    model = load_model("unlimited-ocr").architecture
+    (line,) = refused(tmp_path / "config.json", config, model)
+    assert line.startswith(f"{key} is 256, should be 128 as decoder.window of unlimited-ocr")
 
 
 def test_the_layout_of_transformers_is_named(refusal):

@@ -8,21 +8,9 @@ from __future__ import annotations
 from ..architecture import Clip
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
-from ..kernels import (
-    HALF,
-    INDEX,
-    Kernel,
-    Kernels,
-    Parameter,
-    Pattern,
-    allocated,
-    kernel,
-    released,
-    repeated,
-    under,
-    vectors,
-)
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
 from ..operations import elementwise, layer_norm, linear
+from ..parameters import Parameter, vectors
 from ..symbolic import Size
 from . import attention as attend
 from .sam_positions import resize

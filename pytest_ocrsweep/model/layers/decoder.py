@@ -10,11 +10,12 @@ from collections.abc import Iterable
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import HALF, INDEX, Kernel, Kernels, Parameter, Pattern, held, kernel, released, repeated, under
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
 from ..operations import elementwise, linear
+from ..parameters import Parameter
 from ..symbolic import Size
 from . import attention as attend
-from .decoder_parts import fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .decoder_parts import Window, fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
 from .moe import mixture
 
 
@@ -59,6 +60,7 @@ def layers(
     experts: str,
     engine: Engine = REFERENCE,
     rows: Size | None = None,
+    window: Window | None = None,
 ) -> Kernels:
     """Rotary tables, every layer, the last norm. The cache already holds `past` of the `kv` keys."""
     rows = batch * q if rows is None else rows
@@ -66,7 +68,7 @@ def layers(
     table = () if engine.fused_rope else (q * (decoder.width // decoder.heads) * HALF,) * 2
     if not engine.fused_rope:
         yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
-    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows)))
+    attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows, window)))
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
     dense = list(under("mlp", gated_mlp(rows, decoder.width, decoder.dense_width, engine)))
     sparse = list(mixture(decoder, rows, experts, engine))
@@ -95,11 +97,11 @@ def _two_streams(
     embedded = held(rows * width * HALF)
     stack = [*layer(rows, width, attn, mlp), *kept]
     yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
-    yield from _ended(stack, repeated(stack, times), [] if others else last)
+    yield from ended(stack, repeated(stack, times), [] if others else last)
     yield from (embedded,) * (times == 1)
     for mlp, times in others:
         stack = [*layer(rows, width, attn, mlp), *kept]
-        yield from _ended(stack, repeated(stack, times), last)
+        yield from ended(stack, repeated(stack, times), last)
 
 
 def _one_stream(
@@ -111,7 +113,7 @@ def _one_stream(
     groups = [(first, 1), *(([*fused_layer(rows, width, attn, m), *kept], n) for m, n in ((mlp, times - 1), *others))]
     groups = [(stack, n) for stack, n in groups if n]
     for i, (stack, n) in enumerate(groups):
-        yield from _ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
+        yield from ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
 
 
 def last_token(
@@ -128,7 +130,7 @@ def last_token(
         yield k._replace(tensor_flops=of_all[k.path]) if k.path in of_all else k
 
 
-def _ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
+def ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kernel]) -> Kernels:
     """The repeated `layers` of a `stack`, in the last of which what `last` does is enough."""
     whole, enough = {k.path: k for k in stack}, {k.path: k for k in last}
     for k in layers:

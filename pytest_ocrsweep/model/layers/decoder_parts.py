@@ -6,6 +6,8 @@ csrc/layernorm_kernels.cu, pos_encoding_kernels.cu, cache_kernels.cu, activation
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..architecture import Decoder
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
@@ -22,9 +24,9 @@ from ..kernels import (
     kernel,
     released,
     under,
-    vectors,
 )
 from ..operations import cast, elementwise, linear
+from ..parameters import vectors
 from ..symbolic import Size
 from . import attention as attend
 
@@ -131,10 +133,12 @@ def self_attention(
     attention: str,
     engine: Engine = REFERENCE,
     rows: Size | None = None,
+    window: Window | None = None,
 ) -> Kernels:
     """Projections, rotary positions, the cache, attention.
 
-    The cache is a tensor that each step copies with the new token appended, or lies in blocks that stay where they are.
+    The cache is a tensor that each step copies with the new token appended, or lies in blocks that stay where they are;
+    or, with a `window`, it is the prompt's and the window's, which each step copies into one.
     `rows` are those of the products, if padding makes them more than the `batch * q` that attend.
     """
     rows, dim = batch * q if rows is None else rows, decoder.width // decoder.heads
@@ -156,8 +160,10 @@ def self_attention(
         yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
         yield released(*projected[:2] * (not engine.fused_qkv))
         query, gone = (queries,), (keys, projected[-1])
-    yield from cache(decoder, batch, q, kv, past, engine)
+    yield from cache(decoder, batch, q, kv, past, engine, window)
     yield released(*gone)
+    if window is not None and window.stored != 0:
+        query = (*query, *(batch * kv * key_width * HALF,) * 2)  # the joined keys and values are this step's alone
     if not ATTENTION[attention].fused:
         q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
         yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
@@ -170,11 +176,31 @@ def self_attention(
     yield released(*query)
 
 
-def cache(decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, engine: Engine) -> Kernels:
+class Window(NamedTuple):
+    """A cache that keeps the `prompt` keys and a window of new ones, of which `stored` are allocated before a step."""
+
+    prompt: Size
+    stored: Size  # 0 in a prefill
+
+
+def cache(
+    decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, engine: Engine, window: Window | None = None
+) -> Kernels:
     """The keys and values of `q` new tokens of each page beside those of its `past` ones."""
     dim = decoder.width // decoder.heads
     new = batch * q * decoder.kv_heads * dim * HALF
     before, added, after = (batch * n * decoder.kv_heads * dim * engine.kv_bytes for n in (past, q, kv))
+    if window is not None:
+        prompt, stored = (batch * n * decoder.kv_heads * dim * HALF for n in window)
+        if window.stored == 0:
+            yield kernel("window", reads=INDEX, writes=INDEX)  # its size goes to the device with the first keys
+        else:
+            seen = after - prompt
+            for name, frees in (("window_k", ()), ("window_v", (stored, stored))):
+                yield kernel(name, reads=(seen - new, new), io=seen, writes=seen, frees=frees)
+            for name in ("cache_k", "cache_v"):
+                yield kernel(name, reads=(prompt, seen), io=prompt, writes=after)
+            return
     if engine.kv_block_tokens is None:
         for name in ("cache_k", "cache_v"):
             yield kernel(name, reads=(before, new), io=before + new, writes=after, frees=before)

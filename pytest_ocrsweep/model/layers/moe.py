@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    INT,
-    VECTOR_FLOPS,
-    Kernel,
-    Kernels,
-    Parameter,
-    Pattern,
-    kernel,
-    released,
-    under,
-)
+from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released, under
 from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
+from ..parameters import Parameter
 from ..symbolic import Size, distinct_experts
 from .decoder_parts import gated_mlp, silu_mul
 

@@ -1,12 +1,14 @@
 """From encoder features to image tokens: one linear layer, newline tokens, a separator, their place in the prompt.
 
-Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_image_features and forward.
+Source: transformers 5.23, modeling_unlimited_ocr.py, UnlimitedOcrModel.get_image_features and forward;
+modeling_deepseek_ocr2.py, DeepseekOcr2Model.
 """
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, vectors
-from ..operations import copy, linear
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, only_if
+from ..operations import copy, elementwise, linear
+from ..parameters import vectors
 from ..symbolic import Size
 
 
@@ -27,6 +29,16 @@ def join(images: Size, patches: int, clip_width: int, sam_width: int) -> Kernel:
 def project(images: Size, patches: int, features: int, width: int) -> Kernel:
     """[images · patches², features] → width, for patch tokens only: newline and separator tokens have that width."""
     return linear("linear", images * patches * patches, features, width)
+
+
+def project_some(images: Size, patches: int, width: int, out: int, many: Size) -> Kernels:
+    """The same of the queries alone, which lie apart if there are several images: the bias is then added after."""
+    tokens = images * patches * patches
+    alone = linear("linear", tokens, width, out)
+    yield only_if(1 - many, alone)
+    apart = linear("product", tokens, width, out, bias=False)._replace(pattern=Pattern.BATCHED)
+    yield only_if(many, apart)
+    yield only_if(many, elementwise("bias", "add", tokens * out, parameters=vectors(out), frees=tokens * out * HALF))
 
 
 def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, owner: bool) -> Kernel:

@@ -16,7 +16,6 @@ from ..kernels import (
     VECTOR_FLOPS,
     Kernels,
     Loop,
-    Parameter,
     Pattern,
     Turns,
     allocated,
@@ -24,14 +23,13 @@ from ..kernels import (
     kernel,
     released,
     under,
-    vectors,
 )
 from ..operations import cast, convolution, copy, elementwise, fused_attention, layer_norm, linear, matmul, softmax
+from ..parameters import Parameter, vectors
 from ..symbolic import Size
+from .attention import BIAS_ALIGNMENT
 from .padding import without_padding
 from .sam_positions import parts_of_bias, relative_positions, resize
-
-BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
 
 
 def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:

@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from ..architecture import Sam
 from ..engine import REFERENCE, Engine
-from ..kernels import (
-    FLOAT,
-    HALF,
-    INDEX,
-    VECTOR_FLOPS,
-    Kernels,
-    Parameter,
-    Parameters,
-    Pattern,
-    kernel,
-    released,
-    repeated,
-    under,
-)
+from ..kernels import FLOAT, HALF, INDEX, VECTOR_FLOPS, Kernels, Pattern, kernel, released, repeated, under
 from ..operations import cast, copy, elementwise, matmul
+from ..parameters import Parameter, Parameters
 from ..symbolic import Size
 
 

@@ -136,6 +136,10 @@ def _tiling(model: Architecture) -> Iterator[tuple[bool, str]]:
     width, heads = queries.width, queries.heads
     yield width // heads % 2 == 0, f"model.query_encoder.width {width} / heads {heads} is odd: rotary embedding"
     yield (
+        queries.kv_heads > 1 or heads == 1,
+        f"model.query_encoder.kv_heads must be at least 2 for {heads} heads: nobody has counted one that all share",
+    )
+    yield (
         queries.query_sides == QUERY_SIDES,
         f"model.query_encoder.query_sides must be {list(QUERY_SIDES)}, as the reference model has them, "
         f"got {list(queries.query_sides)}",

@@ -202,10 +202,9 @@ def ocr2() -> dict[str, Any]:
     config = changed("architectures", ["DeepseekOCR2ForCausalLM"])
     config["auto_map"]["AutoModel"] = "modeling_deepseekocr2.DeepseekOCR2ForCausalLM"
     config["vision_config"]["model_name"] = "deepencoderv2"
-    config["vision_config"]["width"] = {
-        "qwen2-0-5b": {"dim": 896},
-        "sam_vit_b": config["vision_config"]["width"]["sam_vit_b"],
-    }
+    width = config["vision_config"]["width"]
+    del width["clip-l-14-224"]
+    width["qwen2-0-5b"] = {"dim": 896}
     config["projector_config"]["input_dim"] = 896
     return config
 

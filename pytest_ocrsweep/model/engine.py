@@ -76,6 +76,11 @@ class Engine:
         return self.fused_qkv or self.original_tower
 
     @property
+    def caches_as_the_reference(self) -> bool:
+        """Whether its KV cache is one tensor for all keys, made anew at each step."""
+        return self.kv_block_tokens is None and not self.keeps_first_keys
+
+    @property
     def is_reference(self) -> bool:
         """Whether it is the reference model's forward."""
         return self.name == REFERENCE.name

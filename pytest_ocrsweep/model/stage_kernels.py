@@ -165,6 +165,9 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     of_vision = [] if engine.looks_alone else joined(model, resolution, crops, count)
     if engine.original_tower:
         of_vision = list(Remains(model, resolution, crops).sizes)
+    if engine.original_tower:  # its tokens were names of its own; the reference model returns them
+        of_page = pages(model, resolution, crops)[2] * model.decoder.width * HALF
+        yield Kernel("released", frees=count * allocated(of_page))
     yield released(*of_vision, mask, images)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -184,6 +184,12 @@ def filled_cache(model: ReferenceModel, batch: int, context: int, steps: int = 0
                 layer,
             )
     return filled
+
+
+def stored(layer: Any) -> list[torch.Tensor]:
+    """The keys and values of one layer of a cache: of its prompt apart from its window's, if it has one."""
+    names = ("keys", "values", "prefill_keys", "prefill_values")
+    return [tensor for name in names if (tensor := getattr(layer, name, None)) is not None]
 
 
 def renewed(past: DynamicCache) -> DynamicCache:

@@ -11,6 +11,7 @@ from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, decoder_parts, moe, projector, sam
+from ..model.layers.decoder_cache import Window
 from . import build, forward
 from .build import ReferenceModel
 from .forward import Call
@@ -120,7 +121,8 @@ def _decoder_calls(
 
         return LayerCall(module, what, call, kernels)
 
-    attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention))
+    window = Window(q, 0) if d.window else None
+    attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention, window=window))
     gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
     mixture = list(moe.mixture(d, rows, experts))
     yield layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
@@ -134,7 +136,7 @@ def _decoder_calls(
     yield layer(sparse.mlp, mixture, x, what=experts)
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
-    stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
+    stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts, window=window)
     full = forward.masks(mask)
     yield LayerCall(
         text,

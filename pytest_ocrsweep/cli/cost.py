@@ -21,6 +21,7 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
+from .model_option import add_model
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -68,6 +69,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_attention(parser)
     flags.add_device(parser)
     flags.add_settings(parser)
+    add_model(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)

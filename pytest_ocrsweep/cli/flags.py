@@ -41,8 +41,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         action="append",
         default=[],
-        help="change a setting: workload.batch=4 (also .pages, .prompt_tokens, .new_tokens, .resolution), model=NAME, "
-        "or any figure of model. and device.; for a wrong key the error names the nearest; repeatable",
+        help="change a setting: workload.batch=4 (also .prompt_tokens, .new_tokens, .resolution), model=NAME, or any "
+        "figure of model. and device.; for a wrong key the error names the nearest; repeatable",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,19 @@ class Engine:
     last_logits: bool  # logits of each page's last token alone
     pages_alone: bool  # the pages of a batch go through the vision tower one by one
     original_sam: bool  # SAM as DeepSeek's own code has it: the bias is a view, the neck's norms are written out
-    original_tower: bool  # pages, and crops before the view, as in DeepSeek's own code, which joins CLIP's q, k and v
-    looped_experts: bool  # one expert after the other, each on its own tokens, with its weights where they lie
-    product_rope: bool  # each layer makes its own rotary tables, by a product of frequencies and positions
-    keeps_first_keys: bool  # the keys and values of a prompt are the cache: only steps append to it
-    float_logits: bool  # logits are cast to float32
+    original_tower: bool = field(
+        default=False, kw_only=True
+    )  # pages, and crops before the view, as in DeepSeek's own code, which joins CLIP's q, k and v
+    looped_experts: bool = field(
+        default=False, kw_only=True
+    )  # one expert after the other, each on its own tokens, with its weights where they lie
+    product_rope: bool = field(
+        default=False, kw_only=True
+    )  # each layer makes its own rotary tables, by a product of frequencies and positions
+    keeps_first_keys: bool = field(
+        default=False, kw_only=True
+    )  # the keys and values of a prompt are the cache: only steps append to it
+    float_logits: bool = field(default=False, kw_only=True)  # logits are cast to float32
     fused_norms: bool  # a norm and the residual before it are one kernel
     fused_rope: bool  # queries and keys are rotated in place, by a table of all positions
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
@@ -119,11 +127,6 @@ REFERENCE = Engine(
     last_logits=False,
     pages_alone=False,
     original_sam=False,
-    original_tower=False,
-    looped_experts=False,
-    product_rope=False,
-    keeps_first_keys=False,
-    float_logits=False,
     fused_norms=False,
     fused_rope=False,
     fused_qkv=False,

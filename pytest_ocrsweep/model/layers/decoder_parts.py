@@ -97,7 +97,8 @@ def product_tables(q: Size, dim: int) -> Kernels:
     half, whole = q * (dim // 2) * FLOAT, q * dim
     yield cast("frequencies", dim // 2, HALF, FLOAT)
     yield cast("to_float", q, INDEX, FLOAT)
-    yield matmul("angles", 1, dim // 2, 1, q, itemsize=FLOAT)
+    angles = matmul("angles", 1, dim // 2, 1, q, itemsize=FLOAT)
+    yield angles._replace(unneeded=angles.tensor_flops)  # a table made before holds them
     yield kernel("repeat", reads=(half, half), writes=whole * FLOAT)
     for function in ("cos", "sin"):
         yield elementwise(function, function, whole, itemsize=FLOAT)
@@ -157,11 +158,13 @@ def self_attention(
     key_width = decoder.kv_heads * dim
     queries, keys = rows * decoder.width * HALF, rows * key_width * HALF
     parts = {"q_proj": decoder.heads * dim, "k_proj": key_width, "v_proj": key_width}
+    cached = keys * kept(past, engine)  # bytes of a projection's result that are the cache
     if engine.fused_qkv:
-        yield linear("qkv_proj", rows, decoder.width, sum(parts.values()), bias=False)
+        yield linear("qkv_proj", rows, decoder.width, sum(parts.values()), bias=False)._replace(io_bytes=2 * cached)
     else:
         for name, out in parts.items():
-            yield linear(name, rows, decoder.width, out, bias=False)
+            io: Size = 0 if name == "q_proj" else cached
+            yield linear(name, rows, decoder.width, out, bias=False)._replace(io_bytes=io)
     projected = (queries + 2 * keys,) if engine.fused_qkv else (queries, keys, keys)
     tables = (q * dim * HALF,) * 2 if engine.product_rope and not engine.fused_rope else ()
     if tables:

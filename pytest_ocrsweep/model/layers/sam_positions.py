@@ -13,19 +13,20 @@ from ..operations import cast, copy, elementwise, matmul
 from ..symbolic import Size
 
 
-def resize(table: int, resized: int, trained: int, grid: int) -> Kernels:
+def resize(table: int, resized: int, trained: int, grid: int, *, gathered: bool = False) -> Kernels:
     """Resizes a [trained², width] table to [grid², width] in float32; only the result stays allocated.
 
+    If it is `gathered`, it is a copy of the parameters that the cast frees, and its float32 stays allocated too.
     A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
     """
     taps = 2 * -(-2 * max(trained, grid) // grid) + 1
-    yield cast("to_float", table, HALF, FLOAT, weights=True)
+    yield cast("to_float", table, HALF, FLOAT, weights=not gathered, frees=table * HALF * gathered)
     yield kernel(
         "resize",
         vector=resized * 2 * taps * taps,
         reads=table * FLOAT,
         writes=resized * FLOAT,
-        frees=table * FLOAT,
+        frees=table * FLOAT * (not gathered),
         pattern=Pattern.SERIAL,
         work=table * FLOAT + resized * FLOAT,
         launches=3,

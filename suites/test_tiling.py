@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_ocrsweep import CropGrid
+from pytest_ocrsweep import CropGrid, Workload, load_model
 
 VENDOR = find_spec("transformers")  # found, not imported: that takes seconds, and collection needs none of it
 pytestmark = pytest.mark.skipif(
@@ -97,6 +98,28 @@ def test_an_engine_that_allows_fewer_crops_gets_what_the_vendors_function_gives_
         if max(width, height) > CROP and min(width, height) > 0:
             columns, rows = got_ocr2.get_optimal_tiled_canvas((height, width), (CROP, CROP), CROPS[0], FEWER)
             assert CropGrid.for_image(width, height, most_crops=FEWER) == CropGrid(rows, columns), (width, height)
+
+
+MANY = 32  # Unlimited-OCR's own limit
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(5000, marks=pytest.mark.slow)])
+def test_unlimited_ocr_gets_the_grids_and_tokens_of_its_own_processor(got_ocr2, count):
+    """Grids by the tiling function, token counts by the processor's own method, run from its text."""
+    scope = {"math": math}
+    exec(vendor_source("unlimited_ocr", "processing_unlimited_ocr", "replace_image_token"), scope)
+    sides = SimpleNamespace(size={"height": 1024, "width": 1024}, tile_size=CROP)
+    processor = SimpleNamespace(image_processor=sides, patch_size=16, downsample_ratio=4, image_token="i")
+    model, rng = load_model("unlimited-ocr"), random.Random(count)
+    for width, height in ((rng.randint(1, 6000), rng.randint(1, 6000)) for _ in range(count)):
+        columns, rows = 1, 1
+        if max(width, height) > CROP:
+            columns, rows = got_ocr2.get_optimal_tiled_canvas((height, width), (CROP, CROP), CROPS[0], MANY)
+        crops = rows * columns if rows * columns > 1 else 0
+        grid = model.grid_of(width, height)
+        assert grid == CropGrid(rows, columns), f"{width}x{height}"
+        inputs = {"patches_grid": [(columns, rows)], "num_local_patches": [crops]}
+        assert Workload(grid).image_tokens == len(scope["replace_image_token"](processor, inputs, 0))
 
 
 def tied_aspects() -> list[Fraction]:

@@ -121,6 +121,102 @@ def test_the_peak_of_a_long_prompt_is_the_heads_and_equals_the_dispatchers(ocrsw
         assert ocrsweep_model.ledger("prefill", work, attention).peak_path == "head"
 
 
+# Below, at and above a window of 128 new tokens.
+WINDOWED = {
+    "2x3": Workload(CropGrid(2, 3)),
+    "1x1": Workload(CropGrid(1, 1)),
+    "6x4": Workload(CropGrid(6, 4)),
+    "32x1": Workload(CropGrid(32, 1)),
+    "3 pages": Workload(CropGrid(1, 1), resolution="base", pages=3),
+    "20 pages": Workload(CropGrid(1, 1), resolution="base", pages=20),
+}
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [slow_unless((name, batch) == ("2x3", 4), name, batch) for name in WINDOWED for batch in (1, 4)],
+)
+def test_unlimited_ocr_counts_what_its_own_code_does(name, batch, attention):
+    """Every number of every stage; of a decode, of single steps and of all."""
+    from pytest_ocrsweep.vendor_model import witness
+    from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
+
+    model, work = load_model("unlimited-ocr"), replace(WINDOWED[name], batch=batch)
+    for stage in ("vision", "prefill"):
+        theirs = stage_flops(model.architecture, stage, work, attention)
+        assert model.ledger(stage, work, attention).total().tensor_flops == theirs
+        assert witness.other_differences(model, stage, work, attention) == [0, 0, 0, 0], stage
+    for steps in (1, 100, 127, 128, 129, 500):
+        all_steps = replace(work, new_tokens=steps)
+        theirs = stage_flops(model.architecture, "decode", all_steps, attention)
+        assert model.ledger("decode", all_steps, attention).total().tensor_flops == theirs
+        assert witness.other_differences(model, "decode", work, attention, steps) == [0, 0, 0, 0], steps
+
+
+def test_several_pages_in_a_prompt_count_what_its_own_code_does():
+    from pytest_ocrsweep.vendor_model import witness
+
+    model = load_model("unlimited-ocr")
+    for stage in STAGES:
+        assert witness.other_differences(model, stage, WINDOWED["3 pages"], "flash") == [0, 0, 0, 0], stage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_unlimited_ocr_counts_what_its_own_code_does_at_every_grid_of_its_sweep(attention):
+    from pytest_ocrsweep.sweep.config import compose
+    from pytest_ocrsweep.sweep.grid_sources import entries
+    from pytest_ocrsweep.sweep.made_for import SweptFor
+    from pytest_ocrsweep.vendor_model import witness
+
+    model = load_model("unlimited-ocr")
+    for entry in entries("vendor", SweptFor.of(compose(["model=unlimited-ocr"]))):
+        for stage in STAGES:
+            work = Workload(entry.grid)
+            assert witness.other_differences(model, stage, work, attention, 1) == [0, 0, 0, 0], (stage, entry.grid)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_cache_of_unlimited_ocr_is_what_its_own_code_stores(batch):
+    from pytest_ocrsweep.vendor_model import build, forward
+
+    model = load_model("unlimited-ocr")
+    built = build.on_meta(model.architecture, "flash", "grouped_mm")
+    for steps in (1, 100, 127, 128, 129, 500):
+        work = Workload(CropGrid(2, 3), batch=batch, new_tokens=steps)
+        cache = forward.filled_cache(built, batch, work.context_tokens, steps)
+        theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in forward.stored(layer))
+        assert model.ledger("decode", work).kv_cache_bytes == theirs
+    assert sum(p.numel() for p in built.parameters()) == 3_335_504_128
+
+
+def test_steps_taken_one_after_the_other_cost_what_each_is_priced():
+    """A real sequence on one cache, beyond a window of 4: the other tests make the cache of each step anew."""
+    import torch
+
+    from pytest_ocrsweep.vendor_model import build, dispatch_count, forward
+
+    model, work = load_model("deepseek-ocr-tiny", overrides=["model.decoder.window=4"]), Workload("1x1")
+    decoder = model.architecture.decoder
+    built = build.use(build.build(model.architecture, "flash", decoder.decode_experts, "meta"), decoder.decode_experts)
+    past, ids = forward.filled_cache(built, 1, work.context_tokens), torch.zeros(1, 1, dtype=torch.long, device="meta")
+    priced = [model.ledger("decode", replace(work, new_tokens=n)) for n in range(1, 12)]
+    before = (0, 0, 0)
+    for ledger in priced:
+        with dispatch_count.counting(decoder.experts_per_token) as counter:
+            forward.decode_step(built, ids, ids, past, None)
+        total = ledger.total()
+        now = (total.vector_flops, total.read_bytes, total.write_bytes)
+        counts = counter.counts
+        assert (counts.vector_flops, counts.read_bytes, counts.write_bytes) == tuple(
+            one - other for one, other in zip(now, before, strict=True)
+        )
+        stored = sum(t.numel() * t.element_size() for layer in past.layers for t in forward.stored(layer))
+        assert stored == ledger.kv_cache_bytes
+        before = now
+
+
 def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
     from pytest_ocrsweep.vendor_model.stage_calls import StageCall
 
@@ -163,9 +259,9 @@ def test_the_kv_cache_equals_the_vendors_tensors(ocrsweep_model, batch):
 
     work = Workload(CropGrid(2, 3), batch=batch)
     built = build.on_meta(ocrsweep_model.architecture, "flash", "grouped_mm")
-    for stage, keys in (("prefill", work.context_tokens), ("decode", work.context_tokens + work.new_tokens)):
-        cache = forward.filled_cache(built, batch, keys)
-        theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+    for stage, steps in (("prefill", 0), ("decode", work.new_tokens)):
+        cache = forward.filled_cache(built, batch, work.context_tokens, steps)
+        theirs = sum(t.numel() * t.element_size() for layer in cache.layers for t in forward.stored(layer))
         assert ocrsweep_model.ledger(stage, work).kv_cache_bytes == theirs
 
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 
 from pytest_ocrsweep import CropGrid, Model, Workload
 from pytest_ocrsweep.errors import ConfigError
-from pytest_ocrsweep.model.architecture import DTYPES, Architecture, Clip, Decoder, Sam
+from pytest_ocrsweep.model.architecture import DTYPES, Architecture, Clip, Decoder, QueryEncoder, Sam
 from pytest_ocrsweep.model.attention import ATTENTION
-from pytest_ocrsweep.model.geometry import PATCH, RESOLUTIONS
+from pytest_ocrsweep.model.geometry import PATCH, Tiling
 from pytest_ocrsweep.model.layers.moe import EXPERTS
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
@@ -56,6 +56,23 @@ def clip(draw: random.Random) -> Clip:
     )
 
 
+def query_encoder(draw: random.Random) -> QueryEncoder:
+    kv_heads = draw.choice([1, 2, 2, 3])
+    heads = 1 if kv_heads == 1 else kv_heads * draw.randint(1, 4)
+    return QueryEncoder(
+        width=heads * 2 * draw.choice([1, 2, 4, 5, 8]),
+        layers=draw.randint(1, 3),
+        heads=heads,
+        kv_heads=kv_heads,
+        mlp_width=draw.choice([1, 7, 64, 400]),
+        query_sides=(768, 1024),
+        rope_theta=draw.choice([10_000, 1_000_000]),
+    )
+
+
+WITH_QUERIES = Tiling(("gundam", "base"), (1024, 1024), (768, 0), newlines=False)  # as the reference model has them
+
+
 def decoder(draw: random.Random) -> Decoder:
     heads, layers, experts = draw.randint(1, 4), draw.randint(1, 4), draw.choice([1, 2, 3, 4, 8, 64])
     return Decoder(
@@ -76,24 +93,30 @@ def decoder(draw: random.Random) -> Decoder:
     )
 
 
-def workload(draw: random.Random) -> Workload:
-    resolution = draw.choice(list(RESOLUTIONS))
-    cut = RESOLUTIONS[resolution].crop_side is not None and draw.random() < 0.7
+def workload(draw: random.Random, tiling: Tiling) -> Workload:
+    resolution = draw.choice(tiling.modes)
+    cut = tiling.sides(resolution).crop_side is not None and draw.random() < 0.7
     grid = CropGrid(draw.randint(1, 3), draw.randint(1, 3)) if cut else CropGrid(1, 1)
-    return Workload(grid, draw.choice([0, 1, 2, 5, 10, 37, 500, 3000]), 1, draw.choice([1, 1, 2, 3]), resolution)
+    sizes = draw.choice([0, 1, 2, 5, 10, 37, 500, 3000]), 1, draw.choice([1, 1, 2, 3])
+    return Workload(grid, *sizes, resolution, tiling=tiling)
 
 
 def case(seed: int) -> tuple[Architecture, Workload]:
     """An architecture that the settings accept, and a workload: the same for the same seed."""
     draw, settings = random.Random(seed), compose()
     while True:
-        eyes = clip(draw)
-        model = Architecture("random", draw.choice(DTYPES), sam(draw, eyes.width), eyes, decoder(draw))
+        if draw.random() < 0.3:
+            asks = query_encoder(draw)
+            parts = (draw.choice(DTYPES), sam(draw, asks.width), None, decoder(draw))
+            model = Architecture("random", *parts, query_encoder=asks, tiling=WITH_QUERIES)
+        else:
+            eyes = clip(draw)
+            model = Architecture("random", draw.choice(DTYPES), sam(draw, eyes.width), eyes, decoder(draw))
         try:
             validate(replace(settings, model=model))
         except ConfigError:
             continue
-        return model, workload(draw)
+        return model, workload(draw, model.tiling)
 
 
 def differences(architecture: Architecture, work: Workload) -> Iterator[str]:

@@ -70,6 +70,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_device(parser)
     add_model(parser)
     flags.add_settings(parser)
+    add_model(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)

@@ -98,3 +98,9 @@ class Architecture:
     tiling: Tiling = TILING
     most_crops: int = 9  # into which its own processor cuts a page
     joins_pages: bool = False  # a prompt may hold several pages, in a mode without crops
+
+    @property
+    def with_clip(self) -> Clip:
+        """CLIP, of a model that is known to have it."""
+        assert self.clip is not None, f"{self.name} has no CLIP"
+        return self.clip

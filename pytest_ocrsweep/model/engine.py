@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,19 @@ class Engine:
     last_logits: bool  # logits of each page's last token alone
     pages_alone: bool  # the pages of a batch go through the vision tower one by one
     original_sam: bool  # SAM as DeepSeek's own code has it: the bias is a view, the neck's norms are written out
+    original_tower: bool = field(
+        default=False, kw_only=True
+    )  # pages, and crops before the view, as in DeepSeek's own code, which joins CLIP's q, k and v
+    looped_experts: bool = field(
+        default=False, kw_only=True
+    )  # one expert after the other, each on its own tokens, with its weights where they lie
+    product_rope: bool = field(
+        default=False, kw_only=True
+    )  # each layer makes its own rotary tables, by a product of frequencies and positions
+    keeps_first_keys: bool = field(
+        default=False, kw_only=True
+    )  # the keys and values of a prompt are the cache: only steps append to it
+    float_logits: bool = field(default=False, kw_only=True)  # logits are cast to float32
     fused_norms: bool  # a norm and the residual before it are one kernel
     fused_rope: bool  # queries and keys are rotated in place, by a table of all positions
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
@@ -61,6 +74,21 @@ class Engine:
     def fuses(self) -> list[str]:
         """The switches of what only an engine with fused attention has."""
         return [name for name in FUSED if getattr(self, name)]
+
+    @property
+    def looks_alone(self) -> bool:
+        """Whether pages go through the vision tower one by one."""
+        return self.pages_alone or self.original_tower
+
+    @property
+    def joins_clip(self) -> bool:
+        """Whether CLIP's queries, keys and values are one product."""
+        return self.fused_qkv or self.original_tower
+
+    @property
+    def caches_as_the_reference(self) -> bool:
+        """Whether its KV cache is one tensor for all keys, made anew at each step."""
+        return self.kv_block_tokens is None and not self.keeps_first_keys
 
     @property
     def is_reference(self) -> bool:
@@ -84,7 +112,19 @@ class Engine:
 
 ANY = "any"
 KV_BYTES = {"half": 2, "fp8": 1}
-FUSED = ("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts", "original_sam")
+FUSED = (
+    "fused_norms",
+    "fused_rope",
+    "fused_qkv",
+    "fused_gate_up",
+    "fused_experts",
+    "original_sam",
+    "original_tower",
+    "looped_experts",
+    "product_rope",
+    "keeps_first_keys",
+    "float_logits",
+)
 REFERENCE = Engine(
     name="transformers",
     attentions=("eager", "flash"),

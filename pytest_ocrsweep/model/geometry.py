@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from .symbolic import N
@@ -140,15 +140,18 @@ class CropGrid:
         if max(width, height) <= crop_side:
             return cls(1, 1)
         aspect, area = width / height, width * height
-        # transformers' order, which decides ties
-        in_order = sorted(
-            (grid for grid in cls.upto(most_crops) if grid.crops), key=lambda grid: (grid.crops, grid.columns)
-        )
-        errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in in_order}
+        errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in _with_crops(most_crops)}
         least = min(errors.values())
         nearest, *larger = (grid for grid, error in errors.items() if error == least)
         filled = [grid for grid in larger if area > 0.5 * crop_side**2 * grid.crops]
         return filled[-1] if filled else nearest
+
+
+@cache
+def _with_crops(most_crops: int) -> tuple[CropGrid, ...]:
+    """Every grid of 2 to `most_crops` crops in transformers' order, which decides ties."""
+    cut = (grid for grid in CropGrid.upto(most_crops) if grid.crops)
+    return tuple(sorted(cut, key=lambda grid: (grid.crops, grid.columns)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Kernel(NamedTuple):
     freed: tuple[Size, ...] = ()  # bytes of each tensor that is freed after it
     pattern: Pattern = Pattern.STREAM
     work: Size = 0  # what the pattern says that it counts, of one run
-    launches: int = 1  # CUDA kernels that one run consists of
+    launches: Size = 1  # CUDA kernels that one run consists of
     loops: tuple[Turns, ...] = ()  # innermost first
     by_page: bool = False  # it stands for one run for each page of the batch
     unneeded: Size = 0  # tensor FLOPs, of all runs, that an implementation of the same function may leave out

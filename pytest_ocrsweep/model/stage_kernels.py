@@ -9,18 +9,23 @@ from .engine import REFERENCE, Engine
 from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
 from .layers import clip, decoder, projector, query_encoder, sam
-from .layers.decoder_parts import Window
-from .symbolic import Size, round_up, symbol
-
-BATCH, ROWS, COLUMNS = symbol("batch"), symbol("rows"), symbol("columns")
-IMAGE, CONTEXT, KEYS = symbol("image_tokens"), symbol("context_tokens"), symbol("keys")
-MANY_PAGES = symbol("many_pages")  # 1 if the batch holds more than one page, else 0: some layouts need a copy then
-MANY_COLUMNS = symbol("many_columns")  # 1 if crops stand side by side, else 0
-LEAVES = symbol("leaves")  # 1 if the window of new tokens is full after a decode's last step: its oldest key leaves
-LEFT = symbol("left")  # 1 if it was full before that step
-VIEWS = symbol("views")  # global views of the whole batch: one for each page of each prompt
-MANY_VIEWS = symbol("many_views")  # 1 if there are several, else 0
-STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what an engine pads it to
+from .layers.decoder_cache import Window
+from .original_tower import Remains, page_alone
+from .sizes import (
+    BATCH,
+    COLUMNS,
+    CONTEXT,
+    IMAGE,
+    KEYS,
+    LEFT,
+    MANY_COLUMNS,
+    MANY_PAGES,
+    MANY_VIEWS,
+    ROWS,
+    STEP_ROWS,
+    VIEWS,
+)
+from .symbolic import Size, round_up
 
 
 def view(
@@ -50,8 +55,7 @@ def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> l
 def _encoded_bytes(model: Architecture, images: Size, patches: int) -> Size:
     if model.query_encoder is not None:
         return images * 2 * patches * patches * model.query_encoder.width * HALF  # the queries are a part of it
-    assert model.clip is not None
-    return projector.joined_bytes(images, patches, model.clip.width, model.sam.downsample_widths[-1])
+    return projector.joined_bytes(images, patches, model.with_clip.width, model.sam.downsample_widths[-1])
 
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
@@ -84,7 +88,11 @@ def pages(model: Architecture, resolution: str, crops: bool) -> tuple[Size, Size
 def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """The global view, the crop views, and each page's image tokens with newlines, if it has some, and separator."""
     count, many, tokens = pages(model, resolution, crops)
-    if engine.pages_alone:
+    if engine.original_tower:
+        remains = Remains(model, resolution, crops)
+        page = list(page_alone(model, resolution, crops, attention, engine, tokens, many))
+        yield from one_by_one(page, count, tokens * model.decoder.width, tuple(many * size for size in remains.sizes))
+    elif engine.pages_alone:
         page = [
             *tower(model, resolution, crops, attention, engine, 1, 0, tokens),
             released(*encoded(model, resolution, crops, 1)),
@@ -126,12 +134,12 @@ def tower(
     yield released(*projected, *(lines if sides.newlines else ()))
 
 
-def one_by_one(page: Iterable[Kernel], count: Size, kept: Size) -> Kernels:
+def one_by_one(page: Iterable[Kernel], count: Size, kept: Size, remains: tuple[Size, ...] = ()) -> Kernels:
     """The kernels of one page, run for each of `count` pages; each leaves `kept` elements of half precision.
 
-    The page that is listed is the last: it starts with what the others left.
+    The page that is listed is the last: it starts with what the others left, and with what `remains` of the one before.
     """
-    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF))
+    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF) + allocated(remains))
     for k in page:
         yield k._replace(
             tensor_flops=count * k.tensor_flops,
@@ -164,7 +172,12 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     yield from under("decoder", layers)
     mask, images = tokens, BATCH * IMAGE * model.decoder.width * HALF
     count, *_ = pages(model, resolution, crops)
-    of_vision = () if engine.pages_alone else encoded(model, resolution, crops, count)
+    of_vision = [] if engine.looks_alone else encoded(model, resolution, crops, count)
+    if engine.original_tower:
+        of_vision = list(Remains(model, resolution, crops).sizes)
+    if engine.original_tower:  # its tokens were names of its own; the reference model returns them
+        of_page = pages(model, resolution, crops)[2] * model.decoder.width * HALF
+        yield Kernel("released", frees=count * allocated(of_page))
     yield released(*of_vision, mask, images)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 

@@ -12,7 +12,8 @@ from .geometry import Workload
 from .kernels import Kernels
 from .precision import NATIVE, Precision, stored
 from .program import Program
-from .stage_kernels import CONTEXT, KEYS, LEAVES, decode_step, finished, kv_cache_bytes, prefill, vision
+from .sizes import CONTEXT, KEYS, LEAVES
+from .stage_kernels import decode_step, finished, kv_cache_bytes, prefill, vision
 from .symbolic import N, Size
 
 

@@ -106,9 +106,9 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
         "the vendor's eager attention cannot share keys among queries",
     )
     yield (
-        decoder.window is None or settings.engine.kv_block_tokens is None,
-        f"{settings.engine.name} keeps all keys in blocks, and {settings.model.name} lets go what leaves its window of "
-        f"{decoder.window} new tokens: nobody has counted the two together, use engine={REFERENCE.name}",
+        decoder.window is None or settings.engine.caches_as_the_reference,
+        f"engine {settings.engine.name} has another KV cache than {REFERENCE.name}, and nobody has counted how it lets "
+        f"go of what leaves the window of {settings.model.name}: use engine={REFERENCE.name}",
     )
     yield (
         decoder.width // decoder.heads % 2 == 0,
@@ -163,6 +163,10 @@ def _tiling(model: Architecture) -> Iterator[tuple[bool, str]]:
         return
     width, heads = queries.width, queries.heads
     yield width // heads % 2 == 0, f"model.query_encoder.width {width} / heads {heads} is odd: rotary embedding"
+    yield (
+        queries.kv_heads > 1 or heads == 1,
+        f"model.query_encoder.kv_heads must be at least 2 for {heads} heads: nobody has counted one that all share",
+    )
     yield (
         queries.query_sides == QUERY_SIDES,
         f"model.query_encoder.query_sides must be {list(QUERY_SIDES)}, as the reference model has them, "

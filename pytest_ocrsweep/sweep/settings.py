@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from math import inf
-from typing import TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from ..errors import ConfigError
 from ..files.text import quoted
@@ -35,7 +35,7 @@ class WorkloadSettings:
     new_tokens: int
     batch: int
     resolution: str
-    pages: int
+    pages: int = 1
     tiling: Tiling = field(default=TILING, repr=False, metadata={"of": "the model"})
 
     @lru_cache(2**16)  # noqa: B019  # a run has one workload; thousands of points have few different grids
@@ -126,11 +126,13 @@ def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:
     Raises ConfigError.
     """
     hints, prefix = _hints(kind), f"{key}." if key else ""
+    optional = {each.name for each in fields(cast(Any, kind)) if each.default is not MISSING}  # newer than some files
     for name in sorted(values.keys() ^ hints.keys()):
         if name in values:
             raise unknown_option(prefix + name, list(option_keys()))
-        raise ConfigError(f"{prefix}{name} has no value in conf/")
-    given = {name: _field(hint, values[name], prefix + name) for name, hint in hints.items()}
+        if name not in optional:
+            raise ConfigError(f"{prefix}{name} has no value in conf/")
+    given = {name: _field(hint, values[name], prefix + name) for name, hint in hints.items() if name in values}
     return cast(T, cast(type, kind)(**given))
 
 

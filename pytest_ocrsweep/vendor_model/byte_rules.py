@@ -33,6 +33,9 @@ def moved_bytes(
         return sum(map(tensor_bytes, inputs[1:])), written
     if packet is aten.index_put_:
         return sum(map(tensor_bytes, inputs[1:])), tensor_bytes(inputs[-1])
+    if packet is aten.scatter_:  # of one value
+        index = inputs[1]
+        return tensor_bytes(index), index.numel() * outputs[0].element_size()
     if packet is GROUPED_MM:
         rows, weights, offsets = args[0], args[1], args[2]
         reached = distinct_experts(rows.shape[0] // experts_per_token, weights.shape[0], experts_per_token)

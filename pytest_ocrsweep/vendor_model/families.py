@@ -79,8 +79,7 @@ def _decoder(model: Architecture) -> dict[str, object]:
 
 def _unlimited(model: Architecture) -> UnlimitedOcrConfig:
     """Full attention in every layer, or a window of new tokens."""
-    clip, decoder = model.clip, model.decoder
-    assert clip is not None
+    clip, decoder = model.with_clip, model.decoder
     encoder = {
         "hidden_size": clip.width,
         "num_hidden_layers": clip.layers,

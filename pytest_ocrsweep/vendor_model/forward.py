@@ -180,6 +180,12 @@ def filled_cache(model: ReferenceModel, batch: int, context: int, steps: int = 0
     return filled
 
 
+def stored(layer: Any) -> list[torch.Tensor]:
+    """The keys and values of one layer of a cache: of its prompt apart from its window's, if it has one."""
+    names = ("keys", "values", "prefill_keys", "prefill_values")
+    return [tensor for name in names if (tensor := getattr(layer, name, None)) is not None]
+
+
 def renewed(past: DynamicCache) -> DynamicCache:
     """A cache that starts from the same tensors, so that a step can run from it again."""
     fresh = copy.copy(past)

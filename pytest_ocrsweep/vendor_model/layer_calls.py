@@ -12,6 +12,7 @@ from ..model.attention import ATTENTION
 from ..model.geometry import queries
 from ..model.kernels import Kernel
 from ..model.layers import clip, decoder, decoder_parts, moe, projector, query_encoder, sam
+from ..model.layers.decoder_cache import Window
 from . import build, families, forward
 from .families import ReferenceModel
 from .forward import Call
@@ -145,7 +146,8 @@ def _decoder_calls(
 
         return LayerCall(module, what, call, kernels)
 
-    attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention))
+    window = Window(q, 0) if d.window else None
+    attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention, window=window))
     gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
     mixture = list(moe.mixture(d, rows, experts))
     yield _layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
@@ -159,7 +161,7 @@ def _decoder_calls(
     yield _layer(sparse.mlp, mixture, x, what=experts)
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
-    stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts)
+    stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts, window=window)
     full = families.of(model).masks(mask)
     yield LayerCall(
         text,

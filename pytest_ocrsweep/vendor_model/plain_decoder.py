@@ -14,6 +14,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import apply_rotar
 
 from ..model.architecture import Decoder
 from ..model.engine import Engine
+from ..model.symbolic import distinct_experts
 from . import fused_kernels as fused
 from .families import ReferenceModel
 
@@ -41,10 +42,12 @@ class PlainDecoder:
         self.dim = sizes.width // sizes.heads
         self.joined = [_Joined(layer, sizes) for layer in self.text.layers]
         self.table = parameter(sizes.max_positions, self.dim)
+        self.frequencies = parameter(self.dim // 2)
 
     def run(self, x: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         """[rows, width] embedded tokens to the normalised stream."""
-        tables = None if self.engine.fused_rope else self.text.rotary_emb(x, position_ids=inputs.one_page)
+        shared = not self.engine.fused_rope and not self.engine.product_rope
+        tables = self.text.rotary_emb(x, position_ids=inputs.one_page) if shared else None
         if self.engine.fused_norms:
             return self._one_stream([x], inputs, tables)
         return self._two_streams(x, inputs, tables)
@@ -90,6 +93,8 @@ class PlainDecoder:
     def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
         attention, heads, batch = self.text.layers[place].self_attn, self.sizes.heads, inputs.batch
         q, k, v = self._projected(place, x)
+        if self.engine.product_rope and not self.engine.fused_rope:
+            tables = self._tables(inputs.one_page, x.dtype)
         if self.engine.fused_rope:
             fused.rope_(q, k, inputs.rows, self.table)
         else:
@@ -119,6 +124,9 @@ class PlainDecoder:
         del by_head[1:]
         pool = inputs.pool[place]
         assert pool is not None
+        if self.engine.keeps_first_keys and self.engine.kv_block_tokens is None and not pool[0].shape[2]:
+            inputs.pool[place] = (k, v)
+            return k, v
         if self.engine.kv_block_tokens is not None:
             fused.cache_(k, v, *pool, inputs.slots)
             return pool
@@ -136,6 +144,9 @@ class PlainDecoder:
             return self._gated(mlp, joined, x)
         if self.engine.fused_experts:
             return self._routed(joined, x) + self._gated(mlp.shared_experts, joined, x)
+        if self.engine.looped_experts:
+            _, weights, choices = mlp.gate(x)
+            return self._looped(joined, x, choices, weights) + self._gated(mlp.shared_experts, joined, x)
         logits, weights, choices = mlp.gate(x)
         summed = mlp.experts(x, choices, weights) + self._gated(mlp.shared_experts, joined, x)
         del logits
@@ -146,6 +157,37 @@ class PlainDecoder:
             done: torch.Tensor = mlp(x)
             return done
         return F.linear(fused.silu_mul(F.linear(x, joined.gate_up)), mlp.down_proj.weight)
+
+    def _tables(self, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin, as transformers 4.46 makes them, with frequencies in the model's type."""
+        frequencies = self.frequencies[None, :, None].float().expand(len(positions), -1, 1)
+        angles = (frequencies.float() @ positions[:, None, :].float()).transpose(1, 2)
+        both = torch.cat((angles, angles), dim=-1)
+        cos, sin = both.cos(), both.sin()
+        cos = cos * 1.0
+        sin = sin * 1.0
+        return cos.to(dtype), sin.to(dtype)
+
+    def _looped(self, joined: _Joined, x: torch.Tensor, choices: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """One expert after the other, on as many rows as an even share gives each that is reached."""
+        d = self.sizes
+        hits = torch.zeros((len(choices), d.experts), dtype=choices.dtype, device=choices.device)
+        hits.scatter_(1, choices, 1)
+        counts = hits.sum(dim=0)
+        order = choices.view(-1).argsort()
+        rows = x[order // d.experts_per_token]
+        fused.to_host(counts)
+        reached = distinct_experts(len(x), d.experts, d.experts_per_token)
+        assert isinstance(reached, int)
+        outputs, hidden = [], d.expert_width
+        for i, part in enumerate(rows.tensor_split(reached)):
+            gate, up = joined.up[i, :hidden], joined.up[i, hidden:]
+            outputs.append(F.linear(F.silu(F.linear(part, gate)) * F.linear(part, up), joined.down[i]))
+        outs = torch.cat(outputs)
+        new = torch.empty_like(outs)
+        new[order] = outs
+        wide = new.view(*choices.shape, -1).type(weights.dtype).mul_(weights.unsqueeze(-1))
+        return wide.sum(dim=1).type(new.dtype)
 
     def _routed(self, joined: _Joined, x: torch.Tensor) -> torch.Tensor:
         d = self.sizes

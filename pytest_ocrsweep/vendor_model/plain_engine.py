@@ -32,7 +32,7 @@ class PlainEngine:
     def __init__(self, model: Architecture, engine: Engine) -> None:
         self.model, self.engine = model, engine
         self.built: ReferenceModel = build.build(model, "flash", model.decoder.prefill_experts, "meta")
-        use_plain_vision(self.built, original_sam=engine.original_sam, fused_qkv=engine.fused_qkv)
+        use_plain_vision(self.built, engine)
         self.decoder = PlainDecoder(self.built, model.decoder, engine)
         self._calls: dict[str, Callable[[Workload], Run]] = {
             "vision": self._vision,
@@ -58,7 +58,7 @@ class PlainEngine:
 
     def _vision(self, work: Workload) -> Run:
         pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
-        return lambda: features(self.built, pages, alone=self.engine.pages_alone)
+        return lambda: features(self.built, pages, self.engine)
 
     def _prefill(self, work: Workload) -> Run:
         pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
@@ -69,11 +69,12 @@ class PlainEngine:
 
         def run() -> object:
             x = self.built.model.get_input_embeddings()(ids)
-            found = features(self.built, pages, alone=self.engine.pages_alone)
+            found = features(self.built, pages, self.engine)
             places = (ids == self.built.config.image_token_id).unsqueeze(-1)
-            x = x.masked_scatter(places, torch.cat(found.pages))
+            images = torch.cat(found.pages)
+            x = x.masked_scatter(places, images)
             x = self._decoded([x], inputs)
-            del found, places
+            del found, places, images
             return self._head(x, inputs.last), inputs.pool
 
         return run
@@ -104,7 +105,7 @@ class PlainEngine:
 
     def _head(self, x: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.built.lm_head(x[last] if self.engine.last_logits else x)
-        return logits
+        return logits.float() if self.engine.float_logits else logits
 
 
 def _integers(count: int) -> torch.Tensor:

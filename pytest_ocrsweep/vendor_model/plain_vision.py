@@ -6,39 +6,39 @@ Written after vLLM 0.26, model_executor/models/deepencoder.py and clip.py.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from . import forward
+from ..model.engine import Engine
+from . import forward, plain_original
 from .families import ReferenceModel
+from .plain_original import ClonedBetween, Features, GatheredPositions
 
 
-def use_plain_vision(built: ReferenceModel, *, original_sam: bool, fused_qkv: bool) -> None:
+def use_plain_vision(built: ReferenceModel, engine: Engine) -> None:
     """Replaces parts of `built`, which nobody else may use then, by an engine's."""
     tower = built.model.vision_tower
-    if original_sam:
+    if engine.original_sam:
         for layer in tower.sam_encoder.layers:
             layer.attn = OriginalAttention(layer.attn)
         neck = tower.sam_encoder.neck
         neck.layer_norm1, neck.layer_norm2 = ChannelNorm(neck.layer_norm1), ChannelNorm(neck.layer_norm2)
-    if fused_qkv:
+    if engine.joins_clip:
         for layer in tower.vision_encoder.encoder.layers:
             layer.self_attn = JoinedAttention(layer.self_attn)
+    if engine.original_tower:
+        tower.sam_encoder.proj = ClonedBetween(tower.sam_encoder.proj)
+        tower.vision_encoder.embeddings = GatheredPositions(tower.vision_encoder.embeddings)
 
 
-class Features(NamedTuple):
-    """The image tokens of each page, and what the tower keeps beside them."""
-
-    pages: list[torch.Tensor]
-    kept: object
-
-
-def features(built: ReferenceModel, pages: forward.Pages, *, alone: bool) -> Features:
-    """The pages go through the tower together or `alone`."""
-    if alone:
+def features(built: ReferenceModel, pages: forward.Pages, engine: Engine) -> Features:
+    """The pages go through the tower together or alone."""
+    if engine.original_tower:
+        return plain_original.features(built, pages)
+    if engine.pages_alone:
         return Features([_one(built, pages, i) for i in range(pages.work.batch)], None)
     found = built.model.get_image_features(**pages.arguments(built))
     return Features(found.pooler_output, found)

@@ -13,6 +13,7 @@ from pytest_ocrsweep import load_model
 from pytest_ocrsweep.vendor_model import checkpoint, snapshot_files
 
 TINY = load_model("deepseek-ocr-tiny").architecture
+TINY_2 = load_model("deepseek-ocr-2-tiny").architecture
 HEAD, LAST = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 LM_HEAD, NORM = "lm_head.weight", "model.norm.weight"
 UNUSED = "model.vision_model.embeddings.patch_embedding.weight"
@@ -36,11 +37,36 @@ ORIGINAL = (
     (r"\.view_separator", ".view_seperator"),
     (r"\.language_model\.", "."),
 )
+# DeepSeek-OCR-2's modules beside those (deepencoderv2.py: Qwen2Decoder2Encoder), which go first.
+ORIGINAL_2 = (
+    (r"\.vision_tower\.vision_encoder\.", ".qwen2_model.model.model."),
+    (r"\.vision_tower\.query_(\d+)_resolution", r".qwen2_model.query_\1"),
+    *ORIGINAL,
+)
+
+
+def written_config_2() -> dict[str, object]:
+    """As DeepSeek-OCR-2's config.json lays it out, with the tiny model's numbers."""
+    assert TINY_2.query_encoder is not None
+    config = written_config()
+    sam = config["vision_config"]["width"]["sam_vit_b"]  # type: ignore[index]
+    vision = {"image_size": 1024, "mlp_ratio": 3.7362, "model_name": "deepencoderv2", "model_type": "vision"}
+    width = {
+        "qwen2-0-5b": {"dim": TINY_2.query_encoder.width},
+        "sam_vit_b": {**sam, "downsample_channels": [512, 1024]},
+    }
+    return {
+        **config,
+        "architectures": ["DeepseekOCR2ForCausalLM"],
+        "auto_map": {"AutoModel": "modeling_deepseekocr2.DeepseekOCR2ForCausalLM"},
+        "vision_config": {**vision, "width": width},
+    }
 
 
 def written_config() -> dict[str, object]:
     """As DeepSeek-OCR's config.json lays it out, with the tiny model's numbers."""
     sam, clip, decoder = TINY.sam, TINY.clip, TINY.decoder
+    assert clip is not None
     return {
         "architectures": ["DeepseekOCRForCausalLM"],
         "auto_map": {"AutoModel": "modeling_deepseekocr.DeepseekOCRForCausalLM"},
@@ -83,12 +109,12 @@ def written_config() -> dict[str, object]:
     }
 
 
-def original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def original(state: dict[str, torch.Tensor], names: tuple[tuple[str, str], ...] = ORIGINAL) -> dict[str, torch.Tensor]:
     """One tensor an expert and projection, queries, keys and values of CLIP in one, DeepSeek's names."""
     tensors: dict[str, torch.Tensor] = {}
     for source, tensor in state.items():
         name = source
-        for ours, theirs in ORIGINAL:
+        for ours, theirs in names:
             name = re.sub(ours, theirs, name)
         if name.endswith("experts.gate_up_proj"):
             for expert, both in enumerate(tensor):
@@ -105,15 +131,15 @@ def original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def write(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Two shards and their index."""
+def write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object] | None = None) -> None:
+    """Two shards, their index, and the configuration: without one, the tiny model's."""
     names = sorted(tensors)
     shards = {HEAD: names[: len(names) // 2], LAST: names[len(names) // 2 :]}
     for file, held in shards.items():
         save_file({name: tensors[name] for name in held}, folder / file, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: file for file, held in shards.items() for name in held}}
     (folder / snapshot_files.INDEX).write_text(json.dumps(index))
-    (folder / "config.json").write_text(json.dumps(written_config()))
+    (folder / "config.json").write_text(json.dumps(config or written_config()))
 
 
 def load(folder, attention="flash", experts="grouped_mm") -> checkpoint.LoadedCheckpoint:

@@ -31,7 +31,7 @@ def made(where: Point, noise: float = 0.0) -> Profile:
     """A profile whose times are those of TRUE, each line off by a random share."""
     empty = Profile(where.stage, where.attention, where.work, 0.0, ())
     lines = of_profile(MODEL, empty)
-    work = lines.at(point(where.work))
+    work = lines.at(point(where.work, MODEL.architecture.decoder))
     times = Rates(TRUE, lines.patterns, H100.l2_bytes).times(work)
     off = np.random.default_rng(0).normal(0, noise, len(lines.index))
     total = (times.launch_ns + times.busy_ns) * np.exp(off)

@@ -136,7 +136,7 @@ COMPLAINTS = {
     "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
     "zzz=1": "no option 'zzz'; options begin with device, engine, model, precision, vendor, workload",
     "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, precision, vendor, workload",
-    "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny: got 'deepseek-orc'; "
+    "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny, unlimited-ocr: got 'deepseek-orc'; "
     "did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
     "batch": "'batch' is not KEY=VALUE, for example workload.batch=4",

@@ -189,7 +189,7 @@ WRONG = {
     "and not 'timed', got 'timed'",
     "engine.last_logits=true": "engine.name=transformers has the reference model's switches: give it another name, or "
     "leave out engine.last_logits",
-    "engine=vlm": "engine must be one of transformers, vllm: got 'vlm'; did you mean 'vllm'?",
+    "engine=vlm": "engine must be one of original, transformers, vllm: got 'vlm'; did you mean 'vllm'?",
 }
 
 

@@ -157,7 +157,9 @@ def test_merged_lines_take_as_long_as_single_ones(stage: str, attention: str, ba
     sums = []
     for merged in (False, True):
         lines = LineWork(program.sequence, per_step=program.steps, merged=merged)
-        times = Rates(packaged()[H100.name].values, lines.patterns, H100.l2_bytes).times(lines.at(point(work)))
+        times = Rates(packaged()[H100.name].values, lines.patterns, H100.l2_bytes).times(
+            lines.at(point(work, MODEL.architecture.decoder))
+        )
         sums.append(float(times.launch_ns.sum() + times.busy_ns.sum()))
     assert sums[1] == pytest.approx(sums[0], rel=1e-9)
 
@@ -166,7 +168,9 @@ def test_the_bytes_of_lines_are_those_of_the_ledger() -> None:
     work = Workload(CropGrid(2, 3), batch=2)
     for stage in STAGES:
         program = MODEL.program(stage, work.resolution, True, "eager")
-        lines = LineWork(program.sequence, per_step=program.steps, merged=True).at(point(work))
+        lines = LineWork(program.sequence, per_step=program.steps, merged=True).at(
+            point(work, MODEL.architecture.decoder)
+        )
         moved = lines.first_bytes.sum() + lines.again_bytes.sum() + lines.activation_bytes.sum()
         assert moved == pytest.approx(MODEL.ledger(stage, work, "eager").total().moved_bytes, rel=1e-9)
 

@@ -56,7 +56,7 @@ def plain(model: Model, stage: str, work: Workload, attention: str) -> list[Kern
     symbols = {name: size for name, size in vars(stage_kernels).items() if isinstance(size, Poly)}
     with pytest.MonkeyPatch.context() as patch:
         for name, size in symbols.items():
-            patch.setattr(stage_kernels, name, size.at(point(work)))
+            patch.setattr(stage_kernels, name, size.at(point(work, model.architecture.decoder)))
         kernels = STAGES[stage].kernels(model.architecture, work.resolution, work.grid.crops > 0, attention)
         return list(kernels)
 

@@ -23,7 +23,7 @@ WORKS = [
 
 def written_out(stage: str, work: Workload, attention: str) -> list[Run]:
     program = MODEL.program(stage, work.resolution, bool(work.grid.crops), attention)
-    return runs(program.sequence, point(work))
+    return runs(program.sequence, point(work, MODEL.architecture.decoder))
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: f"{work.grid}-{work.batch}-{work.resolution}")

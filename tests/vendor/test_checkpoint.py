@@ -13,7 +13,19 @@ torch = pytest.importorskip("torch", reason="the reference model needs the extra
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
 from safetensors.torch import save_file  # noqa: E402  comes with transformers
-from snapshots import HEAD, LAST, NORM, TINY, UNUSED, load, write  # noqa: E402
+from snapshots import (  # noqa: E402
+    HEAD,
+    LAST,
+    NORM,
+    ORIGINAL_2,
+    TINY,
+    TINY_2,
+    UNUSED,
+    load,
+    original,
+    write,
+    written_config_2,
+)
 
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.errors import CheckpointError  # noqa: E402
@@ -118,6 +130,31 @@ def test_the_digest_tells_weights_apart_and_not_their_files(snapshot, tensors):
     assert digest() == first
     save_file({**tensors, NORM: tensors[NORM] + 1}, snapshot / snapshot_files.WEIGHTS)
     assert digest() != first
+
+
+def test_a_snapshot_of_deepseek_ocr_2_comes_back_to_the_bit_and_under_its_own_name_alone(tmp_path, snapshot):
+    written = build.build(TINY_2, "flash", "grouped_mm", "cpu", seed=3)
+    folder = tmp_path / "DeepSeek-OCR-2"
+    folder.mkdir()
+    write(folder, original(written.state_dict(), ORIGINAL_2), written_config_2())
+    loaded = checkpoint.load(folder, TINY_2, "eager", "batched_mm", "cpu")
+    found = loaded.model.state_dict()
+    assert loaded.unused == ()
+    assert all(torch.equal(found[name], tensor) for name, tensor in written.state_dict().items())
+    with pytest.raises(CheckpointError, match=r"architectures is \['DeepseekOCR2ForCausalLM'\]"):
+        load(folder)
+    with pytest.raises(CheckpointError, match=r"architectures is \['DeepseekOCRForCausalLM'\]"):
+        checkpoint.load(snapshot, TINY_2, "flash", "grouped_mm", "cpu")
+
+
+def test_the_original_layout_of_deepseek_ocr_2_has_its_tensors():
+    """The keys of `model.qwen2_model`: 24 layers of 12 tensors, the last norm, two tables of queries."""
+    shapes = checkpoint.expected(load_model("deepseek-ocr-2").architecture)
+    assert sum(name.startswith("model.qwen2_model.") for name in shapes) == 24 * 12 + 1 + 2
+    assert shapes["model.qwen2_model.query_768.weight"] == (144, 896)
+    assert shapes["model.qwen2_model.query_1024.weight"] == (256, 896)
+    assert shapes["model.qwen2_model.model.model.layers.23.self_attn.k_proj.bias"] == (128,)
+    assert sum(torch.Size(shape).numel() for shape in shapes.values()) == 3_389_119_360
 
 
 def test_a_snapshot_of_a_model_with_a_window_loads_under_its_own_name_alone(snapshot, writer):

@@ -60,6 +60,7 @@ SWITCHES: dict[str, dict[str, object]] = {
     name: {name: True}
     for name in (
         *("last_logits", "pages_alone", "original_sam"),
+        *("original_tower", "looped_experts", "product_rope", "keeps_first_keys", "float_logits"),
         *("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts"),
     )
 }

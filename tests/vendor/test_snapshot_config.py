@@ -197,6 +197,65 @@ def test_unlimited_ocr_is_accepted_under_its_own_name_and_deepseek_ocr_refused(t
     assert lines[0].endswith("choose a snapshot of Unlimited-OCR")
 
 
+def ocr2() -> dict[str, Any]:
+    """DeepSeek-OCR-2's configuration as published: what differs from DeepSeek-OCR's."""
+    config = changed("architectures", ["DeepseekOCR2ForCausalLM"])
+    config["auto_map"]["AutoModel"] = "modeling_deepseekocr2.DeepseekOCR2ForCausalLM"
+    config["vision_config"]["model_name"] = "deepencoderv2"
+    width = config["vision_config"]["width"]
+    del width["clip-l-14-224"]
+    width["qwen2-0-5b"] = {"dim": 896}
+    config["projector_config"]["input_dim"] = 896
+    return config
+
+
+def test_deepseek_ocr_2_is_accepted_under_its_own_name_and_deepseek_ocr_refused(tmp_path):
+    path, model = tmp_path / "config.json", load_model("deepseek-ocr-2").architecture
+    assert refused(path, ocr2(), model) == []
+    lines = refused(path, PUBLISHED, model)
+    assert [line.split(" is ")[0] for line in lines] == [
+        "architectures",
+        "vision_config.model_name",
+        "vision_config.width.qwen2-0-5b",
+        "projector_config.input_dim",
+        "vision_config.width.clip-l-14-224",
+    ]
+    assert lines[0] == (
+        "architectures is ['DeepseekOCRForCausalLM'], should be ['DeepseekOCR2ForCausalLM']: nothing else is "
+        "implemented for deepseek-ocr-2, choose a snapshot of DeepSeek-OCR-2"
+    )
+    assert lines[2].endswith("should be an object: choose a snapshot of DeepSeek-OCR-2 in its original layout")
+
+
+def test_deepseek_ocr_2_is_refused_by_everything_that_it_does_otherwise(refusal):
+    assert [line.split(" is ")[0] for line in refusal(ocr2())] == [
+        "architectures",
+        "vision_config.model_name",
+        "vision_config.width.clip-l-14-224",
+        "projector_config.input_dim",
+        "vision_config.width.qwen2-0-5b",
+    ]
+
+
+def test_unlimited_ocr_and_deepseek_ocr_2_refuse_each_other(tmp_path):
+    path = tmp_path / "config.json"
+    for name, config in (("unlimited-ocr", ocr2()), ("deepseek-ocr-2", unlimited())):
+        lines = refused(path, config, load_model(name).architecture)
+        assert lines[0].startswith("architectures is ")
+        assert any("vision_config.model_name is " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"), [([512, 1024], True), ([512, 896], True), ([512, 768], False), ([896], False)]
+)
+def test_the_widths_of_convolutions_are_the_tensors_or_those_that_the_published_file_has(tmp_path, value, accepted):
+    """DeepSeek-OCR-2's code does not read them."""
+    config = ocr2()
+    config["vision_config"]["width"]["sam_vit_b"]["downsample_channels"] = value
+    lines = refused(tmp_path / "config.json", config, load_model("deepseek-ocr-2").architecture)
+    assert (lines == []) is accepted
+
+
 @pytest.mark.parametrize("key", ["sliding_window", "sliding_window_size", "language_config.sliding_window_size"])
 def test_another_window_is_refused_wherever_it_stands(tmp_path, key):
     config = unlimited()

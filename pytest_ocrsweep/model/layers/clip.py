@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..architecture import Clip
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
-from ..operations import elementwise, layer_norm, linear
+from ..kernels import FLOAT, HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, released, repeated, under
+from ..operations import copy, elementwise, layer_norm, linear
 from ..parameters import Parameter, vectors
 from ..symbolic import Size
 from . import attention as attend
@@ -20,7 +20,7 @@ def encoder(clip: Clip, images: Size, patches: int, many: Size, attention: str, 
     """[images, width, patches, patches] features of SAM → [images, patches² + 1, width]."""
     tokens = images * (patches * patches + 1)
     x = tokens * clip.width * HALF
-    yield from under("embeddings", embeddings(clip, images, patches))
+    yield from under("embeddings", embeddings(clip, images, patches, engine))
     yield layer_norm("pre_norm", tokens, clip.width, frees=x)
     # The caller keeps the first block's stream until the last block is done; the L2 rule follows the blocks alone.
     normed = allocated(x * (clip.layers > 1))
@@ -46,7 +46,7 @@ def _without_class_token(clip: Clip, images: Size, tokens: int, blocks: Kernels)
         yield k._replace(unneeded=k.unneeded + images * products[k.path]) if k.path in products else k
 
 
-def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
+def embeddings(clip: Clip, images: Size, patches: int, engine: Engine = REFERENCE) -> Kernels:
     """Prepends the class token and adds positions, resized where the view is not the trained size."""
     trained = clip.image_side // clip.patch
     tokens = patches * patches + 1
@@ -64,6 +64,8 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
     if patches == trained:
         rows = (Parameter("table", trained * trained + 1, clip.width),)
         yield kernel("positions", reads=tokens * INDEX, weights=table, writes=table, parameters=rows)
+    elif engine.original_tower:
+        yield from _gathered_positions(clip, trained, patches)
     else:
         yield from resize(clip.width, trained, patches)
         yield kernel(
@@ -75,6 +77,18 @@ def embeddings(clip: Clip, images: Size, patches: int) -> Kernels:
             parameters=(Parameter("table", 1, clip.width),),
         )
     yield elementwise("add", "add", x, also=tokens * clip.width * HALF, frees=(x * HALF, tokens * clip.width * HALF))
+
+
+def _gathered_positions(clip: Clip, trained: int, patches: int) -> Kernels:
+    """The table looked up whole and put into another order before it is resized, as DeepSeek's own code does."""
+    rows, square, resized = trained * trained + 1, trained * trained * clip.width, patches * patches * clip.width
+    table, ours = rows * clip.width * HALF, (Parameter("table", rows, clip.width),)
+    yield kernel("gather", reads=rows * INDEX, weights=table, writes=table, parameters=ours)
+    yield copy("order", square)
+    yield from resize(clip.width, trained, patches, gathered=True)
+    out = (resized + clip.width) * HALF
+    yield kernel("positions", reads=(resized * HALF, clip.width * HALF), writes=out, frees=resized * HALF)
+    yield released(square * FLOAT, rows * clip.width * HALF)
 
 
 def block(clip: Clip, images: Size, tokens: int, many: Size, attention: str, engine: Engine = REFERENCE) -> Kernels:
@@ -98,7 +112,7 @@ def self_attention(
     """Full attention among the tokens of each image."""
     rows, dim = images * tokens, clip.width // clip.heads
     x = rows * clip.width * HALF
-    if engine.fused_qkv:
+    if engine.joins_clip:
         yield linear("qkv_proj", rows, clip.width, 3 * clip.width)
     else:
         for name in ("q_proj", "k_proj", "v_proj"):
@@ -108,7 +122,7 @@ def self_attention(
     else:
         yield from attend.fused(images, clip.heads, tokens, tokens, dim, masked=False)
     yield linear("out_proj", rows, clip.width, clip.width, frees=x)
-    yield released(*((3 * x,) if engine.fused_qkv else (x, x, x)))
+    yield released(*((3 * x,) if engine.joins_clip else (x, x, x)))
 
 
 def mlp(rows: Size, width: int, hidden: int) -> Kernels:

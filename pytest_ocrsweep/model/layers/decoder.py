@@ -10,12 +10,13 @@ from collections.abc import Iterable
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
-from ..operations import elementwise, linear
+from ..kernels import FLOAT, HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
+from ..operations import cast, elementwise, linear
 from ..parameters import Parameter
 from ..symbolic import Size
 from . import attention as attend
-from .decoder_parts import Window, fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .decoder_cache import Window
+from .decoder_parts import fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
 from .moe import mixture
 
 
@@ -44,9 +45,14 @@ def head(decoder: Decoder, tokens: Size, pages: Size, engine: Engine = REFERENCE
         yield kernel("last", reads=(pages * row, pages * INDEX), writes=pages * row, pattern=Pattern.STRIDED)
         tokens = pages
     logits = linear("head", tokens, decoder.width, decoder.vocabulary, bias=False)
-    yield logits._replace(
-        unneeded=2 * (tokens - pages) * decoder.width * decoder.vocabulary, unneeded_bytes=logits.write_bytes
-    )
+    unneeded = 2 * (tokens - pages) * decoder.width * decoder.vocabulary
+    if not engine.float_logits:
+        yield logits._replace(unneeded=unneeded, unneeded_bytes=logits.write_bytes)
+        return
+    yield logits._replace(unneeded=unneeded)
+    logit = tokens * decoder.vocabulary
+    wide = cast("logits_to_float", logit, HALF, FLOAT, frees=logit * HALF)
+    yield wide._replace(unneeded_bytes=wide.write_bytes)
 
 
 def layers(
@@ -65,8 +71,9 @@ def layers(
     """Rotary tables, every layer, the last norm. The cache already holds `past` of the `kv` keys."""
     rows = batch * q if rows is None else rows
     x = rows * decoder.width * HALF
-    table = () if engine.fused_rope else (q * (decoder.width // decoder.heads) * HALF,) * 2
-    if not engine.fused_rope:
+    shared = not engine.fused_rope and not engine.product_rope  # else a layer has its own, or none
+    table = (q * (decoder.width // decoder.heads) * HALF,) * 2 if shared else ()
+    if shared:
         yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
     attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows, window)))
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))

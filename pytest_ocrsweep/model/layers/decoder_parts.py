@@ -6,8 +6,6 @@ csrc/layernorm_kernels.cu, pos_encoding_kernels.cu, cache_kernels.cu, activation
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..architecture import Decoder
 from ..attention import ATTENTION
 from ..engine import REFERENCE, Engine
@@ -25,10 +23,11 @@ from ..kernels import (
     released,
     under,
 )
-from ..operations import cast, elementwise, linear
+from ..operations import cast, elementwise, linear, matmul
 from ..parameters import vectors
 from ..symbolic import Size
 from . import attention as attend
+from .decoder_cache import Window, cache, from_cache, kept
 
 PER_ROW = VECTOR_FLOPS["add"] + VECTOR_FLOPS["rsqrt"]  # of a norm's variance
 PER_ELEMENT = VECTOR_FLOPS["square"] + VECTOR_FLOPS["mean"] + 2 * VECTOR_FLOPS["mul"]
@@ -96,6 +95,23 @@ def rotary_tables(q: Size, dim: int) -> Kernels:
     yield released(q * FLOAT, half * FLOAT, *(2 * half * FLOAT,) * 3)
 
 
+def product_tables(q: Size, dim: int) -> Kernels:
+    """The same by a product in float32 of [dim / 2, 1] frequencies, which are cast first, and [1, q] positions."""
+    half, whole = q * (dim // 2) * FLOAT, q * dim
+    yield cast("frequencies", dim // 2, HALF, FLOAT)
+    yield cast("to_float", q, INDEX, FLOAT)
+    angles = matmul("angles", 1, dim // 2, 1, q, itemsize=FLOAT)
+    yield angles._replace(unneeded=angles.tensor_flops)  # a table made before holds them
+    yield kernel("repeat", reads=(half, half), writes=whole * FLOAT)
+    for function in ("cos", "sin"):
+        yield elementwise(function, function, whole, itemsize=FLOAT)
+    for function in ("cos", "sin"):
+        yield elementwise(f"{function}_scale", "mul", whole, itemsize=FLOAT, frees=whole * FLOAT)
+    yield cast("cos_to_half", whole, FLOAT, HALF)
+    yield cast("sin_to_half", whole, FLOAT, HALF)
+    yield released(dim // 2 * FLOAT, q * FLOAT, half, *(whole * FLOAT,) * 3)
+
+
 def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
     """x·cos + rotate_half(x)·sin over [vectors, dim]; its result and x stay allocated."""
     x, half = vectors * dim * HALF, vectors * (dim // 2) * HALF
@@ -145,12 +161,17 @@ def self_attention(
     key_width = decoder.kv_heads * dim
     queries, keys = rows * decoder.width * HALF, rows * key_width * HALF
     parts = {"q_proj": decoder.heads * dim, "k_proj": key_width, "v_proj": key_width}
+    cached = keys * kept(past, engine)  # bytes of a projection's result that are the cache
     if engine.fused_qkv:
-        yield linear("qkv_proj", rows, decoder.width, sum(parts.values()), bias=False)
+        yield linear("qkv_proj", rows, decoder.width, sum(parts.values()), bias=False)._replace(io_bytes=2 * cached)
     else:
         for name, out in parts.items():
-            yield linear(name, rows, decoder.width, out, bias=False)
+            io: Size = 0 if name == "q_proj" else cached
+            yield linear(name, rows, decoder.width, out, bias=False)._replace(io_bytes=io)
     projected = (queries + 2 * keys,) if engine.fused_qkv else (queries, keys, keys)
+    tables = (q * dim * HALF,) * 2 if engine.product_rope and not engine.fused_rope else ()
+    if tables:
+        yield from under("rope", product_tables(q, dim))
     if engine.fused_rope:
         yield fused_rope(rows, decoder.heads * dim + key_width, dim)
         query: tuple[Size, ...] = projected[:1]
@@ -161,7 +182,7 @@ def self_attention(
         yield released(*projected[:2] * (not engine.fused_qkv))
         query, gone = (queries,), (keys, projected[-1])
     yield from cache(decoder, batch, q, kv, past, engine, window)
-    yield released(*gone)
+    yield released(*gone * (not kept(past, engine)), *tables)
     if window is not None and window.stored != 0:
         query = (*query, *(batch * kv * key_width * HALF,) * 2)  # the joined keys and values are this step's alone
     if not ATTENTION[attention].fused:
@@ -170,55 +191,10 @@ def self_attention(
     else:
         in_blocks = 0 if engine.kv_block_tokens is None else 2 * batch * past * key_width * engine.kv_bytes
         for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True):
-            from_cache = cached(k, batch * kv * key_width, engine)
-            yield from_cache._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows too
+            one = from_cache(k, batch * kv * key_width, engine)
+            yield one._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows too
     yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
     yield released(*query)
-
-
-class Window(NamedTuple):
-    """A cache that keeps the `prompt` keys and a window of new ones, of which `stored` are allocated before a step."""
-
-    prompt: Size
-    stored: Size  # 0 in a prefill
-
-
-def cache(
-    decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, engine: Engine, window: Window | None = None
-) -> Kernels:
-    """The keys and values of `q` new tokens of each page beside those of its `past` ones."""
-    dim = decoder.width // decoder.heads
-    new = batch * q * decoder.kv_heads * dim * HALF
-    before, added, after = (batch * n * decoder.kv_heads * dim * engine.kv_bytes for n in (past, q, kv))
-    if window is not None:
-        prompt, stored = (batch * n * decoder.kv_heads * dim * HALF for n in window)
-        if window.stored == 0:
-            yield kernel("window", reads=INDEX, writes=INDEX)  # its size goes to the device with the first keys
-        else:
-            seen = after - prompt
-            for name, frees in (("window_k", ()), ("window_v", (stored, stored))):
-                yield kernel(name, reads=(seen - new, new), io=seen, writes=seen, frees=frees)
-            for name in ("cache_k", "cache_v"):
-                yield kernel(name, reads=(prompt, seen), io=prompt, writes=after)
-            return
-    if engine.kv_block_tokens is None:
-        for name in ("cache_k", "cache_v"):
-            yield kernel(name, reads=(before, new), io=before + new, writes=after, frees=before)
-        return
-    slots = batch * q * INDEX
-    written = kernel("cache", reads=(new, new, slots), io=2 * added, writes=(added, added), pattern=Pattern.STRIDED)
-    yield in_place(written)
-
-
-def cached(attention: Kernel, elements: Size, engine: Engine) -> Kernel:
-    """Fused attention that reads `elements` of keys, and of values, as the cache stores them."""
-    if engine.kv_bytes == HALF:
-        return attention
-    keys, narrow = elements * HALF, elements * engine.kv_bytes
-    query, _, _, *bias = attention.operands
-    return attention._replace(
-        read_bytes=attention.read_bytes - 2 * keys + 2 * narrow, operands=(query, narrow, narrow, *bias)
-    )
 
 
 def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE) -> Kernels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released, under
+from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, in_place, kernel, released, under
 from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
 from ..parameters import Parameter
 from ..symbolic import Size, distinct_experts
@@ -22,13 +22,20 @@ def mixture(decoder: Decoder, tokens: Size, experts: str, engine: Engine = REFER
     if engine.fused_experts:
         yield from under("router", fused_router(decoder, tokens))
         yield from under("experts", fused_experts(decoder, tokens))
+    elif engine.looped_experts:
+        yield from under("router", router(decoder, tokens))
+        yield released(tokens * decoder.experts * FLOAT)
+        yield from under("experts", looped_experts(decoder, tokens))
     else:
         yield from under("router", router(decoder, tokens))
         yield from under("experts", EXPERTS[experts](decoder, tokens))
     yield from under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine))
     yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
-    if not engine.fused_experts:
-        yield released(tokens * decoder.experts * FLOAT, picks * FLOAT, picks * INDEX)
+    if engine.fused_experts:
+        return
+    yield released(picks * FLOAT, picks * INDEX)
+    if not engine.looped_experts:
+        yield released(tokens * decoder.experts * FLOAT)
 
 
 def router(decoder: Decoder, tokens: Size) -> Kernels:
@@ -141,6 +148,51 @@ def batched_experts(decoder: Decoder, tokens: Size) -> Kernels:
     yield weigh(picks, width)
     yield from combine(tokens, picks, width)
     yield released(rows, rows, down)
+
+
+def looped_experts(decoder: Decoder, tokens: Size) -> Kernels:
+    """Tokens sorted by expert, then each expert that has some on its own. Source: DeepSeek's moe_infer.
+
+    A line of the loop stands for all experts that are reached. What one of them allocates for itself alone is not
+    listed: the products of all, beside which the sum runs, are more.
+    """
+    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
+    reached, least = distinct_experts(tokens, decoder.experts, decoder.experts_per_token), decoder.experts_per_token
+    index, rows, inside = picks * INDEX, picks * width * HALF, picks * hidden
+    hits, counts = tokens * decoder.experts * INDEX, decoder.experts * INDEX
+    yield kernel("zeros", writes=hits)
+    yield in_place(kernel("mark", reads=index, writes=index, pattern=Pattern.STRIDED, work=picks))
+    yield kernel("count", reads=hits, writes=counts, pattern=Pattern.REDUCTION)
+    yield kernel(
+        "sort", reads=index, writes=(index, index), frees=index, pattern=Pattern.SERIAL, work=3 * index, launches=22
+    )
+    yield kernel("token", reads=index, writes=index)
+    yield kernel("gather", reads=(rows, index), writes=rows, frees=index)
+    yield kernel("counts_to_host", reads=counts)
+    looped = [
+        _of_each("gate_proj", picks, width, hidden, decoder.experts, reached, least),
+        elementwise("silu", "silu", inside),
+        _of_each("up_proj", picks, width, hidden, decoder.experts, reached, least),
+        elementwise("mul", "mul", inside, also=inside * HALF),
+        _of_each("down_proj", picks, hidden, width, decoder.experts, reached, least),
+    ]
+    for k in looped[:-1]:
+        yield in_place(k)._replace(launches=reached)
+    yield looped[-1]._replace(launches=reached)
+    yield kernel("join", reads=rows, writes=rows)
+    yield kernel("restore", reads=(rows, index), writes=rows)
+    yield cast("to_float", picks * width, HALF, FLOAT)
+    weighed = elementwise("weigh", "mul", picks * width, also=picks * FLOAT, itemsize=FLOAT, pattern=Pattern.STRIDED)
+    yield in_place(weighed)
+    yield from combine(tokens, picks, width)
+    yield released(*(rows,) * 4, index, hits, counts)
+
+
+def _of_each(path: str, picks: Size, width: int, out: int, experts: int, reached: Size, least: int) -> Kernel:
+    """One product for each expert reached, of its own tokens."""
+    product = grouped_matmul(path, picks, width, out, experts, reached, least)
+    rows = picks * width * HALF
+    return product._replace(read_bytes=rows + reached * width * out * HALF, operands=(rows,))
 
 
 EXPERTS = {"grouped_mm": grouped_experts, "batched_mm": batched_experts}

@@ -34,11 +34,13 @@ def project(images: Size, patches: int, features: int, width: int) -> Kernel:
 def project_some(images: Size, patches: int, width: int, out: int, many: Size) -> Kernels:
     """The same of the queries alone, which lie apart if there are several images: the bias is then added after."""
     tokens = images * patches * patches
-    alone = linear("linear", tokens, width, out)
+    alone = linear("linear/alone", tokens, width, out)
     yield only_if(1 - many, alone)
-    apart = linear("product", tokens, width, out, bias=False)._replace(pattern=Pattern.BATCHED)
+    apart = linear("linear/product", tokens, width, out, bias=False)._replace(pattern=Pattern.BATCHED)
     yield only_if(many, apart)
-    yield only_if(many, elementwise("bias", "add", tokens * out, parameters=vectors(out), frees=tokens * out * HALF))
+    yield only_if(
+        many, elementwise("linear/bias", "add", tokens * out, parameters=vectors(out), frees=tokens * out * HALF)
+    )
 
 
 def newlines(path: str, batch: Size, lines: Size, columns: Size, width: int, *, owner: bool) -> Kernel:

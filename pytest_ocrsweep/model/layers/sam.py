@@ -52,7 +52,7 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engin
     alike = block(sam, images, grid, 0, many, attention, engine)
     yield from under("global", at_turns(alike, Turns(blocks, whole), len(whole)))
     yield from under("neck", neck(sam, images, grid, engine))
-    yield from under("downsample", downsample(sam, images, grid))
+    yield from under("downsample", downsample(sam, images, grid, engine))
 
 
 def absolute_positions(sam: Sam, x: Size, grid: int) -> Kernels:
@@ -176,13 +176,15 @@ def neck(sam: Sam, images: Size, grid: int, engine: Engine = REFERENCE) -> Kerne
     yield norm._replace(frees=norm.frees - allocated(narrow))
 
 
-def downsample(sam: Sam, images: Size, grid: int) -> Kernels:
+def downsample(sam: Sam, images: Size, grid: int, engine: Engine = REFERENCE) -> Kernels:
     """Two 3×3 convolutions with stride 2."""
     first, second = sam.downsample_widths
     half, quarter = ceil(grid / 2), ceil(grid / 4)
     yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)
+    between = images * half * half * first * engine.original_tower
+    yield copy("clone", between)
     yield convolution("conv2", images, first, second, 3, half, quarter)
-    yield released(images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)
+    yield released(between * HALF, images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)
 
 
 def _written_out_neck(sam: Sam, images: Size, grid: int) -> Kernels:

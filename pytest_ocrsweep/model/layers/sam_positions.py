@@ -14,20 +14,22 @@ from ..parameters import Parameter, Parameters
 from ..symbolic import Size
 
 
-def resize(width: int, trained: int, grid: int) -> Kernels:
+def resize(width: int, trained: int, grid: int, *, gathered: bool = False) -> Kernels:
     """Resizes a [trained², width] table to [grid², width] in float32; only the result stays allocated.
 
+    If it is `gathered`, it is a copy of the parameters that the cast frees, and its float32 stays allocated too.
     A bicubic antialiased kernel spans 2·⌈2·max(scale, 1)⌉ + 1 taps each way (PyTorch, UpSample.h).
     """
     taps = 2 * -(-2 * max(trained, grid) // grid) + 1
     table, resized = trained * trained * width, grid * grid * width
-    yield cast("to_float", table, HALF, FLOAT, parameters=(Parameter("table", trained * trained, width),))
+    ours = () if gathered else (Parameter("table", trained * trained, width),)
+    yield cast("to_float", table, HALF, FLOAT, parameters=ours, frees=table * HALF * gathered)
     yield kernel(
         "resize",
         vector=resized * 2 * taps * taps,
         reads=table * FLOAT,
         writes=resized * FLOAT,
-        frees=table * FLOAT,
+        frees=table * FLOAT * (not gathered),
         pattern=Pattern.SERIAL,
         work=table * FLOAT + resized * FLOAT,
         launches=3,

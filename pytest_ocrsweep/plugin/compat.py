@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
     from .benchmark import Entry
 
+    class Node(Protocol):
+        """A worker as its controller has it: what we use of `xdist.workermanage.WorkerController`."""
+
+        gateway: Gateway
+        workerinput: dict[str, object]
+
+        @property
+        def shutting_down(self) -> bool: ...
+
+        def send_runtest_some(self, indices: Sequence[int]) -> None: ...
+
+        def shutdown(self) -> None: ...
+
 SEEN = {  # the first version, and the first that is refused; pyproject.toml has the same
     "pytest": ("8.3", "10"),
     "pytest-xdist": ("3.7", "4"),
@@ -100,20 +113,6 @@ def end_with(session: pytest.Session, code: pytest.ExitCode) -> None:
 
 
 # pytest-xdist
-
-
-class Node(Protocol):
-    """A worker as its controller has it: what we use of `xdist.workermanage.WorkerController`."""
-
-    gateway: Gateway
-    workerinput: dict[str, object]
-
-    @property
-    def shutting_down(self) -> bool: ...
-
-    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
-
-    def shutdown(self) -> None: ...
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:

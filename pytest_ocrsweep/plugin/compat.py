@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 
     from .benchmark import Entry
 
-    class Node(Protocol):
-        """A worker as its controller has it: what we use of `xdist.workermanage.WorkerController`."""
-
-        gateway: Gateway
-        workerinput: dict[str, object]
-
-        @property
-        def shutting_down(self) -> bool: ...
-
-        def send_runtest_some(self, indices: Sequence[int]) -> None: ...
-
-        def shutdown(self) -> None: ...
-
 SEEN = {  # the first version, and the first that is refused; pyproject.toml has the same
     "pytest": ("8.3", "10"),
     "pytest-xdist": ("3.7", "4"),
@@ -42,10 +29,10 @@ SEEN = {  # the first version, and the first that is refused; pyproject.toml has
 MODULES = {"pytest": "pytest", "pytest-xdist": "xdist", "execnet": "execnet", "pytest-benchmark": "pytest_benchmark"}
 PRIVATE = {
     "pytest": {
-        "Item.fixturenames": "which tests use the fixture `ocrsweep`",
         "Function.callspec": "a test's crop grid before it runs, which decides whether a GPU is needed",
         "CaptureManager.global_and_fixture_disabled": "a line for the person who waits, in the midst of a test",
         "plugin 'terminalreporter'": "a line between the dots, before the summary",
+        "TestReport.longrepr.reprcrash.message": "what the short summary says of a failed test",
         "Session.exitstatus": "to fail a run though all its tests passed",
     },
     "pytest-xdist": {
@@ -85,7 +72,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def uses(item: pytest.Item, fixture: str) -> bool:
-    """Whether a test asks for a fixture, by itself or through another."""
+    """Whether a test asks for a fixture, by itself or through another: as pytest's documentation does it, in its example
+    "post-process test reports".
+    """
     return fixture in getattr(item, "fixturenames", ())
 
 
@@ -101,6 +90,13 @@ def uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
     return capture.global_and_fixture_disabled() if capture else nullcontext()
 
 
+def summarise(report: pytest.TestReport, short: str) -> None:
+    """Have the line about a failed test in the short summary say this, and JUnit's message."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = short
+
+
 def terminal(config: pytest.Config) -> pytest.TerminalReporter | None:
     """What writes to the terminal, if anything does."""
     reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
@@ -113,6 +109,20 @@ def end_with(session: pytest.Session, code: pytest.ExitCode) -> None:
 
 
 # pytest-xdist
+
+
+class Node(Protocol):
+    """A worker as its controller has it: what we use of `xdist.workermanage.WorkerController`."""
+
+    gateway: Gateway
+    workerinput: dict[str, object]
+
+    @property
+    def shutting_down(self) -> bool: ...
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
+
+    def shutdown(self) -> None: ...
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:

@@ -42,15 +42,12 @@ class NumberChange(NamedTuple):
     new: int
 
     def __str__(self) -> str:
+        difference = self.new - self.old
+        percent = f"{100 * difference / self.old:+.4g} %" if self.old else "from 0"
         return (
             f"{self.metric}: old {self.old:,}, new {self.new:,} {METRICS[self.metric].unit}, "
-            f"difference {self.new - self.old:+,} ({self.percent or 'from 0'})"
+            f"difference {difference:+,} ({percent})"
         )
-
-    @property
-    def percent(self) -> str | None:
-        """The change in percent; None from 0."""
-        return f"{100 * (self.new - self.old) / self.old:+.4g} %" if self.old else None
 
 
 def file_of(folder: Path, model: str, stage: str) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -240,8 +241,11 @@ def positions(settings: Settings, work: Workload) -> dict[str, int]:
 
 
 def show(*lines: str, file: TextIO | None = None) -> None:
-    """Print lines, whatever names of files, models and devices hold."""
-    print(*map(terminal_line, lines), sep="\n", file=file)
+    """Print lines, whatever names of files, models and devices hold; verdicts in colour, where that is wanted."""
+    from . import colour
+
+    plain = map(terminal_line, lines)
+    print(*(map(colour.painted, plain) if colour.wanted(file or sys.stdout) else plain), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

@@ -27,12 +27,15 @@ class Part(NamedTuple):
 
 
 PASSED = Part(Verdict.PASS)
+SMALL = 0.0001  # a ratio: 0.01 %
 
 
 def short_of_counted(changes: Sequence[NumberChange]) -> str:
-    """The first number that changed, and how many more did."""
+    """The first number that changed, and how many more did. A small change is shown as a number, not in percent."""
     first, more = changes[0], len(changes) - 1
-    how = f"{first.metric} {first.percent or f'0 -> {first.new:,}'}"
+    ratio = (first.new - first.old) / first.old if first.old else 0
+    change = f"{100 * ratio:+.2f} %" if abs(ratio) >= SMALL else f"{first.new - first.old:+,}"
+    how = f"{first.metric} {change}"
     return f"{how}, and {more} more number{'s' if more > 1 else ''}" if more else how
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..report.table import aligned, points
+from ..report.table import aligned, cut, points, width
 from . import flags
 from .flags import Subparsers
 
@@ -131,7 +131,7 @@ def _table(changes: Sequence[Change]) -> list[str]:
         ]
         for change in changes
     ]
-    return aligned(cells, left=(0, 1, 2, 3, -1))
+    return cut(aligned(cells, left=(0, 1, 2, 3, -1)), width())
 
 
 def _percent(ratio: float | None) -> str:

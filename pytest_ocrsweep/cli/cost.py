@@ -17,9 +17,8 @@ from ..hardware import roofline
 from ..hardware.estimate import Estimate, estimate
 from ..model.positions import beyond
 from ..model.stages import STAGES
-from ..report.table import aligned
 from ..sweep.catalogue import model_of
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ SHOWN = {
     "weight_bytes": Metric("bytes", EXACT, "weights MB", 10**6, 1),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
 }
+IMPORTANT = ("GFLOP", "GB moved", "bound", "%", "weights MB")  # columns, beside the part and its floor
 OF_A_RUN = ("floor", "vendor", "verdict", "components")  # of a point's JSON
 SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 
@@ -156,7 +156,7 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
             if name in SHARED:
                 row.append(f"{100 * numbers[name] / whole[name]:.1f}")
         cells.append([*row, floor.bound if floor.time_ns else "-"])
-    return aligned(cells, left=(0, -1))
+    return screen.fitted(cells, IMPORTANT, left=(0, -1))
 
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:

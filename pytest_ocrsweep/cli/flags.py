@@ -242,10 +242,10 @@ def positions(settings: Settings, work: Workload) -> dict[str, int]:
 
 def show(*lines: str, file: TextIO | None = None) -> None:
     """Print lines, whatever names of files, models and devices hold; verdicts in colour, where that is wanted."""
-    from . import colour
+    from . import screen
 
     plain = map(terminal_line, lines)
-    print(*(map(colour.painted, plain) if colour.wanted(file or sys.stdout) else plain), sep="\n", file=file)
+    print(*(map(screen.painted, plain) if screen.wanted(file or sys.stdout) else plain), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

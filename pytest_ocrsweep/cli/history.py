@@ -11,7 +11,7 @@ from ..files.text import printable, quoted
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report.table import aligned
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..report.recorded import Source
 
 ACCEPT = "accept"
+IMPORTANT = ("batch", "latest ms", "anchor ms", "since", "of")  # columns of all points
 HOST, REVISION, CARD = 12, 9, 8  # characters of a name that a line of 80 has room for
 
 EXAMPLES = """\
@@ -106,7 +107,8 @@ def _all(options: argparse.Namespace) -> int:
         flags.print_json({"model": source.model, "gpu": source.gpu, "points": [to_json(each) for each in points]})
         return 0
     head = ["stage", "grid", "attention", "batch", "anchor ms", "of", "since", "latest ms", "drift %", "margin %", ""]
-    flags.show(f"{source.model} on {source.gpu}", *aligned([head, *map(_row, points)], left=(0, 1, 2, 6, -1)))
+    left = (0, 1, 2, 6, -1)
+    flags.show(f"{source.model} on {source.gpu}", *screen.fitted([head, *map(_row, points)], IMPORTANT, left))
     return 0
 
 

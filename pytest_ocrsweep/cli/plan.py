@@ -17,7 +17,7 @@ from ..model.geometry import RESOLUTIONS
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
 from .speeds import shown
 
@@ -31,6 +31,7 @@ NUMBERS = {  # of a plan, by its JSON key: how a row is called
     "host_cores": "host cores that render",
 }
 TABLE = ("device", "mode", "pages/s", "nine of ten", "TTFT ms", "TPOT ms", "most at once", "$ a million", "bound")
+IMPORTANT = ("pages/s", "nine of ten", "TTFT ms", "TPOT ms", "$ a million", "most at once")
 WIDTH = 80  # of a line that lists parts
 EXAMPLES = """\
 examples:
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     elif len(found) == 1:
         flags.show(*_page(options, settings, found[0][2]))
     else:
-        flags.show(_title(options, settings), "", *aligned([TABLE, *(_row(*each) for each in found)]))
+        flags.show(_title(options, settings), "", *screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT))
     return 0
 
 

@@ -18,7 +18,7 @@ from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report import table, terminal
 from ..sweep.catalogue import model_of
-from . import flags, parquet
+from . import flags, parquet, screen
 from .flags import Subparsers
 from .progress import say, watched
 
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        wider = "COLUMNS=200, a pipe or --json shows them"
-        flags.show(*terminal.table(report.points, labels, option="--report", width=table.width(), wider=wider))
+        flags.show(*terminal.table(report.points, labels, option="--report", width=table.width(), wider=screen.WIDER))
     runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
     for line in beyond(settings.model, runs):
         flags.show(line, file=sys.stderr if options.json else sys.stdout)

@@ -53,6 +53,11 @@ def fitted(
     return rows, [name for at, name in enumerate(header) if at not in kept]
 
 
+def cut(lines: Sequence[str], most: int | None) -> list[str]:
+    """Lines whose last cell is a sentence, cut to a terminal's width."""
+    return [line if most is None or len(line) <= most else f"{line[: max(most, 1) - 1]}…" for line in lines]
+
+
 def left_out(headings: Sequence[str], where: str) -> list[str]:
     """The line that names what `fitted` left out, and says what shows it; no line for nothing."""
     return [f"no room for {', '.join(headings)}: {where}"] if headings else []

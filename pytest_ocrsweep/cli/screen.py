@@ -1,15 +1,24 @@
-"""Verdicts in colour, where a person looks and has not asked for none: by the variables that pytest obeys too."""
+"""What suits the terminal: tables as wide as it is, and verdicts in colour if that is wanted."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import TextIO
 
+from ..report import table
 from ..report.terminal import verdict_of
 
+WIDER = "COLUMNS=200 or --json shows them"
 CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 WHOLE = re.compile(r"(RED|GREEN)(?=:)")  # what a line about all points begins with
+
+
+def fitted(cells: Sequence[Sequence[str]], important: Sequence[str], left: Sequence[int] = (0,)) -> list[str]:
+    """A table with the columns that the terminal has room for, as `table.fitted`, and a line about the others."""
+    lines, absent = table.fitted(cells, left, table.width(), important)
+    return [*table.cut(lines, table.width()), *table.left_out(absent, WIDER)]
 
 
 def wanted(file: TextIO | None) -> bool:

@@ -54,7 +54,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
     )
-    flags.add_settings(parser)
+    refused = {"model": "write the model's name as A or B", "device": "write device:NAME as A or B"}
+    flags.add_settings(parser, ("engine", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
 from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
 from ..errors import ArgumentError, CalibrationError
+from ..files import near_miss
 from ..hardware import roofline
 from ..hardware.estimate import Estimate, estimate
 from ..model.positions import beyond
@@ -66,8 +66,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_stages(parser)
     flags.add_attention(parser)
-    flags.add_device(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, flags.ALL)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)
@@ -104,9 +103,9 @@ def _holding(ledgers: Sequence[Ledger], path: str) -> list[Ledger]:
     holding = [ledger for ledger in ledgers if path in _paths(ledger)]
     if not holding:
         known = {name: None for ledger in ledgers for name in _paths(ledger) if name}
-        near = difflib.get_close_matches(path, known, 1)
+        near = near_miss.nearest(path, known)
         first = ", ".join(name for name in known if "/" not in name)
-        hint = f"did you mean {near[0]!r}?" if near else f"it begins with {first}"
+        hint = f"did you mean {near!r}?" if near else f"it begins with {first}"
         raise ArgumentError(f"--path: nothing costs at {path!r}; {hint}")
     return holding
 

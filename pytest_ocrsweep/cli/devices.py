@@ -27,6 +27,8 @@ def add(subparsers: Subparsers) -> None:
         epilog=NOTES,
     )
     flags.add_devices(parser)
+    catalogue = "the catalogue holds for every model, page and engine"
+    flags.refuse(parser, dict.fromkeys(flags.OF_A_PAGE, catalogue))
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -64,7 +64,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_devices(parser)
     flags.add_attention(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, flags.OF_A_PAGE)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
+from ..files.near_miss import did_you_mean
 from ..files.text import printable, quoted
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
@@ -51,7 +52,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
     text = "the folder of the baselines (default: %(default)s)"
     parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
-    flags.add_settings(parser)
+    refused = {"device": "--gpu names the folder of the times that were recorded on a GPU"}
+    flags.add_settings(parser, flags.OF_A_PAGE, refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -75,10 +77,14 @@ def _point(options: argparse.Namespace, words: Sequence[str], *, named: bool) ->
         raise ArgumentError(f"history takes {wanted}, got {quoted(' '.join(options.words))}")
     stage, grid, attention = words if named else (*words, options.attention)
     if stage not in STAGES:
-        raise ArgumentError(f"the stage must be one of {', '.join(STAGES)}, got {quoted(stage)}")
+        raise ArgumentError(f"the stage must be one of {_of(STAGES, stage)}")
     if attention not in ATTENTION:
-        raise ArgumentError(f"the attention must be one of {', '.join(ATTENTION)}, got {quoted(attention)}")
+        raise ArgumentError(f"the attention must be one of {_of(ATTENTION, attention)}")
     return stage, PointKey(flags.workload(grid, flags.compose(options)), attention)
+
+
+def _of(known: Collection[str], word: str) -> str:
+    return f"{', '.join(known)}, got {quoted(word)}{did_you_mean(word, known)}"
 
 
 def _source(options: argparse.Namespace) -> Source:
@@ -94,7 +100,7 @@ def _source(options: argparse.Namespace) -> Source:
     if options.gpu is None and len(known) > 1:
         raise ArgumentError(f"times of several GPUs are recorded: give --gpu with one of {', '.join(known)}")
     if gpu not in known:
-        raise ArgumentError(f"--gpu must be one of {', '.join(known)}, got {quoted(gpu)}")
+        raise ArgumentError(f"--gpu must be one of {_of(known, gpu)}")
     return Source(options.baselines, model, gpu)
 
 

@@ -56,13 +56,12 @@ def add(subparsers: Subparsers) -> None:
     text = "a grid (3x2) or the file of a page image, with :WEIGHT for its part of a mix"
     parser.add_argument("targets", metavar="PAGE", nargs="+", help=text)
     flags.add_devices(parser)
-    parser.add_argument("--engine", metavar="NAME", type=flags.given, help="transformers, the default, or vllm")
     parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
-    parser.add_argument("--new-tokens", metavar="N", type=flags.count, help="of an answer (default: the settings')")
     parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
-    flags.add_settings(parser)
+    refused = {"batch": "an engine makes its batches itself; --concurrency says how many pages are in flight"}
+    flags.add_settings(parser, ("model", "engine", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -76,12 +75,6 @@ def _figure(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    for override in options.overrides:
-        if options.new_tokens and override.startswith("workload.new_tokens="):
-            raise ArgumentError(f"--new-tokens and --set {override} exclude each other: keep one")
-    chosen = [f"engine={options.engine}"] if options.engine else []
-    chosen += [f"workload.new_tokens={options.new_tokens}"] if options.new_tokens else []
-    options.overrides = [*chosen, *options.overrides]
     settings = flags.compose(options)
     if settings.workload.batch != 1:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")

@@ -48,7 +48,9 @@ def add(subparsers: Subparsers) -> None:
         default=MAX_ASPECT,
         help="the database marks a shape with more columns to a row as a strip (default: %(default)g)",
     )
-    flags.add_settings(parser)
+    every = "a database of shapes serves every batch, answer and device; give it to the sweep"
+    refused = dict.fromkeys(("batch", "new_tokens", "device"), every)
+    flags.add_settings(parser, ("model", "engine", "prompt_tokens", "resolution"), refused)
     parser.set_defaults(run=run)
 
 

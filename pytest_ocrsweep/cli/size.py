@@ -66,7 +66,7 @@ def add(subparsers: Subparsers) -> None:
         parser.add_argument(option, metavar="TIME", type=time, required=True, help=text)
     flags.add_devices(parser)
     flags.add_attention(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, flags.OF_A_PAGE)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -54,8 +54,7 @@ def add(subparsers: Subparsers) -> None:
     )
     flags.add_stages(parser)
     flags.add_attention(parser, default=None)
-    flags.add_device(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, ("model", "engine", "device", "resolution"))
     text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, and print no table"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
     flags.add_json(parser)

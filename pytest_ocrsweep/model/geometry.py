@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..files import near_miss
 from .symbolic import N
 
 MAX_CROPS = 9  # DeepSeek-OCR's own limit; its successor's processor allows 32
@@ -89,7 +90,8 @@ class CropGrid:
         """`"2x3"` gives 2 rows and 3 columns. Raises ValueError for text that is not a grid."""
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
         if match is None:
-            raise ValueError(f"{reprlib.repr(text)} is not a crop grid: write ROWSxCOLUMNS, for example 2x3")
+            meant = near_miss.grid(text) or ": write ROWSxCOLUMNS, for example 2x3"
+            raise ValueError(f"{reprlib.repr(text)} is not a crop grid{meant}")
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
@@ -160,7 +162,8 @@ class Workload:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {reprlib.repr(value)}")
         if self.resolution not in RESOLUTIONS:
             got, choices = reprlib.repr(self.resolution), ", ".join(RESOLUTIONS)
-            raise ValueError(f"unknown resolution {got}: choose from {choices}")
+            meant = near_miss.did_you_mean(str(self.resolution), RESOLUTIONS)
+            raise ValueError(f"unknown resolution {got}: choose from {choices}{meant}")
         if self.grid.crops and self.sides.crop_side is None:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
 

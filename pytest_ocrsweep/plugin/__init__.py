@@ -36,6 +36,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: Sequence[str]
+) -> Generator[None, None, None]:
+    """After conftests had their say, and before pytest refuses what none of all knows."""
+    yield
+    if any(word.startswith("--ocrsweep") and word.partition("=")[0] not in options.OPTIONS for word in args):
+        from . import misspelt
+
+        if problem := misspelt.option(parser, args):
+            raise options.usage_error(problem)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Before plugins are configured: pytest-randomly then puts a seed where none was given."""
@@ -144,7 +157,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         leave_out(config, "a plugin changed the list of tests")  # as those that shard do, without a word
     problem = config.stash.get(PROBLEM, None)
     if problem is None and (checks or any(uses(item, "ocrsweep_model") for item in session.items)):
-        problem = compat.problem() or sweep_of(config).problem(with_baselines=checks > 0)
+        from . import misspelt
+
+        problem = compat.problem() or misspelt.key(config) or sweep_of(config).problem(with_baselines=checks > 0)
     if compat.worker_input(config) is not None:
         from .xdist import worker
 

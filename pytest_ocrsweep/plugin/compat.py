@@ -72,8 +72,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def uses(item: pytest.Item, fixture: str) -> bool:
-    """Whether a test asks for a fixture, by itself or through another: as pytest's documentation does it, in its example
-    "post-process test reports".
+    """Whether a test asks for a fixture, by itself or through another; as pytest's documentation reads it, where it
+    post-processes reports.
     """
     return fixture in getattr(item, "fixturenames", ())
 

@@ -21,7 +21,7 @@ COUNTING = (
     *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
     *("devices", "fits", "size", "plan"),
 )
-COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
+COMMANDS = (*COUNTING, "profile", "calibrate", "gate", "completion")
 
 MODULES = {"import": "import_results"}  # a command whose name no statement could import
 

@@ -19,13 +19,12 @@ from ..model.positions import page
 from ..model.stages import STAGES
 from .settings import ALL, OF_A_PAGE, refuse, spelled
 from .settings import add as add_settings
-from .types import choice, count, given, path, positive, seconds, whole
+from .types import count, given, path, positive, seconds, whole
 
 __all__ = [  # what subcommands take from here, and is defined elsewhere
     "ALL",
     "OF_A_PAGE",
     "add_settings",
-    "choice",
     "count",
     "given",
     "path",
@@ -65,14 +64,14 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
 def add_stages(parser: argparse.ArgumentParser) -> None:
     """Adds `--stage`, repeatable."""
     text = f"only this stage: {', '.join(STAGES)}; repeatable (default: all)"
-    parser.add_argument("--stage", type=choice(STAGES), metavar="STAGE", dest="stages", action="append", help=text)
+    parser.add_argument("--stage", choices=list(STAGES), metavar="STAGE", dest="stages", action="append", help=text)
 
 
 def add_attention(parser: argparse.ArgumentParser, default: str | None = "flash") -> None:
     """Adds `--attention`; without a default its value is None, which stands for all."""
     choices = " or ".join(f"{name} ({each.about})" for name, each in ATTENTION.items())
     text = f"{choices} (default: {default or 'both'})"
-    parser.add_argument("--attention", type=choice(ATTENTION), metavar="NAME", default=default, help=text)
+    parser.add_argument("--attention", choices=ATTENTION, metavar="NAME", default=default, help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

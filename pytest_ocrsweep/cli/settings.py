@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 from ..errors import ArgumentError
 from ..model.geometry import LEAST, RESOLUTIONS
-from .types import choice, given, whole
+from .types import given, whole
 
 
 class Plain(NamedTuple):
@@ -19,6 +19,7 @@ class Plain(NamedTuple):
     metavar: str
     kind: Callable[[str], object]
     about: str
+    choices: Collection[str] | None = None
 
 
 def _least(name: str) -> Callable[[str], int]:
@@ -30,9 +31,13 @@ PLAIN = {
     "engine": Plain("engine", "NAME", given, "what runs it: transformers or vllm (default: transformers)"),
     "device": Plain("device", "NAME", given, "the device for floors; see `ocrsweep devices` (default: h200)"),
     "batch": Plain("workload.batch", "N", _least("batch"), "pages at once (default: 1)"),
-    "prompt_tokens": Plain("workload.prompt_tokens", "N", _least("prompt_tokens"), "tokens of text beside a page (10)"),
+    "prompt_tokens": Plain(
+        "workload.prompt_tokens", "N", _least("prompt_tokens"), "tokens of text with a page (default: 10)"
+    ),
     "new_tokens": Plain("workload.new_tokens", "N", _least("new_tokens"), "tokens to decode (default: 100)"),
-    "resolution": Plain("workload.resolution", "MODE", choice(RESOLUTIONS), f"{', '.join(RESOLUTIONS)} (gundam)"),
+    "resolution": Plain(
+        "workload.resolution", "MODE", given, f"{', '.join(RESOLUTIONS)} (default: gundam)", RESOLUTIONS
+    ),
 }
 ALL = tuple(PLAIN)
 OF_A_PAGE = tuple(name for name in ALL if name != "device")
@@ -43,7 +48,8 @@ def add(parser: argparse.ArgumentParser, names: Sequence[str], refused: Mapping[
     group = parser.add_argument_group("settings")
     for name in names:
         plain = PLAIN[name]
-        group.add_argument(option(name), metavar=plain.metavar, type=plain.kind, help=plain.about)
+        at = {"metavar": plain.metavar, "type": plain.kind, "choices": plain.choices, "help": plain.about}
+        group.add_argument(option(name), **at)
     refuse(parser, refused or {})
     group.add_argument(
         "--set",

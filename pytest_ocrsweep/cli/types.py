@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Collection
 from math import inf
 from pathlib import Path
 
-from ..files.near_miss import did_you_mean
 from ..files.text import quoted
 
 UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # of a time, in seconds
@@ -66,15 +64,3 @@ def given(text: str) -> str:
 def path(text: str) -> Path:
     """A path, which `given` checks."""
     return Path(given(text))
-
-
-def choice(known: Collection[str]) -> Callable[[str], str]:
-    """One of these words."""
-
-    def chosen(text: str) -> str:
-        if text not in known:
-            meant = did_you_mean(text, known)
-            raise argparse.ArgumentTypeError(f"must be one of {', '.join(known)}, got {quoted(text)}{meant}")
-        return text
-
-    return chosen

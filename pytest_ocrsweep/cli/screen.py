@@ -18,7 +18,7 @@ WHOLE = re.compile(r"(RED|GREEN)(?=:)")  # what a line about all points begins w
 def fitted(cells: Sequence[Sequence[str]], important: Sequence[str], left: Sequence[int] = (0,)) -> list[str]:
     """A table with the columns that the terminal has room for, as `table.fitted`, and a line about the others."""
     lines, absent = table.fitted(cells, left, table.width(), important)
-    return [*table.cut(lines, table.width()), *table.left_out(absent, WIDER)]
+    return [*lines, *table.left_out(absent, WIDER)]
 
 
 def wanted(file: TextIO | None) -> bool:

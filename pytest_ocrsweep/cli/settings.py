@@ -48,8 +48,9 @@ def add(parser: argparse.ArgumentParser, names: Sequence[str], refused: Mapping[
     group = parser.add_argument_group("settings")
     for name in names:
         plain = PLAIN[name]
-        at = {"metavar": plain.metavar, "type": plain.kind, "choices": plain.choices, "help": plain.about}
-        group.add_argument(option(name), **at)
+        group.add_argument(
+            option(name), metavar=plain.metavar, type=plain.kind, choices=plain.choices, help=plain.about
+        )
     refuse(parser, refused or {})
     group.add_argument(
         "--set",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 BETWEEN = "  "  # two columns
+SENTENCE = 26  # columns of a terminal that the last column of a table takes, if its cells need more
 
 
 def width() -> int | None:
@@ -37,10 +38,13 @@ def fitted(
 ) -> tuple[list[str], list[str]]:
     """The table in at most so many columns of a terminal, and the headings of what was left out.
 
-    A heading in `important` stays while there is room, the most important first; all others stay in any case.
+    A heading in `important` stays while there is room, the most important first; all others stay in any case. The last
+    column may hold sentences: they are cut.
     """
     header, count = cells[0], len(cells[0])
     wide = {at: max(len(row[at]) for row in cells) + len(BETWEEN) for at in range(count)}
+    if most is not None:
+        wide[count - 1] = min(wide[count - 1], SENTENCE)
     kept = {at for at in range(count) if header[at] not in important}
     room = (sum(wide.values()) if most is None else most + len(BETWEEN)) - sum(wide[at] for at in kept)
     for at in sorted(wide.keys() - kept, key=lambda at: important.index(header[at])):
@@ -50,7 +54,7 @@ def fitted(
     shown = sorted(kept)
     lefts = {at % count for at in left}
     rows = aligned([[row[at] for at in shown] for row in cells], [i for i, at in enumerate(shown) if at in lefts])
-    return rows, [name for at, name in enumerate(header) if at not in kept]
+    return cut(rows, most), [name for at, name in enumerate(header) if at not in kept]
 
 
 def cut(lines: Sequence[str], most: int | None) -> list[str]:

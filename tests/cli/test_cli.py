@@ -149,7 +149,10 @@ def _installed() -> list[str]:
         (("cost", "2x3", "--set", "workload.batch=0"), "workload.batch must be a whole number of at least 1, got 0"),
         (("cost", "2x3", "--set", "workload.resolution=base"), "resolution 'base' has no crops: use grid 1x1, got 2x3"),
         (("cost", "2x3", "--device", "h20"), "got 'h20'; did you mean 'h200'?"),
-        (("cost", "2x3", "--device", "h100", "--set", "device=h200"), "--device h100 and --set device=h200 contradict each other: keep one"),
+        (
+            ("cost", "2x3", "--device", "h100", "--set", "device=h200"),
+            "--device h100 and --set device=h200 contradict each other: keep one",
+        ),
         (("devices", "--device", "h20"), "--device must be one of a100-40, a100-80,"),
         (("fits", "2x3", "--device", "tpu"), "--device must be one of a100-40, a100-80,"),
         (

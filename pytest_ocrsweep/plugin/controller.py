@@ -122,6 +122,8 @@ class Controller:
         results = self._config.stash.get(RESULTS, None)
         if results is None:
             return
+        if self._lines:
+            terminalreporter.ensure_newline()
         if self._lines and self._config.get_verbosity() > QUIET:
             terminalreporter.section("ocrsweep")
         for line in self._lines:

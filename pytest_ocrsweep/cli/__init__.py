@@ -27,6 +27,7 @@ MODULES = {"import": "import_results"}  # a command whose name no statement coul
 
 USAGE = 2
 USAGE_OF = {"gate": 4}  # as pytest's, beside which it runs in CI
+CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")  # argparse's words
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -72,8 +73,9 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
-        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        if wrong := CHOICE.search(message):  # all choices are of use only if none is near
+            meant = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+            message = CHOICE.sub(f"invalid choice: {wrong[1]!r}{meant}", message) if meant else message
         code = USAGE_OF.get(self.prog.rpartition(" ")[2], USAGE)
         self.exit(code, f"{self.prog}: {terminal_line(message)} (see {self.prog} --help)\n")
 

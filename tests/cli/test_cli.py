@@ -131,11 +131,11 @@ def _installed() -> list[str]:
     ("words", "message"),
     [
         ((), "the following arguments are required: COMMAND"),
-        (("costs", "2x3"), "invalid choice: 'costs' (choose from 'cost', 'sweep',"),
+        (("costs", "2x3"), "invalid choice: 'costs'; did you mean 'cost'?"),
         (("cost",), "the following arguments are required: GRID|IMAGE"),
         (("cost", "2x3", "--jsn"), "unrecognized arguments: --jsn"),
         (("cost", "2x3", "--js"), "unrecognized arguments: --js"),
-        (("cost", "2x3", "--stage", "decod"), "invalid choice: 'decod' (choose from 'vision', 'prefill', 'decode')"),
+        (("cost", "2x3", "--stage", "decod"), "invalid choice: 'decod'; did you mean 'decode'?"),
         (("cost", "2x3", "--attention", "sdpa"), "invalid choice: 'sdpa' (choose from 'eager', 'flash')"),
         (("cost", "2x3", "--depth", "-1"), "must be a whole number of at least 0, got '-1'"),
         (("cost", "2y3"), "'2y3' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image"),

@@ -69,6 +69,8 @@ def _as_at_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):  # tables have all columns, and no colours
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("ledger", "sweep", "columns", "counters", "suites", "report", "unused")
+SCRIPTS = ("startup", "ledger", "sweep", "columns", "counters", "suites", "report", "unused")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,18 +13,21 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from ..errors import OcrsweepError
+from ..files.near_miss import did_you_mean
 from ..files.text import terminal_line
+from . import settings
 
 COUNTING = (
     *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
     *("devices", "fits", "size", "plan"),
 )
-COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
+COMMANDS = (*COUNTING, "profile", "calibrate", "gate", "completion")
 
 MODULES = {"import": "import_results"}  # a command whose name no statement could import
 
 USAGE = 2
 USAGE_OF = {"gate": 4}  # as pytest's, beside which it runs in CI
+CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")  # argparse's words
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -59,7 +63,19 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(**kwargs)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it does not know itself: the whole parser, which else would, has no option of a subcommand."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = re.findall(r"--[\w-]+", self.format_help())
+            wrong = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(wrong, known) if wrong else ''}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
+        if wrong := CHOICE.search(message):  # all choices are of use only if none is near
+            meant = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+            message = CHOICE.sub(f"invalid choice: {wrong[1]!r}{meant}", message) if meant else message
         code = USAGE_OF.get(self.prog.rpartition(" ")[2], USAGE)
         self.exit(code, f"{self.prog}: {terminal_line(message)} (see {self.prog} --help)\n")
 
@@ -82,7 +98,7 @@ def parser() -> Parser:
         epilog=EXAMPLES,
     )
     whole.add_argument("--version", action=Version, nargs=0, help="print the version and stop")
-    subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
         import_module(f"{__name__}.{MODULES.get(name, name)}").add(subparsers)
     return whole
@@ -90,10 +106,13 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code. Raises SystemExit, as argparse does, for --help and usage errors."""
+    usage = USAGE
     if isinstance(sys.stdout, TextIOWrapper):  # it may be closed
         sys.stdout.reconfigure(errors="replace")  # a terminal without box drawing gets a tree with question marks
     try:
         options = parser().parse_args(argv)
+        usage = USAGE_OF.get(options.command, USAGE)
+        settings.apply(options)
         code: int = options.run(options)
         print(end="", flush=True)  # here, so that a closed pipe is caught
     except BrokenPipeError:
@@ -106,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where, what = error.filename or "the output", error.strerror or error
         return _failed(f"{where}: {what}; check the path, its permissions and the space left", USAGE)
     except OcrsweepError as error:  # any other ValueError is a bug, with its traceback
-        return _failed(str(error), USAGE)
+        return _failed(str(error), usage)
     return code
 
 

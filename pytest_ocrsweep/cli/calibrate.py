@@ -47,8 +47,9 @@ def add(subparsers: Subparsers) -> None:
         description="Profiles points on this GPU line by line, and fits the constants from which estimates are made.",
         epilog=EXAMPLES,
     )
-    flags.add_device(parser)
-    flags.add_settings(parser)
+    fixed = "the points of a calibration are always the same"
+    refused = dict.fromkeys(("batch", "prompt_tokens", "new_tokens", "resolution"), fixed)
+    flags.add_settings(parser, ("model", "engine", "device"), refused)
     parser.add_argument("--output", metavar="FILE", type=flags.path, help="write the calibration there, as JSON")
     parser.add_argument("--profiles", metavar="FILE", type=flags.path, help="keep the profiles there: NAME.jsonl.gz")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..report.table import aligned, points
+from ..report.table import aligned, cut, points, width
 from . import flags
 from .flags import Subparsers
 
@@ -54,7 +54,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
     )
-    flags.add_settings(parser)
+    refused = {"model": "write the model's name as A or B", "device": "write device:NAME as A or B"}
+    flags.add_settings(parser, ("engine", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -131,7 +132,7 @@ def _table(changes: Sequence[Change]) -> list[str]:
         ]
         for change in changes
     ]
-    return aligned(cells, left=(0, 1, 2, 3, -1))
+    return cut(aligned(cells, left=(0, 1, 2, 3, -1)), width())
 
 
 def _percent(ratio: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,15 +12,14 @@ from ..baselines.metrics import DERIVED, EXACT, METRICS, Metric, analytic
 from ..baselines.result import FloorResult, PointResult
 from ..baselines.result_json import FLOOR, POINT
 from ..errors import ArgumentError, CalibrationError
+from ..files import near_miss
 from ..hardware import roofline
 from ..hardware.estimate import Estimate, estimate
 from ..model.positions import beyond
 from ..model.stages import STAGES
-from ..report.table import aligned
 from ..sweep.catalogue import model_of
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
-from .model_option import add_model
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -34,6 +32,7 @@ SHOWN = {
     "weight_bytes": Metric("bytes", EXACT, "weights MB", 10**6, 1),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3),
 }
+IMPORTANT = ("GFLOP", "GB moved", "bound", "%", "weights MB")  # columns, beside the part and its floor
 OF_A_RUN = ("floor", "vendor", "verdict", "components")  # of a point's JSON
 SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 
@@ -67,10 +66,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_stages(parser)
     flags.add_attention(parser)
-    flags.add_device(parser)
-    add_model(parser)
-    flags.add_settings(parser)
-    add_model(parser)
+    flags.add_settings(parser, flags.ALL)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     flags.add_json(parser)
@@ -114,9 +110,9 @@ def _holding(ledgers: Sequence[Ledger], path: str) -> list[Ledger]:
     holding = [ledger for ledger in ledgers if path in _paths(ledger)]
     if not holding:
         known = {name: None for ledger in ledgers for name in _paths(ledger) if name}
-        near = difflib.get_close_matches(path, known, 1)
+        near = near_miss.nearest(path, known)
         first = ", ".join(name for name in known if "/" not in name)
-        hint = f"did you mean {near[0]!r}?" if near else f"it begins with {first}"
+        hint = f"did you mean {near!r}?" if near else f"it begins with {first}"
         raise ArgumentError(f"--path: nothing costs at {path!r}; {hint}")
     return holding
 
@@ -166,7 +162,7 @@ def _tree(ledger: Ledger, device: Device, root: str, depth: int) -> list[str]:
             if name in SHARED:
                 row.append(f"{100 * numbers[name] / whole[name]:.1f}")
         cells.append([*row, floor.bound if floor.time_ns else "-"])
-    return aligned(cells, left=(0, -1))
+    return screen.fitted(cells, IMPORTANT, left=(0, -1))
 
 
 def _notes(ledger: Ledger, device: Device) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ..report.table import aligned
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
 
 HEADER = ("device", "driver's name", "bf16 TFLOP/s", "fp32 TFLOP/s", "TB/s", "GB", "L2 MiB", "FLOP/byte", "source")
+
+IMPORTANT = ("bf16 TFLOP/s", "TB/s", "GB", "FLOP/byte", "driver's name", "fp32 TFLOP/s", "L2 MiB", "source")
 
 NOTES = """\
 TFLOP/s are dense: bf16 in the tensor cores, fp32 outside them. FLOP/byte is the ridge: above it the tensor cores bound
@@ -26,6 +27,8 @@ def add(subparsers: Subparsers) -> None:
         epilog=NOTES,
     )
     flags.add_devices(parser)
+    catalogue = "the catalogue holds for every model, page and engine"
+    flags.refuse(parser, dict.fromkeys(flags.OF_A_PAGE, catalogue))
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -51,5 +54,5 @@ def run(options: argparse.Namespace) -> int:
         )
         for name, device in catalogue.items()
     ]
-    flags.show(*aligned([HEADER, *rows], left=(0, 1, -1)))
+    flags.show(*screen.fitted([HEADER, *rows], IMPORTANT, left=(0, 1, -1)))
     return 0

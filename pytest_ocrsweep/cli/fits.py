@@ -15,14 +15,14 @@ from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
-from .model_option import add_model
 from .speeds import at_least, interval, notes, shown
 
 PARTS = ("weight_bytes", "kv_cache_bytes", "input_bytes", "peak_activation_bytes", "total_bytes")
 HEADER = ("stage", "weights GB", "KV cache GB", "inputs GB", "peak GB", "total GB")
 DEVICES = ("device", "memory GB", "needed GB", "fits", "largest batch", "largest page", "its tokens")
+IMPORTANT = ("largest batch", "largest page", "memory GB", "its tokens")
 TIMES = ("device", "TTFT ms", "nine of ten", "TPOT ms", "pages/s", "nine of ten", "at most")
 
 EXAMPLES = """\
@@ -64,8 +64,7 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_devices(parser)
     flags.add_attention(parser)
-    add_model(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, flags.OF_A_PAGE)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -85,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{model.title} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
     flags.show(*aligned([HEADER, *cells]), "")
-    flags.show(*aligned([DEVICES, *map(_row, fits)]))
+    flags.show(*screen.fitted([DEVICES, *map(_row, fits)], IMPORTANT))
     if timed := {each.device: each.speeds for each in fits if each.speeds}:
         times = aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
         why_wide = notes({name: catalogue[name] for name in timed}, {name: [each] for name, each in timed.items()})

@@ -6,23 +6,40 @@ import argparse
 import json
 import os
 import re
-from math import inf
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..errors import ArgumentError, CalibrationError, ConfigError
+from ..files import near_miss
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid, Workload
 from ..model.positions import page
 from ..model.stages import STAGES
+from .settings import ALL, OF_A_PAGE, refuse, spelled
+from .settings import add as add_settings
+from .types import count, given, path, positive, seconds, whole
+
+__all__ = [  # what subcommands take from here, and is defined elsewhere
+    "ALL",
+    "OF_A_PAGE",
+    "add_settings",
+    "count",
+    "given",
+    "path",
+    "positive",
+    "refuse",
+    "seconds",
+    "spelled",
+    "whole",
+]
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
     from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
-UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # of a time, in seconds
 GRID = re.compile(r"\s*[0-9]+\s*[xX×]")
 DEVICE = re.compile(r"device\b")  # an override of the device or of its figures
 
@@ -33,28 +50,9 @@ class Subparsers(Protocol):
     def add_parser(self, name: str, *, help: str, description: str, epilog: str) -> argparse.ArgumentParser: ...
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds `--set`; `compose` reads it."""
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="overrides",
-        action="append",
-        default=[],
-        help="change a setting: workload.batch=4 (also .prompt_tokens, .new_tokens, .resolution), model=NAME, or any "
-        "figure of model. and device.; for a wrong key the error names the nearest; repeatable",
-    )
-
-
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Adds the grid or page image that `workload` reads."""
     parser.add_argument("target", metavar="GRID|IMAGE", help="ROWSxCOLUMNS of crops, such as 2x3, or an image file")
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Adds `--device` for one device; `compose` reads it."""
-    text = "the device for floors; see `ocrsweep devices` (default: h200)"
-    parser.add_argument("--device", metavar="NAME", help=text)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
@@ -81,68 +79,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in base units: FLOPs, bytes, nanoseconds")
 
 
-def whole(text: str, least: int = 0) -> int:
-    """For `type=`: a whole number from `least` on."""
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {quoted(text)}")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """For `type=`: a whole number from 1 on."""
-    return whole(text, least=1)
-
-
-def positive(text: str) -> float:
-    """For `type=`: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got {quoted(text)}")
-    return value
-
-
-def seconds(text: str, usual: float) -> float:
-    """For `type=`: a time such as 500ms, 0.5s or 0.5, between a nanosecond and thirty years.
-
-    Without a unit it is in seconds, and refused if it is more than is `usual`: most who write so mean milliseconds.
-    """
-    match = re.fullmatch(r"(.*?)\s*(s|ms|us|µs|ns)?", text.strip(), re.DOTALL)
-    assert match is not None  # it matches any text
-    number, unit = match.groups()
-    try:
-        value = positive(number) * UNITS[unit or "s"]
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write a time as 500ms or 0.5s") from None
-    if not 1e-9 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"must be from 1e-9 to 1e9 seconds, got {quoted(text)}")
-    if unit is None and value > usual:
-        raise argparse.ArgumentTypeError(f"{number} seconds are long: write {number}ms or {number}s")
-    return value
-
-
-def given(text: str) -> str:
-    """For `type=`: any text but an empty one, which a shell passes for a variable that is not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty: give a value, or leave it out")
-    return text
-
-
-def path(text: str) -> Path:
-    """For `type=`: a path, which `given` checks."""
-    return Path(given(text))
-
-
 def compose(options: argparse.Namespace) -> Settings:
-    """The settings with `--set` and `--device` applied. Raises ArgumentError."""
+    """The settings with `--set` applied, to which plain options were added. Raises ArgumentError."""
     from ..hardware.calibration_file import calibration_of
     from ..sweep.config import compose
 
-    named = getattr(options, "device", None)
     try:
-        settings = compose([*options.overrides, *([f"device={spelled(named)}"] if named is not None else [])])
+        settings = compose(options.overrides)
         if settings.device.calibration:
             calibration_of(settings.device)
     except (CalibrationError, ConfigError) as error:
@@ -158,7 +101,8 @@ def devices(options: argparse.Namespace) -> dict[str, Device]:
     wanted = [spelled(name) for name in options.devices]
     for name in wanted:
         if name not in catalogue:
-            raise ArgumentError(f"--device must be one of {', '.join(catalogue)}: got {quoted(name)}")
+            meant = near_miss.did_you_mean(name, catalogue)
+            raise ArgumentError(f"--device must be one of {', '.join(catalogue)}: got {quoted(name)}{meant}")
     return {name: catalogue[name] for name in dict.fromkeys(wanted or catalogue)}
 
 
@@ -185,17 +129,7 @@ def compared(options: argparse.Namespace, settings: Settings) -> dict[str, Devic
 
 def described(options: argparse.Namespace) -> bool:
     """Whether `--device` or `--set device…` chooses a device or changes its figures."""
-    return options.device is not None or any(map(DEVICE.match, options.overrides))
-
-
-def spelled(name: str) -> str:
-    """A device's name as the catalogue spells it: rtx-4090 for rtx4090 and RTX_4090. Unknown names do not change."""
-    from ..sweep.config import CONF
-
-    def bare(text: str) -> str:
-        return re.sub(r"[-_ ]", "", text.lower())
-
-    return {bare(file.stem): file.stem for file in (CONF / "device").glob("*.yaml")}.get(bare(name), name)
+    return any(map(DEVICE.match, options.overrides))
 
 
 def workload(text: str, settings: Settings) -> Workload:
@@ -210,7 +144,8 @@ def workload(text: str, settings: Settings) -> Workload:
         size = page_size(path)
         return settings.workload.on(settings.grid_of(size.width, size.height))
     if not GRID.match(text):
-        raise ArgumentError(f"{quoted(text)} is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image")
+        what = "neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image"
+        raise ArgumentError(f"{quoted(text)} is {what}{near_miss.grid(text)}")
     try:
         return settings.workload.on(CropGrid.parse(text))
     except ValueError as error:
@@ -240,8 +175,11 @@ def positions(settings: Settings, work: Workload) -> dict[str, int]:
 
 
 def show(*lines: str, file: TextIO | None = None) -> None:
-    """Print lines, whatever names of files, models and devices hold."""
-    print(*map(terminal_line, lines), sep="\n", file=file)
+    """Print lines, whatever names of files, models and devices hold; verdicts in colour, where that is wanted."""
+    from . import screen
+
+    plain = map(terminal_line, lines)
+    print(*(map(screen.painted, plain) if screen.wanted(file or sys.stdout) else plain), sep="\n", file=file)
 
 
 def print_json(document: object) -> None:

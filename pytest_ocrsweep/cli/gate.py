@@ -56,7 +56,8 @@ def add(subparsers: Subparsers) -> None:
     text = "start no pair of processes that would end later, after the second: 90s, 15m, 1h (default: 15m)"
     parser.add_argument("--budget", metavar="TIME", type=duration, default=900.0, help=text)
     parser.add_argument("-k", metavar="EXPR", type=flags.given, help="only these tests, as for pytest")
-    flags.add_settings(parser)
+    refused = {"device": "both sides are timed on the GPU that is here"}
+    flags.add_settings(parser, flags.OF_A_PAGE, refused)
     parser.add_argument("--json", metavar="FILE", type=flags.path, help="write all points there, in base units")
     parser.add_argument("--markdown", metavar="FILE", type=flags.path, help="write a short comment for a pull request")
     text = "paths and, after --, options for pytest (default: suites)"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
+from ..files.near_miss import did_you_mean
 from ..files.text import printable, quoted
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report.table import aligned
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..report.recorded import Source
 
 ACCEPT = "accept"
+IMPORTANT = ("batch", "latest ms", "anchor ms", "since", "of")  # columns of all points
 HOST, REVISION, CARD = 12, 9, 8  # characters of a name that a line of 80 has room for
 
 EXAMPLES = """\
@@ -50,7 +52,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
     text = "the folder of the baselines (default: %(default)s)"
     parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
-    flags.add_settings(parser)
+    refused = {"device": "--gpu names the folder of the times that were recorded on a GPU"}
+    flags.add_settings(parser, flags.OF_A_PAGE, refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -74,10 +77,14 @@ def _point(options: argparse.Namespace, words: Sequence[str], *, named: bool) ->
         raise ArgumentError(f"history takes {wanted}, got {quoted(' '.join(options.words))}")
     stage, grid, attention = words if named else (*words, options.attention)
     if stage not in STAGES:
-        raise ArgumentError(f"the stage must be one of {', '.join(STAGES)}, got {quoted(stage)}")
+        raise ArgumentError(f"the stage must be one of {_of(STAGES, stage)}")
     if attention not in ATTENTION:
-        raise ArgumentError(f"the attention must be one of {', '.join(ATTENTION)}, got {quoted(attention)}")
+        raise ArgumentError(f"the attention must be one of {_of(ATTENTION, attention)}")
     return stage, PointKey(flags.workload(grid, flags.compose(options)), attention)
+
+
+def _of(known: Collection[str], word: str) -> str:
+    return f"{', '.join(known)}, got {quoted(word)}{did_you_mean(word, known)}"
 
 
 def _source(options: argparse.Namespace) -> Source:
@@ -93,7 +100,7 @@ def _source(options: argparse.Namespace) -> Source:
     if options.gpu is None and len(known) > 1:
         raise ArgumentError(f"times of several GPUs are recorded: give --gpu with one of {', '.join(known)}")
     if gpu not in known:
-        raise ArgumentError(f"--gpu must be one of {', '.join(known)}, got {quoted(gpu)}")
+        raise ArgumentError(f"--gpu must be one of {_of(known, gpu)}")
     return Source(options.baselines, model, gpu)
 
 
@@ -106,7 +113,8 @@ def _all(options: argparse.Namespace) -> int:
         flags.print_json({"model": source.model, "gpu": source.gpu, "points": [to_json(each) for each in points]})
         return 0
     head = ["stage", "grid", "attention", "batch", "anchor ms", "of", "since", "latest ms", "drift %", "margin %", ""]
-    flags.show(f"{source.model} on {source.gpu}", *aligned([head, *map(_row, points)], left=(0, 1, 2, 6, -1)))
+    left = (0, 1, 2, 6, -1)
+    flags.show(f"{source.model} on {source.gpu}", *screen.fitted([head, *map(_row, points)], IMPORTANT, left))
     return 0
 
 

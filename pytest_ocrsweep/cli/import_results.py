@@ -59,8 +59,6 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
     text = "the engine that served, such as vllm==0.26.0 (default: the tool's own)"
     parser.add_argument("--engine", metavar="NAME[==VERSION]", type=flags.given, help=text)
-    text = "the model of the baselines (default: deepseek-ocr)"
-    parser.add_argument("--model", metavar="NAME", type=flags.given, help=text)
     text = "the server's name for that model, if it is another one"
     parser.add_argument("--served-as", metavar="NAME", type=flags.given, help=text)
     text = "requests in flight, if the file does not have it"
@@ -76,7 +74,11 @@ def add(subparsers: Subparsers) -> None:
     recording.add_argument("--accept", action="store_true", help=text)
     text = f"write {JSON} and {PAGE} there"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
-    flags.add_settings(parser)
+    refused = {
+        "batch": "--concurrency says how many requests were in flight",
+        "device": "--gpu names the GPU that served",
+    }
+    flags.add_settings(parser, ("model", "prompt_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -84,8 +86,6 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..report import serving
 
-    if options.model:
-        options.overrides = [f"model={options.model}", *options.overrides]
     settings = flags.compose(options)
     placed, problems = _placed(options, settings)
     if problems:  # nothing is judged or recorded by half

@@ -36,6 +36,7 @@ def add(subparsers: Subparsers) -> None:
     into.add_argument("--report", metavar="DIR", type=flags.path, help=text)
     text = "merge counted numbers and times, and add them to those in this folder"
     into.add_argument("--baselines", metavar="DIR", type=flags.path, help=text)
+    flags.refuse(parser, dict.fromkeys(flags.ALL, "what is merged has the settings that it was made with"))
     parser.set_defaults(run=run)
 
 

@@ -20,6 +20,7 @@ from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
 from . import flags
 from .progress import watched
+from .settings import PLAIN, option, override
 
 if TYPE_CHECKING:
     import pyarrow
@@ -42,12 +43,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     text = "write the columns to FILE, and no table or report"
     group.add_argument("--parquet", metavar="FILE", type=flags.path, help=text)
     for name, what in AXES.items():
-        option = f"--{name.replace('_', '-')}"
         default = (
-            "the grids of --grids; 1 if only the other is given" if name in ("rows", "cols") else "as in the settings"
+            "the grids of --grids; 1 if only the other is given"
+            if name in ("rows", "cols")
+            else "as in the settings; one value needs no --parquet"
         )
         kind = partial(values, least=LEAST.get(name, 1))
-        group.add_argument(option, metavar="VALUES", type=kind, help=f"{what} (default: {default})")
+        group.add_argument(option(name), metavar="VALUES", type=kind, help=f"{what} (default: {default})")
 
 
 def values(text: str, least: int) -> list[range]:
@@ -68,10 +70,14 @@ def values(text: str, least: int) -> list[range]:
 
 def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
     """Raises ArgumentError for axes without a file, and for options that a file of columns does not take."""
-    given = [f"--{name.replace('_', '-')}" for name in AXES if getattr(options, name)]
+    given = {name: getattr(options, name) for name in AXES if getattr(options, name)}
     if options.parquet is None:
-        if given:
-            raise ArgumentError(f"{given[0]} is an axis of a space: say with --parquet FILE where to write it")
+        for name, numbers in given.items():
+            if name not in PLAIN:
+                raise ArgumentError(f"{option(name)} is an axis of a space: say with --parquet FILE where to write it")
+            if sum(map(len, numbers)) > 1:
+                raise ArgumentError(f"{option(name)} has several values: say with --parquet FILE where to write them")
+            override(options, name, numbers[0][0])
         return
     for name in ("json", "report", "device"):
         if getattr(options, name):

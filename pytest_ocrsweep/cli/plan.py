@@ -16,9 +16,8 @@ from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
-from . import flags
+from . import flags, screen
 from .flags import Subparsers
-from .model_option import add_model
 from .speeds import shown
 
 DOLLARS = "dollars_per_million_pages"
@@ -31,6 +30,7 @@ NUMBERS = {  # of a plan, by its JSON key: how a row is called
     "host_cores": "host cores that render",
 }
 TABLE = ("device", "mode", "pages/s", "nine of ten", "TTFT ms", "TPOT ms", "most at once", "$ a million", "bound")
+IMPORTANT = ("pages/s", "nine of ten", "TTFT ms", "TPOT ms", "$ a million", "most at once")
 WIDTH = 80  # of a line that lists parts
 EXAMPLES = """\
 examples:
@@ -55,14 +55,12 @@ def add(subparsers: Subparsers) -> None:
     text = "a grid (3x2) or the file of a page image, with :WEIGHT for its part of a mix"
     parser.add_argument("targets", metavar="PAGE", nargs="+", help=text)
     flags.add_devices(parser)
-    parser.add_argument("--engine", metavar="NAME", type=flags.given, help="transformers, the default, or vllm")
     parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
-    parser.add_argument("--new-tokens", metavar="N", type=flags.count, help="of an answer (default: the settings')")
     parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
-    add_model(parser)
-    flags.add_settings(parser)
+    refused = {"batch": "an engine makes its batches itself; --concurrency says how many pages are in flight"}
+    flags.add_settings(parser, ("model", "engine", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -76,12 +74,6 @@ def _figure(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    for override in options.overrides:
-        if options.new_tokens and override.startswith("workload.new_tokens="):
-            raise ArgumentError(f"--new-tokens and --set {override} exclude each other: keep one")
-    chosen = [f"engine={options.engine}"] if options.engine else []
-    chosen += [f"workload.new_tokens={options.new_tokens}"] if options.new_tokens else []
-    options.overrides = [*chosen, *options.overrides]
     settings = flags.compose(options)
     if settings.workload.batch != 1:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
@@ -98,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     elif len(found) == 1:
         flags.show(*_page(options, settings, found[0][2]))
     else:
-        flags.show(_title(options, settings), "", *aligned([TABLE, *(_row(*each) for each in found)]))
+        flags.show(_title(options, settings), "", *screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT))
     return 0
 
 

@@ -60,7 +60,8 @@ def add(subparsers: Subparsers) -> None:
     flags.add_target(parser)
     flags.add_stages(parser)
     flags.add_attention(parser)
-    flags.add_settings(parser)
+    refused = {"device": "the GPU that is here is measured; --set vendor.device=cuda:1 chooses among several"}
+    flags.add_settings(parser, flags.OF_A_PAGE, refused)
     parser.add_argument("--depth", metavar="N", type=flags.whole, default=1, help="levels of the tree (default: 1)")
     parser.add_argument("--from", metavar="FILE", dest="source", type=flags.path, help="profiles, instead of a GPU")
     flags.add_json(parser)

@@ -37,6 +37,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("source", metavar="SOURCE", type=flags.given, help=SOURCE)
     text = "folder to write to; it is created if it is missing, and its database keeps earlier runs"
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
+    flags.refuse(parser, dict.fromkeys(flags.ALL, "a report has the settings that its data were made with"))
     parser.set_defaults(run=run)
 
 

@@ -10,7 +10,6 @@ from ..sweep import shapes
 from ..sweep.shapes import CROPS, GLOBAL_VIEW
 from . import flags
 from .flags import Subparsers
-from .model_option import add_model
 
 MAX_ASPECT = 4.0  # columns to a row
 
@@ -49,8 +48,9 @@ def add(subparsers: Subparsers) -> None:
         default=MAX_ASPECT,
         help="the database marks a shape with more columns to a row as a strip (default: %(default)g)",
     )
-    add_model(parser)
-    flags.add_settings(parser)
+    every = "a database of shapes serves every batch, answer and device; give it to the sweep"
+    refused = dict.fromkeys(("batch", "new_tokens", "device"), every)
+    flags.add_settings(parser, ("model", "engine", "prompt_tokens", "resolution"), refused)
     parser.set_defaults(run=run)
 
 

@@ -18,7 +18,6 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from . import flags
 from .flags import Subparsers
-from .model_option import add_model
 from .progress import watched
 from .speeds import interval, notes, shown
 
@@ -67,8 +66,7 @@ def add(subparsers: Subparsers) -> None:
         parser.add_argument(option, metavar="TIME", type=time, required=True, help=text)
     flags.add_devices(parser)
     flags.add_attention(parser)
-    add_model(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, flags.OF_A_PAGE)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -16,11 +16,10 @@ from ..hardware.estimate import why_not
 from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
-from ..report import terminal
+from ..report import table, terminal
 from ..sweep.catalogue import model_of
-from . import flags, parquet
+from . import flags, parquet, screen
 from .flags import Subparsers
-from .model_option import add_model
 from .progress import say, watched
 
 if TYPE_CHECKING:
@@ -55,9 +54,7 @@ def add(subparsers: Subparsers) -> None:
     )
     flags.add_stages(parser)
     flags.add_attention(parser, default=None)
-    flags.add_device(parser)
-    add_model(parser)
-    flags.add_settings(parser)
+    flags.add_settings(parser, ("model", "engine", "device", "resolution"))
     text = "write index.html, report.md, charts/, sweep.json and sweep.sqlite there, and print no table"
     parser.add_argument("--report", metavar="DIR", type=flags.path, help=text)
     flags.add_json(parser)
@@ -90,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json(to_json(report))
     elif not options.report:
         labels = {point.grid: point.label for point in points if point.label}
-        flags.show(*terminal.table(report.points, labels, option="--report"))
+        flags.show(*terminal.table(report.points, labels, option="--report", width=table.width(), wider=screen.WIDER))
     runs = ((stage, settings.workload.on(point.grid)) for point in points for stage in stages)
     for line in beyond(settings.model, runs):
         flags.show(line, file=sys.stderr if options.json else sys.stdout)

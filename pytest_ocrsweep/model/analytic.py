@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..files.near_miss import did_you_mean
 from .architecture import Architecture
 from .attention import ATTENTION
 from .device_times import DeviceTimes
@@ -103,7 +104,8 @@ class Model:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""
         for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
             if given not in known:
-                raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}")
+                meant = did_you_mean(str(given), known)
+                raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}{meant}")
         if attention not in self.engine.attentions:
             has = ", ".join(self.engine.attentions)
             raise ConfigError(f"{self.engine.name} has no {attention} attention: choose from {has}")

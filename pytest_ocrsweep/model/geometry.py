@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from ..files import near_miss
 from .symbolic import N
 
 MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
@@ -49,7 +50,10 @@ class Tiling:
     def sides(self, resolution: str) -> Resolution:
         """Sides of the views in a mode. Raises ValueError, which names the modes, for another one."""
         if resolution not in self.modes:
-            raise ValueError(f"unknown resolution {reprlib.repr(resolution)}: choose from {', '.join(self.modes)}")
+            meant = near_miss.did_you_mean(str(resolution), self.modes)
+            raise ValueError(
+                f"unknown resolution {reprlib.repr(resolution)}: choose from {', '.join(self.modes)}{meant}"
+            )
         return self.resolutions[resolution]
 
 
@@ -112,7 +116,8 @@ class CropGrid:
         """`"2x3"` gives 2 rows and 3 columns. Raises ValueError for text that is not a grid."""
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
         if match is None:
-            raise ValueError(f"{reprlib.repr(text)} is not a crop grid: write ROWSxCOLUMNS, for example 2x3")
+            meant = near_miss.grid(text) or ": write ROWSxCOLUMNS, for example 2x3"
+            raise ValueError(f"{reprlib.repr(text)} is not a crop grid{meant}")
         return cls(int(match[1]), int(match[2]))
 
     @classmethod

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from . import compat, options, whole
+from . import compat, options
 from .compat import uses
-from .controller import Controller
 from .fixture import ocrsweep, ocrsweep_model
-from .state import COLLECTED, GROUPS, PROBLEM, SKIPPED, SWEEP, TO_RUN, leave_out, sweep_of
+from .state import COLLECTED, FILTERED, GROUPS, PROBLEM, SKIPPED, SWEEP, TO_RUN, leave_out, sweep_of
 from .transport import (
     pytest_report_from_serializable,
     pytest_report_to_serializable,
@@ -29,11 +28,25 @@ __all__ = [  # where pytest looks for fixtures and hooks
     "pytest_runtest_setup",
 ]
 
+CONTROLLER = "ocrsweep-controller"
 MARK = pytest.mark.ocrsweep  # once: to make a mark takes longer than to set it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: Sequence[str]
+) -> Generator[None, None, None]:
+    """After conftests had their say, and before pytest refuses what none of all knows."""
+    yield
+    if any(word.startswith("--ocrsweep") and word.partition("=")[0] not in options.OPTIONS for word in args):
+        from . import misspelt
+
+        if problem := misspelt.option(parser, args):
+            raise options.usage_error(problem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,9 +67,19 @@ def pytest_configure(config: pytest.Config) -> None:
         from . import xdist
 
         xdist.register(config, alike=lambda: fingerprints(sweep_of(config)))
-    config.pluginmanager.register(Controller(config), "ocrsweep-controller")
+        _control(config)  # points come from workers, whose tests are not known here
+    elif options.demand(config) or config.option.ocrsweep_report:
+        _control(config)
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
         raise options.usage_error(problem)
+
+
+def _control(config: pytest.Config) -> None:
+    """Take and finish what tests of ours find; a run without any does not even load what that takes."""
+    if not config.pluginmanager.has_plugin(CONTROLLER):
+        from .controller import Controller
+
+        config.pluginmanager.register(Controller(config), CONTROLLER)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -95,8 +118,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
     is_ignored = yield
-    if is_ignored and (why := whole.ignored(collection_path, config)):
-        leave_out(config, why)
+    if is_ignored and FILTERED not in config.stash:
+        from .whole import ignored
+
+        if why := ignored(collection_path, config):
+            leave_out(config, why)
     return is_ignored
 
 
@@ -131,7 +157,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         leave_out(config, "a plugin changed the list of tests")  # as those that shard do, without a word
     problem = config.stash.get(PROBLEM, None)
     if problem is None and (checks or any(uses(item, "ocrsweep_model") for item in session.items)):
-        problem = compat.problem() or sweep_of(config).problem(with_baselines=checks > 0)
+        from . import misspelt
+
+        problem = compat.problem() or misspelt.key(config) or sweep_of(config).problem(with_baselines=checks > 0)
     if compat.worker_input(config) is not None:
         from .xdist import worker
 
@@ -139,6 +167,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if problem is not None:
         raise options.usage_error(problem)
     if checks:
+        if compat.worker_input(config) is None:
+            _control(config)
         gc.freeze()  # thousands of items stay to the end: no collection need look at them, nor that of Python's exit
 
 

@@ -6,12 +6,19 @@ import pytest
 
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
-from ..files.text import terminal_lines
+from ..files.text import terminal_line, terminal_lines
 from ..model.geometry import CropGrid
 from ..sweep.check import judge
 from . import benchmark
 from .state import sweep_of
-from .transport import BENCHMARKS, ENVIRONMENT, ITEM, POINTS
+from .transport import BENCHMARKS, ENVIRONMENT, ITEM, POINTS, SHORT
+
+
+def failed(message: str, short: str) -> BaseException:
+    """What a test that failed is to raise. `short` is what the summary's line about it says, as far as it has room."""
+    failure = pytest.fail.Exception(terminal_lines(message))
+    setattr(failure, SHORT, terminal_line(short))
+    return failure
 
 
 class Checker:
@@ -33,7 +40,7 @@ class Checker:
         if judgement.point.vendor is not None and benchmark.available(self._config):
             item.stash[BENCHMARKS].append(benchmark.point(item, judgement.point))
         if judgement.failure is not None:
-            pytest.fail(terminal_lines(judgement.failure))
+            raise failed(judgement.failure, judgement.short or judgement.failure)
         if judgement.skip is not None:
             pytest.skip(terminal_lines(judgement.skip))
         return judgement.point

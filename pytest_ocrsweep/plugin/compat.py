@@ -29,10 +29,10 @@ SEEN = {  # the first version, and the first that is refused; pyproject.toml has
 MODULES = {"pytest": "pytest", "pytest-xdist": "xdist", "execnet": "execnet", "pytest-benchmark": "pytest_benchmark"}
 PRIVATE = {
     "pytest": {
-        "Item.fixturenames": "which tests use the fixture `ocrsweep`",
         "Function.callspec": "a test's crop grid before it runs, which decides whether a GPU is needed",
         "CaptureManager.global_and_fixture_disabled": "a line for the person who waits, in the midst of a test",
         "plugin 'terminalreporter'": "a line between the dots, before the summary",
+        "TestReport.longrepr.reprcrash.message": "what the short summary says of a failed test",
         "Session.exitstatus": "to fail a run though all its tests passed",
     },
     "pytest-xdist": {
@@ -72,7 +72,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def uses(item: pytest.Item, fixture: str) -> bool:
-    """Whether a test asks for a fixture, by itself or through another."""
+    """Whether a test asks for a fixture, by itself or through another; as pytest's documentation reads it, where it
+    post-processes reports.
+    """
     return fixture in getattr(item, "fixturenames", ())
 
 
@@ -86,6 +88,13 @@ def uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
     """What is written in the block reaches the terminal, even while a test runs."""
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
     return capture.global_and_fixture_disabled() if capture else nullcontext()
+
+
+def summarise(report: pytest.TestReport, short: str) -> None:
+    """Have the line about a failed test in the short summary say this, and JUnit's message."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = short
 
 
 def terminal(config: pytest.Config) -> pytest.TerminalReporter | None:

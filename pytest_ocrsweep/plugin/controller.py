@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .interrupt import Stopping
 
 RESULTS = pytest.StashKey["Results"]()
+QUIET = -1  # the verbosity of -q
 FEW = 3  # tests or files that a line names
 
 
@@ -77,7 +78,7 @@ class Controller:
         results = _results(config)
         results.filtered = left_out(session, exitstatus, len(self._with))
         results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
-        results.attempt("the summary", lambda: self._lines.extend(_summary(results)))
+        results.attempt("the summary", lambda: self._lines.extend(_summary(results, config.get_verbosity())))
         if results.points and GROUPS in config.stash:
             results.problems.append(config.stash[GROUPS])
         if results.problems:
@@ -122,9 +123,11 @@ class Controller:
         if results is None:
             return
         if self._lines:
+            terminalreporter.ensure_newline()
+        if self._lines and self._config.get_verbosity() > QUIET:
             terminalreporter.section("ocrsweep")
-            for line in self._lines:
-                terminalreporter.write_line(terminal_line(line))
+        for line in self._lines:
+            _write_line(terminalreporter, terminal_line(line))
         for problem in results.problems:
             terminalreporter.write_line(terminal_line(f"ERROR: {problem}"), red=True)
 
@@ -134,10 +137,24 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:FEW])}{more}"
 
 
-def _summary(results: Results) -> list[str]:
-    from ..report import summary
+def _summary(results: Results, verbosity: int) -> list[str]:
+    """`-q` has one line, `-qq` none, and `-v` every column, however narrow the terminal is."""
+    from ..report import summary, table
 
-    return summary.lines(results)
+    if verbosity < QUIET:
+        return []
+    if verbosity == QUIET:
+        return summary.short(results)
+    return summary.lines(results, table.width() if verbosity == 0 else None)
+
+
+def _write_line(terminalreporter: pytest.TerminalReporter, line: str) -> None:
+    """With the verdict that ends it in its colour, where pytest's own verdicts have one."""
+    from ..report import terminal
+
+    before, verdict, colour = terminal.verdict_of(line)
+    terminalreporter.write(before)
+    terminalreporter.write_line(verdict, **({colour: True} if colour else {}))
 
 
 def _results(config: pytest.Config) -> Results:

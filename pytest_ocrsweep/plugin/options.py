@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..files.text import printable, terminal_line
 from . import compat
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def check(config: pytest.Config) -> None:
     if option.ocrsweep_analytic_only and option.ocrsweep_require_vendor:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
-        raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {_printable(option.ocrsweep_checkpoint)} is not a folder")
     if option.ocrsweep_analytic_only and option.ocrsweep_profile:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-profile exclude each other")
     if option.ocrsweep_slowdown != "0" and _slowdown(option).percent and option.ocrsweep_update:
@@ -118,7 +117,7 @@ def check(config: pytest.Config) -> None:
         try:
             ready(Path(option.ocrsweep_report))
         except ReportError as error:
-            raise pytest.UsageError(terminal_line(f"--ocrsweep-report: {error}")) from None
+            raise usage_error(str(error.at("--ocrsweep-report"))) from None
 
 
 def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points needs anyway
@@ -127,7 +126,7 @@ def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points nee
     try:
         return Slowdown.parse(option.ocrsweep_slowdown)
     except ValueError:
-        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
+        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {_printable(option.ocrsweep_slowdown)}"
         raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
 
 
@@ -213,4 +212,12 @@ def random_groups(config: pytest.Config) -> str | None:
 
 def usage_error(problem: str) -> pytest.UsageError:
     """Each line of it becomes an ERROR of its own: a checkpoint may have several problems."""
+    from ..files.text import terminal_line
+
     return pytest.UsageError(*map(terminal_line, problem.split("\n")))
+
+
+def _printable(text: str) -> str:
+    from ..files.text import printable
+
+    return printable(text)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..files.text import terminal_line
 from . import compat, options
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def say(config: pytest.Config, text: str) -> None:
 
     The stdout of a pytest-xdist worker leads nowhere, so a worker writes to stderr, which its controller shares.
     """
+    from ..files.text import terminal_line
+
     terminal, text = compat.terminal(config), terminal_line(text)
     with compat.uncaptured(config):
         if compat.worker_input(config) is not None or terminal is None:

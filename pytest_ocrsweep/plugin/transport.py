@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .compat import uses
+from .compat import summarise, uses
 
 if TYPE_CHECKING:
     from ..baselines.json_layout import Json
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ITEM = pytest.StashKey[pytest.Item]()  # the test that runs, if it checks points
 POINTS: pytest.StashKey[list[PointResult]] = pytest.StashKey()
 ENVIRONMENT: pytest.StashKey[Environment | None] = pytest.StashKey()
+SHORT = "ocrsweep_short"  # an attribute of a failure: what it comes to, for one line
 BENCHMARKS: pytest.StashKey[list[Entry]] = pytest.StashKey()
 
 
@@ -30,9 +31,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Points travel on the report: it reaches the controller even from a worker that dies later."""
     report = yield
+    if call.excinfo and (short := getattr(call.excinfo.value, SHORT, None)):
+        summarise(report, short)
     if report.when != "teardown" and uses(item, "ocrsweep"):
         # pytest sends such extras on, from a worker as JSON
         report.ocrsweep = item.stash.get(POINTS, [])  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
+from ..files.near_miss import did_you_mean
 from ..model.geometry import Workload
 from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
@@ -131,7 +132,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
 
     if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
         models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
-        near = f"; did you mean {DEVICE}{name}?" if name in devices() else ""
+        near = f"; did you mean {DEVICE}{name}?" if name in devices() else did_you_mean(name, models.split(", "))
         raise ReportError(
             f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "
             f"a device is {DEVICE}NAME{near}"
@@ -155,7 +156,8 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
 
     name = text.removeprefix(DEVICE)
     if name not in devices():
-        raise ReportError(f"{text}: there is no device {name!r}:", f"choose from {', '.join(devices())}")
+        choices = f"choose from {', '.join(devices())}{did_you_mean(name, devices())}"
+        raise ReportError(f"{text}: there is no device {name!r}:", choices)
     device = devices()[name]
 
     def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:

@@ -20,8 +20,8 @@ from . import terminal
 FEW = 8  # grids that a sentence names, or points with a line each
 
 
-def lines(results: Results) -> list[str]:
-    """Nothing without points."""
+def lines(results: Results, width: int | None = None) -> list[str]:
+    """Nothing without points. The table has the columns that `width` has room for."""
     if not results.points:
         return []
     sweep = results.sweep
@@ -30,7 +30,7 @@ def lines(results: Results) -> list[str]:
     runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
         f"{sweep.model.title}, {work}",
-        *terminal.table(list(results.points.values()), labels, expected=results.expected),
+        *terminal.table(list(results.points.values()), labels, expected=results.expected, width=width),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
         *_about_updates(results),
@@ -45,6 +45,13 @@ def lines(results: Results) -> list[str]:
         *results.notes,
         *results.reported,
     ]
+
+
+def short(results: Results) -> list[str]:
+    """One line for a run that is to be quiet, and what it recorded; nothing without points."""
+    if not results.points:
+        return []
+    return [f"ocrsweep: {terminal.counts(results.points.values())}", *_about_updates(results)]
 
 
 def _about_hosts(results: Results) -> Iterator[str]:

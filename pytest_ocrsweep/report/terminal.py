@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..baselines.metrics import METRICS, columns, values
 from ..baselines.result import NAMES, EstimateResult, PointResult, order
+from ..baselines.verdict import Verdict
 from ..hardware.calibration_file import REMEDY
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
-from .table import aligned
+from .table import BETWEEN, fitted, left_out
+from .table import points as counted
 
+PER_TOKEN = ("moved_bytes_per_token", "flops_per_token")
+IMPORTANT = (  # columns, in the order in which a narrow terminal gives them room
+    *("device_ns", "attained", "floor_ns", "estimate_ns", "flops", "moved_bytes", "peak_activation_bytes"),
+    *("bound", "context_tokens", "kv_cache_bytes", "intensity", "wall_ns", "launch_overhead_ns"),
+    *PER_TOKEN,
+)
+BOUND = "bound"
+COLOURS: dict[str, str] = {
+    Verdict.FAIL: "red",
+    Verdict.NO_SAMPLE: "red",
+    Verdict.NO_BASELINE: "yellow",
+    Verdict.IMPROVED: "cyan",
+    Verdict.RECORDED: "cyan",
+    Verdict.PASS: "green",
+}
 MANY = 150  # points: the default sweep is shown whole, a table of more is cut
 WORST = 30  # failing points that a cut table shows
 HEAVIEST = 4  # points a stage that a cut table shows beside them
@@ -21,18 +39,22 @@ def table(
     labels: Mapping[CropGrid, str],
     option: str = "--ocrsweep-report",
     expected: Callable[[PointResult], PointResult] = lambda point: point,
+    width: int | None = None,
+    wider: str = "-v shows them",
 ) -> list[str]:
     """A line a point under a header that has the units; decode's totals are over all new tokens.
 
     `option` is what writes all of the points where a table of many is cut. `expected` adds its estimate to a point: to
-    those alone that are shown.
+    those alone that are shown. In a `width` some columns may have no room; `wider` says what shows them.
     """
     points = sorted(points, key=order)
     shown = [expected(point) for point in (points if len(points) <= MANY else _worst(points))]
     metrics = columns(shown)
-    header = [*NAMES, *(METRICS[name].heading for name in metrics), "bound", "verdict"]
+    header = [*NAMES, *(METRICS[name].heading for name in metrics), BOUND, "verdict"]
     cells = [header, *(_cells(point, labels.get(point.grid), metrics) for point in shown)]
-    lines = aligned(cells, left=(*range(len(NAMES)), -1))
+    important = [METRICS[name].heading if name in METRICS else name for name in IMPORTANT]
+    lines, absent = fitted(cells, (*range(len(NAMES)), -1), width, important)
+    lines += left_out(absent, wider)
     if len(shown) < len(points):
         failed = sum(point.verdict.failed for point in points)
         lines.append(
@@ -41,14 +63,27 @@ def table(
         )
     if stages := per_token(shown):
         tokens = min(point.new_tokens for point in shown if point.stage in stages)
-        lines.append(
-            f"{' and '.join(stages)} rows are totals over {tokens} new tokens; the columns per token are their mean"
-        )
+        means = all(METRICS[name].heading in absent for name in PER_TOKEN)
+        mean = "" if means else "; the columns per token are their mean"
+        lines.append(f"{' and '.join(stages)} rows are totals over {tokens} new tokens{mean}")
     if devices := sorted({point.floor.device for point in shown if point.floor}):
-        lines.append(
-            f"floors are for {', '.join(devices)}: nothing runs faster; bound is the resource that sets the floor"
-        )
+        bound = "" if BOUND in absent else "; bound is the resource that sets the floor"
+        lines.append(f"floors are for {', '.join(devices)}: nothing runs faster{bound}")
     return [*lines, *estimates(shown)]
+
+
+def verdict_of(line: str) -> tuple[str, str, str | None]:
+    """A line of a table before its verdict, the verdict, and its colour; of another line all of it, and no colour."""
+    before, between, last = line.rpartition(BETWEEN)
+    colour = COLOURS.get(last) if between else None
+    return (before + between, last, colour) if colour else (line, "", None)
+
+
+def counts(points: Iterable[PointResult]) -> str:
+    """ "6 points: 2 FAIL, 4 PASS"."""
+    by_verdict = Counter(point.verdict for point in points)
+    each = ", ".join(f"{by_verdict[verdict]:,} {verdict}" for verdict in sorted(by_verdict, key=lambda v: v.rank))
+    return f"{counted(by_verdict.total())}: {each}"
 
 
 def estimates(points: Sequence[PointResult]) -> Iterator[str]:

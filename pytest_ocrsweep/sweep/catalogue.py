@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import ConfigError
+from ..files.near_miss import did_you_mean
 from ..files.text import quoted
 from ..hardware import roofline
 from ..hardware.devices import Device
@@ -26,7 +27,8 @@ class Catalogue:
         known = devices()
         found = known.get(device) or next((each for each in known.values() if each.name == device), None)
         if found is None:
-            raise ConfigError(f"no device is called {quoted(device)}: choose from {', '.join(known)}")
+            meant = did_you_mean(device, known)
+            raise ConfigError(f"no device is called {quoted(device)}: choose from {', '.join(known)}{meant}")
         return found
 
     def floor(self, ledger: Ledger, device: Device | str) -> roofline.Floor:

@@ -19,7 +19,7 @@ from ..model.ledger import Ledger
 from .drifts import drift_of
 from .explain import Measured
 from .meters import has_time
-from .parts import PASSED, Part, attained_part, drift_part, margin_part
+from .parts import PASSED, Part, attained_part, drift_part, margin_part, short_of_counted, short_of_time
 from .session import Sweep, describe
 from .timed_point import TimedPoint
 
@@ -34,6 +34,7 @@ class Judgement(NamedTuple):
     environment: Environment | None
     failure: str | None
     skip: str | None
+    short: str | None = None  # the failure in a few words: each metric that failed, and its change
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,12 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
         measured = sweep.meter.measure(point, by)
     except OutOfMemory as error:
         needed = _needed(priced.analytic)
-        missing = Part(Verdict.FAIL, f"{priced}: {error}, and the point needs {needed}: {SMALLER}")
+        why = f"{error}, and the point needs {needed}: {SMALLER}"
+        missing = Part(Verdict.FAIL, f"{priced}: {why}", short=why)
     except DeviceLost as error:
-        missing = Part(Verdict.FAIL, f"{priced} on {gpu}: {error}")
+        missing = Part(Verdict.FAIL, f"{priced} on {gpu}: {error}", short=str(error))
     except EngineError as error:
-        return Timing(missing=Part(Verdict.FAIL, f"{priced}: {error}"))
+        return Timing(missing=Part(Verdict.FAIL, f"{priced}: {error}", short=str(error)))
     # Only now a checkpoint is loaded, and the environment knows of it.
     recorded = sweep.timed_of(priced.stage, gpu).get(priced.key)
     return Timing(measured, recorded, missing, sweep.meter.environment())
@@ -126,7 +128,8 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
         parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
         parts.append(_drift(sweep, priced, timing.measured.measurement))
         if timing.measured.unprofiled and sweep.options.profile:
-            parts.append(Part(Verdict.FAIL, f"{priced} has no profile: {timing.measured.unprofiled}"))
+            why = f"no profile: {timing.measured.unprofiled}"
+            parts.append(Part(Verdict.FAIL, f"{priced} has {why}", short=why))
         if floor:
             parts.append(_floor(sweep, priced, timing.measured, timing.recorded, floor))
     return parts
@@ -139,9 +142,10 @@ def decide(priced: Priced, timing: Timing, floor: FloorResult | None, parts: lis
     point = PointResult.of(priced.stage, priced.work, priced.attention, priced.analytic, floor, vendor, verdict)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
-    return Judgement(
-        point, timing.environment, "\n".join(failures) or None, None if failures else "; ".join(skips) or None
-    )
+    if not failures:
+        return Judgement(point, timing.environment, None, "; ".join(skips) or None)
+    short = "; ".join(part.short or part.failure.split("\n")[0] for part in parts if part.failure)
+    return Judgement(point, timing.environment, "\n".join(failures), None, short)
 
 
 def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
@@ -157,7 +161,7 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
         return PASSED
     lines = [f"{priced} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
-    return Part(Verdict.FAIL, "\n".join([*lines, options.accepting(file)]))
+    return Part(Verdict.FAIL, "\n".join([*lines, options.accepting(file)]), short=short_of_counted(changes))
 
 
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
@@ -170,7 +174,7 @@ def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
             f"{describe(work)} in {options.shown(sweep.file_of(stage))}; to record it:",
             options.accepting(file),
         ]
-        return Part(Verdict.FAIL, "\n".join(lines))
+        return Part(Verdict.FAIL, "\n".join(lines), short="no baseline: recorded by --ocrsweep-update")
     what = f"no baseline for {f'grid {work.grid}' if sweep.known[stage] else f'workload {describe(work)}'}"
     if options.missing_fails:  # the summary says once how to record them all
         return Part(Verdict.FAIL, f"{what}, and ocrsweep_missing=fail")
@@ -182,18 +186,18 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
     options, gpu, decision = sweep.options, measured.measurement.gpu, measured.decision
     Outcome = gate.Outcome
     if decision.outcome is Outcome.NO_SAMPLE:
-        return Part(Verdict.NO_SAMPLE, f"{priced}: {decision.message}")
+        return Part(Verdict.NO_SAMPLE, f"{priced}: {decision.message}", short=decision.message)
     if options.update:
         same = recorded is not None and decision.outcome is Outcome.PASS
         return PASSED if same else Part(Verdict.RECORDED)
     if decision.outcome is Outcome.FAIL:
         lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
-        return Part(Verdict.FAIL, "\n".join(lines))
+        return Part(Verdict.FAIL, "\n".join(lines), short=short_of_time(decision, measured.causes))
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
         missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
         if options.missing_fails:
-            return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}")
+            return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}", short="time has no baseline")
         return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
     if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
         return blind
@@ -217,7 +221,8 @@ def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedT
     if fastest is not None and fastest < floor.time_ns:
         limit = f"the floor of {floor.device}, {floor.time_ns:,} ns ({floor.bound})"
         wrong = "the clock, the count or the device's figures are wrong"
-        return Part(Verdict.FAIL, f"{priced}: {fastest:,} ns is below {limit}: {wrong}")
+        short = f"time {fastest:,} ns is below the floor, {floor.time_ns:,} ns"
+        return Part(Verdict.FAIL, f"{priced}: {fastest:,} ns is below {limit}: {wrong}", short=short)
     if sweep.options.update or recorded is None:
         return PASSED
     then = recorded.baseline.observed.tensor_flops

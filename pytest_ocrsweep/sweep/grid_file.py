@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from ..errors import SourceError
-from ..files import untrusted
+from ..files import near_miss, untrusted
 from ..files.text import quoted
 from ..model.geometry import CropGrid
 from .grid_entry import GridEntry
@@ -105,8 +104,8 @@ def _fields(mapping: yaml.MappingNode, allowed: tuple[str, ...]) -> dict[str, ya
     for key, value in mapping.value:
         name = key.value if isinstance(key, yaml.ScalarNode) else _source_text(key)
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(allowed)}"
+            near = near_miss.nearest(name, allowed)
+            hint = f"did you mean {near!r}?" if near else f"valid keys: {', '.join(allowed)}"
             raise ValueError(f"unknown key {quoted(name)}: {hint}")
         if name in fields:
             raise ValueError(f"key {name!r} is there twice (line {key.start_mark.line + 1}): keep one")

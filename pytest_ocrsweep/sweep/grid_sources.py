@@ -25,6 +25,7 @@ from functools import cache
 from math import isqrt
 
 from ..errors import SourceError
+from ..files import near_miss
 from ..files.text import quoted
 from ..model.geometry import MAX_CROPS, CropGrid, Workload
 from .grid_entry import GridEntry, most_square
@@ -51,7 +52,8 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
         return _each_grid_once(_entries_of_file(source, swept_for))
     if re.search(r"(^|,)\s*[0-9]+\s*[xX×]", source):
         return _each_grid_once(_entries_of_list(source))
-    raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}")
+    meant = near_miss.grid(source) or near_miss.did_you_mean(source, NAMED)
+    raise SourceError(f"cannot sweep {quoted(source)}: it is not {FORMS}{meant}")
 
 
 def choice(source: str, model: str) -> Callable[[Workload], bool]:

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..baselines import gate
 from ..baselines.anchor import Drift
+from ..baselines.blame import Cause
+from ..baselines.counted import NumberChange
+from ..baselines.gate import Decision
 from ..baselines.measurement import GateResult
 from ..baselines.verdict import Verdict
 
 
 class Part(NamedTuple):
-    """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass."""
+    """A verdict on a point's counted numbers or on its time; `failure` or `skip` says why it did not pass.
+
+    `short` is the failure for a line that has little room: it begins with the metric and its change.
+    """
 
     verdict: Verdict
     failure: str | None = None
     skip: str | None = None
+    short: str | None = None
 
 
 PASSED = Part(Verdict.PASS)
+SMALL = 0.0001  # a ratio: 0.01 %
+
+
+def short_of_counted(changes: Sequence[NumberChange]) -> str:
+    """The first number that changed, and how many more did. A small change is shown as a number, not in percent."""
+    first, more = changes[0], len(changes) - 1
+    ratio = (first.new - first.old) / first.old if first.old else 0
+    change = f"{100 * ratio:+.2f} %" if abs(ratio) >= SMALL else f"{first.new - first.old:+,}"
+    how = f"{first.metric} {change}"
+    return f"{how}, and {more} more number{'s' if more > 1 else ''}" if more else how
+
+
+def short_of_time(decision: Decision, causes: Sequence[Cause] | None) -> str:
+    """How much slower, the margin, and what accounts for most of it, as far as that is known."""
+    change, shared = decision.change or 0.0, decision.shared
+    words = f"time {100 * change:+.1f} % (margin {100 * (decision.margin or 0):.1f} %)"
+    if causes:
+        ratio = causes[0].ratio
+        return f"{words}: {causes[0].name} {'new' if ratio is None else f'{100 * ratio:+.1f} %'}"
+    return f"{words}: all points {100 * shared.offset:+.1f} %" if shared and shared.offset > change / 2 else words
 
 
 def attained_part(point: str, then: float | None, now: float | None, judged: GateResult, *, less_work: bool) -> Part:
@@ -34,7 +62,8 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     if now >= then * (1 - judged.margin) or not (slower or lower_floor):
         return PASSED
     why = "the time grew" if slower else "the floor fell, and the time did not follow"
-    return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
+    short = f"attained fraction {then:.3f} -> {now:.3f}"
+    return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}", short=short)
 
 
 def drift_part(point: str, drift: Drift, limit: float, command: str) -> Part:
@@ -42,7 +71,7 @@ def drift_part(point: str, drift: Drift, limit: float, command: str) -> Part:
     if not drift.exceeds(limit):
         return PASSED
     what = f"{point} {drift}: more than ocrsweep_drift={100 * limit:g}"
-    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}")
+    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}", short=f"time {drift}")
 
 
 def margin_part(point: str, margin: float | None) -> Part | None:
@@ -50,4 +79,5 @@ def margin_part(point: str, margin: float | None) -> Part | None:
     if margin is None or margin <= gate.CAP:
         return None
     what = f"{point}: a time {100 * gate.CAP:g} % slower cannot be seen: the margin is {100 * margin:.1f} %"
-    return Part(Verdict.FAIL, f"{what}, and ocrsweep_wide_margin=fail; record it again on a quiet machine, three times")
+    what += ", and ocrsweep_wide_margin=fail; record it again on a quiet machine, three times"
+    return Part(Verdict.FAIL, what, short=f"margin {100 * margin:.1f} %: {100 * gate.CAP:g} % slower cannot be seen")

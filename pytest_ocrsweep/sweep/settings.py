@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -11,6 +10,7 @@ from math import inf
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from ..errors import ConfigError
+from ..files import near_miss
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..model.architecture import Architecture
@@ -104,19 +104,18 @@ def unknown_option(key: str, options: Collection[str]) -> ConfigError:
     """The error for a key that is no option; it names the nearest one."""
     by_last_name = {option.rpartition(".")[2]: option for option in options}
     near = [option for option in options if option.startswith(f"{key}.")]  # a section needs one of its keys
-    near = near or difflib.get_close_matches(key, options, 1)
-    near = near or [by_last_name[n] for n in difflib.get_close_matches(key.rpartition(".")[2], by_last_name, 1)]
+    by_name = near_miss.nearest(key.rpartition(".")[2], by_last_name)
+    meant = near[0] if near else near_miss.nearest(key, options) or (by_name and by_last_name[by_name])
     sections = sorted({option.partition(".")[0] for option in options})
-    hint = f"did you mean {near[0]!r}?" if near else f"options begin with {', '.join(sections)}"
+    hint = f"did you mean {meant!r}?" if meant else f"options begin with {', '.join(sections)}"
     return ConfigError(f"no option {quoted(key)}; {hint}")
 
 
 def check_choice(key: str, value: object, choices: Collection[str]) -> None:
     """Raises ConfigError if `value` is not one of `choices`."""
     if value not in list(choices):
-        near = difflib.get_close_matches(str(value), choices, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{key} must be one of {', '.join(choices)}: got {quoted(value)}{hint}")
+        meant = near_miss.did_you_mean(str(value), choices)
+        raise ConfigError(f"{key} must be one of {', '.join(choices)}: got {quoted(value)}{meant}")
 
 
 def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:

@@ -105,7 +105,11 @@ def test_a_wrong_space_is_told_in_one_line_and_leaves_the_old_file(tmp_path, cap
 def test_axes_without_a_file_are_refused(capsys):
     assert main(["sweep", "--new-tokens", "1..9"]) == 2
     assert capsys.readouterr().err == (
-        "ocrsweep: --new-tokens is an axis of a space: say with --parquet FILE where to write it\n"
+        "ocrsweep: --new-tokens has several values: say with --parquet FILE where to write them\n"
+    )
+    assert main(["sweep", "--rows", "3"]) == 2
+    assert capsys.readouterr().err == (
+        "ocrsweep: --rows is an axis of a space: say with --parquet FILE where to write it\n"
     )
 
 

@@ -81,8 +81,8 @@ REFUSED = {
         "model.decoder.max_positions"
         for engine in ("transformers", "vllm")
     },
-    "plan 3x2 --new-tokens 5 --set workload.new_tokens=7": "--new-tokens and --set workload.new_tokens=7 exclude each "
-    "other: keep one",
+    "plan 3x2 --new-tokens 5 --set workload.new_tokens=7": "--new-tokens 5 and --set workload.new_tokens=7 "
+    "contradict each other: keep one",
     "plan 3x2 --set workload.batch=4": "workload.batch=4 says nothing of a plan: set --concurrency",
     "plan 3x3 --engine vllm": "vllm cuts a page into at most 6 crops, and 3x3 has 9: engine.most_crops=9 lifts the "
     "limit",

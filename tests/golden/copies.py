@@ -12,13 +12,14 @@ from PIL import Image
 Copies = dict[str, str]
 
 COMMANDS = ("", "cost ", "sweep ", "shapes ", "report ", "compare ", "merge ", "devices ", "fits ", "size ")
-COMMANDS += ("profile ", "calibrate ", "gate ", "import ")
+COMMANDS += ("profile ", "calibrate ", "gate ", "import ", "plan ", "history ", "completion ")
 COST = (
     "cost 2x3",
     "cost 2x3 --stage decode --depth 1",
     "cost 2x3 --stage decode --path decoder/attn --depth 2 --device rtx4090",
     "cost 3x3 --stage prefill --attention eager --depth 3",
     "cost 2x3 --set workload.batch=4",
+    "cost 2x3 --batch 4 --device h100 --stage decode",
     "cost 1x1 --set workload.resolution=base --stage vision",
     "cost 2x3 --set model=deepseek-ocr-tiny --device b200 --set device.bandwidth_bytes_per_s=4e12",
     "cost page.png --stage prefill",
@@ -59,6 +60,13 @@ REFUSED = (
     "cost 2x3 --set workload.bach=4",
     "cost 2x3 --set workload.batch=0",
     "cost 2x3 --set model=other",
+    "cost 2*3",
+    "costs 2x3",
+    "cost 2x3 --bacth 4",
+    "cost 2x3 --device H100-SXM",
+    "cost 2x3 --stage decod",
+    "cost 2x3 --batch 4 --set workload.batch=8",
+    "plan 3x2 --batch 4",
     "sweep --grids missing.yaml",
     "sweep --grids 1x1 --rows 1..3",
     "shapes --crops 3..1 --db new.sqlite",
@@ -68,6 +76,14 @@ REFUSED = (
     "compare missing deepseek-ocr",
     "fits 0x3",
     "size 2x3 --ttft 0 --tpot 1",
+)
+NARROW = (  # for a terminal of 80 columns
+    "sweep --grids 1x1,2x3",
+    "devices",
+    "fits 2x3",
+    "plan 3x2",
+    "cost 2x3 --stage decode --depth 3",
+    "compare deepseek-ocr deepseek-ocr-tiny --grids 1x1 --top 5",
 )
 ANALYTIC = "--ocrsweep-analytic-only"
 
@@ -91,6 +107,7 @@ def command_line(folder: Path) -> Copies:
     texts = {f"{name}.txt": outside.ocrsweep(folder, *commands) for name, commands in groups.items()}
     return {
         **texts,
+        "narrow.txt": outside.ocrsweep(folder, *NARROW, columns="80"),
         "shapes.sqlite.txt": outside.database(folder / "shapes.sqlite", whole=("made_for", "shapes")),
         "space.parquet.txt": outside.columns(folder / "space.parquet"),
     }
@@ -133,6 +150,7 @@ def pytest_red(folder: Path) -> Copies:
     three = "suites/test_vision.py suites/test_prefill.py suites/test_decode.py"
     runs = {
         "red": f"{three} -k 2x3 {ANALYTIC}",
+        "quiet": f"{three} -k 2x3 {ANALYTIC} -q",
         "missing": f"{three} --ocrsweep-grids 2x3,5x5 {ANALYTIC}",
         "missing-fails": f"suites/test_prefill.py --ocrsweep-grids 2x3,5x5 {ANALYTIC} -o ocrsweep_missing=fail",
         "update": f"{three} {ANALYTIC} --ocrsweep-update",
@@ -140,7 +158,8 @@ def pytest_red(folder: Path) -> Copies:
         "refused-setting": f"suites/test_decode.py {ANALYTIC} --ocrsweep-set workload.bach=4",
         "refused-both": f"suites/test_decode.py {ANALYTIC} --ocrsweep-require-vendor",
     }
-    texts = {f"{name}.txt": outside.pytest(folder, command) for name, command in runs.items()}
+    narrow = outside.pytest(folder, f"{three} -k 2x3 {ANALYTIC}", columns="80")
+    texts = {"narrow.txt": narrow, **{f"{name}.txt": outside.pytest(folder, command) for name, command in runs.items()}}
     (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,2x3\n", encoding="utf-8")
     texts["unused.txt"] = outside.pytest(folder, f"suites/test_vision.py {ANALYTIC}")
     return {**texts, "update.baselines.txt": outside.digests(list(recorded.glob("*.json")), folder)}

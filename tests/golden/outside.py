@@ -60,10 +60,10 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def ocrsweep(folder: Path, *commands: str) -> str:
-    """A transcript of those commands, run in `folder` one after another."""
+def ocrsweep(folder: Path, *commands: str, columns: str = "") -> str:
+    """A transcript of those commands, run in `folder` one after another; for a terminal of so many columns, if any."""
     words = [shlex.split(command) for command in commands]
-    done = _run([sys.executable, "-c", DRIVER], folder, json.dumps(words))
+    done = _run([sys.executable, "-c", DRIVER], folder, json.dumps(words), columns)
     assert done.returncode == 0, done.stderr
     ran = json.loads(done.stdout)
     return "\n".join(
@@ -71,9 +71,9 @@ def ocrsweep(folder: Path, *commands: str) -> str:
     ).replace(str(folder), "<here>")
 
 
-def pytest(folder: Path, command: str) -> str:
+def pytest(folder: Path, command: str, columns: str = "") -> str:
     """A transcript of one pytest run, without what differs from run to run and from machine to machine."""
-    done = _run([sys.executable, "-m", "pytest", *shlex.split(command)], folder)
+    done = _run([sys.executable, "-m", "pytest", *shlex.split(command)], folder, columns=columns)
     said = done.stdout.replace(str(folder), "<here>")
     said = re.sub(r"^(platform|rootdir|configfile|plugins|cachedir): .*\n|^platform .*\n", "", said, flags=re.M)
     said = re.sub(r"<[\w.]+ object at 0x\w+>", "<object>", said)
@@ -87,11 +87,11 @@ def transcript(command: str, code: int, out: str, err: str) -> str:
     return "\n".join([*lines, *([f"exit code {code}"] if code else []), ""])
 
 
-def _run(command: Sequence[str], folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], folder: Path, given: str = "", columns: str = "") -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(CHANGES_OUTPUT)}
     environment = {
         **kept,
-        "COLUMNS": "80",
+        "COLUMNS": columns,
         "GIT_CEILING_DIRECTORIES": str(folder.parent),
         "NO_COLOR": "1",
         "PYTEST_ADDOPTS": "-p xdist -p ocrsweep -p no:cacheprovider",

@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pytest_ocrsweep" / "plugin").rglob("*.py"))
 MOST = 15
 # Of what others' names are in no other file: those of a worker are declared there, as `Node`.
-ONLY_THERE = {"callspec", "global_and_fixture_disabled", "exitstatus", "benchmarks", "Metadata", "workeroutput"}
+ONLY_THERE = {
+    "callspec",
+    "reprcrash",
+    "global_and_fixture_disabled",
+    "exitstatus",
+    "benchmarks",
+    "Metadata",
+    "workeroutput",
+}
 BY_NAME = {"capturemanager", "terminalreporter", "pytest-benchmark", "dsession", "fixturenames", "workerinput"}
 WRONG = """
 import {module}

@@ -3,10 +3,21 @@
 import pytest
 
 from pytest_ocrsweep.baselines.anchor import Drift
-from pytest_ocrsweep.baselines.gate import Outcome
+from pytest_ocrsweep.baselines.blame import Cause
+from pytest_ocrsweep.baselines.counted import NumberChange
+from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.measurement import GateResult
+from pytest_ocrsweep.baselines.shared import Shared
 from pytest_ocrsweep.baselines.verdict import Verdict
-from pytest_ocrsweep.sweep.parts import PASSED, Part, attained_part, drift_part, margin_part
+from pytest_ocrsweep.sweep.parts import (
+    PASSED,
+    Part,
+    attained_part,
+    drift_part,
+    margin_part,
+    short_of_counted,
+    short_of_time,
+)
 
 
 def judged(
@@ -17,7 +28,8 @@ def judged(
 
 def test_a_slower_time_is_told_as_the_fraction_that_it_lost():
     part = judged(0.36, 0.41 / 0.36 - 1, Outcome.FAIL)
-    assert part == Part(Verdict.FAIL, "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the time grew")
+    assert part.failure == "vision 2x3 flash: attained fraction fell from 0.410 to 0.360: the time grew"
+    assert (part.verdict, part.short) == (Verdict.FAIL, "attained fraction 0.410 -> 0.360")
 
 
 def test_a_floor_that_fell_while_the_time_stayed_is_a_failure():
@@ -76,8 +88,32 @@ def test_a_drift_beyond_the_limit_is_a_failure_with_the_command_that_accepts_it(
         Verdict.FAIL,
         f"decode 1x1 flash {drift}: more than ocrsweep_drift=3; if that is meant, accept it by name:\n"
         "ocrsweep history accept decode 1x1 flash",
+        short="time drifted +4.1 % since 2026-03-01 (anchor of 5 processes, margin 1.0 %)",
     )
     assert drift_part("decode 1x1 flash", drift, 0.05, "") == PASSED
+
+
+@pytest.mark.parametrize(
+    ("causes", "shared", "short"),
+    [
+        (None, None, "time +2.8 % (margin 1.9 %)"),
+        ([], None, "time +2.8 % (margin 1.9 %)"),
+        ([Cause("decoder/experts", 10, 0.101, 0.028)], None, "time +2.8 % (margin 1.9 %): decoder/experts +10.1 %"),
+        ([Cause("decoder/new", 10, None, 0.028)], None, "time +2.8 % (margin 1.9 %): decoder/new new"),
+        (None, Shared(0.021, 0.001, 9), "time +2.8 % (margin 1.9 %): all points +2.1 %"),
+        (None, Shared(0.004, 0.001, 9), "time +2.8 % (margin 1.9 %)"),
+    ],
+)
+def test_a_slower_time_in_short_is_its_change_and_what_grew_most(causes, shared, short):
+    assert short_of_time(Decision(Outcome.FAIL, "", (), 0.028, 0.019, shared=shared), causes) == short
+
+
+def test_numbers_that_changed_in_short_are_the_first_one_and_a_count():
+    one, from_zero = NumberChange("read_bytes", 200, 300), NumberChange("kv_cache_bytes", 0, 1_000)
+    assert short_of_counted([one]) == "read_bytes +50.00 %"
+    assert short_of_counted([from_zero, one]) == "kv_cache_bytes +1,000, and 1 more number"
+    assert short_of_counted([one, one, one]) == "read_bytes +50.00 %, and 2 more numbers"
+    assert short_of_counted([NumberChange("tensor_flops", 10**12, 10**12 - 7)]) == "tensor_flops -7"
 
 
 def test_a_margin_beyond_what_the_gate_is_to_see_is_a_failure_in_percent():

@@ -114,7 +114,7 @@ workflows: $(DEV)
 
 site: $(BASE)
 	$(PIP) --editable ".[site]"
-	$(BIN)/python dev/docs/site.py build
+	$(BIN)/python dev/docs/web_site.py build
 
 release-check: $(BASE)
 	$(PIP) --editable ".[release]"
@@ -147,5 +147,5 @@ $(BASE): pyproject.toml
 $(DEV): $(BASE)
 	$(PIP) $(TORCH)
 	$(if $(LOCKED),$(PIP) --no-deps --require-hashes --requirement dev/release/lock.txt)
-	$(PIP) --editable ".[vendor,report,columns,dev]"
+	$(PIP) --editable ".[vendor,report,columns,dev,site]"
 	touch $@

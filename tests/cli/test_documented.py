@@ -166,7 +166,7 @@ def _run(command: Command, folder: Path, capsys) -> tuple[int, str]:
         | {"PYTHONPATH": path, "PYTEST_ADDOPTS": "-p no:randomly", "COLUMNS": "80", "NO_COLOR": "1", "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=600,
+        timeout=1800,
     )
     return done.returncode, done.stdout + done.stderr
 

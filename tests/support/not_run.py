@@ -36,6 +36,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("hosts.md", "#SBATCH"): HOSTS,
     ("hosts.md", "measured on node1"): HOSTS,
     ("model.md", "ocrsweep: model.clip.width 48"): MESSAGE,
+    ("model.md", "$ pytest suites/test_witness.py"): "takes three minutes; `make test` runs it on the tiny model",
     ("options.md", "- 2x3"): FILE,
     (
         "parallel.md",

@@ -1,4 +1,4 @@
-"""Makes the documentation's site from the pages as they are: `python dev/docs/site.py BUILD` writes BUILD/site.
+"""Makes the documentation's site from the pages as they are: `python dev/docs/web_site.py BUILD` writes BUILD/site.
 
 The order of the pages is that of the tables of docs/index.md. A link out of the pages becomes plain text, because
 where the repository is hosted is not said in it. A broken link, or a name without a docstring, fails the build.
@@ -39,7 +39,7 @@ def _linked(text: str, folder: Path) -> str:
         if path.parent == ROOT / "docs":
             return f"{image}[{shown}]({path.name}{anchor or ''})"
         if path.parent == ROOT and path.name in BESIDE:
-            return f"[{shown}]({BESIDE[path.name]}{anchor or ''})"
+            return f"[{BESIDE[path.name] if shown == target else shown}]({BESIDE[path.name]}{anchor or ''})"
         return shown
 
     return LINK.sub(link, text)
@@ -58,7 +58,7 @@ def api() -> str:
 def navigation() -> Iterator[tuple[str, list[str]]]:
     """Sections and their pages, from the tables of docs/index.md."""
     text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    for title, section in re.findall(r"^## (.*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
+    for title, section in re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
         named = re.findall(r"^\| \[[^\]]*\]\((?:\.\./)?([^)]+)\)", section, re.MULTILINE)
         yield title, [BESIDE.get(name, name) for name in named]
 
@@ -85,6 +85,7 @@ paths = [{json.dumps(str(ROOT))}]
 
 [project.plugins.mkdocstrings.handlers.python.options]
 show_root_heading = true
+show_root_full_path = false
 show_source = false
 members_order = "source"
 separate_signature = true
@@ -102,11 +103,16 @@ def write(build: Path) -> None:
     (build / "zensical.toml").write_text(settings(), encoding="utf-8")
 
 
+def made(build: Path) -> int:
+    """Builds the site of what was written there; gives the exit code."""
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(build / "zensical.toml")]
+    return subprocess.run(command, check=False).returncode
+
+
 def main(folder: str) -> int:
     build = Path(folder).resolve()
     write(build)
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(build / "zensical.toml")]
-    return subprocess.run(command, check=False).returncode
+    return made(build)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ FAILS = (
     "ocrsweep compare",
     "diff ",
 )  # by exit
-TAKES = re.compile(r"(, \d+ (deselected|warnings?))* in [\d.]+s( \([\d:]+\))?$|\[gw\d\] \[ *\d+%\]|\[ *\d+%\]", re.MULTILINE)
+TAKES = re.compile(
+    r"(, \d+ (deselected|warnings?))* in [\d.]+s( \([\d:]+\))?$|\[gw\d\] \[ *\d+%\]|\[ *\d+%\]",
+    re.MULTILINE,
+)
 
 
 def reason(block: Block) -> str | None:

@@ -68,8 +68,8 @@ def test_no_file_names_somebodys_home() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, ".ci/run"])
 def test_every_make_command_named_is_a_target(page: str) -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = set(re.findall(r"(?:^|`)make (\w+)", (ROOT / page).read_text(encoding="utf-8"), re.M))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = set(re.findall(r"(?:^|`)make ([\w-]+)", (ROOT / page).read_text(encoding="utf-8"), re.M))
     assert named
     assert named <= targets
 

@@ -68,6 +68,16 @@ def test_nothing_that_a_pull_request_starts_may_write_or_has_a_secret(path: Path
         assert "self-hosted" not in text
 
 
+def test_each_example_of_a_page_is_a_workflow_that_names_inputs_and_permissions_that_exist() -> None:
+    for page in ("ci.md", "gpu.md"):
+        for text in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.S):
+            (job,) = yaml.safe_load(text)["jobs"].values()
+            name = re.fullmatch(r"OWNER/pytest-ocrsweep/.github/workflows/([\w-]+\.yml)@COMMIT", job["uses"])[1]
+            inputs = (read(f"workflows/{name}")[True]["workflow_call"] or {}).get("inputs", {})
+            assert job.get("with", {}).keys() <= inputs.keys()
+            assert {f"{scope}: {how}" for scope, how in job["permissions"].items()} == CALLED[name]
+
+
 @pytest.mark.parametrize("name", CALLED)
 def test_a_reusable_workflow_needs_the_permissions_that_the_page_grants(name: str) -> None:
     asked = {f"{scope}: {how}" for job in jobs(name).values() for scope, how in job["permissions"].items()}

@@ -10,6 +10,7 @@ ENGINE = "needs an engine in an interpreter of its own: `make engine` does it"
 HOSTS = "needs several hosts: `make hosts` does it"
 MESSAGE = "a message, which a test of its error produces"
 FILE = "a file to write, not a command"
+WORKFLOW = "a workflow to copy, which tests/project/test_workflows.py checks"
 SHELL = "the commands of a maintainer, which CI runs as `.ci/run` and `make`"
 
 NOT_RUN: dict[tuple[str, str], str] = {
@@ -23,6 +24,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("cli.md", "ocrsweep profile 2x3"): GPU,
     ("cli.md", "ocrsweep calibrate --output"): GPU,
     ("cli.md", "ocrsweep gate --against main"): GPU,
+    ("ci.md", "name: ocrsweep"): WORKFLOW,
     ("engines.md", "python -m pytest_ocrsweep.engines --python /opt"): ENGINE,
     ("engines.md", "$ python -m pytest_ocrsweep.engines"): ENGINE,
     ("engines.md", "#!/bin/sh"): FILE,
@@ -30,6 +32,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("gate.md", "base  HEAD"): "what `ocrsweep gate` printed of a changed checkout, in three minutes",
     ("gate.md", "export OMP_NUM_THREADS=1"): "times a model on a CPU for minutes, as tests/cli/test_gate.py does",
     ("gpu.md", "pip install"): GPU,
+    ("gpu.md", "jobs:"): WORKFLOW,
     ("gpu.md", "for run in 1 2 3"): GPU,
     ("hosts.md", "ERROR: gw1 on node2"): MESSAGE,
     ("hosts.md", "pytest suites/ -d"): HOSTS,

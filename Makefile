@@ -13,6 +13,12 @@
 #   make matrix  set up, run all tests on Python 3.11 to 3.13 with the oldest and newest libraries; takes an hour
 #   make hosts   set up, time a sweep on two hosts in network namespaces and kill a worker; as root
 #   make docs    set up, write the pages about the recorded times anew
+#   make workflows      set up, look for what is unsafe or wrong in workflows, issue forms and CITATION.cff
+#   make site           set up, make the documentation's site in build/site; a broken link fails
+#   make release-check  set up, build wheel and sdist, look into them, run the wheel in an empty environment
+#   make materials      set up, list what the package is made of: build/materials.cdx.json (CycloneDX)
+#   make audit          set up, ask whether a locked package has a known hole; needs the network
+#   make lock           set up, lock the development tools anew, with hashes
 PYTHON ?= python3
 VENV ?= .venv
 REPORT ?= report
@@ -22,6 +28,9 @@ TORCH ?= torch==2.13.0
 COUNTING := suites/test_vision.py suites/test_prefill.py suites/test_decode.py
 # What the gate's self-test runs: 12 points of every stage.
 GATE ?= suites -k "(vision or prefill or decode) and flash" --ocrsweep-grids=1x1,1x2,2x1,1x3
+
+# LOCKED=yes installs what dev/release/lock.txt says, by hash. torch is not in it: TORCH says which build is wanted.
+LOCKED ?=
 
 # Of pytest-xdist: more than eight workers wait for each other. A worker begins with half of the tests, module by module,
 # so that what a module's tests share is made by one worker, and takes from the other when it is done.
@@ -43,6 +52,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
 .PHONY: sweep quick test slow bench engine gate fuzz kill faults mutants matrix hosts docs clean
+.PHONY: workflows site release-check materials audit lock
 
 sweep: $(BASE)
 	$(BIN)/python -m pytest suites/ -k "vision or prefill or decode" --ocrsweep-analytic-only --ocrsweep-report $(REPORT)
@@ -98,8 +108,35 @@ docs: $(DEV)
 	$(BIN)/python dev/docs/time_chart.py time docs/h200.svg
 	$(BIN)/python dev/docs/screenshot.py docs/report.png  # needs a Chromium: without one it stays as it is
 
+workflows: $(DEV)
+	$(BIN)/zizmor --no-progress .github
+	$(BIN)/python -m pytest tests/project/test_workflows.py -k schema -m slow
+
+site: $(BASE)
+	$(PIP) --editable ".[site]"
+	$(BIN)/python dev/docs/web_site.py build
+
+release-check: $(BASE)
+	$(PIP) --editable ".[release]"
+	$(BIN)/python dev/release/check.py
+
+materials: $(BASE)
+	$(PIP) --editable ".[release]"
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements dev/release/lock.txt --pyproject pyproject.toml --output-reproducible \
+		--output-file build/materials.cdx.json
+
+audit: $(BASE)
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --requirement dev/release/lock.txt --require-hashes --disable-pip
+
+lock: $(BASE)
+	$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-annotate --override dev/release/no-torch.txt --quiet --output-file dev/release/lock.txt
+
 clean:
-	rm -rf $(VENV) $(REPORT)
+	rm -rf $(VENV) $(REPORT) build dist
 
 # The stamps are newer than what they were made from, so a second run installs nothing.
 $(BASE): pyproject.toml
@@ -109,5 +146,6 @@ $(BASE): pyproject.toml
 
 $(DEV): $(BASE)
 	$(PIP) $(TORCH)
-	$(PIP) --editable ".[vendor,report,columns,dev]"
+	$(if $(LOCKED),$(PIP) --no-deps --require-hashes --requirement dev/release/lock.txt)
+	$(PIP) --editable ".[vendor,report,columns,dev,site]"
 	touch $@

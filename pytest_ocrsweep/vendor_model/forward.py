@@ -18,6 +18,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
 from .build import ReferenceModel, text_config
+from .build import like as like_of
 
 Call = Callable[[], object]
 Output: TypeAlias = UnlimitedOcrCausalLMOutputWithPast
@@ -70,14 +71,14 @@ def vision_call(model: ReferenceModel, page: Pages) -> Call:
 
 def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
     """The whole model over a page's image tokens and a random text prompt."""
-    work, like = page.work, model.lm_head.weight
+    work, like = page.work, like_of(model)
     ids = prompt(work, model.config.image_token_id, like.device)
     return partial(prefill, model, page, ids, *_positions_and_mask(work.context_tokens, like, attention))
 
 
 def language_call(model: ReferenceModel, work: Workload, attention: str) -> Call:
     """What prefill does after vision: the decoder and the head over embedded tokens [batch, context, width]."""
-    like = model.lm_head.weight
+    like = like_of(model)
     embedded = torch.randn(work.batch, work.context_tokens, like.shape[-1], device=like.device, dtype=like.dtype)
     return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
 
@@ -87,7 +88,7 @@ def decode_call(model: ReferenceModel, batch: int, keys: int, attention: str, *,
 
     A repeatable call starts from the same cache each time; another owns its cache, so it frees it, and runs once.
     """
-    like = model.lm_head.weight
+    like = like_of(model)
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
     positions = torch.full((1, 1), keys - 1, device=like.device)
     mask = causal_mask(1, keys, like) if not ATTENTION[attention].fused else None
@@ -160,7 +161,7 @@ def cache(model: ReferenceModel) -> DynamicCache:
 def filled_cache(model: ReferenceModel, batch: int, keys: int) -> DynamicCache:
     """A cache of `keys` random keys and values a page: [batch, kv heads, keys, head dim] twice a layer."""
     layers, heads, dim = _cache_sizes(model)
-    like, filled = model.lm_head.weight, cache(model)
+    like, filled = like_of(model), cache(model)
     shape = (batch, heads, keys, dim)
     for layer in range(layers):
         filled.update(
@@ -181,7 +182,7 @@ def renewed(past: DynamicCache) -> DynamicCache:
 def key_bytes(model: ReferenceModel) -> int:
     """Bytes that the KV cache grows by for each token of each page."""
     layers, heads, dim = _cache_sizes(model)
-    return 2 * layers * heads * dim * model.lm_head.weight.element_size()
+    return 2 * layers * heads * dim * like_of(model).element_size()
 
 
 def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import forward
 from .build import ReferenceModel
+from .build import like as like_of
 from .forward import Call
 
 
@@ -69,7 +70,7 @@ def stage_region(
 ) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
     entry, make = STAGES[stage], CALLS[stage]
-    inputs = Inputs(built, work, attention, lambda: _pixels(work, built.lm_head.weight, page, channels))
+    inputs = Inputs(built, work, attention, lambda: _pixels(work, like_of(built), page, channels))
     cache_growth = poly(entry.keys_added).at(point(work)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)

@@ -12,23 +12,16 @@ from ..errors import BaselineError
 from ..files import atomic, untrusted
 from ..files.text import command, printable, quoted
 from ..files.untrusted import MOST
-from ..model.attention import ATTENTION
-from ..model.geometry import CropGrid, Workload
 from .json_layout import Json
 from .metrics import METRICS, exact_names
+from .point_key import PointKey as PointKey
+from .point_key import key_of, rows
 from .recorded_file import Recorded
 from .sweep_report import WORKLOAD
 
 SCHEMA = 1  # of times too
 
 T = TypeVar("T")
-
-
-class PointKey(NamedTuple):
-    """What a recorded point is found by, within one model and stage."""
-
-    work: Workload
-    attention: str
 
 
 CountedPoints = dict[PointKey, dict[str, int]]
@@ -158,9 +151,17 @@ class Document:
                 raise _damaged(self.path, _line(self.text, before + index), what) from None
 
     def points(
-        self, names: Iterable[str], value: Callable[[Json], T], optional: tuple[str, ...] = ()
+        self,
+        names: Iterable[str],
+        value: Callable[[Json], T],
+        optional: tuple[str, ...] = (),
+        *,
+        calls: bool = False,
     ) -> dict[PointKey, T]:
-        """What `value` makes of each point: a key and, beside it, just `names`, and None for what is `optional`."""
+        """What `value` makes of each point: a key and, beside it, just `names`, and None for what is `optional`.
+
+        Only `calls` of the user's own are without a grid and an attention, and all of them are.
+        """
         found: dict[PointKey, T] = {}
         wanted = (*WORKLOAD, "grid", "attention", *names, *optional)
 
@@ -168,8 +169,10 @@ class Document:
             filled = {**dict.fromkeys(optional), **raw} if optional and isinstance(raw, dict) else raw
             fields = exactly(filled, wanted)
             made, key = value(fields), key_of(fields)
+            if calls == bool(key.attention):
+                raise ValueError(f"grid and attention must {'be null' if calls else 'not be null'}")
             if key in found:
-                raise ValueError(f"{key.work.grid} {key.attention} is recorded twice for one workload")
+                raise ValueError(f"{str(key) or 'a call'} is recorded twice for one workload")
             found[key] = made
 
         self.each("points", take)
@@ -193,19 +196,6 @@ def whole(raw: Json, name: str, least: int = 0) -> int:
     return value
 
 
-def rows(points: Mapping[PointKey, Mapping[str, object]]) -> list[dict[str, object]]:
-    """CountedPoints as a file holds them: sorted, each with what it is found by first."""
-    return [
-        {
-            **{name: getattr(key.work, name) for name in WORKLOAD},
-            "grid": str(key.work.grid),
-            "attention": key.attention,
-            **points[key],
-        }
-        for key in sorted(points, key=_order)
-    ]
-
-
 def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
     """A file's text: `about` and then the lists, one item a line."""
     fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in about.items()]
@@ -213,19 +203,6 @@ def render(about: Mapping[str, object], **lists: Iterable[object]) -> str:
         lines = ",\n".join(f"    {json.dumps(item)}" for item in items)
         fields.append(f"{json.dumps(name)}: [\n{lines}\n  ]")
     return "{\n  " + ",\n  ".join(fields) + "\n}\n"
-
-
-def _order(key: PointKey) -> tuple[object, ...]:
-    return (*(getattr(key.work, name) for name in WORKLOAD), key.work.grid, key.attention)
-
-
-def key_of(raw: Json) -> PointKey:
-    """What a row is found by. Raises ValueError."""
-    if raw["attention"] not in tuple(ATTENTION):  # not a key of a dict: it may be a list
-        raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {quoted(raw['attention'])}")
-    if not isinstance(raw["grid"], str) or not isinstance(raw["resolution"], str):
-        raise ValueError("grid and resolution must be text")
-    return PointKey(Workload(CropGrid.parse(raw["grid"]), *(raw[name] for name in WORKLOAD)), raw["attention"])
 
 
 def _line(text: str, index: int) -> int | None:

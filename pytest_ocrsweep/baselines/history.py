@@ -20,11 +20,12 @@ from ..files import appending, untrusted
 from ..files.text import printable, quoted
 from . import power_cap
 from .anchor import AGREEING, Became
-from .counted import SCHEMA, PointKey, exactly, key_of, rows, whole
+from .counted import SCHEMA, exactly, whole
 from .evidence import Baseline, Process
 from .gate import margin
 from .gpu_folder import gpu_folder
 from .measurement import ENVIRONMENT
+from .point_key import PointKey, key_of, rows
 from .power_cap import POWER_CAPPED
 from .recorded_time import KEPT, RecordedTime, Taken, TimedProcess, known_clock, ordered
 from .sweep_report import WORKLOAD

@@ -17,6 +17,7 @@ from .counted import PointKey
 from .evidence import Baseline
 from .history import Entry
 from .journal import SUFFIX
+from .own import CALL, FOLDER
 from .recorded_file import Recorded
 from .recorded_time import KEPT, RecordedTime, Taken, expected_of, incomparable
 from .timed import TimedPoints
@@ -36,6 +37,11 @@ def merge(sources: Sequence[Path], folder: Path) -> list[Recorded]:
             writes += _counted(sources, folder, model, stage)
             for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, model)}):
                 writes += _timed(sources, folder, model, gpu, stage)
+        for name in sorted({name for source in sources for name in timed.own_names(source, model)}):
+            own = f"{model}/{FOLDER}/{name}"
+            for gpu in sorted({gpu for source in sources for gpu in timed.gpu_folders(source, own)}):
+                for stage in (*STAGES, CALL):
+                    writes += _timed(sources, folder, own, gpu, stage)
         writes += serving_merge.writes(sources, folder, model)
     return [write() for write in writes]
 
@@ -58,7 +64,8 @@ def _models(sources: Sequence[Path]) -> list[str]:
 
 
 def _stages_of(source: Path) -> set[str]:
-    return {path.parent.name for stage in STAGES for path in source.glob(f"*/{stage}.json")}
+    counted_models = {path.parent.name for stage in STAGES for path in source.glob(f"*/{stage}.json")}
+    return counted_models | {path.parents[2].name for path in source.glob(f"*/{FOLDER}/*/timed")}
 
 
 def _counted(sources: Sequence[Path], folder: Path, model: str, stage: str) -> list[Callable[[], Recorded]]:
@@ -98,7 +105,7 @@ def _changes(
             try:
                 found[key] = join(found[key], value) if key in recorded_by else value
             except ValueError as why:
-                point = f"{stage} {key.work.grid} {key.attention}"
+                point = f"{stage} {key}".rstrip()
                 raise BaselineError(f"{point}: {recorded_by[key]} and {source} have {why}:", REMEDY) from None
             recorded_by.setdefault(key, source)
     return found

@@ -37,6 +37,7 @@ from .json_layout import (
 )
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
+from .own import CALL, OwnCount, OwnResult
 from .point_profile import PROFILE
 from .power_cap import POWER_CAPPED
 from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
@@ -84,6 +85,8 @@ _SUMMARY = Layout(
         "samples": Field(many(whole), ()),
     },
 )
+GRID = Plain(_grid, lambda grid, _: str(grid))
+VERDICT = Plain(_verdict, lambda verdict, _: verdict.value)
 SUMMARY = Plain(_summary, _SUMMARY.write)
 GATE = Layout(
     GateResult,
@@ -141,20 +144,41 @@ POINT = Layout(
     PointResult,
     {
         "stage": one_of(STAGES),
-        "grid": Plain(_grid, lambda grid, _: str(grid)),
+        "grid": GRID,
         "attention": one_of(ATTENTION),
         **dict.fromkeys(("image_tokens", "context_tokens", "new_tokens", "batch"), whole),
         "analytic": Layout(_analytic, dict.fromkeys(analytic_names(), whole), get=Analytic.__getitem__),
         "floor": unknown(FLOOR),
         "estimate": unknown(ESTIMATE),
         "vendor": known(MEASUREMENT),
-        "verdict": Plain(_verdict, lambda verdict, _: verdict.value),
+        "verdict": VERDICT,
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
     },
 )
 HOST = Layout(
     Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
 )  # a revision is the project's, not a host's
+OWN_RESULT = Layout(
+    OwnResult,
+    {
+        "name": text,
+        "stage": one_of((*STAGES, CALL)),
+        "grid": known(GRID),
+        "attention": known(one_of(ATTENTION)),
+        "counted": Layout(
+            OwnCount,
+            {
+                **dict.fromkeys(("tensor_flops", "analytic_flops"), known(whole)),
+                "differences": each(number),
+                "why": known(text),
+            },
+        ),
+        "floor": known(FLOOR),
+        "measured": known(MEASUREMENT),
+        "environment": known(HOST),
+        "verdict": VERDICT,
+    },
+)
 PAST = Layout(
     PastTime,
     {
@@ -184,6 +208,7 @@ REPORT = Layout(
             },
         ),
         "points": many(POINT),
+        "own": later(many(OWN_RESULT), ()),
         "history": Field(each(many(PAST)), NOTHING, fills=False),
     },
 )

@@ -11,6 +11,7 @@ from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from .json_layout import NOTHING, JsonObject, names
 from .measurement import Environment
+from .own import OwnResult
 from .result import PointResult, order
 
 SCHEMA = 1
@@ -101,7 +102,10 @@ class PastTime(JsonObject):
 
 @dataclass(frozen=True, slots=True)
 class Report(JsonObject):
-    """The whole of `sweep.json`; `history` has what was recorded of points before, by their names, oldest first."""
+    """The whole of `sweep.json`; `history` has what was recorded of points before, by their names, oldest first.
+
+    `own` is code of the user's own that was timed beside the points.
+    """
 
     model: str
     workload: SweepWorkload
@@ -109,13 +113,20 @@ class Report(JsonObject):
     points: tuple[PointResult, ...]
     schema: int = SCHEMA
     history: Mapping[str, tuple[PastTime, ...]] = field(default_factory=lambda: NOTHING, hash=False)
+    own: tuple[OwnResult, ...] = ()
 
     @classmethod
     def of(
         cls, model: str, workload: SweepWorkload, environment: SweepEnvironment, points: Iterable[PointResult]
     ) -> Report:
         """The points come in any order."""
-        return cls(model, workload, environment, tuple(sorted(points, key=order)), absent=frozenset({"history"}))
+        absent = frozenset({"history", "own"})
+        return cls(model, workload, environment, tuple(sorted(points, key=order)), absent=absent)
+
+    def with_own(self, own: Iterable[OwnResult]) -> Report:
+        """The same report with code of the user's own, if there is any."""
+        found = tuple(own)
+        return replace(self, own=found, absent=self.absent - {"own"}) if found else self
 
     def beside(self, history: Mapping[str, tuple[PastTime, ...]]) -> Report:
         """The same report with the histories of its points, if there are any."""

@@ -10,10 +10,12 @@ from ..errors import BaselineError
 from ..files import atomic
 from . import anchor, history
 from .anchor import Became, Drift
-from .counted import SCHEMA, Document, PointKey, render, rows
+from .counted import SCHEMA, Document, render
 from .gpu_folder import gpu_folder as gpu_folder
 from .history import Entry, History
 from .measurement import Environment
+from .own import CALL, FOLDER
+from .point_key import PointKey, rows
 from .recorded_file import Recorded
 from .recorded_time import RecordedTime, TimedProcess, expected_of
 from .timed_rows import (
@@ -34,6 +36,11 @@ def gpu_folders(folder: Path, model: str) -> list[str]:
     return sorted(path.name for path in (folder / model / "timed").glob("*") if path.is_dir())
 
 
+def own_names(folder: Path, model: str) -> list[str]:
+    """The names of code of the user's own of which any times are recorded, beside those of `model`."""
+    return sorted(path.parent.name for path in (folder / model / FOLDER).glob("*/timed") if path.is_dir())
+
+
 def file_of(folder: Path, model: str, gpu: str, stage: str) -> Path:
     """Where the times of `model` at `stage` on `gpu`, a gpu_folder, are recorded."""
     return folder / model / "timed" / gpu / f"{stage}.json"
@@ -48,6 +55,12 @@ def check_histories(folder: Path, model: str) -> None:
 def read(path: Path, model: str, gpu: str, stage: str) -> TimedPoints:
     """The recorded points; none without a file. Raises BaselineError for a file that cannot be trusted."""
     return _load(path, model, gpu, stage)[0]
+
+
+def read_all(folder: Path, model: str, stages: Iterable[str]) -> dict[tuple[str, str], TimedPoints]:
+    """All recorded times of `model`, by GPU's folder and stage. Raises BaselineError for a damaged file."""
+    files = [(gpu, stage) for gpu in gpu_folders(folder, model) for stage in stages]
+    return {(gpu, stage): read(file_of(folder, model, gpu, stage), model, gpu, stage) for gpu, stage in files}
 
 
 def record(
@@ -83,7 +96,7 @@ def record(
             merged = {**old, **{key: step.stored for key, step in steps.items()}}
             atomic.replace(path, dump(model, gpu, stage, merged, known))
     became = Counter(step.became for step in steps.values())
-    lines = [step.about(f"{stage} {key.work.grid} {key.attention}") for key, step in steps.items()]
+    lines = [step.about(f"{stage} {key}".rstrip()) for key, step in steps.items()]
     return Recorded(
         path,
         added=became[Became.FIRST],
@@ -141,7 +154,7 @@ def accept(path: Path, model: str, gpu: str, stage: str, key: PointKey, by: str,
     with atomic.locked(path):
         old, known = _load(path, model, gpu, stage)
         if key not in old:
-            what = f"{path}: no time of {stage} {key.work.grid} {key.attention} is recorded;"
+            what = f"{path}: no time of {f'{stage} {key}'.rstrip()} is recorded;"
             raise BaselineError(what, "`ocrsweep history` lists the points")
         past, stored = history.read(history.file_of(path)), old[key]
         noise = anchor.noise_of(old.values())
@@ -186,4 +199,5 @@ def _load(path: Path, model: str, gpu: str, stage: str) -> tuple[TimedPoints, li
         environments.append(environment)
 
     document.each("environments", take)
-    return document.points(FIELDS, lambda raw: stored_time(raw, environments), OPTIONAL), environments
+    points = document.points(FIELDS, lambda raw: stored_time(raw, environments), OPTIONAL, calls=stage == CALL)
+    return points, environments

@@ -15,6 +15,7 @@ class Verdict(StrEnum):
     RECORDED = "RECORDED"
     PASS = "PASS"
     COUNTED = "COUNTED"  # by `ocrsweep sweep`, which compares with nothing
+    NOT_TIMED = "NOT TIMED"  # code of the user's own that was skipped: nothing of it was checked
 
     @property
     def failed(self) -> bool:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from ..baselines.own import CALL, FOLDER, checked_name
 from ..errors import ArgumentError
 from ..files.near_miss import did_you_mean
 from ..files.text import printable, quoted
@@ -50,6 +51,8 @@ def add(subparsers: Subparsers) -> None:
     flags.add_attention(parser)
     text = "a folder of recorded times, such as nvidia-h200 (default: the only one)"
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
+    text = "times of code of your own, by the name that a test gave it; a call is the stage call, without a grid"
+    parser.add_argument("--own", metavar="NAME", type=flags.given, help=text)
     text = "the folder of the baselines (default: %(default)s)"
     parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
     refused = {"device": "--gpu names the folder of the times that were recorded on a GPU"}
@@ -71,7 +74,10 @@ def run(options: argparse.Namespace) -> int:
 def _point(options: argparse.Namespace, words: Sequence[str], *, named: bool) -> tuple[str, PointKey]:
     """The stage and key that the words name; an acceptance names the attention too. Raises ArgumentError."""
     from ..baselines.counted import PointKey
+    from ..baselines.point_key import call_key
 
+    if options.own and list(words) == [CALL]:
+        return CALL, call_key(flags.workload("1x1", flags.compose(options)))
     wanted = f"{ACCEPT} STAGE GRID ATTENTION" if named else "STAGE GRID"
     if len(words) != (3 if named else 2):
         raise ArgumentError(f"history takes {wanted}, got {quoted(' '.join(options.words))}")
@@ -93,6 +99,7 @@ def _source(options: argparse.Namespace) -> Source:
     from ..report.recorded import Source
 
     model = flags.compose(options).model.name
+    model = f"{model}/{FOLDER}/{checked_name(options.own)}" if options.own else model
     known = gpu_folders(options.baselines, model)
     if not known:
         raise ArgumentError(f"no times of {model} are recorded in {options.baselines}; --baselines gives the folder")
@@ -108,7 +115,7 @@ def _all(options: argparse.Namespace) -> int:
     from ..report.past import of_stage, to_json
 
     source = _source(options)
-    points = [point for stage in STAGES for point in of_stage(source, stage).values()]
+    points = [point for stage in (*STAGES, CALL) for point in of_stage(source, stage).values()]
     if options.json:
         flags.print_json({"model": source.model, "gpu": source.gpu, "points": [to_json(each) for each in points]})
         return 0
@@ -122,8 +129,8 @@ def _row(point: PointHistory) -> list[str]:
     drift, kept = point.drift, len(point.stored.pending)
     return [
         point.stage,
-        str(point.key.work.grid),
-        point.key.attention,
+        str(point.key.work.grid) if point.key.attention else "-",
+        point.key.attention or "-",
         str(point.key.work.batch),
         f"{point.stored.anchored.baseline.time_ns / 1e6:.3f}",
         str(drift.processes),
@@ -138,11 +145,10 @@ def _row(point: PointHistory) -> list[str]:
 def _one(options: argparse.Namespace, source: Source, stage: str, key: PointKey) -> int:
     from ..report.past import of_stage, plot, to_json
 
-    points = of_stage(source, stage)
+    points, named = of_stage(source, stage), f"{stage} {key}".rstrip()
     if key not in points:
         raise ArgumentError(
-            f"no time of {stage} {key.work.grid} {key.attention} is recorded for {source.model} on {source.gpu}; "
-            "`ocrsweep history` lists the points"
+            f"no time of {named} is recorded for {source.model} on {source.gpu}; `ocrsweep history` lists the points"
         )
     point = points[key]
     if options.json:
@@ -150,7 +156,7 @@ def _one(options: argparse.Namespace, source: Source, stage: str, key: PointKey)
         return 0
     head = ["date", "host", "card", "revision", "ms", "%", ""]
     flags.show(
-        f"{stage} {key.work.grid} {key.attention} on {source.gpu}",
+        f"{named} on {source.gpu}",
         f"{'drifted' if point.drift.is_seen else 'no drift:'} {point.drift.since_then}",
         plot([each.median_ns for each in point.processes]),
         *aligned([head, *(_line(point, each) for each in point.past)], left=(0, 1, 2, 3, -1)),
@@ -179,7 +185,7 @@ def _accept(source: Source, stage: str, key: PointKey) -> int:
     path = timed.file_of(source.folder, source.model, source.gpu, stage)
     by = user(source.folder)
     was = timed.accept(path, source.model, source.gpu, stage, key, by)
-    point = f"{stage} {key.work.grid} {key.attention}"
+    point = f"{stage} {key}".rstrip()
     had = str(was) if was.is_seen else f"moved {was.since_then}"
     flags.show(f"{path}: {point}, which had {had}, has its latest times as its anchor; accepted by {by}")
     return 0

@@ -9,6 +9,7 @@ from typing import TypedDict, cast
 
 import pytest
 
+from ..baselines.own import OwnResult
 from ..baselines.result import NAMES, PointResult
 from . import compat
 
@@ -46,6 +47,16 @@ def point(item: pytest.Item, found: PointResult) -> Entry:
     seen = {key: getattr(vendor, key) for key in SEEN}
     nodeid = f"{item.parent.nodeid}::{name}" if item.parent else name
     return entry(nodeid, name, found.stage, vendor.device_ns.samples, at, seen, timer=str(vendor.clock))
+
+
+def own(item: pytest.Item, found: OwnResult) -> Entry:
+    """Code of the user's own that a test timed."""
+    vendor, name = found.measured, item.name
+    assert vendor is not None
+    at = {"name": found.name, **{key: str(getattr(found, key)) for key in NAMES if getattr(found, key) is not None}}
+    seen = {key: getattr(vendor, key) for key in SEEN}
+    nodeid = f"{item.parent.nodeid}::{name}" if item.parent else name
+    return entry(nodeid, name, found.name, vendor.device_ns.samples, at, seen, timer=str(vendor.clock))
 
 
 def entry(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 
+from ..baselines.own import MODEL, OwnResult
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files.text import terminal_line, terminal_lines
 from ..model.geometry import CropGrid
-from ..sweep.check import judge
+from ..sweep.check import Judgement, judge
+from ..sweep.own_check import OwnJudgement, judge_call, judge_model
 from . import benchmark
 from .state import sweep_of
-from .transport import BENCHMARKS, ENVIRONMENT, ITEM, POINTS, SHORT
+from .transport import BENCHMARKS, ENVIRONMENT, ITEM, OWN, POINTS, SHORT
+
+J = TypeVar("J", Judgement, OwnJudgement)
 
 
 def failed(message: str, short: str) -> BaseException:
@@ -22,25 +29,77 @@ def failed(message: str, short: str) -> BaseException:
 
 
 class Checker:
-    """Checks points for the test that runs."""
+    """Checks points for the test that runs, and times code of the user's own."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config, self._sweep = config, sweep_of(config)
 
-    def check(self, stage: str, grid: CropGrid | str, attention: str) -> PointResult:
-        """The point's result, if it is as recorded; else the test fails, or is skipped where nothing is."""
+    def check(
+        self, stage: str, grid: CropGrid | str, attention: str, *, model: object = None, name: str | None = None
+    ) -> PointResult:
+        """The point's result, if it is as recorded; else the test fails, or is skipped where nothing is.
+
+        `model` is a torch module with the interface of the reference model, which is timed in its place, and whose
+        times are recorded under `name` ("model" without one). Its FLOPs are counted on it.
+        """
         __tracebackhide__ = True
+        file = self._config.stash[ITEM].path
+        if model is None:
+            if name is not None:
+                pytest.fail("ocrsweep.check: name= is that of a model of your own: give model= too", pytrace=False)
+            judgement = _refused(lambda: judge(self._sweep, stage, CropGrid.of(grid), attention, file))
+            self._keep(judgement)
+            _settle(judgement)
+            return judgement.point
+        own = _refused(
+            lambda: judge_model(
+                self._sweep, MODEL if name is None else name, stage, CropGrid.of(grid), attention, model, file
+            )
+        )
+        self._keep_own(own)
+        _settle(own)
+        assert own.point is not None  # else it was skipped
+        return own.point
+
+    def time(self, name: str, call: Callable[[], object], *, cuda_graph: bool = False) -> OwnResult:
+        """What `call` takes, if it is as recorded under `name`; else the test fails, or is skipped where nothing is.
+
+        It is called many times, without arguments. Its time is that of the host's clock until the GPU is done; with
+        `cuda_graph`, of replays of its CUDA graph, which leaves out what it does on the host.
+        """
+        __tracebackhide__ = True
+        file = self._config.stash[ITEM].path
+        own = _refused(lambda: judge_call(self._sweep, name, call, file, cuda_graph=cuda_graph))
+        self._keep_own(own)
+        _settle(own)
+        return own.result
+
+    def _keep(self, judgement: Judgement) -> None:
         item = self._config.stash[ITEM]
-        try:
-            judgement = judge(self._sweep, stage, CropGrid.of(grid), attention, item.path)
-        except OcrsweepError as error:
-            pytest.fail(terminal_lines(str(error)), pytrace=False)
         item.stash[POINTS].append(judgement.point)
         item.stash[ENVIRONMENT] = judgement.environment
         if judgement.point.vendor is not None and benchmark.available(self._config):
             item.stash[BENCHMARKS].append(benchmark.point(item, judgement.point))
-        if judgement.failure is not None:
-            raise failed(judgement.failure, judgement.short or judgement.failure)
-        if judgement.skip is not None:
-            pytest.skip(terminal_lines(judgement.skip))
-        return judgement.point
+
+    def _keep_own(self, judgement: OwnJudgement) -> None:
+        item, result = self._config.stash[ITEM], judgement.result
+        item.stash[OWN].append(result)
+        if result.measured is not None and benchmark.available(self._config):
+            item.stash[BENCHMARKS].append(benchmark.own(item, result))
+
+
+def _refused(find: Callable[[], J]) -> J:
+    """What it finds; an error of ours fails the test in its own words."""
+    __tracebackhide__ = True
+    try:
+        return find()
+    except OcrsweepError as error:
+        pytest.fail(terminal_lines(str(error)), pytrace=False)
+
+
+def _settle(judgement: Judgement | OwnJudgement) -> None:
+    __tracebackhide__ = True
+    if judgement.failure is not None:
+        raise failed(judgement.failure, judgement.short or judgement.failure)
+    if judgement.skip is not None:
+        pytest.skip(terminal_lines(judgement.skip))

@@ -16,6 +16,7 @@ from .state import GROUPS, SKIPPED, leave_out, sweep_of
 from .whole import left_out, to_run
 
 if TYPE_CHECKING:
+    from ..baselines.own import OwnResult
     from ..baselines.result import PointResult
     from ..baselines.sweep_report import Report
     from ..sweep.results import Results
@@ -47,10 +48,16 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         points: list[PointResult] | None = getattr(report, "ocrsweep", None)
-        if points:
+        own: list[OwnResult] = getattr(report, "ocrsweep_own", [])
+        if points or own:
             self._stopping.as_interrupt()  # not before: there was nothing to tell
             self._with.add(report.nodeid)
-            _results(self._config).take(points, report.failed, getattr(report, "ocrsweep_environment", None))
+            results, known = _results(self._config), any(each.verdict.failed for each in (*(points or ()), *own))
+            if own:
+                results.own.take(own, report.nodeid, failed=report.failed and not known)
+            if points:
+                failed = report.failed and not (known or own)
+                results.take(points, failed, getattr(report, "ocrsweep_environment", None))
             timed: list[Entry] = getattr(report, "ocrsweep_benchmarks", [])
             if timed:
                 from . import benchmark

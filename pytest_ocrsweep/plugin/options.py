@@ -39,6 +39,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "fail each point that is not measured on the reference model",
     },
+    "--ocrsweep-require-counted": {
+        "action": "store_true",
+        "help": "fail code of your own whose work cannot be counted",
+    },
     "--ocrsweep-checkpoint": {
         "metavar": "DIR",
         "help": "real weights for the reference model, from a local snapshot",
@@ -93,6 +97,8 @@ def check(config: pytest.Config) -> None:
     option = config.option
     if option.ocrsweep_analytic_only and option.ocrsweep_require_vendor:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-vendor exclude each other")
+    if option.ocrsweep_analytic_only and option.ocrsweep_require_counted:
+        raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-counted exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
         raise pytest.UsageError(f"--ocrsweep-checkpoint: {_printable(option.ocrsweep_checkpoint)} is not a folder")
     if option.ocrsweep_analytic_only and option.ocrsweep_profile:
@@ -167,6 +173,8 @@ def demand(config: pytest.Config) -> str | None:
     """What demands something of every point, as it was said."""
     if config.option.ocrsweep_require_vendor:
         return "--ocrsweep-require-vendor"
+    if config.option.ocrsweep_require_counted:
+        return "--ocrsweep-require-counted"
     return "ocrsweep_missing=fail" if config.getini("ocrsweep_missing") == "fail" else None
 
 
@@ -181,6 +189,7 @@ def read(config: pytest.Config) -> Options:
         overrides=tuple(option.ocrsweep_set),
         analytic_only=option.ocrsweep_analytic_only,
         require_vendor=option.ocrsweep_require_vendor,
+        require_counted=option.ocrsweep_require_counted,
         update=option.ocrsweep_update,
         prune=option.ocrsweep_prune,
         checkpoint=Path(option.ocrsweep_checkpoint) if option.ocrsweep_checkpoint else None,

@@ -18,6 +18,7 @@ from ..baselines.result import NAMES
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment
 from ..baselines.verdict import FAILED, Verdict
+from . import own
 from .charts import Chart, charts
 from .columns import Points, points
 from .time_lines import time_lines
@@ -55,6 +56,9 @@ def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
         charts=drawn,
         profiled={place: str(report.points[place]) for place in profiles["points"]},
         recorded=list(report.history),
+        own=own.cells(report.own),
+        own_header=own.HEADER,
+        own_notes=list(own.notes(report.own)),
         style=_read("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from ..baselines.measurement import ENVIRONMENT, GateResult
 from ..baselines.metrics import METRICS, columns, values
+from ..baselines.own import OwnResult
 from ..baselines.result import NAMES, PointResult
 from ..baselines.sweep_report import WORKLOAD, Report
 from ..files.text import markdown
 from ..model.stages import STAGES
-from . import terminal
+from . import own, terminal
 from .table import points as counted
 from .terminal import HEAVIEST, MANY
 
@@ -26,6 +27,8 @@ def page(report: Report) -> str:
     points = report.points
     failing = [point for point in points if point.verdict.failed]
     what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
+    if red := [each for each in report.own if each.verdict.failed]:
+        what += f"; of your own code failed {', '.join(markdown(str(each)) for each in red)}"
     parts = [f"## {markdown(report.model)}: {what}", _about(report), _verdicts(points)]
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
@@ -35,7 +38,17 @@ def page(report: Report) -> str:
     for stage in STAGES:
         if of_stage := [point for point in points if point.stage == stage]:
             parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
+    if report.own:
+        parts.append(_own(report.own))
     return "\n\n".join([*parts, *_notes(points)]) + "\n"
+
+
+def _own(results: Sequence[OwnResult]) -> str:
+    """Code of the user's own: a row each, and what it counts otherwise than the reference model."""
+    rows = [[markdown(cell) for cell in row] for row in own.cells(results)]
+    lines = [f"- {markdown(note)}" for note in own.notes(results)]
+    table = _grid(own.HEADER, rows, names=2)
+    return "\n\n".join(["### Own code", table, *(["\n".join(lines)] if lines else [])])
 
 
 def _grown(point: PointResult) -> str:

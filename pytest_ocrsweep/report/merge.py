@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..baselines.measurement import ENVIRONMENT, Environment
 from ..baselines.metrics import exact_numbers
+from ..baselines.own import OwnKey, OwnResult, own_order
 from ..baselines.result import PointResult, order
 from ..baselines.sweep_report import WORKLOAD, Report, SweepEnvironment
 from ..baselines.verdict import worst
@@ -30,6 +31,7 @@ def merge(parts: Sequence[Part]) -> Report:
     points = _points(parts)
     extra = {name: value for _, report in parts for name, value in report.extra.items()}
     whole = replace(parts[0].report, environment=_environment(parts), points=points, extra=extra)
+    whole = replace(whole, own=(), absent=whole.absent | {"own"}).with_own(_own(parts))
     return whole.beside({name: past for _, report in parts for name, past in report.history.items()})
 
 
@@ -63,6 +65,18 @@ def _points(parts: Sequence[Part]) -> tuple[PointResult, ...]:
             other, known = found.get(point.key, (source, point))
             found[point.key] = source, point if known is point else _joined(other, known, source, point)
     return tuple(sorted((point for _, point in found.values()), key=order))
+
+
+def _own(parts: Sequence[Part]) -> Iterator[OwnResult]:
+    """Each once: that which was timed. Raises ReportError for what two sources timed."""
+    found: dict[OwnKey, tuple[str, OwnResult]] = {}
+    for source, report in parts:
+        for result in report.own:
+            other, known = found.get(result.key, (source, None))
+            if known and known.measured and result.measured:
+                raise ReportError(f"{result} was timed in {other} and in {source}:", REMEDY)
+            found[result.key] = (source, result) if known is None or result.measured else (other, known)
+    return (found[key][1] for key in sorted(found, key=own_order))
 
 
 def _joined(other: str, known: PointResult, source: str, point: PointResult) -> PointResult:

@@ -115,8 +115,8 @@ def to_json(point: PointHistory) -> Json:
     """A point in base units."""
     return {
         "stage": point.stage,
-        "grid": str(point.key.work.grid),
-        "attention": point.key.attention,
+        "grid": str(point.key.work.grid) if point.key.attention else None,
+        "attention": point.key.attention or None,
         "anchor": {
             "since": point.drift.since,
             "processes": point.drift.processes,

@@ -15,14 +15,14 @@ from ..model.stages import STAGES
 from ..sweep.drifts import drifts
 from ..sweep.results import Results
 from ..sweep.session import describe
-from . import terminal
+from . import own, terminal
 
 FEW = 8  # grids that a sentence names, or points with a line each
 
 
 def lines(results: Results, width: int | None = None) -> list[str]:
     """Nothing without points. The table has the columns that `width` has room for."""
-    if not results.points:
+    if not results.points and not results.own.found:
         return []
     sweep = results.sweep
     labels = {grid: point.label for grid, point in sweep.points.items() if point.label}
@@ -30,18 +30,24 @@ def lines(results: Results, width: int | None = None) -> list[str]:
     runs = {(point.stage, point.grid) for point in results.points.values()}
     return [
         f"{sweep.model.title}, {work}",
-        *terminal.table(list(results.points.values()), labels, expected=results.expected, width=width),
+        *(
+            terminal.table(list(results.points.values()), labels, expected=results.expected, width=width)
+            if results.points
+            else ()
+        ),
+        *own.table(results.own.results),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
+        *own.about(results),
         *_about_offsets(results),
         *_about_margins(results),
         *_about_drift(results),
         *_about_environments(results),
         *_about_unused(results),
         *beyond(sweep.settings.model, ((stage, sweep.settings.workload.on(grid)) for stage, grid in runs)),
-        *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured else []),
+        *([f"nothing was measured: {sweep.unmeasured}"] if sweep.unmeasured and results.points else []),
         *results.notes,
         *results.reported,
     ]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..baselines import counted, gate, timed
+from ..baselines import counted
 from ..baselines.counted import PointKey
-from ..baselines.measurement import Environment, Measurement
+from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
@@ -16,11 +16,11 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, EngineError, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
-from .drifts import drift_of
 from .explain import Measured
 from .meters import has_time
-from .parts import PASSED, Part, attained_part, drift_part, margin_part, short_of_counted, short_of_time
+from .parts import PASSED, Part, short_of, short_of_counted
 from .session import Sweep, describe
+from .time_parts import drifted_part, floor_part, time_part
 from .timed_point import TimedPoint
 
 # What to do about a point that a device does not hold.
@@ -46,14 +46,20 @@ class Priced:
     attention: str
     ledger: Ledger
     analytic: Analytic
+    own: str = ""  # the name of the user's own code, which is timed there
 
     @property
     def key(self) -> PointKey:
         """What its baselines are found by, within a stage."""
         return PointKey(self.work, self.attention)
 
+    @property
+    def timed(self) -> TimedPoint:
+        """What is timed, on random pixels."""
+        return TimedPoint(self.stage, self.work, self.attention, own=self.own)
+
     def __str__(self) -> str:
-        return f"{self.stage} {self.work.grid} {self.attention}"
+        return str(self.timed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def measure(sweep: Sweep, priced: Priced) -> Timing:
         required = sweep.options.require_vendor
         return Timing(missing=Part(Verdict.NO_SAMPLE, why) if required else Part(Verdict.NO_SAMPLE, skip=why))
     measured, missing, gpu = None, None, ""
-    point = TimedPoint(priced.stage, priced.work, priced.attention, sweep.page_of(priced.work.grid))
+    point = priced.timed._replace(page=sweep.page_of(priced.work.grid))
     try:
         gpu = sweep.meter.gpu
         by = sweep.offsets.yardstick(priced.stage, priced.key)
@@ -125,13 +131,14 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
     if timing.missing:
         parts.append(timing.missing)
     if timing.measured:
-        parts.append(_time(sweep, priced, timing.measured, timing.recorded, file))
-        parts.append(_drift(sweep, priced, timing.measured.measurement))
+        parts.append(time_part(sweep, priced, timing.measured, timing.recorded, file))
+        parts.append(drifted_part(sweep, priced, timing.measured.measurement))
         if timing.measured.unprofiled and sweep.options.profile:
             why = f"no profile: {timing.measured.unprofiled}"
             parts.append(Part(Verdict.FAIL, f"{priced} has {why}", short=why))
         if floor:
-            parts.append(_floor(sweep, priced, timing.measured, timing.recorded, floor))
+            flops = priced.analytic["tensor_flops"]
+            parts.append(floor_part(sweep, priced, flops, timing.measured.measurement, timing.recorded, floor))
     return parts
 
 
@@ -144,8 +151,7 @@ def decide(priced: Priced, timing: Timing, floor: FloorResult | None, parts: lis
     skips = [part.skip for part in parts if part.skip]
     if not failures:
         return Judgement(point, timing.environment, None, "; ".join(skips) or None)
-    short = "; ".join(part.short or part.failure.split("\n")[0] for part in parts if part.failure)
-    return Judgement(point, timing.environment, "\n".join(failures), None, short)
+    return Judgement(point, timing.environment, "\n".join(failures), None, short_of(parts))
 
 
 def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
@@ -179,55 +185,6 @@ def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
     if options.missing_fails:  # the summary says once how to record them all
         return Part(Verdict.FAIL, f"{what}, and ocrsweep_missing=fail")
     return Part(Verdict.NO_BASELINE, skip=what)
-
-
-def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, file: Path) -> Part:
-    """The vendor's time, by the gate's rule."""
-    options, gpu, decision = sweep.options, measured.measurement.gpu, measured.decision
-    Outcome = gate.Outcome
-    if decision.outcome is Outcome.NO_SAMPLE:
-        return Part(Verdict.NO_SAMPLE, f"{priced}: {decision.message}", short=decision.message)
-    if options.update:
-        same = recorded is not None and decision.outcome is Outcome.PASS
-        return PASSED if same else Part(Verdict.RECORDED)
-    if decision.outcome is Outcome.FAIL:
-        lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
-        return Part(Verdict.FAIL, "\n".join(lines), short=short_of_time(decision, measured.causes))
-    if decision.outcome is Outcome.NO_BASELINE:
-        old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
-        missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
-        if options.missing_fails:
-            return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}", short="time has no baseline")
-        return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
-    if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
-        return blind
-    return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
-
-
-def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
-    """A time that passes beside the latest ones fails if it is too far from the first ones."""
-    options = sweep.options
-    drift = drift_of(sweep, priced.stage, priced.key, found)
-    if drift is None or options.update:
-        return PASSED
-    command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
-    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
-
-
-def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:
-    """A time below the floor is wrong, whatever the baseline says."""
-    found = measured.measurement
-    fastest = found.device_ns.min
-    if fastest is not None and fastest < floor.time_ns:
-        limit = f"the floor of {floor.device}, {floor.time_ns:,} ns ({floor.bound})"
-        wrong = "the clock, the count or the device's figures are wrong"
-        short = f"time {fastest:,} ns is below the floor, {floor.time_ns:,} ns"
-        return Part(Verdict.FAIL, f"{priced}: {fastest:,} ns is below {limit}: {wrong}", short=short)
-    if sweep.options.update or recorded is None:
-        return PASSED
-    then = recorded.baseline.observed.tensor_flops
-    less_work = then is not None and priced.analytic["tensor_flops"] < then
-    return attained_part(str(priced), recorded.attained, floor.attained, found.gate, less_work=less_work)
 
 
 def _needed(costs: Analytic) -> str:

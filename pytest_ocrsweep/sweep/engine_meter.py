@@ -164,7 +164,7 @@ class EngineMeter(Meter):
             raise EngineError(what, "serve the model of these settings, at the same resolution and crops")
         return served
 
-    def _profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
+    def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
         """An engine's lines are not measured."""
         return measured
 

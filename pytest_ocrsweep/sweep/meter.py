@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..baselines import gate
 from ..baselines.measurement import Environment
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ..model.architecture import Architecture
     from ..vendor_model.timing import Vendor
     from .settings import Settings
+
+
+T = TypeVar("T")
 
 
 def why_not(device: str) -> str | None:
@@ -95,9 +98,7 @@ class Meter:
     digest: str | None = None  # of the checkpoint, once it is loaded
     lost: str | None = None  # where the device failed, once it has
     held: ExitStack = field(default_factory=ExitStack, repr=False)
-    _first: dict[TimedPoint, Sampled] = field(
-        default_factory=dict, init=False, repr=False
-    )  # taken before the point was judged
+    firsts: dict[TimedPoint, Sampled] = field(default_factory=dict, init=False, repr=False)  # taken before judgement
 
     def close(self) -> None:
         """Lets the device go."""
@@ -155,16 +156,16 @@ class Meter:
         Raises OutOfMemory, after which other points can be measured, and DeviceLost, after which none can: `lost` says
         so from then on.
         """
-        if anew or point not in self._first:
-            self._first[point] = self._take(point, None, count=self.count)
-        return self._first[point]
+        if anew or point not in self.firsts:
+            self.firsts[point] = self._take(point, None, count=self.count)
+        return self.firsts[point]
 
     def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
         """Time a point, again while the gate cannot tell.
 
         Raises OutOfMemory and DeviceLost, as `first` does.
         """
-        taken = self._first.pop(point, None) or self._take(point, by.stored, count=self.count)
+        taken = self.firsts.pop(point, None) or self._take(point, by.stored, count=self.count)
         here, stored = self.environment(), by.stored
         why = incomparable(stored, taken.clock, taken.experts, here) if stored else []
         baseline = by.baseline if not why else None
@@ -191,9 +192,9 @@ class Meter:
                 apart=decision.apart,
             )
         measured = Measured(taken.measurement(decision, here), decision, why)
-        return self._profiled(point, None if why else stored, measured)
+        return self.profiled(point, None if why else stored, measured)
 
-    def _profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
+    def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
         """With the point's lines, where they were asked for or a recorded time failed; an update fails none."""
         if not self.profile and (self.count or not explain.fails(measured.decision, stored)):
             return measured
@@ -207,8 +208,11 @@ class Meter:
 
     def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Sampled:
         """Prepare the point anew and take a round: rounds of one graph would share its luck."""
+        return self.guarded(point, lambda: self.prepared(point, stored, count))
+
+    def guarded(self, point: TimedPoint, run: Callable[[], T]) -> T:
         try:
-            return self._prepared(point, stored, count)
+            return run()
         except (RuntimeError, MemoryError) as error:
             from ..vendor_model import failure
 
@@ -218,9 +222,9 @@ class Meter:
             if not failure.out_of_memory(error):
                 raise
         # Only out here is the error gone, whose traceback held the tensors.
-        raise OutOfMemory(self._out_of_memory())
+        raise OutOfMemory(self.out_of_memory())
 
-    def _prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Sampled:
+    def prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Sampled:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
         with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
@@ -236,7 +240,7 @@ class Meter:
                 ready.tensor_flops,
             )
 
-    def _out_of_memory(self) -> str:
+    def out_of_memory(self) -> str:
         from ..vendor_model import gpu_state
 
         self.vendor.forget()

@@ -70,10 +70,10 @@ class Offsets:
         return {key: change for key, change in changes.items() if change is not None}
 
     def _change(self, stage: str, key: PointKey, anew: bool) -> float | None:
-        meter = self._sweep.meter
+        sweep, meter = self._sweep, self._sweep.meter
         stored = self._sweep.timed_of(stage, meter.gpu)[key]
         try:
-            point = TimedPoint(stage, key.work, key.attention, self._sweep.page_of(key.work.grid))
+            point = TimedPoint(stage, key.work, key.attention, sweep.page_of(key.work.grid), sweep.own_name)
             taken = meter.first(point, anew=anew)
         except OutOfMemory:
             return None

@@ -57,6 +57,7 @@ class Options:
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
     drift: float = DRIFT_LIMIT  # how far a time may be from its point's anchor; a ratio
     fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
+    require_counted: bool = False  # fail the user's own code whose work cannot be counted
 
     def shown(self, path: Path) -> str:
         """`path` as it can be typed there."""
@@ -71,9 +72,13 @@ class Options:
         words += ["--ocrsweep-profile"] if self.profile else []
         return command(*words, "--ocrsweep-update")
 
-    def accepting_drift(self, point: str, gpu: str) -> str:
-        """The command that makes the latest times of a point, by its name, its anchor; `gpu` is a folder's name."""
+    def accepting_drift(self, point: str, gpu: str, own: str = "") -> str:
+        """The command that makes the latest times of a point, by its name, its anchor; `gpu` is a folder's name.
+
+        `own` is the name of the user's own code, if they are its times.
+        """
         words = ["ocrsweep", "history", "accept", *point.split(), f"--gpu={gpu}"]
+        words += [f"--own={own}"] if own else []
         folder = self.shown(self.baselines)
         words += [] if folder == "baselines" else [f"--baselines={folder}"]
         return command(*words, *(f"--set={text}" for text in self.overrides))

@@ -30,6 +30,11 @@ PASSED = Part(Verdict.PASS)
 SMALL = 0.0001  # a ratio: 0.01 %
 
 
+def short_of(parts: Sequence[Part]) -> str:
+    """All that failed, for a line that has little room."""
+    return "; ".join(part.short or part.failure.split("\n")[0] for part in parts if part.failure)
+
+
 def short_of_counted(changes: Sequence[NumberChange]) -> str:
     """The first number that changed, and how many more did. A small change is shown as a number, not in percent."""
     first, more = changes[0], len(changes) - 1

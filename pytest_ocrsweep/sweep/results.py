@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from ..baselines import counted, history, timed
 from ..baselines.counted import CountedPoints, PointKey
-from ..baselines.gate import Outcome
 from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_file import Recorded
@@ -24,12 +23,12 @@ from ..hardware.devices import Device
 from ..model.geometry import CropGrid
 from ..model.ledger import Ledger
 from .journals import Journals, TakenUp
+from .own_results import AGREES, File, OwnResults
 from .revision import Revision, revision
 from .session import Sweep
 
 Key = tuple[str, CropGrid, str]  # stage, grid, attention
 Write = Callable[[Path], Recorded]  # to a file
-AGREES = {Outcome.PASS.value: True, Outcome.FAIL.value: False, Outcome.IMPROVED.value: False}  # with what is recorded
 
 
 @dataclass
@@ -48,6 +47,11 @@ class Results:
     _known_revision: Revision | None = field(default=None, init=False)
     problems: list[str] = field(default_factory=list)  # what could not be done, a line each
     journals: Journals | None = None  # of an update that may be killed
+    own: OwnResults = field(init=False)
+    own_unused: dict[File, set[PointKey]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.own = OwnResults(self.sweep)
 
     def take(self, points: Sequence[PointResult], failed: bool, environment: Environment | None = None) -> None:
         """Keep what one test found, in what `environment` it was timed; a test that failed did so on its last point."""
@@ -74,15 +78,17 @@ class Results:
         if self.sweep.options.prune:
             steps["removing unused points"] = lambda: self._record(self._unused(), barred)
         if self.sweep.options.update:
+            revision = cache(lambda: self.revision(rootdir).name)
             steps["recording counted numbers"] = lambda: self._record(self._counted(), barred)
             steps["recording times"] = lambda: self._record(self._times(rootdir), barred)
+            steps["recording times of your own code"] = lambda: self._record(self.own.times(revision), barred)
             steps["naming the files that were not recorded"] = lambda: self._say_barred(barred)
             steps["removing the journal"] = self._end_journals
         if write:
             steps["writing the report"] = lambda: self.reported.extend(write(self.report(rootdir)))
         for name, step in steps.items():
             self.attempt(name, step)
-        self.problems = list(dict.fromkeys(self.problems))
+        self.problems = list(dict.fromkeys([*self.problems, *self.own.clashes.values()]))
 
     def attempt(self, name: str, step: Callable[[], object]) -> None:
         """Do a step of the end; what fails is a line."""
@@ -107,6 +113,7 @@ class Results:
             for stage, points in self._by_stage(self.points.values()).items():
                 if unused := self.sweep.of_workload(stage) - points.keys():
                     self.unused[stage] = unused
+            self.own_unused = self.own.unused()
 
     @property
     def _good(self) -> list[PointResult]:
@@ -140,7 +147,7 @@ class Results:
                 f"--ocrsweep-prune removed nothing: {self.filtered};",
                 "run every test that could use a point: pytest --ocrsweep-prune, without -k, -m, -c, names or grids",
             )
-        if not self.unused:
+        if not self.unused and not self.own_unused:
             self.notes.append("--ocrsweep-prune removed nothing: no recorded point is unused")
         name, writes = self.sweep.model.recorded_as, dict[Path, Write]()
         for stage, keys in self.unused.items():
@@ -150,7 +157,8 @@ class Results:
                 file = timed.file_of(self.sweep.options.baselines, name, gpu, stage)
                 if keys & self.sweep.recorded_times.get((gpu, stage), {}).keys():
                     writes[file] = partial(timed.remove, model=name, gpu=gpu, stage=stage, keys=keys)
-        self.unused = {}
+        writes |= self.own.removals(self.own_unused)
+        self.unused, self.own_unused = {}, {}
         return writes
 
     def _counted(self) -> dict[Path, Write]:
@@ -209,16 +217,17 @@ class Results:
     @property
     def measured(self) -> list[Environment]:
         """What each host's GPU was measured with, in the order of their names."""
-        return [self.environments[name] for name in sorted(self.environments)]
+        own = {(str(each.host), str(each.gpu)): each for each in self.own.environments}
+        every = own | self.environments
+        return [every[name] for name in sorted(every)]
 
     def report(self, rootdir: Path) -> Report:
         """The points with their components, and what they were found on."""
         settings = self.sweep.settings
         environment = SweepEnvironment.of(settings.model, self.revision(rootdir).name, *self.measured)
         workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
-        return Report.of(
-            self.sweep.model.recorded_as, workload, environment, map(self._taken_apart, self.points.values())
-        )
+        points = map(self._taken_apart, self.points.values())
+        return Report.of(self.sweep.recorded_as, workload, environment, points).with_own(self.own.results)
 
     def _taken_apart(self, point: PointResult) -> PointResult:
         return replace(self.expected(point), components=components(self._ledger(point)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
+from ..baselines.own import CALL, FOLDER
 from ..baselines.sweep_report import WORKLOAD
 from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
 from ..files.text import printable
@@ -38,6 +39,9 @@ class Sweep:
     options: Options
     say: Callable[[str], object] = print  # to the person who waits
     anchor_noise: dict[tuple[str, str], float] = field(default_factory=dict)  # worked out once, by GPU and stage
+    stages: tuple[str, ...] = tuple(STAGES)
+    owned: dict[str, Sweep] = field(default_factory=dict, init=False, repr=False)  # the user's own code, by name
+    own_name: str = ""  # of the user's own code, if the times are its
 
     @cached_property
     def settings(self) -> Settings:
@@ -54,6 +58,11 @@ class Sweep:
     def model(self) -> Model:
         """The one analytic model of the session."""
         return model_of(self.settings)
+
+    @property
+    def recorded_as(self) -> str:
+        """The folder with what is recorded, below that of all baselines."""
+        return self.model.recorded_as
 
     @cached_property
     def source(self) -> dict[CropGrid, GridEntry]:
@@ -105,15 +114,17 @@ class Sweep:
     @cached_property
     def recorded(self) -> dict[str, CountedPoints]:
         """The baselines of this model by stage. Raises BaselineError for one that cannot be trusted."""
-        return {stage: counted.read(self.file_of(stage), self.model.recorded_as, stage) for stage in STAGES}
+        return {stage: counted.read(self.file_of(stage), self.recorded_as, stage) for stage in STAGES}
 
     def problem(self, with_baselines: bool) -> str | None:
         """The problems of the settings and, if asked, of the baselines, a line for each; None if there are none."""
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
+            if with_times:
+                self._check_own()
             if with_times and self.options.update:
-                timed.check_histories(self.options.baselines, self.model.recorded_as)
+                timed.check_histories(self.options.baselines, self.recorded_as)
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
@@ -133,7 +144,7 @@ class Sweep:
 
     def file_of(self, stage: str) -> Path:
         """Where this model's points at `stage` are recorded."""
-        return counted.file_of(self.options.baselines, self.model.recorded_as, stage)
+        return counted.file_of(self.options.baselines, self.recorded_as, stage)
 
     def of_workload(self, stage: str) -> set[PointKey]:
         """What is recorded at `stage` for the workload of this session, whatever the grid."""
@@ -187,6 +198,14 @@ class Sweep:
 
         return device_of(self.meter.gpu)
 
+    def _check_own(self) -> None:
+        """Raises BaselineError for a damaged file of recorded times of the user's own code."""
+        for name in timed.own_names(self.options.baselines, self.recorded_as):
+            recorded_as = f"{self.recorded_as}/{FOLDER}/{name}"
+            timed.read_all(self.options.baselines, recorded_as, (*STAGES, CALL))
+            if self.options.update:
+                timed.check_histories(self.options.baselines, recorded_as)
+
     def close(self) -> None:
         """Lets the measured device go."""
         if "meter" in self.__dict__:
@@ -194,7 +213,7 @@ class Sweep:
 
     def timed_file_of(self, stage: str, gpu: str) -> Path:
         """Where this model's times at `stage` on `gpu` are recorded."""
-        return timed.file_of(self.options.baselines, self.model.recorded_as, timed.gpu_folder(gpu), stage)
+        return timed.file_of(self.options.baselines, self.recorded_as, timed.gpu_folder(gpu), stage)
 
     def timed_of(self, stage: str, gpu: str) -> timed.TimedPoints:
         """The recorded times of this model at `stage` on `gpu`."""
@@ -203,12 +222,7 @@ class Sweep:
     @cached_property
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:
         """All times of this model, by GPU's folder and stage. Raises BaselineError for a damaged file."""
-        name, found = self.model.recorded_as, {}
-        for folder in timed.gpu_folders(self.options.baselines, name):
-            for stage in STAGES:
-                path = timed.file_of(self.options.baselines, name, folder, stage)
-                found[folder, stage] = timed.read(path, name, folder, stage)
-        return found
+        return timed.read_all(self.options.baselines, self.recorded_as, self.stages)
 
 
 def describe(work: Workload) -> str:

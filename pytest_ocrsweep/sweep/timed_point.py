@@ -10,6 +10,7 @@ from ..baselines import gate, sampling
 from ..baselines.attribution import Observed
 from ..baselines.evidence import EXPECTED_NOISE, Baseline
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
+from ..baselines.own import OwnKey
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.sampling import Samples
 from ..baselines.shared import ALONE, Shared
@@ -23,8 +24,11 @@ class TimedPoint(NamedTuple):
     work: Workload
     attention: str
     page: Path | None = None
+    own: str = ""  # the name of the user's own code, which is timed there
 
     def __str__(self) -> str:
+        if self.own:
+            return str(OwnKey.of(self.own, self.stage, self.work.grid, self.attention))
         return f"{self.stage} {self.work.grid} {self.attention}"
 
 

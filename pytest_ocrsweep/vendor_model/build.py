@@ -33,6 +33,19 @@ def build(model: Architecture, attention: str, experts: str, device: str, seed: 
     return ready(built)
 
 
+def like(built: ReferenceModel) -> torch.Tensor:
+    """A tensor of the device and dtype that the model computes in, as wide as the decoder, [tokens, width].
+
+    The head's weights; those of the token embedding if a quantised head has none that are floating point.
+    """
+    weight = built.lm_head.weight
+    if isinstance(weight, torch.Tensor) and weight.is_floating_point():
+        return weight
+    embedding = built.get_input_embeddings().weight
+    assert isinstance(embedding, torch.Tensor)
+    return embedding
+
+
 def text_config(built: ReferenceModel) -> TextConfig:
     """The configuration of the decoder."""
     text = built.config.text_config

@@ -6,8 +6,11 @@ is used by that name: `AutoModel….from_config`, `set_experts_implementation`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
@@ -72,9 +75,61 @@ def trust_image_tokens(built: Any) -> None:
     The check's message reads a tensor back to the host, which neither the meta device nor a CUDA graph allows.
     """
 
+    built.model.get_placeholder_mask = _image_places(built.config.image_token_id)
+
+
+@contextmanager
+def trusting_image_tokens(built: Any) -> Iterator[None]:
+    """The same within the block, for a model of the user's own, if the method is transformers'.
+
+    Each time by the same function: for another one, compiled code would be compiled anew.
+    """
+    inner = built.model
+    method = getattr(type(inner), "get_placeholder_mask", None)
+    if "get_placeholder_mask" in vars(inner) or not getattr(method, "__module__", "").startswith("transformers."):
+        yield
+        return
+    if inner not in _PLACES:
+        _PLACES[inner] = _image_places(built.config.image_token_id)
+    inner.get_placeholder_mask = _PLACES[inner]
+    try:
+        yield
+    finally:
+        del inner.get_placeholder_mask
+
+
+_PLACES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def _image_places(image_token: int) -> Any:
     def image_places(
         input_ids: torch.Tensor, inputs_embeds: torch.Tensor, image_features: torch.Tensor
     ) -> torch.Tensor:
-        return (input_ids == built.config.image_token_id).unsqueeze(-1)
+        return (input_ids == image_token).unsqueeze(-1)
 
-    built.model.get_placeholder_mask = image_places
+    return image_places
+
+
+def attention_of(config: Any) -> str | None:
+    """How transformers computes attention, `attn_implementation`; its own name for it has an underscore."""
+    found = getattr(config, "_attn_implementation", None)
+    return found if isinstance(found, str) else None
+
+
+COMPILED_REGION = "Torch-Compiled Region"
+"""What the name of a profiler's event begins with that holds compiled code."""
+
+
+def anything_compiled() -> bool:
+    """Whether torch compiled any code in this process."""
+    utilities = sys.modules.get("torch._dynamo.utils")
+    return utilities is not None and utilities.counters["frames"]["ok"] > 0
+
+
+def compiled(module: object) -> bool:
+    """Whether a module or one within it was compiled, by `torch.compile` or by `Module.compile`."""
+    compiler = sys.modules.get("torch._dynamo.eval_frame")  # loaded, as it takes long, by whoever compiles
+    if compiler is None or not isinstance(module, torch.nn.Module):
+        return False
+    wrapper: type = compiler.OptimizedModule
+    return any(isinstance(each, wrapper) or each._compiled_call_impl is not None for each in module.modules())

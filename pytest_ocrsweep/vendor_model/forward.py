@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicCache
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
 from . import families
+from .build import like as like_of
 from .build import text_config
 from .families import ReferenceModel
 
@@ -65,14 +66,14 @@ def vision_call(model: ReferenceModel, page: Pages) -> Call:
 
 def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
     """The whole model over a page's image tokens and a random text prompt."""
-    work, like = page.work, model.lm_head.weight
+    work, like = page.work, like_of(model)
     ids = prompt(work, model.config.image_token_id, like.device)
     return partial(prefill, model, page, ids, *_positions_and_mask(work.context_tokens, like, attention))
 
 
 def language_call(model: ReferenceModel, work: Workload, attention: str) -> Call:
     """What prefill does after vision: the decoder and the head over embedded tokens [batch, context, width]."""
-    like = model.lm_head.weight
+    like = like_of(model)
     embedded = torch.randn(work.batch, work.context_tokens, like.shape[-1], device=like.device, dtype=like.dtype)
     return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
 
@@ -84,7 +85,7 @@ def decode_call(
 
     A repeatable call starts from the same cache each time; another owns its cache, so it frees it, and runs once.
     """
-    like = model.lm_head.weight
+    like = like_of(model)
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
     positions = torch.full((1, 1), context + step - 1, device=like.device)
     seen = min(step, window(model) or step)
@@ -167,7 +168,7 @@ def filled_cache(model: ReferenceModel, batch: int, context: int, steps: int = 0
     With a window, it allocates as many new keys as the last step joined: one more than it keeps, if the window is full.
     """
     layers, heads, dim = _cache_sizes(model)
-    like, filled, most = model.lm_head.weight, cache(model), window(model)
+    like, filled, most = like_of(model), cache(model), window(model)
     parts = [context + steps] if most is None else [context, min(steps, most)]
     for layer in range(layers):
         for keys in filter(None, parts):
@@ -196,7 +197,7 @@ def renewed(past: DynamicCache) -> DynamicCache:
 def key_bytes(model: ReferenceModel) -> int:
     """Bytes that the KV cache grows by for each token of each page."""
     layers, heads, dim = _cache_sizes(model)
-    return 2 * layers * heads * dim * model.lm_head.weight.element_size()
+    return 2 * layers * heads * dim * like_of(model).element_size()
 
 
 def _cache_sizes(model: ReferenceModel) -> tuple[int, int, int]:

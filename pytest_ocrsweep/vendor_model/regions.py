@@ -14,6 +14,7 @@ from ..model.geometry import Workload
 from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import forward
+from .build import like as like_of
 from .families import ReferenceModel
 from .forward import Call
 
@@ -68,23 +69,28 @@ def experts_of(decoder: Decoder, stage: str) -> str:
     return chosen(decoder) if chosen else decoder.prefill_experts
 
 
+def halves_of(decoder: Decoder, steps: int) -> tuple[int, ...]:
+    """How many halves of a decode's first and of its last step make twice all of its steps."""
+    filling = min(steps, decoder.window or steps)
+    return (filling, 2 * steps - filling) if steps > 1 else (2,)
+
+
 def stage_region(
     built: ReferenceModel, model: Architecture, stage: str, work: Workload, attention: str, page: Path | None
 ) -> Region:
     """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
     entry, make = STAGES[stage], CALLS[stage]
     channels, added = model.sam.channels, entry.keys_added(model.decoder)
-    inputs = Inputs(built, work, attention, lambda: _pixels(work, built.lm_head.weight, page, channels))
+    inputs = Inputs(built, work, attention, lambda: _pixels(work, like_of(built), page, channels))
     cache_growth = poly(added).at(point(work, model.decoder)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)
         return Region((call,), lambda: call, (2,), cache_growth)
     n = work.new_tokens
-    filling = min(n, model.decoder.window or n)
     last = replace(inputs, step=n)
     calls = tuple(make(replace(inputs, step=step)) for step in sorted({1, n}))
-    halves = (filling, 2 * n - filling) if n > 1 else (2,)
-    return Region(calls, partial(make, replace(last, repeatable=False)), halves, cache_growth, steps=True)
+    fresh = partial(make, replace(last, repeatable=False))
+    return Region(calls, fresh, halves_of(model.decoder, n), cache_growth, steps=True)
 
 
 def _pixels(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:

@@ -31,18 +31,19 @@ class StageCall:
 
     def tensor_flops(self) -> int:
         """What FlopCounterMode counts."""
-        return dispatch_count.tensor_flops(self._call())
+        return dispatch_count.tensor_flops(self.call())
 
     def dispatch_counts(self) -> DispatchCounts:
         """Vector FLOPs, bytes, and peak bytes above what was allocated before, with the KV cache's growth."""
         build.on_meta(self.model, self.attention, self.experts)  # its weights are not of the call
         with dispatch_count.counting(self.model.decoder.experts_per_token, at_once=False) as counter:
-            call = self._call()
+            call = self.call()
             counter.start()
             call()
         return counter.counts
 
-    def _call(self) -> Call:
+    def call(self) -> Call:
+        """Runs once, on the meta device."""
         built = build.on_meta(self.model, self.attention, self.experts)
         pixels = partial(forward.pages, self.work, built.lm_head.weight, self.model.sam.channels)
         return CALLS[self.stage](Inputs(built, self.work, self.attention, pixels, self.step, repeatable=False))

@@ -86,7 +86,7 @@ class Vendor:
     )
     delay: Delay | None = None  # of one component, for the points that follow
     _built: dict[str, ReferenceModel] = field(default_factory=dict, init=False, repr=False)
-    _graph_speed: GraphSpeed | None = field(default=None, init=False, repr=False)
+    graph_speed: GraphSpeed | None = field(default=None, init=False, repr=False)
 
     def built(self, attention: str, experts: str) -> ReferenceModel:
         """The model for `attention`, its routed experts run by `experts`."""
@@ -112,35 +112,43 @@ class Vendor:
             experts = experts_of(self.model.decoder, stage)
             try:
                 with self._region(self.built(attention, experts), stage, work, attention, page) as region:
-                    yield self._prepared(region, experts if STAGES[stage].experts else None, count)
+                    yield self.prepared(region, self._experts_run(stage), count)
             finally:
-                self._tidy()
+                self.tidy()
+
+    def _experts_run(self, stage: str) -> str | None:
+        return experts_of(self.model.decoder, stage) if STAGES[stage].experts else None
 
     def settle(self) -> None:
         """Has the driver run graphs at its lasting speed, once a process: its first three are faster."""
-        if self._graph_speed is None and self.device.type == "cuda":
-            self._graph_speed = GraphSpeed()
-            self._graph_speed.settle()
+        if self.graph_speed is None and self.device.type == "cuda":
+            self.graph_speed = GraphSpeed()
+            self.graph_speed.settle()
 
     @contextmanager
     def called(self, stage: str, work: Workload, attention: str) -> Iterator[tuple[ReferenceModel, Call]]:
         """The model and a point's call on it, its last step for a decode, to be looked at and not timed."""
-        experts = experts_of(self.model.decoder, stage)
+        with self.running(stage, work, attention) as region:
+            yield self.built(attention, experts_of(self.model.decoder, stage)), region.calls[-1]
+
+    @contextmanager
+    def running(self, stage: str, work: Workload, attention: str) -> Iterator[Region]:
+        """All that a point runs, on random pixels, to be looked at and not timed."""
         with torch.device(self.device), torch.no_grad():
-            built = self.built(attention, experts)
+            built = self.built(attention, experts_of(self.model.decoder, stage))
             try:
                 with self._region(built, stage, work, attention, None) as region:
-                    yield built, region.calls[-1]
+                    yield region
             finally:
-                self._tidy()
+                self.tidy()
 
     def forget(self) -> None:
         """Give back all memory, the models' too; the next point builds its model anew."""
         gc.unfreeze()
         self._built.clear()
-        self._tidy()
+        self.tidy()
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -157,7 +165,7 @@ class Vendor:
         with Slowed(built, self.delay, self.device) as slowed:
             yield replace(region, calls=tuple(slowed.armed(call) for call in region.calls))
 
-    def _prepared(self, region: Region, experts: str | None, count: bool) -> PreparedPoint:
+    def prepared(self, region: Region, experts: str | None, count: bool) -> PreparedPoint:
         for call in region.calls:
             call()
         # Before the clocks are made: a graph holds all memory of its call, and a heavy point has no room for two.
@@ -168,19 +176,19 @@ class Vendor:
         return PreparedPoint(
             region,
             clocks,
-            gpu_state.reader(self.device, self._graph_speed),
+            gpu_state.reader(self.device, self.graph_speed),
             self.rule,
             Samples(tuple(wall)),
             None if peak is None else peak - region.cache_growth,
             experts,
             flops,
             gpu_state.glance(self.device),
-            self._graph_speed.steady if self._graph_speed else lambda: None,
+            self.graph_speed.steady if self.graph_speed else lambda: None,
         )
 
     def _clocks(self, region: Region) -> list[Clock]:
         """Made while the driver is steady, as a graph keeps the speed that it was made with."""
-        speed = self._graph_speed
+        speed = self.graph_speed
         for _ in range(ATTEMPTS):
             if speed:
                 speed.steady()
@@ -193,12 +201,15 @@ class Vendor:
         """The call's clock, warm; with a slowdown, that of a call which takes so much longer than the median."""
         if self.slowdown_percent:
             call = delayed(call, self.device, round(self._median(call, warm_up_s) * self.slowdown_percent / 100))
-        return _warm(device_clock(self.device, call), warm_up_s)
+        return _warm(self._clock_of(call), warm_up_s)
+
+    def _clock_of(self, call: Call) -> Clock:
+        return device_clock(self.device, call)
 
     def _median(self, call: Call, warm_up_s: float) -> int:
         """Its clock is gone when the next one is made."""
-        median = sorted(_warm(device_clock(self.device, call), warm_up_s).batch(2 * BATCH + 1))[BATCH]
-        self._tidy()
+        median = sorted(_warm(self._clock_of(call), warm_up_s).batch(2 * BATCH + 1))[BATCH]
+        self.tidy()
         return median
 
 

@@ -75,6 +75,7 @@ def offsets(points: int, meter: Meter, slowdown: Slowdown = NO_SLOWDOWN, noise: 
         meter=meter,
         timed_of=lambda stage, gpu: times,
         page_of=lambda grid: Path(f"{grid}.png"),
+        own_name="",
         options=SimpleNamespace(slowdown=slowdown),
     )
     return Offsets(sweep)

@@ -10,7 +10,7 @@ from pytest_ocrsweep.baselines.verdict import FAILED, Verdict, worst
 
 
 def test_the_words_are_those_of_every_report() -> None:
-    words = ["FAIL", "NO SAMPLE", "NO BASELINE", "IMPROVED", "RECORDED", "PASS", "COUNTED"]
+    words = ["FAIL", "NO SAMPLE", "NO BASELINE", "IMPROVED", "RECORDED", "PASS", "COUNTED", "NOT TIMED"]
     assert [str(verdict) for verdict in Verdict] == words
     assert json.dumps([Verdict.NO_SAMPLE]) == '["NO SAMPLE"]'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
@@ -11,6 +12,7 @@ from ..files.text import printable, quoted
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report.table import aligned
+from ..sweep.baseline_folder import of_project
 from . import flags
 from .flags import Subparsers
 
@@ -48,8 +50,8 @@ def add(subparsers: Subparsers) -> None:
     flags.add_attention(parser)
     text = "a folder of recorded times, such as nvidia-h200 (default: the only one)"
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
-    text = "the folder of the baselines (default: %(default)s)"
-    parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
+    text = "the folder of the baselines (default: that of the project, else the package's)"
+    parser.add_argument("--baselines", metavar="DIR", type=flags.path, help=text)
     flags.add_settings(parser)
     flags.add_json(parser)
     parser.set_defaults(run=run)
@@ -86,15 +88,29 @@ def _source(options: argparse.Namespace) -> Source:
     from ..report.recorded import Source
 
     model = flags.compose(options).model.name
-    known = gpu_folders(options.baselines, model)
+    baselines, read_only = _folder(options)
+    known = gpu_folders(baselines, model)
     if not known:
-        raise ArgumentError(f"no times of {model} are recorded in {options.baselines}; --baselines gives the folder")
+        raise ArgumentError(f"no times of {model} are recorded in {baselines}; --baselines gives the folder")
+    if read_only and options.words[:1] == [ACCEPT]:
+        raise ArgumentError(
+            f"history {ACCEPT}: the project has no baselines of its own, and the package's are only read:",
+            "record your own: pytest --ocrsweep-update",
+        )
     gpu = options.gpu or known[0]
     if options.gpu is None and len(known) > 1:
         raise ArgumentError(f"times of several GPUs are recorded: give --gpu with one of {', '.join(known)}")
     if gpu not in known:
         raise ArgumentError(f"--gpu must be one of {', '.join(known)}, got {quoted(gpu)}")
-    return Source(options.baselines, model, gpu)
+    return Source(baselines, model, gpu)
+
+
+def _folder(options: argparse.Namespace) -> tuple[Path, bool]:
+    """The folder that is given, else that of the project or of the package, and whether it is only read."""
+    if options.baselines:
+        return options.baselines, False
+    folder = of_project(Path(), writes=False)
+    return folder.path, folder.own is not None
 
 
 def _all(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import compat, options, whole
+from . import compat, options, places, whole
 from .compat import uses
 from .controller import Controller
 from .fixture import ocrsweep, ocrsweep_model
@@ -46,6 +46,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    places.search(config)
     gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest

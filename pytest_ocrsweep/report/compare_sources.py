@@ -127,10 +127,11 @@ def _recorded(stored: RecordedTime, expected: float) -> SideTime:
 
 
 def _model(name: str, overrides: Sequence[str]) -> Price:
-    from ..sweep.config import CONF, compose, devices
+    from ..sweep.config import compose, devices
+    from ..sweep.search_path import choices
 
-    if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
-        models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+    if name not in choices("model"):
+        models = ", ".join(choices("model"))
         near = f"; did you mean {DEVICE}{name}?" if name in devices() else ""
         raise ReportError(
             f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "

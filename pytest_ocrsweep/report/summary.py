@@ -13,6 +13,7 @@ from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..sweep.drifts import drifts
+from ..sweep.options import Options
 from ..sweep.results import Results
 from ..sweep.session import describe
 from . import terminal
@@ -32,6 +33,7 @@ def lines(results: Results) -> list[str]:
         f"{sweep.model.title}, {work}",
         *terminal.table(list(results.points.values()), labels, expected=results.expected),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
+        *_about_folder(sweep.options),
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
@@ -45,6 +47,23 @@ def lines(results: Results) -> list[str]:
         *results.notes,
         *results.reported,
     ]
+
+
+def _about_folder(options: Options) -> Iterator[str]:
+    """Which baselines judged the points, or took them up."""
+    folder, shown = options.folder, options.shown(options.baselines)
+    if folder is None:
+        return
+    if folder.own:
+        yield (
+            f"baselines: those of pytest-ocrsweep, which are only read; to begin your own in "
+            f"{options.shown(folder.own)}: {options.accepting_all}"
+        )
+    elif folder.begins:
+        instead = f"; {options.shown(folder.above)} is another set" if folder.above else ""
+        yield f"baselines: a new set begins in {shown}{instead}"
+    else:
+        yield f"baselines: {shown}"
 
 
 def _about_hosts(results: Results) -> Iterator[str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..baselines.anchor import DRIFT_LIMIT
 from ..files.text import command
+from .baseline_folder import BaselineFolder
 
-PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
+PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir", "--ocrsweep-config-dir")
+"""Options with a value that say which project a run is of."""
 SLOWDOWN = "--ocrsweep-slowdown"
 
 
@@ -57,6 +59,13 @@ class Options:
     command: tuple[str, ...]  # the arguments after `pytest`, as they were typed
     drift: float = DRIFT_LIMIT  # how far a time may be from its point's anchor; a ratio
     fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
+    folder: BaselineFolder | None = None  # how `baselines` was found
+    config_dir: Path | None = None  # models, devices, engines and workloads of the project
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the baselines are the package's."""
+        return self.folder is not None and self.folder.own is not None
 
     def shown(self, path: Path) -> str:
         """`path` as it can be typed there."""
@@ -73,9 +82,12 @@ class Options:
 
     def accepting_drift(self, point: str, gpu: str) -> str:
         """The command that makes the latest times of a point, by its name, its anchor; `gpu` is a folder's name."""
+        if self.read_only:  # what was recorded elsewhere has no anchor that a project could move
+            return self.accepting_all
         words = ["ocrsweep", "history", "accept", *point.split(), f"--gpu={gpu}"]
         folder = self.shown(self.baselines)
         words += [] if folder == "baselines" else [f"--baselines={folder}"]
+        words += [f"--config-dir={self.shown(self.config_dir)}"] if self.config_dir else []
         return command(*words, *(f"--set={text}" for text in self.overrides))
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.sweep_report import WORKLOAD
-from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
+from ..errors import CheckpointError, ConfigError, ConfigFileError, ImageError, OcrsweepError, SourceError
 from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
@@ -46,6 +46,8 @@ class Sweep:
 
         try:
             return compose(self.options.overrides)
+        except ConfigFileError:
+            raise
         except ConfigError as error:
             raise error.at("--ocrsweep-set") from None
 

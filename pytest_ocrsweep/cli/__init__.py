@@ -13,12 +13,19 @@ from typing import Any, NoReturn
 
 from ..errors import OcrsweepError
 from ..files.text import terminal_line
+from ..sweep import search_path
+from . import flags
 
 COUNTING = (
-    *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
+    *("init", "cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
     *("devices", "fits", "size", "plan"),
 )
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate")
+
+CONFIG_DIR = (
+    "your own models, devices, engines and workloads: a folder with model/, device/, engine/, workload/ (default: "
+    "ocrsweep_config_dir of the ini file)"
+)
 
 MODULES = {"import": "import_results"}  # a command whose name no statement could import
 
@@ -29,6 +36,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 EXAMPLES = """\
 examples:
+  ocrsweep init                                          begin in your own project: suites, workflow, baselines
   ocrsweep cost 2x3                                      what a page of 2 rows and 3 columns of crops costs
   ocrsweep cost page.png --stage prefill --depth 2       the prefill of a page image, part by part
   ocrsweep sweep --device h100 --report out              every grid that the model supports, with a report
@@ -85,6 +93,8 @@ def parser() -> Parser:
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         import_module(f"{__name__}.{MODULES.get(name, name)}").add(subparsers)
+    for subcommand in subparsers.choices.values():
+        subcommand.add_argument("--config-dir", metavar="DIR", type=flags.path, help=CONFIG_DIR)
     return whole
 
 
@@ -94,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without box drawing gets a tree with question marks
     try:
         options = parser().parse_args(argv)
-        code: int = options.run(options)
+        with search_path.searching(search_path.of_command(options.config_dir)):
+            code: int = options.run(options)
         print(end="", flush=True)  # here, so that a closed pipe is caught
     except BrokenPipeError:
         _drop_output()

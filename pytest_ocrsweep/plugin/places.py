@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,6 @@ def search(config: pytest.Config) -> None:
     except ConfigError as error:
         where = "--ocrsweep-config-dir" if config.option.ocrsweep_config_dir else "ocrsweep_config_dir"
         raise usage_error(f"{where}: {error}") from None
-    searched = search_path.searching(folder)
-    searched.__enter__()
-    config.add_cleanup(lambda: searched.__exit__(None, None, None))
+    searched = ExitStack()
+    searched.enter_context(search_path.searching(folder))
+    config.add_cleanup(searched.close)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ..sweep import project_file
 from .state import FILTERED, TO_RUN, sweep_of
 
 OPTIONS = ("lf", "ignore", "ignore_glob", "deselect", "noconftest")  # that leave out tests, some without a word
@@ -63,6 +62,8 @@ def _by_options(config: pytest.Config) -> str | None:
 
 def _by_configuration(config: pytest.Config) -> str | None:
     """Another configuration than that of the project which the baselines are of may choose fewer tests or grids."""
+    from ..sweep import project_file
+
     own = project_file.own(sweep_of(config).options.baselines.resolve())
     if own is None or (config.inipath and own.samefile(config.inipath)):
         return None

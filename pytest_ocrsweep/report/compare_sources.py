@@ -131,7 +131,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
     from ..sweep.search_path import choices
 
     if name not in choices("model"):
-        models = ", ".join(choices("model"))
+        models = ", ".join(sorted(choices("model")))
         near = f"; did you mean {DEVICE}{name}?" if name in devices() else ""
         raise ReportError(
             f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "

@@ -17,7 +17,7 @@ from ..errors import ConfigError, ConfigFileError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
 from .rules import validate
-from .search_path import CONF, GROUPS, Stamp, choices, ours, searched, shown, stamp, theirs
+from .search_path import CONF, GROUPS, Stamp, ours, searched, shown, stamp, theirs
 from .settings import Settings, check_choice, option_keys, read, unknown_option
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _users_hydra_set_aside() -> Iterator[None]:
 
 def _check_overrides(overrides: tuple[str, ...]) -> None:
     """Raises ConfigError before Hydra composes, because Hydra's own errors are pages long."""
-    groups = {group: list(choices(group)) for group in GROUPS}
+    groups = {group: [*sorted(ours(group)), *theirs(group)] for group in GROUPS}
     options = [*groups, *option_keys()]
     chosen: dict[str, str] = {}
     for text in overrides:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,6 +31,14 @@ def keys(file: Path) -> dict[str, str]:
     return {name: value for name, value in parsed(file.name, read(file)).items() if isinstance(value, str)}
 
 
+def mentions(file: Path, key: str) -> bool:
+    """Whether the key is worth to be looked for: a command needs no file that is about something else."""
+    try:
+        return key.encode() in untrusted.read(file)
+    except OSError:
+        return False
+
+
 def read(file: Path) -> str:
     """Its text. Raises ConfigError."""
     try:
@@ -42,6 +49,8 @@ def read(file: Path) -> str:
 
 def parsed(name: str, text: str) -> Mapping[str, object]:
     """All keys for pytest in a text, as a file of this name has them. Raises ConfigError."""
+    import tomllib
+
     from iniconfig import IniConfig, ParseError
 
     try:
@@ -78,6 +87,8 @@ def _always(file: Path) -> bool:
 
 
 def _has_table(file: Path) -> bool:
+    import tomllib
+
     try:
         return "pytest" in tomllib.loads(file.read_text("utf-8")).get("tool", {})
     except (OSError, ValueError):

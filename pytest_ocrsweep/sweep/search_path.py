@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigFileError
+from . import project_file
 
 CONF = Path(__file__).parents[1] / "conf"
+KEY = "ocrsweep_config_dir"
 GROUPS = ("model", "device", "engine", "workload")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")  # what Hydra takes for a choice without quotes
 
@@ -38,6 +40,19 @@ def searching(folder: Path | None) -> Iterator[None]:
 def searched() -> Path | None:
     """The project's folder that is searched now."""
     return _searched[-1]
+
+
+def of_command(given: Path | None) -> Path | None:
+    """The folder that a command searches: the one given, else that of the ini file. Raises ConfigFileError."""
+    if given is not None:
+        check(given)
+        return given
+    file = project_file.own(Path())
+    named = project_file.keys(file).get(KEY) if file and project_file.mentions(file, KEY) else None
+    if file is None or not named:
+        return None
+    check(file.parent / named)
+    return file.parent / named
 
 
 def stamp(folder: Path | None) -> Stamp:
@@ -68,7 +83,7 @@ def shown(file: Path) -> str:
 
 
 def check(folder: Path) -> None:
-    """Raises ConfigFileError for a folder without a group, and for names that Hydra or a reader would take for others."""
+    """Raises ConfigFileError for a folder without a group, and for names that would be taken for others."""
     if not folder.is_dir():
         raise ConfigFileError(f"{shown(folder)} is not a folder")
     if "${" in str(folder.absolute()):

@@ -109,7 +109,9 @@ def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:
 
 def _field(hint: type, value: object, key: str) -> object:
     if is_dataclass(hint):
-        return read(hint, cast(Mapping[str, object], value), key)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} must be a section with keys of its own, got {reprlib.repr(value)}")
+        return read(hint, value, key)
     wanted = _misfit(hint, value, least=LEAST.get(key.rpartition(".")[2], 1))
     if wanted is not None:
         raise ConfigError(f"{key} must be {wanted}, got {reprlib.repr(value)}")

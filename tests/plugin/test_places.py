@@ -123,14 +123,14 @@ def test_a_model_of_the_project_is_recorded_under_its_name_and_judged(configured
     configured.run(*ON_MINE, *way).assert_outcomes(failed=8)
 
 
-def test_the_option_comes_before_the_key_and_is_in_the_command_that_accepts(configured, monkeypatch):
+def test_the_option_comes_before_the_key_and_is_in_the_command_that_accepts(configured):
     configured.ini("ocrsweep_config_dir = nowhere")
     option = f"--ocrsweep-config-dir={configured.path / 'conf'}"
     configured.run("--ocrsweep-update", option, *ON_MINE).assert_outcomes(passed=8)
-    configured.edit(lambda points: points.pop(), "decode")
-    result = configured.run(option, "--ocrsweep-set=model=mine", "-k", "decode")
-    configured.ini("ocrsweep_config_dir = conf")
-    assert result.ret == 0 or any("--ocrsweep-config-dir" in line for line in result.outlines)
+    configured.write("conf/model/mine.yaml", MINE.replace("2", "3"))
+    result = configured.run(option, *ON_MINE, "-k", "decode and 1x1 and flash")
+    result.assert_outcomes(failed=1, deselected=7)
+    result.stdout.fnmatch_lines([f"E *pytest {option} suites/test_decode.py * --ocrsweep-update"])
 
 
 def test_a_near_miss_of_a_model_of_the_project_is_named(configured):

@@ -46,7 +46,7 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     root = Path()
     file = _configuration(root)
-    present = project_file.parsed(file.name, project_file.read(file)) if file and file.exists() else {}
+    present = project_file.parsed(file.name, project_file.read(file)) if file.exists() else {}
     wanted = _keys(options, root)
     keys = {**wanted, **{name: str(value) for name, value in present.items() if name in wanted}}
     suites = options.suites or _suites(root, present)

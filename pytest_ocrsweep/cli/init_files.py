@@ -146,7 +146,7 @@ def baselines(folder: Path, stages: Sequence[str], grids: str) -> dict[Path, str
 
 def set_keys(files: NewFiles, file: Path, keys: Mapping[str, str]) -> str:
     """Add the keys that the file does not have; gives the line that says what was done. Raises ConfigError."""
-    if not os.path.lexists(file):
+    if not file.exists():  # or it is a link that leads nowhere
         return files.put(file, with_keys(file.name, "", keys) or "")
     text = project_file.read(file)
     present = project_file.parsed(file.name, text)

@@ -130,7 +130,7 @@ def test_the_option_comes_before_the_key_and_is_in_the_command_that_accepts(conf
     configured.write("conf/model/mine.yaml", MINE.replace("2", "3"))
     result = configured.run(option, *ON_MINE, "-k", "decode and 1x1 and flash")
     result.assert_outcomes(failed=1, deselected=7)
-    result.stdout.fnmatch_lines([f"E *pytest {option} suites/test_decode.py * --ocrsweep-update"])
+    result.stdout.fnmatch_lines([f"E *pytest * {option} suites/test_decode.py * --ocrsweep-update"])
 
 
 def test_a_near_miss_of_a_model_of_the_project_is_named(configured):

@@ -3,7 +3,7 @@
 OcrsweepError
 ├── ArgumentError       an argument of the command line
 ├── ConfigError         a setting
-│   └── ConfigFileError a project's own file of settings, or the folder of such files
+│   └── ConfigFileError  a project's own file of settings, or the folder of such files
 ├── SourceError         what to sweep: its words, or a YAML file
 │   └── ShapesError     a database of shapes
 ├── ImageError          the image of a page

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +25,29 @@ _HOMES = {
 }
 
 
-def load_model(name: str = "deepseek-ocr", overrides: Iterable[str] = (), *, engine: str | None = None) -> Model:
+def load_model(
+    name: str = "deepseek-ocr",
+    overrides: Iterable[str] = (),
+    *,
+    engine: str | None = None,
+    config_dir: str | PathLike[str] | None = None,
+) -> Model:
     """The analytic model `name`, its Hydra configuration composed once, with `overrides` (`KEY=VALUE`).
 
-    `engine` is what runs it: "transformers", the default, or "vllm".
+    `engine` is what runs it: "transformers", the default, or "vllm". `config_dir` is a folder of your own models,
+    devices, engines and workloads, which are chosen by name as ours are.
 
     Raises ValueError, in one line that names the nearest valid key, for an override that does not fit.
     """
     from .sweep.catalogue import model_of
     from .sweep.config import compose
+    from .sweep.search_path import check, searched, searching
 
-    return model_of(compose([f"model={name}", *([f"engine={engine}"] if engine else []), *overrides]))
+    if config_dir is not None:
+        check(Path(config_dir))
+    with searching(Path(config_dir) if config_dir is not None else None):
+        settings = compose([f"model={name}", *([f"engine={engine}"] if engine else []), *overrides])
+        return model_of(settings, searched())
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 OcrsweepError
 ├── ArgumentError       an argument of the command line
 ├── ConfigError         a setting
+│   └── ConfigFileError  a project's own file of settings, or the folder of such files
 ├── SourceError         what to sweep: its words, or a YAML file
 │   └── ShapesError     a database of shapes
 ├── ImageError          the image of a page
@@ -49,6 +50,10 @@ class ArgumentError(OcrsweepError):
 
 class ConfigError(OcrsweepError):
     """Which option, what was given, what it takes."""
+
+
+class ConfigFileError(ConfigError):
+    """Which file or folder of the project's own settings, what is wrong with it, what to do."""
 
 
 class SourceError(OcrsweepError):

@@ -105,7 +105,10 @@ class Project:
         return path
 
     def ini(self, *lines: str) -> None:
-        self.write("pytest.ini", "\n".join(["[pytest]", "ocrsweep_grids = 1x1,1x2,2x3", *lines]))
+        self.write(
+            "pytest.ini",
+            "\n".join(["[pytest]", "ocrsweep_grids = 1x1,1x2,2x3", "ocrsweep_baselines = baselines", *lines]),
+        )
 
     def run(self, *arguments: str) -> pytest.RunResult:
         return self._pytester.runpytest("-p", "no:cacheprovider", "-p", "no:benchmark", *arguments)

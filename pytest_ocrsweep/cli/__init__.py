@@ -15,13 +15,19 @@ from typing import Any, NoReturn
 from ..errors import OcrsweepError
 from ..files.near_miss import did_you_mean
 from ..files.text import terminal_line
-from . import settings
+from ..sweep import search_path
+from . import flags, settings
 
 COUNTING = (
-    *("cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
+    *("init", "cost", "sweep", "shapes", "report", "compare", "merge", "history", "import"),
     *("devices", "fits", "size", "plan"),
 )
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate", "completion")
+
+CONFIG_DIR = (
+    "your own models, devices, engines and workloads: a folder with model/, device/, engine/, workload/ (default: "
+    "ocrsweep_config_dir of the ini file)"
+)
 
 MODULES = {"import": "import_results"}  # a command whose name no statement could import
 
@@ -33,6 +39,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 EXAMPLES = """\
 examples:
+  ocrsweep init                                          begin in your own project: suites, workflow, baselines
   ocrsweep cost 2x3                                      what a page of 2 rows and 3 columns of crops costs
   ocrsweep cost page.png --stage prefill --depth 2       the prefill of a page image, part by part
   ocrsweep sweep --device h100 --report out              every grid that the model supports, with a report
@@ -101,6 +108,8 @@ def parser() -> Parser:
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name in COMMANDS:
         import_module(f"{__name__}.{MODULES.get(name, name)}").add(subparsers)
+    for subcommand in subparsers.choices.values():
+        subcommand.add_argument("--config-dir", metavar="DIR", type=flags.path, help=CONFIG_DIR)
     return whole
 
 
@@ -112,8 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(argv)
         usage = USAGE_OF.get(options.command, USAGE)
-        settings.apply(options)
-        code: int = options.run(options)
+        with search_path.searching(search_path.of_command(options.config_dir)):
+            settings.apply(options)
+            code: int = options.run(options)
         print(end="", flush=True)  # here, so that a closed pipe is caught
     except BrokenPipeError:
         _drop_output()

@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _names(group: str) -> list[str]:
-    from ..sweep.config import CONF
+    from ..sweep.search_path import choices
 
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    return sorted(choices(group))
 
 
 def _actions(whole: argparse.ArgumentParser) -> Iterable[argparse.Action]:

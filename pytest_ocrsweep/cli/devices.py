@@ -14,8 +14,8 @@ IMPORTANT = ("bf16 TFLOP/s", "TB/s", "GB", "FLOP/byte", "driver's name", "fp32 T
 
 NOTES = """\
 TFLOP/s are dense: bf16 in the tensor cores, fp32 outside them. FLOP/byte is the ridge: above it the tensor cores bound
-a stage, below it memory does. To add a device, add a file to conf/device/. To change a figure in another command, use
---set device.bandwidth_bytes_per_s=4e12.
+a stage, below it memory does. A device of your own is a file of your folder for --config-dir. To change a figure in
+another command, use --set device.bandwidth_bytes_per_s=4e12.
 """
 
 

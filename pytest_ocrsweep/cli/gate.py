@@ -146,6 +146,7 @@ def write(path: Path, text: str) -> None:
 def pytest_words(options: argparse.Namespace) -> list[str]:
     """What pytest gets on both sides; without a path of the project, the suites."""
     words = [*options.pytest, *(f"--ocrsweep-set={each}" for each in options.overrides)]
+    words += [f"--ocrsweep-config-dir={options.config_dir}"] if options.config_dir else []  # of each side
     if not any(Path(word.partition("::")[0]).exists() for word in options.pytest) and Path(SUITES).is_dir():
         words = [SUITES, *words]
     return [*words, *(["-k", options.k] if options.k else [])]

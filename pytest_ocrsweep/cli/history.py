@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..baselines.own import CALL, FOLDER, checked_name
@@ -13,6 +14,7 @@ from ..files.text import printable, quoted
 from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report.table import aligned
+from ..sweep.baseline_folder import of_project
 from . import flags, screen
 from .flags import Subparsers
 
@@ -53,8 +55,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--gpu", metavar="NAME", type=flags.given, help=text)
     text = "times of code of your own, by the name that a test gave it; a call is the stage call, without a grid"
     parser.add_argument("--own", metavar="NAME", type=flags.given, help=text)
-    text = "the folder of the baselines (default: %(default)s)"
-    parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
+    text = "the folder of the baselines (default: that of the project, else the package's)"
+    parser.add_argument("--baselines", metavar="DIR", type=flags.path, help=text)
     refused = {"device": "--gpu names the folder of the times that were recorded on a GPU"}
     flags.add_settings(parser, flags.OF_A_PAGE, refused)
     flags.add_json(parser)
@@ -100,15 +102,29 @@ def _source(options: argparse.Namespace) -> Source:
 
     model = flags.compose(options).model.name
     model = f"{model}/{FOLDER}/{checked_name(options.own)}" if options.own else model
-    known = gpu_folders(options.baselines, model)
+    baselines, read_only = _folder(options)
+    known = gpu_folders(baselines, model)
     if not known:
-        raise ArgumentError(f"no times of {model} are recorded in {options.baselines}; --baselines gives the folder")
+        raise ArgumentError(f"no times of {model} are recorded in {baselines}; --baselines gives the folder")
+    if read_only and options.words[:1] == [ACCEPT]:
+        raise ArgumentError(
+            f"history {ACCEPT}: the project has no baselines of its own, and the package's are only read:",
+            "record your own: pytest --ocrsweep-update",
+        )
     gpu = options.gpu or known[0]
     if options.gpu is None and len(known) > 1:
         raise ArgumentError(f"times of several GPUs are recorded: give --gpu with one of {', '.join(known)}")
     if gpu not in known:
         raise ArgumentError(f"--gpu must be one of {_of(known, gpu)}")
-    return Source(options.baselines, model, gpu)
+    return Source(baselines, model, gpu)
+
+
+def _folder(options: argparse.Namespace) -> tuple[Path, bool]:
+    """The folder that is given, else that of the project or of the package, and whether it is only read."""
+    if options.baselines:
+        return options.baselines, False
+    folder = of_project(Path(), writes=False)
+    return folder.path, folder.own is not None
 
 
 def _all(options: argparse.Namespace) -> int:

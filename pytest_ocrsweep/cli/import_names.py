@@ -44,8 +44,9 @@ def image_tokens(pages: Pages, engine: str, overrides: Sequence[str], settings: 
 
 def _most_crops(engine: str, overrides: Sequence[str]) -> int:
     """Into how many crops the engine cuts a page, as far as its settings are here; else the model's own limit."""
-    from ..sweep.config import CONF, compose
+    from ..sweep.config import compose
+    from ..sweep.search_path import choices
 
-    known = (CONF / "engine" / f"{engine}.yaml").exists()
+    known = engine in choices("engine")
     chosen = any(text.startswith("engine=") for text in overrides)
     return compose([*overrides, *([f"engine={engine}"] if known and not chosen else [])]).most_crops

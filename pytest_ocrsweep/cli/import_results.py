@@ -65,8 +65,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--concurrency", metavar="N", type=flags.whole, help=text)
     text = "tokens of an answer, for `vllm bench throughput`"
     parser.add_argument("--new-tokens", metavar="N", type=flags.whole, help=text)
-    text = "the folder of the baselines (default: %(default)s)"
-    parser.add_argument("--baselines", metavar="DIR", type=flags.path, default="baselines", help=text)
+    text = "the folder of the baselines (default: that of the project)"
+    parser.add_argument("--baselines", metavar="DIR", type=flags.path, help=text)
     recording = parser.add_mutually_exclusive_group()
     text = "record these runs beside the recorded ones; one that disagrees moves nothing until three agree"
     recording.add_argument("--update", action="store_true", help=text)
@@ -85,7 +85,9 @@ def add(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ..report import serving
+    from ..sweep.baseline_folder import of_project
 
+    options.baselines = options.baselines or of_project(Path(), writes=True).path
     settings = flags.compose(options)
     placed, problems = _placed(options, settings)
     if problems:  # nothing is judged or recorded by half

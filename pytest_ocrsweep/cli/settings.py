@@ -102,9 +102,9 @@ def override(options: argparse.Namespace, name: str, value: object) -> None:
 
 def spelled(name: str) -> str:
     """A device's name as the catalogue spells it: rtx-4090 for rtx4090 and RTX_4090. Unknown names do not change."""
-    from ..sweep.config import CONF
+    from ..sweep.search_path import choices
 
     def bare(text: str) -> str:
         return re.sub(r"[-_ ]", "", text.lower())
 
-    return {bare(file.stem): file.stem for file in (CONF / "device").glob("*.yaml")}.get(bare(name), name)
+    return {bare(each): each for each in choices("device")}.get(bare(name), name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import compat, options
+from . import compat, options, places
 from .compat import uses
 from .fixture import ocrsweep, ocrsweep_model
 from .state import COLLECTED, FILTERED, GROUPS, PROBLEM, SKIPPED, SWEEP, TO_RUN, leave_out, sweep_of
@@ -59,6 +59,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ocrsweep: a test that checks a point; set by the plugin, for -m")
     options.check(config)
+    places.search(config)
     gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest

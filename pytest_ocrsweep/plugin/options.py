@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import compat
+from ..files.text import printable, terminal_line
+from . import compat, places
 
 if TYPE_CHECKING:
     from ..sweep.options import Options, Slowdown
@@ -30,6 +31,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "help": "Hydra override, as workload.batch=4 or model=deepseek-ocr-tiny; repeatable",
+    },
+    "--ocrsweep-config-dir": {
+        "metavar": "DIR",
+        "help": "your own models, devices, engines and workloads: a folder with model/, device/, engine/, workload/",
     },
     "--ocrsweep-analytic-only": {
         "action": "store_true",
@@ -69,7 +74,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 INI = {
     "ocrsweep_grids": ("", "what to sweep if --ocrsweep-grids is not given"),
-    "ocrsweep_baselines": ("baselines", "folder of the baselines, from the rootdir"),
+    "ocrsweep_baselines": ("", "folder of the baselines, from the ini file's (without: the nearest baselines/)"),
+    "ocrsweep_config_dir": ("", "folder of your own models, devices and engines, from the ini file's"),
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
     "ocrsweep_unused": ("warn", "what to do about a recorded point that a full run did not use: warn or fail"),
     "ocrsweep_wide_margin": ("warn", "what to do about a time that cannot see 3 % more: warn or fail"),
@@ -107,9 +113,9 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--ocrsweep-slowdown and --ocrsweep-update exclude each other: no such time is a baseline"
         )
-    for name in ("grids", "checkpoint", "report"):
+    for name in ("grids", "config_dir", "checkpoint", "report"):
         if getattr(option, f"ocrsweep_{name}") == "":
-            raise pytest.UsageError(f"--ocrsweep-{name} is empty: give a value, or leave it out")
+            raise pytest.UsageError(f"--ocrsweep-{name.replace('_', '-')} is empty: give a value, or leave it out")
     for name, choices in CHOICES.items():
         value = config.getini(name)
         if value not in choices:
@@ -164,6 +170,8 @@ def about_points(config: pytest.Config) -> bool:
         option.ocrsweep_grids,
         option.ocrsweep_image,
         option.ocrsweep_set,
+        option.ocrsweep_config_dir,
+        config.getini("ocrsweep_config_dir"),
         config.getini("ocrsweep_grids"),
     )
     return any(said)
@@ -182,7 +190,7 @@ def read(config: pytest.Config) -> Options:
     """What the sweep needs of them."""
     from ..sweep.options import Options
 
-    option, here = config.option, config.invocation_params.dir
+    option, here, folder = config.option, config.invocation_params.dir, places.baselines(config)
     return Options(
         grids=option.ocrsweep_grids,
         images=tuple(option.ocrsweep_image),
@@ -197,13 +205,15 @@ def read(config: pytest.Config) -> Options:
         slowdown=_slowdown(option),
         report=here / option.ocrsweep_report if option.ocrsweep_report else None,
         default_grids=config.getini("ocrsweep_grids"),
-        baselines=config.rootpath / config.getini("ocrsweep_baselines"),
+        baselines=folder.path,
         missing_fails=config.getini("ocrsweep_missing") == "fail",
         wide_fails=config.getini("ocrsweep_wide_margin") == "fail",
         fresh_seconds=_seconds(config),
         here=here,
         command=tuple(str(word) for word in config.invocation_params.args),
         drift=_drift(config),
+        folder=folder,
+        config_dir=places.config_dir(config),
     )
 
 
@@ -221,12 +231,10 @@ def random_groups(config: pytest.Config) -> str | None:
 
 def usage_error(problem: str) -> pytest.UsageError:
     """Each line of it becomes an ERROR of its own: a checkpoint may have several problems."""
-    from ..files.text import terminal_line
 
     return pytest.UsageError(*map(terminal_line, problem.split("\n")))
 
 
 def _printable(text: str) -> str:
-    from ..files.text import printable
 
     return printable(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .state import FILTERED, TO_RUN
+from .state import FILTERED, TO_RUN, sweep_of
 
 OPTIONS = ("lf", "ignore", "ignore_glob", "deselect", "noconftest")  # that leave out tests, some without a word
 KEYS = (  # of an ini file, that choose tests or their grids
@@ -62,9 +62,9 @@ def _by_options(config: pytest.Config) -> str | None:
 
 def _by_configuration(config: pytest.Config) -> str | None:
     """Another configuration than that of the project which the baselines are of may choose fewer tests or grids."""
-    from . import configuration
+    from ..sweep import project_file
 
-    own = configuration.own((config.rootpath / config.getini("ocrsweep_baselines")).resolve())
+    own = project_file.own(sweep_of(config).options.baselines.resolve())
     if own is None or (config.inipath and own.samefile(config.inipath)):
         return None
     return f"the run is not configured by {own}"

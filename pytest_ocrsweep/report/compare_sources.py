@@ -128,11 +128,12 @@ def _recorded(stored: RecordedTime, expected: float) -> SideTime:
 
 
 def _model(name: str, overrides: Sequence[str]) -> Price:
-    from ..sweep.config import CONF, compose, devices
+    from ..sweep.config import compose, devices
+    from ..sweep.search_path import choices
 
-    if not name.replace("-", "").replace(".", "").isalnum() or not os.path.isfile(CONF / "model" / f"{name}.yaml"):
-        models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
-        near = f"; did you mean {DEVICE}{name}?" if name in devices() else did_you_mean(name, models.split(", "))
+    if name not in choices("model"):
+        models = ", ".join(sorted(choices("model")))
+        near = f"; did you mean {DEVICE}{name}?" if name in devices() else did_you_mean(name, choices("model"))
         raise ReportError(
             f"{name}: there is no such report or folder of baselines, and no model of that name: models are {models}; "
             f"a device is {DEVICE}NAME{near}"

@@ -13,6 +13,7 @@ from ..model.geometry import CropGrid
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..sweep.drifts import drifts
+from ..sweep.options import Options
 from ..sweep.results import Results
 from ..sweep.session import describe
 from . import own, terminal
@@ -37,6 +38,7 @@ def lines(results: Results, width: int | None = None) -> list[str]:
         ),
         *own.table(results.own.results),
         *(f"{name} is cut into {grid}" for name, grid in sweep.pages),
+        *_about_folder(sweep.options),
         *_about_hosts(results),
         *_about_updates(results),
         *_about_points(results, work),
@@ -58,6 +60,23 @@ def short(results: Results) -> list[str]:
     if not results.points:
         return []
     return [f"ocrsweep: {terminal.counts(results.points.values())}", *_about_updates(results)]
+
+
+def _about_folder(options: Options) -> Iterator[str]:
+    """Which baselines judged the points, or took them up."""
+    folder, shown = options.folder, options.shown(options.baselines)
+    if folder is None:
+        return
+    if folder.own:
+        yield (
+            f"baselines: those of pytest-ocrsweep, which are only read; to begin your own in "
+            f"{options.shown(folder.own)}: {options.accepting_all}"
+        )
+    elif folder.begins:
+        instead = f"; {options.shown(folder.above)} is another set" if folder.above else ""
+        yield f"baselines: a new set begins in {shown}{instead}"
+    else:
+        yield f"baselines: {shown}"
 
 
 def _about_hosts(results: Results) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import ConfigError
 from ..files.near_miss import did_you_mean
@@ -13,18 +14,22 @@ from ..hardware.estimate import Estimate, estimate
 from ..model.analytic import Model
 from ..model.ledger import Ledger
 from .config import devices
+from .search_path import searching
 from .settings import Settings
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Floors and estimates on the devices of conf/device/."""
+    """Floors and estimates on the devices of conf/device/, and of a folder of the project's."""
+
+    config_dir: Path | None = None
 
     def device(self, device: Device | str) -> Device:
         """A device, or that of a name: of its file ("h200") or of its driver. Raises ConfigError for another."""
         if isinstance(device, Device):
             return device
-        known = devices()
+        with searching(self.config_dir):
+            known = devices()
         found = known.get(device) or next((each for each in known.values() if each.name == device), None)
         if found is None:
             meant = did_you_mean(device, known)
@@ -40,6 +45,6 @@ class Catalogue:
         return estimate(ledger, self.device(device))
 
 
-def model_of(settings: Settings) -> Model:
-    """The analytic model of the settings, whose ledgers know the catalogue."""
-    return Model(settings.model, Catalogue(), settings.engine, settings.precision)
+def model_of(settings: Settings, config_dir: Path | None = None) -> Model:
+    """The analytic model of the settings, whose ledgers know the catalogue, with the devices of `config_dir`."""
+    return Model(settings.model, Catalogue(config_dir), settings.engine, settings.precision)

@@ -173,7 +173,7 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
     """A hole in what should be recorded is a failure; what was asked for beyond it is skipped."""
     options, stage, work = sweep.options, priced.stage, priced.work
-    in_default = options.grids is None and work.grid in sweep.source
+    in_default = options.grids is None and work.grid in sweep.source and not options.read_only
     if in_default and any(sweep.known.values()):  # a file of this workload is lost, or a point in one
         lines = [
             f"no baseline recorded for {priced} of workload "

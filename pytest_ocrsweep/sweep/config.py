@@ -13,17 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ConfigFileError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
 from .rules import validate
+from .search_path import CONF, GROUPS, Stamp, ours, searched, shown, stamp, theirs
 from .settings import Settings, check_choice, option_keys, read, unknown_option
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-CONF = Path(__file__).parents[1] / "conf"
 NO_FIGURES = ("source", "calibrated_as", "calibration")  # fields of a device that do not make it another one
+NAMED_BY_FILE = ("model", "engine")  # groups whose files have the name that choose them; a device has its driver's
 MOST_SHOWN = 80  # characters of an override that cannot be read
 
 _OURS = threading.Lock()  # Hydra's state belongs to the process: one thread of ours at a time replaces it
@@ -34,16 +35,50 @@ def compose(overrides: Iterable[str] = ()) -> Settings:
 
     Raises ConfigError, in one line, for an override that does not fit.
     """
-    return _compose(tuple(overrides))
+    return _compose(tuple(overrides), stamp(searched()))
 
 
 @cache
-def _compose(overrides: tuple[str, ...]) -> Settings:
+def _compose(overrides: tuple[str, ...], _: Stamp) -> Settings:
     files = _chosen_files(overrides)
-    settings = read(Settings, _composed(overrides) if files is None else _loaded_groups(files))
-    settings = replace(settings, workload=replace(settings.workload, tiling=settings.model.tiling))
+    if files is not None:
+        settings = _tiled(read(Settings, _loaded_groups(files)))
+        validate(settings)
+        return settings
+    _check_overrides(overrides)
+    for group, name in _chosen(overrides).items():
+        if file := theirs(group).get(name):
+            _of_file(group, file)
+    settings = _tiled(read(Settings, _composed(overrides)))
     validate(settings)
-    return replace(settings, device=_named(settings.device)) if files is None else settings
+    return replace(settings, device=_named(_beside_its_file(settings.device)))
+
+
+def _tiled(settings: Settings) -> Settings:
+    """The settings with a workload that the model's own processor cuts."""
+    return replace(settings, workload=replace(settings.workload, tiling=settings.model.tiling))
+
+
+def _of_file(group: str, file: Path) -> Settings:
+    """The settings with one file of the project. Raises ConfigFileError if it does not fit by itself."""
+    try:
+        settings = _tiled(read(Settings, _composed((f"{group}={file.stem}",))))
+        validate(settings)
+    except ConfigError as error:
+        raise ConfigFileError(f"{shown(file)}: {error.message}", error.hint) from None
+    if group in NAMED_BY_FILE and (name := getattr(settings, group).name) != file.stem:
+        what = f"{shown(file)}: its name is {quoted(name)}, and its file's is what its baselines are recorded under:"
+        raise ConfigFileError(what, f"write name: {file.stem}")
+    return settings
+
+
+def _beside_its_file(device: Device) -> Device:
+    """The device with the path of its calibration; a file of the project has it relative to itself."""
+    folder = searched()
+    if device.calibration is None or folder is None or os.path.isfile(device.calibration):
+        return device
+    beside = folder / "device" / device.calibration
+    return replace(device, calibration=str(beside)) if beside.is_file() else device
 
 
 def _named(device: Device) -> Device:
@@ -61,11 +96,21 @@ def _shown(figure: float | None) -> str:
     return "null" if figure is None else f"{figure:.15g}"
 
 
-@cache
 def devices() -> dict[str, Device]:
     """Every device that `device=NAME` can choose, by that name. Raises ConfigError for a file that does not fit."""
-    files = sorted((CONF / "device").glob("*.yaml"))
-    return {file.stem: read(Device, _loaded(file), "device") for file in files}
+    return _devices(stamp(searched()))
+
+
+@cache
+def _devices(_: Stamp) -> dict[str, Device]:
+    found = {name: read(Device, _loaded(file), "device") for name, file in ours("device").items()}
+    for name, file in theirs("device").items():
+        device = _beside_its_file(_of_file("device", file).device)
+        if same := next((other for other, each in found.items() if each.name == device.name), None):
+            what = f"{shown(file)}: the device {same} has the name {quoted(device.name)} too:"
+            raise ConfigFileError(what, "write another name, or change figures with --set device.FIGURE=VALUE")
+        found[name] = device
+    return found
 
 
 def device_of(gpu: str | None) -> Device | None:
@@ -78,9 +123,14 @@ def device_of(gpu: str | None) -> Device | None:
 
 def _chosen_files(overrides: tuple[str, ...]) -> dict[str, Path] | None:
     """The file that overrides choose for each group; None if an override does anything else, or is wrong."""
-    choices = [match for text in overrides if (match := re.fullmatch(r"(\w+)=([\w-]+)", text))]
-    files = {group: CONF / group / f"{name}.yaml" for group, name in (match.groups() for match in choices)}
+    files = {group: CONF / group / f"{name}.yaml" for group, name in _chosen(overrides).items()}
     return files if len(files) == len(overrides) and all(map(os.path.isfile, files.values())) else None
+
+
+def _chosen(overrides: tuple[str, ...]) -> dict[str, str]:
+    """The names that overrides choose, by group; other overrides are passed over."""
+    matches = [match for text in overrides if (match := re.fullmatch(r"(\w+)=([\w-]+)", text))]
+    return {match[1]: match[2] for match in matches}
 
 
 def _loaded_groups(files: dict[str, Path]) -> dict[str, object]:
@@ -106,16 +156,27 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, object]:
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    _check_overrides(overrides)
     with _OURS, _users_hydra_set_aside(), warnings.catch_warnings():
         # Without a version_base Hydra 1.3 warns, with one 1.4 does, and 1.5 takes none. All compose the same here.
         warnings.simplefilter("ignore")
         initialize_config_dir(str(CONF), job_name="ocrsweep")
         try:
-            return cast("dict[str, object]", OmegaConf.to_container(compose("config", list(overrides))))
-        except HydraException as error:
+            return cast("dict[str, object]", OmegaConf.to_container(compose("config", [*_search_path(), *overrides])))
+        # The others are of a project's file: one that is not YAML, not UTF-8, not a mapping, or nested hundreds deep.
+        except (HydraException, YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"Hydra cannot compose {quoted(' '.join(overrides))}: {_one_line(error)}") from None
+
+
+def _search_path() -> list[str]:
+    """The override with which Hydra searches the project's folder too, after the package's, as `--config-dir` does."""
+    folder = searched()
+    if folder is None:
+        return []
+    path = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.searchpath=['file://{path}']"]
 
 
 def _one_line(error: Exception) -> str:
@@ -147,7 +208,7 @@ def _users_hydra_set_aside() -> Iterator[None]:
 
 def _check_overrides(overrides: tuple[str, ...]) -> None:
     """Raises ConfigError before Hydra composes, because Hydra's own errors are pages long."""
-    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in CONF.glob("*/")}
+    groups = {group: [*sorted(ours(group)), *theirs(group)] for group in GROUPS}
     options = [*groups, *option_keys()]
     chosen: dict[str, str] = {}
     for text in overrides:

@@ -18,6 +18,7 @@ from typing import Any
 from ..baselines.machine import Machine
 from ..baselines.sampling import Samples
 from .options import Slowdown
+from .search_path import searched, searching
 from .stopping import die_with_parent
 from .timed_point import TimedPoint
 
@@ -60,6 +61,7 @@ class FreshProcesses:
     def _task(self, point: TimedPoint) -> dict[str, object]:
         return {
             "overrides": self.overrides,
+            "config_dir": str(folder) if (folder := searched()) else None,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "slowdown": self.slowdown.percent,
             "stage": point.stage,
@@ -96,7 +98,8 @@ def main() -> None:
     from .meter import Meter
 
     gpu_state.OURS.add(task["asked_by"])
-    settings = compose(task["overrides"])
+    with searching(Path(task["config_dir"]) if task["config_dir"] else None):
+        settings = compose(task["overrides"])
     checkpoint = Path(task["checkpoint"]) if task["checkpoint"] else None
     meter = Meter(settings, model_of(settings), checkpoint, slowdown=Slowdown(task["slowdown"]))
     work = settings.workload.on(CropGrid.of(task["grid"]))

@@ -42,10 +42,11 @@ class SweptFor:
     @classmethod
     def recorded(cls, model: str, resolution: str, prompt_tokens: int) -> SweptFor:
         """What recorded points of a model are looked for; of one without a configuration, as DeepSeek-OCR's."""
-        from .config import CONF, compose
+        from .config import compose
+        from .search_path import choices
 
         name = model.partition("/")[0]  # an engine's points are in a folder of the model's
-        if not (CONF / "model" / f"{name}.yaml").is_file():
+        if name not in choices("model"):
             return cls(model, resolution, prompt_tokens)
         known = compose([f"model={name}"]).model
         return cls(model, resolution, prompt_tokens, None, known.most_crops, known.tiling)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..baselines.anchor import DRIFT_LIMIT
 from ..files.text import command
+from .baseline_folder import BaselineFolder
 
-PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir")  # each takes a value
+PLACE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini", "-p", "--confcutdir", "--ocrsweep-config-dir")
+"""Options with a value that say which project a run is of."""
 SLOWDOWN = "--ocrsweep-slowdown"
 
 
@@ -58,6 +60,13 @@ class Options:
     drift: float = DRIFT_LIMIT  # how far a time may be from its point's anchor; a ratio
     fresh_seconds: float | None = None  # that new processes may take for what is too close to tell, if it was said
     require_counted: bool = False  # fail the user's own code whose work cannot be counted
+    folder: BaselineFolder | None = None  # how `baselines` was found
+    config_dir: Path | None = None  # models, devices, engines and workloads of the project
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the baselines are the package's."""
+        return self.folder is not None and self.folder.own is not None
 
     def shown(self, path: Path) -> str:
         """`path` as it can be typed there."""
@@ -77,10 +86,13 @@ class Options:
 
         `own` is the name of the user's own code, if they are its times.
         """
+        if self.read_only:  # what was recorded elsewhere has no anchor that a project could move
+            return self.accepting_all
         words = ["ocrsweep", "history", "accept", *point.split(), f"--gpu={gpu}"]
         words += [f"--own={own}"] if own else []
         folder = self.shown(self.baselines)
         words += [] if folder == "baselines" else [f"--baselines={folder}"]
+        words += [f"--config-dir={self.shown(self.config_dir)}"] if self.config_dir else []
         return command(*words, *(f"--set={text}" for text in self.overrides))
 
     @property

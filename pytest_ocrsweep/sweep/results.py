@@ -109,7 +109,7 @@ class Results:
             self.journals.remove()
 
     def _find_unused(self) -> None:
-        if not self.filtered:
+        if not self.filtered and not self.sweep.options.read_only:
             for stage, points in self._by_stage(self.points.values()).items():
                 if unused := self.sweep.of_workload(stage) - points.keys():
                     self.unused[stage] = unused
@@ -142,6 +142,11 @@ class Results:
 
     def _unused(self) -> dict[Path, Write]:
         """What removes the points that no test used, by file: their numbers, and their times on every GPU."""
+        if self.sweep.options.read_only:
+            raise BaselineError(
+                "--ocrsweep-prune removed nothing: these are the package's baselines, which are only read;",
+                f"begin your own: {self.sweep.options.accepting_all}",
+            )
         if self.filtered:
             raise BaselineError(
                 f"--ocrsweep-prune removed nothing: {self.filtered};",

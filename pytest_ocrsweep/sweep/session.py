@@ -12,7 +12,7 @@ from ..baselines import counted, timed
 from ..baselines.counted import CountedPoints, PointKey
 from ..baselines.own import CALL, FOLDER
 from ..baselines.sweep_report import WORKLOAD
-from ..errors import CheckpointError, ConfigError, ImageError, OcrsweepError, SourceError
+from ..errors import CheckpointError, ConfigError, ConfigFileError, ImageError, OcrsweepError, SourceError
 from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
@@ -51,6 +51,8 @@ class Sweep:
 
         try:
             return require_one_page(compose(self.options.overrides))
+        except ConfigFileError:
+            raise
         except ConfigError as error:
             raise error.at("--ocrsweep-set") from None
 

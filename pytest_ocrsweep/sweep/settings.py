@@ -140,7 +140,9 @@ def _field(hint: type, value: object, key: str) -> object:
         if value is None and hint is not section:
             return None
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a section: choose another model for one without it, got {quoted(str(value))}")
+            if value is None:
+                raise ConfigError(f"{key} is a section: choose another model for one without it, got null")
+            raise ConfigError(f"{key} must be a section with keys of its own, got {reprlib.repr(value)}")
         return read(section, value, key)
     wanted = _misfit(hint, value, least=LEAST.get(key.rpartition(".")[2], 1))
     if wanted is not None:

@@ -44,7 +44,7 @@ class Checkout:
         (folder / "suites").mkdir(parents=True)
         (folder / "suites" / "test_decode.py").write_text(SUITE)
         (folder / "conftest.py").write_text(CONFTEST)
-        (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,1x2,2x3\n")
+        (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,1x2,2x3\nocrsweep_baselines = baselines\n")
 
     def copy(self, name: str) -> Checkout:
         made = Checkout(self.path.parent / name)

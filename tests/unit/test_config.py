@@ -15,8 +15,9 @@ from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.sweep import config
-from pytest_ocrsweep.sweep.config import CONF, compose, devices
+from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.rules import validate
+from pytest_ocrsweep.sweep.search_path import CONF, searching
 from pytest_ocrsweep.sweep.settings import VendorSettings, WorkloadSettings, option_keys
 
 DEEPSEEK_OCR = Architecture(
@@ -236,12 +237,12 @@ def test_a_group_file_has_exactly_the_keys_of_its_schema(
     assert complaint("workload=mine") == says
 
 
-def test_what_hydra_cannot_compose_is_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
-    (conf / "workload" / "mine.yaml").write_text("defaults: [no-such]\n")
-    monkeypatch.setattr("pytest_ocrsweep.sweep.config.CONF", conf)
-    says = complaint("workload=mine", "vendor.seed=1")
-    assert re.fullmatch("Hydra cannot compose 'workload=mine vendor.seed=1': .*'workload/no-such'.*", says)
+def test_what_hydra_cannot_compose_is_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "workload").mkdir()
+    (tmp_path / "workload" / "mine.yaml").write_text("defaults: [no-such]\n")
+    with searching(tmp_path):
+        says = complaint("workload=mine", "vendor.seed=1")
+    assert re.fullmatch(r".*mine\.yaml: Hydra cannot compose 'workload=mine': .*'workload/no-such'.*", says)
 
 
 @given(st.sampled_from(["", "grids=", "workload.batch=", "model=", *option_keys()]), st.text(max_size=8))

@@ -190,4 +190,4 @@ def _lay_out(db: sqlite3.Connection) -> None:
 
 
 def _digest(document: Mapping[str, object]) -> str:
-    return sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

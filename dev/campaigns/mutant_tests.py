@@ -10,9 +10,9 @@ def frozen(module: str, package: str = "baselines") -> tuple[str]:
 
 VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
-# A process of its own has no mutant in it: tests that start one only take time.
-SLOWER = "n2 and not n0 and not report_names and not report_holds and not below_the_job"
 # What is planted in many ways is tried in a few.
+# What takes seconds to draw is made up elsewhere.
+DRAWN = "all_files_are_written and not charts_are_of_the_last and not of_a_gpu and not every_chart_has_a_name"
 QUICK = "not whatever and not put_beside and not through_a_link"
 # How a run ends, in a project of two points: one of twelve takes ten times as long.
 ENDS = (
@@ -30,6 +30,7 @@ BEGINS = (
     "a_source_that_only_a_worker_misses_is_one_line_whatever_is_selected",
     "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
 )
+# A process of its own has no mutant in it: tests that start one only take time.
 IN_PROCESS = ("-m", "not slow", "-k", "not n2 and not n0")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
@@ -38,7 +39,6 @@ SIMULATED = "not two_thousand and not slowdown_is_red and not two_percent and no
 GATE = ("tests/unit/test_gate.py", "tests/unit/test_power_cap.py", "-k", SIMULATED)
 ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
 PAIRED = ("tests/unit/test_paired_group.py", "tests/unit/test_paired.py")
-AGAINST = ("tests/cli/test_gate.py",)
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
     "model/architecture": ("tests/unit/test_architecture.py", VALUES),
@@ -101,14 +101,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/unit/test_offset.py",
     ),
     "sweep/fresh": ("tests/plugin/test_fresh.py",),
-    "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py", *AGAINST),
+    "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py"),
     "sweep/worktree": (*frozen("worktree", "sweep"), "tests/cli/test_worktree.py"),
     "sweep/stopping": ("tests/cli/test_signals.py", "tests/cli/test_stopping.py"),
     "plugin/controller": (*ENDS, *IN_PROCESS),
     "plugin/__init__": (*(f"tests/plugin/test_plugin.py::test_{name}" for name in BEGINS), *ENDS, *IN_PROCESS),
     "report/files": (
         *("tests/report/test_files.py", "tests/report/test_owned.py"),
-        *("-m", "not slow", "-k", f"{QUICK} and not {SLOWER}"),
+        *("-k", f"{QUICK} and not {DRAWN} and not below_the_job and not loses_no_baseline and not tells_no_job"),
     ),
     "report/owned": ("tests/report/test_owned.py", "-k", QUICK),
     "report/sqlite": DATABASE,

@@ -213,10 +213,10 @@ print(number.value)
 
 
 ENDS = """
-import signal, sys
-def end(*_):
-    print("ends", flush=True)
-    sys.exit()
+import os, signal
+def end(*_):  # in the midst of a print, perhaps
+    os.write(1, b"ends\\n")
+    os._exit(0)
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
 signal.pause()

@@ -10,12 +10,28 @@ def frozen(module: str, package: str = "baselines") -> tuple[str]:
 
 VALUES = "tests/unit/test_values.py"
 LAYERS = ("tests/unit/test_kernel_sequences.py", "tests/unit/test_layers.py")
-RUNS = "tests/plugin/test_baselines.py"
-# A process of its own has no mutant in it: tests that start one only take time.
-SLOWER = " and not ".join(("n2", "worker", "process", "damage", "report_names", "report_holds", "below_the_job"))
 # What is planted in many ways is tried in a few.
+# What takes seconds to draw is made up elsewhere.
+DRAWN = "all_files_are_written and not charts_are_of_the_last and not of_a_gpu and not every_chart_has_a_name"
 QUICK = "not whatever and not put_beside and not through_a_link"
-ONE_PROCESS = ("-m", "not slow", "-k", f"not {SLOWER}")
+# How a run ends, in a project of two points: one of twelve takes ten times as long.
+ENDS = (
+    "tests/plugin/test_finish.py",
+    "tests/plugin/test_companions.py::test_groups_of_an_order_that_nobody_else_has_are_refused",
+)
+ENDS += ("tests/plugin/test_companions.py::test_groups_of_one_order_are_taken",)
+BEGINS = (
+    "ids_read_grid_and_attention",
+    "a_tests_own_parameters_win_over_the_sweep",
+    "options_have_a_group_and_ini_keys_are_declared",
+    "damaged_baselines_stop_no_run_that_checks_no_point",
+    "damaged_baselines_stop_a_run_of_one_point_before_another_plugin_is_told_of_it",
+    "a_package_that_does_not_fit_stops_a_run_that_uses_ours",
+    "a_source_that_only_a_worker_misses_is_one_line_whatever_is_selected",
+    "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
+)
+# A process of its own has no mutant in it: tests that start one only take time.
+IN_PROCESS = ("-m", "not slow", "-k", "not n2 and not n0")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
 # What a thousand simulated runs tell takes seconds, and single runs tell it too.
@@ -23,7 +39,6 @@ SIMULATED = "not two_thousand and not slowdown_is_red and not two_percent and no
 GATE = ("tests/unit/test_gate.py", "tests/unit/test_power_cap.py", "-k", SIMULATED)
 ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
 PAIRED = ("tests/unit/test_paired_group.py", "tests/unit/test_paired.py")
-AGAINST = ("tests/cli/test_gate.py",)
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
     "model/architecture": ("tests/unit/test_architecture.py", VALUES),
@@ -86,14 +101,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/unit/test_offset.py",
     ),
     "sweep/fresh": ("tests/plugin/test_fresh.py",),
-    "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py", *AGAINST),
+    "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py"),
     "sweep/worktree": (*frozen("worktree", "sweep"), "tests/cli/test_worktree.py"),
     "sweep/stopping": ("tests/cli/test_signals.py", "tests/cli/test_stopping.py"),
-    "plugin/controller": ("tests/plugin/test_finish.py", RUNS, *ONE_PROCESS),
-    "plugin/__init__": ("tests/plugin/test_finish.py", RUNS, "tests/plugin/test_plugin.py", *ONE_PROCESS),
+    "plugin/controller": (*ENDS, *IN_PROCESS),
+    "plugin/__init__": (*(f"tests/plugin/test_plugin.py::test_{name}" for name in BEGINS), *ENDS, *IN_PROCESS),
     "report/files": (
         *("tests/report/test_files.py", "tests/report/test_owned.py"),
-        *("-m", "not slow", "-k", f"{QUICK} and not {SLOWER}"),
+        *("-k", f"{QUICK} and not {DRAWN} and not below_the_job and not loses_no_baseline and not tells_no_job"),
     ),
     "report/owned": ("tests/report/test_owned.py", "-k", QUICK),
     "report/sqlite": DATABASE,

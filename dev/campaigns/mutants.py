@@ -43,7 +43,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pytest_ocrsweep"
 GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
-SLOW = 20  # seconds for each one of the CPU, on a machine with other work
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
 HEAVY += ("altair", "vl_convert", "filelock")
@@ -74,7 +73,7 @@ class Change:
         return importlib.util.spec_from_file_location(name, self.path, loader=loader)
 
 
-def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
+def start(module: str, source: str, tests: Sequence[str], cpu_s: int, wait_s: int) -> int:
     """Runs the tests with this source of the module, in a fork whose process id it gives and whose exit is pytest's."""
     pid = os.fork()
     if pid == 0:
@@ -82,7 +81,7 @@ def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-        signal.alarm(SLOW * cpu_s)  # it waits for a lock, or for a pipe
+        signal.alarm(wait_s)  # it waits for a lock, or for a pipe
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         name = f"{PACKAGE}.{module.replace('/', '.')}"
         sys.meta_path.insert(0, Change(name, ROOT / PACKAGE / f"{module}.py", source))
@@ -97,20 +96,22 @@ def start(module: str, source: str, tests: Sequence[str], cpu_s: int) -> int:
 def survivors(module: str, found: Sequence[Mutant], jobs: int) -> list[Mutant]:
     """Those of the mutants with which all tests of the module pass."""
     tests = TESTS[module]
-    unchanged = start(module, (ROOT / PACKAGE / f"{module}.py").read_text(), tests, cpu_s=600)
+    begun = time.monotonic()
+    unchanged = start(module, (ROOT / PACKAGE / f"{module}.py").read_text(), tests, cpu_s=600, wait_s=3600)
     _, status, used = os.wait4(unchanged, 0)
     if status != 0:
         raise SystemExit(f"{module}: pytest {' '.join(tests)} fails without any mutant")
     cpu_s = 2 + ceil(4 * used.ru_utime)
+    wait_s = 20 + ceil(4 * (time.monotonic() - begun))  # as busy as the machine is
     left, waited = list[Mutant](), 0
     running: dict[int, Mutant] = {}
     waiting = iter(found)
     while True:
         for mutant in islice(waiting, jobs - len(running)):
-            running[start(module, mutant.source, tests, cpu_s)] = mutant
+            running[start(module, mutant.source, tests, cpu_s, wait_s)] = mutant
         if not running:
             if waited:
-                print(f"    {waited} stopped after {SLOW * cpu_s} s: they wait, or the machine is busy", flush=True)
+                print(f"    {waited} stopped after {wait_s} s: they wait, or the machine is busy", flush=True)
             return sorted(left, key=found.index)
         pid, status = os.wait()
         mutant = running.pop(pid)

@@ -1,6 +1,6 @@
 """Every mutant of a module: its text with one small change, by mutmut's operators.
 
-Left out are annotations, type variables and texts for people (those with a space).
+Left out are annotations, type variables, texts for people (those with a space) and `__all__`, which linters read.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _not_run(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.SimpleString):
         return " " in node.value
     if isinstance(node, cst.Assign):  # Size = int | Poly, N = TypeVar("N")
-        return m.matches(node.targets[0].target, m.Name(value=m.MatchRegex("[A-Z]([a-z].*)?")))
+        return m.matches(node.targets[0].target, m.Name(value=m.MatchRegex("[A-Z]([a-z].*)?|__all__")))
     return isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom)
 
 

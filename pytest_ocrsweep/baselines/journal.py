@@ -166,10 +166,9 @@ class Writer:
 
     path: Path
     whole_bytes: int
-    _descriptor: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._descriptor = os.open(self.path, OPEN)
+        self._descriptor: int | None = os.open(self.path, OPEN)
         os.ftruncate(self._descriptor, self.whole_bytes)
 
     def append(self, point: PointResult) -> None:

@@ -19,7 +19,7 @@ from .transport import (
     pytest_runtest_setup,
 )
 
-__all__ = [  # where pytest looks for fixtures and hooks
+__all__ = [  # pytest finds them as names of this module
     "ocrsweep",
     "ocrsweep_model",
     "pytest_report_from_serializable",
@@ -49,7 +49,6 @@ def pytest_load_initial_conftests(
             raise options.usage_error(problem)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Before plugins are configured: pytest-randomly then puts a seed where none was given."""
     if problem := options.random_groups(config):
@@ -63,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.unfreeze()  # what an earlier run in this process left frozen
     if compat.worker_input(config) is not None:
         return  # a worker of pytest-xdist: its controller does the rest
-    if config.pluginmanager.has_plugin("xdist") and config.getoption("dist", "no") != "no":
+    if config.pluginmanager.has_plugin("xdist") and config.option.dist != "no":
         from ..sweep.alike import fingerprints
         from . import xdist
 

@@ -177,7 +177,7 @@ def _upgrade(db: sqlite3.Connection, path: Path) -> None:
     _trust(db, path, OLD_VERSION, OLD_SQL)
     upgrade(db, lambda: _lay_out(db))
     for run, digest in db.execute("SELECT run, sha256 FROM runs").fetchall():
-        whole = to_json(from_json(document(db, run), f"{path}: run {run}"), fill=True)
+        whole = to_json(from_json(document(db, run), f"{path}: run {run}"))
         if _digest(as_before(whole)) == digest:
             db.execute("UPDATE runs SET sha256 = ? WHERE run = ?", (_digest(whole), run))
 
@@ -190,4 +190,4 @@ def _lay_out(db: sqlite3.Connection) -> None:
 
 
 def _digest(document: Mapping[str, object]) -> str:
-    return sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,8 @@
 """Where configuration files lie: in the package, and in a folder of the project that a run or command names.
 
 The folder is Hydra's `--config-dir`: it has the groups `model/`, `device/`, `engine/`, `precision/` and `workload/`, or
-some of them. One folder at a time is searched in a process, as Hydra and `sys.path` have it: reports, models and devices
-are looked up by name in many places.
+some of them. One folder at a time is searched in a process, as Hydra and `sys.path` have it: reports, models and
+devices are looked up by name in many places.
 """
 
 from __future__ import annotations

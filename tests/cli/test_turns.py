@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from pytest_ocrsweep.baselines.paired import LEAST_PROCESSES
 from pytest_ocrsweep.baselines.takes import Key, Run
 from pytest_ocrsweep.errors import ArgumentError
 from pytest_ocrsweep.sweep import turns
-from pytest_ocrsweep.sweep.turns import EXTRA, Side, take_turns
+from pytest_ocrsweep.sweep.turns import Side, take_turns
 from pytest_ocrsweep.sweep.worktree import Project
 
 KEY: Key = ("decode", CropGrid(1, 1), "flash")
@@ -57,6 +61,11 @@ def test_a_pair_is_expected_to_take_as_long_as_the_longest():
     assert len(take_turns(clock.start, 9, 90, clock).base) == 3
 
 
+def test_pairs_that_take_less_than_a_second_are_as_many_as_the_budget_has_room_for():
+    clock = Clock(lambda pair: 0.125)
+    assert len(take_turns(clock.start, 4, 0.75, clock).base) == 3
+
+
 def refusing(side: int, *pairs: int) -> Callable[[int, int], Run]:
     return lambda at, pair: REFUSED if at == side and pair in pairs else GOOD
 
@@ -65,10 +74,11 @@ def refusing(side: int, *pairs: int) -> Callable[[int, int], Run]:
 def test_a_refused_sample_is_made_up_for_by_another_pair(side):
     assert len(take_turns(refusing(side, 1), 3, 1000, Clock()).base) == 4
     assert len(take_turns(refusing(side, 1, 3), 3, 1000, Clock()).base) == 5
+    assert len(take_turns(refusing(side, 1), 2, 1000, Clock()).base) == 3
 
 
 def test_no_more_pairs_are_added_than_may_be():
-    assert len(take_turns(refusing(0, 1, 2, 3, 4, 5), 3, 1000, Clock()).base) == 3 + EXTRA
+    assert len(take_turns(refusing(0, 1, 2, 3, 4, 5), 3, 1000, Clock()).base) == 3 + 2
 
 
 def test_what_is_always_refused_is_not_tried_again():
@@ -139,7 +149,10 @@ def test_a_process_records_nothing_and_writes_only_its_report():
     ]
 
 
-@pytest.mark.parametrize("word", turns.REFUSED)
+@pytest.mark.parametrize(
+    "word",
+    ["--ocrsweep-update", "--ocrsweep-prune", "--ocrsweep-analytic-only", "--ocrsweep-report", "--collect-only"],
+)
 def test_an_option_that_a_comparison_cannot_have_is_refused_by_name(word):
     for given in (word, f"{word}=x\x1b"):
         with pytest.raises(ArgumentError) as error:
@@ -161,3 +174,81 @@ def test_pytests_exit_codes_for_tests_that_ran_are_no_failure(project, monkeypat
         failed = str(error)
     assert failed == (f"base measures nothing: pytest ended with {code}; the end of its output:\n['-q', 'x']" * fails)
     assert (tmp_path / "said").read_text() == "['-q', 'x']\n"
+
+
+def ran(side: Side, output: Path, script: str) -> list[str]:
+    """What a pytest of these lines printed."""
+    (side.root / "pytest.py").write_text(script)
+    turns.run_pytest(side, [], output)
+    return output.read_text().splitlines()
+
+
+def test_a_process_has_its_sides_environment_no_input_and_one_file_for_all_that_it_says(project, monkeypatch, tmp_path):
+    script = """
+import os, sys
+print(os.environ["PYTHONPYCACHEPREFIX"], repr(sys.stdin.read()), os.getpgrp() == os.getpid(), flush=True)
+print("an error", file=sys.stderr)
+"""
+    (tmp_path / "typed").write_text("what a user types")
+    before = os.dup(0)
+    with open(tmp_path / "typed") as typed:
+        os.dup2(typed.fileno(), 0)
+    try:
+        lines = ran(side(project, monkeypatch), tmp_path / "said", script)
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert lines == ["/caches/base '' True", "an error"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone kills it")
+def test_a_process_asks_to_be_killed_with_its_parent(project, monkeypatch, tmp_path):
+    script = """
+import ctypes
+number = ctypes.c_int()
+ctypes.CDLL(None).prctl(2, ctypes.byref(number))  # PR_GET_PDEATHSIG
+print(number.value)
+"""
+    assert ran(side(project, monkeypatch), tmp_path / "said", script) == [str(int(signal.SIGKILL))]
+
+
+ENDS = """
+import os, signal
+def end(*_):  # in the midst of a print, perhaps
+    os.write(1, b"ends\\n")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+signal.pause()
+"""
+IGNORES = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+signal.pause()
+"""
+LEAVES = """
+import os, signal
+if os.fork():
+    os._exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("script", "said"), [(ENDS, b"ends\n"), (IGNORES, b""), (LEAVES, b"")], ids=["ends", "ignores it", "leaves a child"]
+)
+def test_a_stopped_process_may_end_by_itself_and_nothing_of_it_is_left(monkeypatch, script, said):
+    assert turns.GRACE_S == 5
+    monkeypatch.setattr(turns, "GRACE_S", 5 if said else 0)
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"ready\n"
+        if script == LEAVES:
+            process.wait()
+        turns._end(process)
+        assert select.select([process.stdout], [], [], 20)[0], "somebody still has the pipe"
+        assert process.stdout.read() == said

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from updates import FIRST, HERE, point, time
 
 from pytest_ocrsweep.baselines.sweep_report import Report
-from pytest_ocrsweep.errors import ReportError
+from pytest_ocrsweep.errors import BaselineError, ReportError
 from pytest_ocrsweep.plugin import benchmark
 from pytest_ocrsweep.plugin.controller import RESULTS, Controller
 from pytest_ocrsweep.plugin.skipped import checks_points
 from pytest_ocrsweep.plugin.state import FILTERED, SWEEP
-from pytest_ocrsweep.report import files
+from pytest_ocrsweep.report import files, past
+from pytest_ocrsweep.sweep import results
+from pytest_ocrsweep.sweep.revision import Revision
 
 STOPS = "\n\ndef test_zz():\n    import pytest\n\n    pytest.exit('stopped', returncode=2)\n"
 OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
@@ -64,7 +67,7 @@ def test_a_report_is_written_once_with_its_folder_and_the_job(small, written, mo
     ((report, folder, told),) = written
     assert len(report.points) == 2
     assert (folder, told) == (small.path / "out", Path(job) if job else None)
-    result.stdout.fnmatch_lines([r"the report is\x1b[[]31m written"])
+    result.stdout.fnmatch_lines(["*= ocrsweep =*", r"the report is\x1b[[]31m written"])
     assert result.ret == OK
 
 
@@ -96,6 +99,31 @@ def test_a_test_that_fails_by_itself_leaves_no_section_and_no_results(small, wri
     result = small.run()
     assert result.ret == FAILED
     result.stdout.no_fnmatch_line("*= ocrsweep =*")
+
+
+def test_a_report_whose_histories_are_damaged_is_written_without_them(small, written, monkeypatch):
+    def damaged(*_: object) -> None:
+        raise BaselineError("decode.jsonl:1: it is not JSON")
+
+    monkeypatch.setattr(past, "histories", damaged)
+    result = small.run("--ocrsweep-report=out")
+    assert (result.ret, len(written)) == (OK, 1)
+    result.stdout.fnmatch_lines(["the report is without histories: decode.jsonl:1: it is not JSON"])
+
+
+def test_a_run_is_recorded_before_other_plugins_end_theirs(small):
+    """Those may take longer than a job that was stopped has: pytest-xdist's own waits for its workers."""
+    small.baseline().unlink()
+    small.write("conftest.py", f"def pytest_sessionfinish():\n    print(open({str(small.baseline())!r}).readline())\n")
+    result = small.run("--ocrsweep-update", "-s")
+    assert result.ret == OK
+
+
+def test_errors_are_red(small, written):
+    small.write("suites/test_decode.py", SKIPS.format(1) + ONE)
+    written.problem = "it is full"
+    result = small.run("--ocrsweep-report=out", "-o", "ocrsweep_missing=fail", "--color=yes")
+    assert [line[:12] for line in result.outlines if "ERROR: " in line] == ["\x1b[31mERROR: "] * 2
 
 
 # Skipped before their point
@@ -200,6 +228,24 @@ def test_a_folder_is_of_points_if_a_file_below_it_is(tmp_path):
     assert not checks_points(tmp_path / "suites", tmp_path)
     (tmp_path / "suites" / "deep" / "test_z.py").write_text(ONE)
     assert checks_points(tmp_path / "suites", tmp_path)
+
+
+def test_a_demand_that_is_met_says_nothing(small):
+    result = small.run("-o", "ocrsweep_missing=fail")
+    assert (result.ret, errors(result)) == (OK, [])
+
+
+def test_a_test_that_a_plugin_did_not_run_meets_no_demand(small):
+    small.write("conftest.py", "def pytest_runtest_protocol(item):\n    return '1x2' in item.nodeid or None\n")
+    result = small.run("-o", "ocrsweep_missing=fail")
+    assert result.ret == FAILED
+    assert errors(result) == ["ERROR: ocrsweep_missing=fail: 1 tests came to no point"]
+
+
+def test_a_run_that_failed_is_not_said_to_lack_the_tests_that_it_did_not_come_to(small):
+    small.edit(lambda points: points[0].update(tensor_flops=1))
+    result = small.run("-o", "ocrsweep_missing=fail", "-x")
+    assert (result.ret, errors(result)) == (FAILED, [])
 
 
 def test_without_a_demand_a_skip_is_a_skip(small):
@@ -317,6 +363,41 @@ def test_pruning_takes_all_test_paths_for_every_test(small):
     assert narrowed(small, "suites", "more") is None
 
 
+SKIPS_ITSELF = "import pytest\n\npytest.skip('x', allow_module_level=True)\n"
+SHARDS = "def pytest_collection_modifyitems(items):\n    items.pop()\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        ("conftest.py", "collect_ignore = ['suites/test_more.py']\n", "test_more.py is ignored"),
+        ("conftest.py", "collect_ignore = ['setup.py']\n", None),
+        ("conftest.py", SHARDS, "a plugin changed the list of tests"),
+        ("suites/test_more.py", SKIPS_ITSELF, "suites/test_more.py was skipped"),
+        ("suites/test_more.py", "def test_it():\n    assert 0\n", "suites/test_more.py::test_it came to no point"),
+    ],
+)
+def test_pruning_says_which_tests_did_not_come_to_their_points(small, file, text, why):
+    small.write("setup.py", "")
+    small.write("suites/test_more.py", "def test_more():\n    pass\n")
+    small.write("suites/test_zz.py", ONE)
+    small.write(file, text)
+    assert narrowed(small) == why
+    assert (len(small.points()) == 2) == (why is None)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"], ids=["none", "one"])
+def test_pruning_knows_how_many_tests_the_workers_had(small, workers):
+    assert narrowed(small, "-p", "xdist", workers) is None
+    assert len(small.points()) == 2
+
+
+def test_a_whole_run_that_checks_no_point_prunes_none(small, written):
+    small.write("suites/test_decode.py", "def test_plain():\n    pass\n")
+    assert narrowed(small, "--ocrsweep-report=out") is None
+    assert len(small.points()) == 3
+
+
 def test_pruning_wants_a_whole_run(small):
     small.edit(lambda points: points[0].update(tensor_flops=1))
     assert narrowed(small, "--maxfail=1") == "the run ended early"
@@ -364,4 +445,18 @@ def test_benchmarks_of_a_report_are_added_each(small, pytester, monkeypatch):
     assert taken == [(["point"], False, None), (["other"], True, "on")]
     assert FILTERED not in config.stash
     assert SWEEP not in config.stash
+    controller._stopping.as_before()
+
+
+def test_a_time_of_an_update_is_journalled_with_the_projects_revision_before_the_run_ends(
+    project, pytester, monkeypatch
+):
+    monkeypatch.setattr(results, "revision", lambda folder, _: Revision(f"of {folder}", None))
+    config = pytester.parseconfig("--ocrsweep-update")
+    controller = Controller(config)
+    controller.pytest_runtest_logreport(Report_(ocrsweep=[point(FIRST, time())], ocrsweep_environment=HERE))
+    (journal,) = project.path.rglob("*.ocrsweep-journal")
+    header, row = journal.read_text().splitlines()
+    assert f'"git_revision": "of {project.path}"' in header
+    assert '"grid": "1x1"' in row
     controller._stopping.as_before()

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pytest_ocrsweep.plugin import compat, options
+
 HEAVY = ("hydra", "omegaconf", "yaml", "numpy", "torch", "xdist", "PIL")
 
 
@@ -51,11 +53,15 @@ def test_own(ocrsweep, grid, attention):
 @pytest.mark.parametrize("attention, grid", [("flash", CropGrid(1, 7))])
 def test_both(ocrsweep, grid, attention):
     ocrsweep.check("vision", grid, attention)
+
+@pytest.mark.parametrize(argnames=("grid", "attention"), argvalues=[(CropGrid(1, 8), "flash")])
+def test_by_name(ocrsweep, grid, attention):
+    ocrsweep.check("vision", grid, attention)
 """,
     )
     result = project.run("test_own.py", "-rs")
-    result.assert_outcomes(skipped=3)
-    result.stdout.fnmatch_lines(["vision  1x7 *", "vision  4x5 *eager *", "vision  4x5 *flash *"])
+    result.assert_outcomes(skipped=4)
+    result.stdout.fnmatch_lines(["vision  1x7 *", "vision  1x8 *", "vision  4x5 *eager *", "vision  4x5 *flash *"])
 
 
 def test_a_users_fixtures_have_the_last_word_and_see_the_same_arguments(project):
@@ -103,6 +109,49 @@ def test_own(ocrsweep_model):
     result = project.run("test_own.py", "--ocrsweep-set", "model=deepseek-ocr-tiny")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*= ocrsweep =*")
+
+
+OWN = """
+def test_plain():
+    pass
+
+def test_model(ocrsweep_model):
+    assert ocrsweep_model
+"""
+
+
+def test_damaged_baselines_stop_no_run_that_checks_no_point(project):
+    project.write("test_own.py", OWN)
+    project.baseline().parent.mkdir(parents=True)
+    project.baseline().write_text("[]")
+    project.run("test_own.py").assert_outcomes(passed=2)
+
+
+def test_damaged_baselines_stop_a_run_of_one_point_before_another_plugin_is_told_of_it(project):
+    project.baseline().parent.mkdir(parents=True)
+    project.baseline().write_text("[]")
+    project.write("conftest.py", "def pytest_collection_finish():\n    print('another is told')\n")
+    result = project.run("-s", "suites/test_decode.py::test_decode[1x1-flash]")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.no_fnmatch_line("*another is told*")
+
+
+@pytest.mark.parametrize(("test", "passed"), [("test_plain", True), ("test_model", False)])
+def test_a_package_that_does_not_fit_stops_a_run_that_uses_ours(project, monkeypatch, test, passed):
+    monkeypatch.setattr(compat, "problem", lambda: "pytest is 99.1")
+    project.write("test_own.py", OWN)
+    result = project.run(f"test_own.py::{test}")
+    assert (result.ret == pytest.ExitCode.OK) == passed
+    assert [line for line in result.errlines if line] == ([] if passed else ["ERROR: pytest is 99.1"])
+
+
+def test_a_source_that_only_a_worker_misses_is_one_line_whatever_is_selected(project, monkeypatch):
+    """As where another host has no such file: there nothing is looked at before the tests are collected."""
+    monkeypatch.setattr(options, "about_points", lambda config: False)
+    result = project.run("--ocrsweep-grids=none.yaml", "-k", "2x3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --ocrsweep-grids: *'none.yaml'*"])
+    assert len([line for line in result.errlines if line]) == 1
 
 
 def test_a_yaml_label_is_shown_and_is_no_part_of_the_id(project):

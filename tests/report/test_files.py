@@ -60,6 +60,17 @@ def test_without_the_extra_the_data_is_there_and_a_line_says_what_to_install(tmp
     assert lines[1] == "no charts and no index.html: altair is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
+@pytest.mark.parametrize("missing", ["altair", "vl_convert", "jinja2"])
+def test_without_a_part_of_the_extra_a_line_says_which(tmp_path, monkeypatch, missing):
+    monkeypatch.setattr(files, "find_spec", lambda module: None if module == missing else module)
+    assert f": {missing} is not installed: " in files.write(report(), tmp_path)[1]
+
+
+def test_without_the_extra_a_page_of_somebody_else_is_in_nobodys_way(tmp_path, without_extra):
+    (tmp_path / "index.html").write_text("mine")
+    files.ready(tmp_path)
+
+
 def test_without_the_extra_a_page_of_an_earlier_run_is_pointed_at(tmp_path, without_extra):
     (tmp_path / "index.html").write_text("old")  # by whomever
     assert "index.html (what is there is of an earlier run)" in files.write(report(), tmp_path)[1]
@@ -102,8 +113,9 @@ def test_a_file_in_the_folders_place_is_said_once_and_before_the_work(tmp_path, 
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_is_read_only_is_said_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)  # root may write to any folder that the mode bars
+@pytest.mark.parametrize("barred", [os.W_OK, os.X_OK])
+def test_a_folder_that_is_read_only_is_said_once(tmp_path, monkeypatch, barred):
+    monkeypatch.setattr("os.access", lambda _, mode: not mode & barred)  # root may write whatever the mode bars
     with pytest.raises(ReportError, match=r"no report can be written there \(it is not writable\): give another"):
         files.write(report(), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -213,6 +213,37 @@ def test_a_folder_that_may_not_be_looked_into_is_a_line(planted, monkeypatch):
     assert "charts/time.svg cannot be looked at (Permission denied)" in refused(planted)
 
 
+def test_what_a_killed_writer_left_is_removed_from_the_folder_and_its_charts_but_not_where_a_link_leads(tmp_path):
+    folder = tmp_path / "out"
+    (folder / "charts").mkdir(parents=True)
+    left = [where / ".a.svg.0123abcd.ocrsweep-draft" for where in (folder, folder / "charts")]
+    for each in left:
+        each.touch()
+    files.write(report(), folder)
+    assert not any(each.exists() for each in left)
+    (folder / "charts").rename(tmp_path / "outside")
+    (folder / "charts").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside" / left[1].name).touch()
+    with pytest.raises(ReportError):
+        files.write(report(), folder)
+    assert (tmp_path / "outside" / left[1].name).exists()
+
+
+def test_a_report_is_said_in_the_order_in_which_a_person_reads_it(tmp_path):
+    lines = files.write(report(), tmp_path / "a" / "b")
+    what = "sweep.json, sweep.sqlite (run 1), report.md, 2 charts, index.html"
+    assert lines == [f"report in {tmp_path / 'a' / 'b'}: {what}"]
+
+
+def test_a_report_of_which_nothing_can_be_written_is_not_said_to_be_beside_anything(tmp_path):
+    for name in (*TEXTS[:3], "sweep.sqlite", "charts"):
+        (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(ReportError) as error:
+        files.write(report(), tmp_path)
+    assert str(error.value).endswith(f"{tmp_path / 'charts'} is not a folder but a file or a link: {owned.MOVE}")
+    assert refused(tmp_path).count("is not a folder") == 1
+
+
 def test_a_folder_that_is_itself_a_link_is_written_to(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to("real")
@@ -390,7 +421,9 @@ def test_charts_that_cannot_be_drawn_are_a_line_and_all_else_is_written(tmp_path
         files.write(report(), tmp_path)
     assert str(told.value).startswith(f"charts: not drawn ({type(error).__name__}: ")
     assert "\n" not in str(told.value)
-    assert str(told.value).endswith("; beside it written: sweep.json, sweep.sqlite (run 1), report.md, index.html")
+    again = f"try again with `ocrsweep report {tmp_path}/sweep.json {tmp_path}`"
+    written = "sweep.json, sweep.sqlite (run 1), report.md, index.html"
+    assert str(told.value).endswith(f"): {again}; beside it written: {written}")
     assert not (tmp_path / "charts").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.baselines.metrics import METRICS, analytic_names
 from pytest_ocrsweep.baselines.result import Analytic
-from pytest_ocrsweep.baselines.result_json import from_json, to_json
+from pytest_ocrsweep.baselines.result_json import REMEDY, from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.files import database
@@ -153,15 +154,21 @@ def test_a_run_without_points_is_a_run(path):
     assert sqlite.read(path) == empty
 
 
-def test_a_run_that_is_not_there_is_told_those_that_are(path):
-    sqlite.write(report(), path)
+@pytest.mark.parametrize(("count", "known"), [(1, "1"), (5, "1, 2, 3, 4, 5"), (6, "1 to 6")])
+def test_a_run_that_is_not_there_is_told_those_that_are(path, count, known):
+    for number in range(count):
+        sqlite.write(report(point(tensor_flops=number)), path)
     with pytest.raises(ReportError) as error:
         sqlite.read(path, 7)
-    assert line(error) == f"{path}: it has no run 7: choose from 1"
+    assert line(error) == f"{path}: it has no run 7: choose from {known}"
 
 
 def foreign(path: Path) -> None:
     query(path, "CREATE TABLE shapes (crops INTEGER)")
+
+
+def marked(path: Path) -> None:
+    query(path, "PRAGMA user_version = 9")
 
 
 def newer(path: Path) -> None:
@@ -221,19 +228,33 @@ def not_a_database(path: Path) -> None:
     path.write_bytes(b"\xff\xfe{}" * 500)
 
 
+def extended(path: Path) -> None:
+    sqlite.write(report(), path)
+    query(path, "CREATE VIEW more AS SELECT 1")
+
+
+def piped(path: Path) -> None:
+    sqlite.write(report(), path)
+    os.mkfifo(f"{path}-journal")
+
+
+WRITE, OTHER = "write one with --ocrsweep-report=DIR", "give another file"
 DAMAGE = {
-    foreign: "it is a SQLite database, but not one of sweeps",
-    newer: "its tables are of version 9, but this one uses 2",
-    emptied: "it holds no run",
-    edited: "run 1 is not what was written (its sha256 differs)",
-    odd: "it cannot be read (more is not a JSON object: [])",
-    infinite: "run 1: points[0].of_mine holds nan, which is not a number",
-    orphaned: "it cannot be read (its tables do not fit together)",
-    nothing: "it cannot be read (its tables do not fit together)",
-    truncated: "it cannot be read (",
-    not_a_database: "it cannot be read (file is not a database)",
-    Path.touch: "it holds no run",
-    lambda path: None: "there is no such file",
+    foreign: ("it is a SQLite database, but not one of sweeps: ", OTHER),
+    marked: ("it is a SQLite database, but not one of sweeps: ", OTHER),
+    newer: ("its tables are of version 9, but this one uses 2: ", REMEDY),
+    extended: ("its view 'more' is not ours, so it is not a database of version 2: ", REMEDY),
+    emptied: ("it holds no run: ", WRITE),
+    edited: ("run 1 is not what was written (its sha256 differs); ", REMEDY),
+    odd: ("it cannot be read (more is not a JSON object: []); ", REMEDY),
+    infinite: ("run 1: points[0].of_mine holds nan, which is not a number", REMEDY),
+    orphaned: ("it cannot be read (its tables do not fit together); ", REMEDY),
+    nothing: ("it cannot be read (its tables do not fit together); ", REMEDY),
+    truncated: ("it cannot be read (", REMEDY),
+    not_a_database: ("it cannot be read (file is not a database); ", REMEDY),
+    piped: ("it cannot be read (sweep.sqlite-journal is not a regular file): ", OTHER),
+    Path.touch: ("it holds no run: ", WRITE),
+    lambda path: None: ("there is no such file: ", WRITE),
 }
 
 
@@ -242,10 +263,12 @@ def test_a_file_that_cannot_be_trusted_is_one_clear_line(path, damage):
     damage(path)
     with pytest.raises(ReportError) as error:
         sqlite.read(path)
-    assert line(error).startswith(f"{path}: {DAMAGE[damage]}")
+    what, remedy = DAMAGE[damage]
+    assert line(error).startswith(f"{path}: {what}")
+    assert line(error).endswith(remedy)
 
 
-@pytest.mark.parametrize("damage", [foreign, newer, truncated, not_a_database])
+@pytest.mark.parametrize("damage", [foreign, marked, newer, truncated, not_a_database])
 def test_a_file_that_is_not_ours_is_left_as_it_is(path, damage):
     damage(path)
     before = path.read_bytes()
@@ -279,6 +302,16 @@ def test_no_flipped_byte_is_believed(path):
     assert [text for text in told if "\n" in text] == []
 
 
+UNWRITTEN = ": the run cannot be written ({}): nothing was changed"
+
+
+def deep(levels: int) -> list[object]:
+    nested: list[object] = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
 def negative(good: Report) -> Report:
     """A report that no reader would take."""
     (point,) = good.points
@@ -288,21 +321,58 @@ def negative(good: Report) -> Report:
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
-        (report(point(read_bytes=2**63)), "a number is above 2^63"),
-        (report(point(verdict="\ud800")), "text that is not Unicode"),
-        (replace(report(), extra={"of_mine": float("nan")}), "of_mine holds nan, which is not a number"),
-        (negative(report()), "points[0].analytic.read_bytes must be a whole number"),
-        (report(point(vendor=vendor(power_w=-1.0))), "CHECK constraint failed"),
+        (report(point(read_bytes=2**63)), UNWRITTEN.format("a number is above 2^63, the most that SQLite holds")),
+        (report(point(verdict="\ud800")), UNWRITTEN.format("text that is not Unicode")),
+        (replace(report(), extra={"of_mine": deep(10**5)}), UNWRITTEN.format("it is nested too deeply")),
+        (
+            replace(report(), extra={"of_mine": float("nan")}),
+            f" is not written: of_mine holds nan, which is not a number; {REMEDY}",
+        ),
+        (
+            negative(report()),
+            f" is not written: points[0].analytic.read_bytes must be a whole number of at least 0, got -1; {REMEDY}",
+        ),
+        (
+            report(point(vendor=vendor(power_w=-1.0))),
+            UNWRITTEN.format("CHECK constraint failed: power_w >= 0") + "; give another folder",
+        ),
     ],
+    ids=["large", "text", "deep", "nan", "negative", "refused by the tables"],
 )
 def test_a_run_that_cannot_be_written_changes_nothing(path, wrong, what):
     sqlite.write(report(), path)
     before = path.read_bytes()
     with pytest.raises(ReportError) as error:
         sqlite.write(wrong, path)
-    assert what in line(error)
+    assert line(error) == f"{path}{what}"
     assert path.read_bytes() == before
     assert sqlite.read(path) == report()
+
+
+def test_a_run_that_finds_no_room_changes_nothing(path):
+    resource = pytest.importorskip("resource", reason="this system has no limits on files")
+    sqlite.write(report(), path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), limits[1]))
+    try:
+        with pytest.raises(ReportError) as error:
+            sqlite.write(report(*(point(grid=f"1x{columns}") for columns in range(1, 40))), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert line(error).startswith(f"{path}: the run cannot be written (")
+    assert line(error).endswith("): nothing was changed; free some space there, or give another folder")
+    assert sqlite.read(path) == report()
+    assert path.read_bytes() == before
+
+
+def test_what_stands_beside_the_file_is_said_with_what_to_do(path):
+    piped(path)
+    with pytest.raises(ReportError) as error:
+        sqlite.write(report(), path)
+    assert line(error) == (
+        f"{path}: the run cannot be written (sweep.sqlite-journal is not a regular file): nothing was changed; "
+        "move away what stands in its place, or give another folder"
+    )
 
 
 def test_a_folder_in_the_way_is_said(path):
@@ -407,7 +477,8 @@ def of_version_1(path: Path, *changes: str) -> Path:
     return path
 
 
-def test_a_file_of_version_1_is_read_and_left_as_it_is(path):
+def test_a_file_of_version_1_is_read_and_left_as_it_is(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
     before = of_version_1(path).read_bytes()
     decode, prefill = sorted(sqlite.read(path, 1).points, key=lambda each: each.stage)
     assert prefill.floor is not None
@@ -415,6 +486,7 @@ def test_a_file_of_version_1_is_read_and_left_as_it_is(path):
     assert sqlite.read(path).points[0].extra == {"mood": "good"}
     assert [len(sqlite.read(path, run).points) for run in sqlite.runs(path)] == [2, 1]
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_run_that_is_added_to_a_file_of_version_1_makes_it_one_of_today(path):

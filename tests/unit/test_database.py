@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -137,12 +138,27 @@ def test_a_report_of_many_points_is_written_to_a_new_database(tmp_path):
     assert sqlite.write(report(*many), tmp_path / "sweep.sqlite") == 1
 
 
-@pytest.mark.parametrize("byte", [b"\x80", b"\x19"], ids=["not UTF-8", "not printable"])
-def test_damage_that_sqlite_quotes_is_one_line_and_stays(of_runs, byte):
+@pytest.mark.parametrize(
+    ("byte", "written", "read"),
+    [
+        (b"\x80", "(it is damaged: 'utf-8' codec *): nothing was changed; move it away", "('utf-8' codec *)"),
+        (
+            b"\x19",
+            "(malformed database schema *): nothing was changed; give another *",
+            "(malformed database schema *)",
+        ),
+    ],
+    ids=["not UTF-8", "not printable"],
+)
+def test_damage_that_sqlite_quotes_is_one_line_and_stays(of_runs, byte, written, read):
     damaged = of_runs.read_bytes().replace(b"TABLE points (", b"TABLE points " + byte)
     of_runs.write_bytes(damaged)
-    for use in (lambda: sqlite.write(report(point("decode")), of_runs), lambda: sqlite.read(of_runs)):
+    for use, told in (
+        (lambda: sqlite.write(report(point("decode")), of_runs), f"the run cannot be written {written}"),
+        (lambda: sqlite.read(of_runs), f"it cannot be read {read}; make it again with --ocrsweep-report=DIR"),
+    ):
         with pytest.raises(ReportError) as error:
             use()
         assert str(error.value).isprintable()
+        assert fnmatchcase(str(error.value), f"{of_runs}: {told}")
     assert of_runs.read_bytes() == damaged

@@ -15,7 +15,8 @@ from pytest_ocrsweep.model.kernels import HALF, together
 from pytest_ocrsweep.model.parameters import Parameter
 from pytest_ocrsweep.model.precision import FORMATS, more_bits
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.sweep.config import CONF, compose, devices
+from pytest_ocrsweep.sweep.config import compose, devices
+from pytest_ocrsweep.sweep.search_path import CONF
 
 NAMES = sorted(file.stem for file in (CONF / "precision").glob("*.yaml"))
 WORK = Workload("2x3", batch=3)

@@ -37,6 +37,7 @@ from .json_layout import (
 )
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
+from .moved import MOVED
 from .point_profile import PROFILE
 from .power_cap import POWER_CAPPED
 from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
@@ -150,6 +151,7 @@ POINT = Layout(
         "vendor": known(MEASUREMENT),
         "verdict": Plain(_verdict, lambda verdict, _: verdict.value),
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
+        "moved": later(many(MOVED), ()),
     },
 )
 HOST = Layout(

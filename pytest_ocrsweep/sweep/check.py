@@ -10,6 +10,7 @@ from ..baselines import counted, gate, timed
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment, Measurement
 from ..baselines.metrics import analytic, exact_numbers
+from ..baselines.moved import Moved
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
@@ -136,7 +137,9 @@ def decide(priced: Priced, timing: Timing, floor: FloorResult | None, parts: lis
     """The point with the worst of its verdicts, and why it has it."""
     vendor = timing.measured.measurement if timing.measured else None
     verdict = worst(*(part.verdict for part in parts))
-    point = PointResult.of(priced.stage, priced.work, priced.attention, priced.analytic, floor, vendor, verdict)
+    moved = tuple(each for part in parts for each in part.moved)
+    found = (priced.analytic, floor, vendor, verdict)
+    point = PointResult.of(priced.stage, priced.work, priced.attention, *found, moved=moved)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
     return Judgement(
@@ -157,7 +160,9 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
         return PASSED
     lines = [f"{priced} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
-    return Part(Verdict.FAIL, "\n".join([*lines, options.accepting(file)]))
+    accept = options.accepting(file)
+    moved = tuple(Moved.counted(each.name, each.old, each.new, accept) for each in changes)
+    return Part(Verdict.FAIL, "\n".join([*lines, accept]), moved=moved)
 
 
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:
@@ -188,7 +193,7 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
         return PASSED if same else Part(Verdict.RECORDED)
     if decision.outcome is Outcome.FAIL:
         lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
-        return Part(Verdict.FAIL, "\n".join(lines))
+        return Part(Verdict.FAIL, "\n".join(lines), moved=measured.moved(recorded, options.accepting(file)))
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
         missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
@@ -197,7 +202,9 @@ def _time(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTi
         return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
     if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
         return blind
-    return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
+    if decision.outcome is not Outcome.IMPROVED:
+        return PASSED
+    return Part(Verdict.IMPROVED, moved=measured.moved(recorded, options.accepting(file)))
 
 
 def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
@@ -207,7 +214,7 @@ def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
     if drift is None or options.update:
         return PASSED
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
-    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
+    return drift_part(f"{priced} on {found.gpu}", found.device_ns.median, drift, options.drift, command)
 
 
 def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..baselines import gate
 from ..baselines.anchor import Drift
 from ..baselines.measurement import GateResult
+from ..baselines.moved import Moved
 from ..baselines.verdict import Verdict
 
 
@@ -16,6 +17,7 @@ class Part(NamedTuple):
     verdict: Verdict
     failure: str | None = None
     skip: str | None = None
+    moved: tuple[Moved, ...] = ()
 
 
 PASSED = Part(Verdict.PASS)
@@ -37,12 +39,14 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
-def drift_part(point: str, drift: Drift, limit: float, command: str) -> Part:
+def drift_part(point: str, time_ns: int, drift: Drift, limit: float, command: str) -> Part:
     """A failure if the time has drifted beyond the limit; `command` accepts it."""
     if not drift.exceeds(limit):
         return PASSED
     what = f"{point} {drift}: more than ocrsweep_drift={100 * limit:g}"
-    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}")
+    anchor_ns = round(time_ns / (1 + drift.change))
+    moved = Moved("device_ns", anchor_ns, time_ns, drift.change, drift.margin, (str(drift),), command)
+    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}", moved=(moved,))
 
 
 def margin_part(point: str, margin: float | None) -> Part | None:

@@ -161,7 +161,7 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
     lines = [f"{priced} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
     accept = options.accepting(file)
-    moved = tuple(Moved.counted(each.name, each.old, each.new, accept) for each in changes)
+    moved = tuple(Moved.counted(each.metric, each.old, each.new, accept) for each in changes)
     return Part(Verdict.FAIL, "\n".join([*lines, accept]), moved=moved)
 
 
@@ -214,7 +214,7 @@ def _drift(sweep: Sweep, priced: Priced, found: Measurement) -> Part:
     if drift is None or options.update:
         return PASSED
     command = options.accepting_drift(str(priced), timed.gpu_folder(found.gpu))
-    return drift_part(f"{priced} on {found.gpu}", found.device_ns.median, drift, options.drift, command)
+    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command, found.device_ns.median)
 
 
 def _floor(sweep: Sweep, priced: Priced, measured: Measured, recorded: RecordedTime | None, floor: FloorResult) -> Part:

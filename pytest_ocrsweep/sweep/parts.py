@@ -39,8 +39,8 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}")
 
 
-def drift_part(point: str, time_ns: int, drift: Drift, limit: float, command: str) -> Part:
-    """A failure if the time has drifted beyond the limit; `command` accepts it."""
+def drift_part(point: str, drift: Drift, limit: float, command: str, time_ns: int) -> Part:
+    """A failure if the time, `time_ns` now, has drifted beyond the limit; `command` accepts it."""
     if not drift.exceeds(limit):
         return PASSED
     what = f"{point} {drift}: more than ocrsweep_drift={100 * limit:g}"

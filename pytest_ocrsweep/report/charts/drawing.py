@@ -39,7 +39,7 @@ svg .thin { fill: none; stroke: var(--c); stroke-width: 1.2; stroke-dasharray: 1
 svg .band { fill: var(--c); opacity: 0.18; }
 svg .dot { fill: var(--c); }
 svg .ring { fill: var(--card); stroke: var(--c); stroke-width: 1.5; }
-svg .bar { fill: var(--c); }
+svg .block { fill: var(--c); }
 svg [data-id]:hover { stroke: var(--text); stroke-width: 1.5; }
 """
 ALONE = ":root { --text: #1a2029; --soft: #566070; --line: #dde2e9; --card: #ffffff; }\n"
@@ -69,7 +69,7 @@ def attention_class(attention: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An entry of a legend: a mark ("line", "thin", "band", "bar", "dot", "ring", "roof") of some classes, and what it is."""
+    """An entry of a legend: a mark ("line", "thin", "band", "block", "dot", "ring", "roof") of some classes, and what it is."""
 
     mark: str
     classes: str
@@ -80,18 +80,18 @@ class Key:
         kind = f'class="{self.mark} {self.classes}"'
         if self.mark in ("dot", "ring"):
             return f'<circle {kind} cx="11" cy="6" r="4"/>'
-        if self.mark in ("band", "bar"):
+        if self.mark in ("band", "block"):
             return f'<rect {kind} x="1" y="1" width="20" height="10"/>'
         return f'<path {kind} d="M1 6H21"/>'
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot of a chart, of a stage if it is of one."""
+    """One plot of a chart; its classes name the stage and the attention that it is of, if it is of one."""
 
     name: str
     body: str
-    stage: str = ""
+    classes: str = ""
     width: int = WIDTH
     height: int = HEIGHT
 

@@ -12,6 +12,7 @@ from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel, attention_class, st
 from .scales import Grids, Scale
 
 Values = list[float | None]  # of each point
+SOLID = "a0"  # the class of the attention that people run
 TARGETS_MS = {Latency.TTFT: (100, 250, 500, 1000), Latency.TPOT: (5, 10, 20, 50)}  # the hardest first
 
 
@@ -32,7 +33,7 @@ class Curve:
         drawn = drawing.line([(x(axis.keys[at]), y(value)) for at, value, _ in self.values], f"{self.mark} {self.classes}")
         if self.mark == "thin":
             return drawn
-        hollow = "ring" if self.classes.split()[-1] != "a0" else "dot"
+        hollow = "dot" if SOLID in self.classes.split() else "ring"
         radius = 2.6 if len(self.values) <= scales.MANY else 1.2
         dots = (drawing.dot(x(axis.keys[at]), y(value), f"{hollow} {self.classes}", point, radius) for at, value, point in self.values)
         return drawn + "".join(dots)
@@ -73,14 +74,16 @@ def curves(points: Points, axis: Grids, stage: str, mark: str, label: str, low: 
         classes = f"{stage_class(stage)} {attention_class(attention)}"
         curve = Curve("", classes, mark, line, scales.means(axis, of, high) if high else ())
         found.setdefault(tuple((at, round(value, 9)) for at, value, _ in line), (curve, []))[1].append(attention)
-    return [
-        Curve(f"{label}, {' and '.join(kinds)}" if label else " and ".join(kinds), each.classes, mark, each.values, each.high)
-        for each, kinds in found.values()
-    ]
+    whole = []
+    for each, kinds in found.values():
+        classes = each.classes if len(kinds) == 1 else f"{stage_class(stage)} {SOLID} both"
+        name = " and ".join(kinds)
+        whole.append(Curve(f"{label}, {name}" if label else name, classes, mark, each.values, each.high))
+    return whole
 
 
 def panel(
-    name: str, unit: str, axis: Grids, found: Sequence[Curve], *, stage: str = "", rules: Sequence[tuple[float, str]] = (),
+    name: str, unit: str, axis: Grids, found: Sequence[Curve], *, classes: str = "", rules: Sequence[tuple[float, str]] = (),
     scale: Callable[..., Scale] = scales.linear, width: int = WIDTH, height: int = HEIGHT,
 ) -> Panel:
     """Curves on common axes; `rules` are named values across them."""
@@ -92,12 +95,12 @@ def panel(
         body += drawing.line([(LEFT, y(value)), (width - RIGHT, y(value))], "rule")
         body += drawing.text(LEFT + 4, y(value) - 4, words) if words else ""
     body += "".join(each.svg(x, y, axis) for each in found)
-    return Panel(name, body, stage, width, height)
+    return Panel(name, body, classes, width, height)
 
 
 def legend(found: Sequence[Curve]) -> tuple[Key, ...]:
     """What each kind of line is; of which stage it is, its panel says."""
-    return drawing.keys(Key(each.mark, each.classes.split()[-1], each.label) for each in found)
+    return drawing.keys(Key(each.mark, each.classes.split()[1], each.label) for each in found)
 
 
 def title_of(points: Points, stage: str, *, per_step: bool = False) -> str:
@@ -118,7 +121,7 @@ def time(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, ...
             *curves(points, axis, stage, "line", "measured", columns["device_ns"]),
         ]
         if found:
-            panels.append(panel(title_of(points, stage, per_step=True), "ms", axis, found, stage=stage))
+            panels.append(panel(title_of(points, stage, per_step=True), "ms", axis, found, classes=stage_class(stage)))
             keys += found
     return tuple(panels), legend(keys)
 
@@ -160,15 +163,15 @@ def required(
         column, unit, scale, ceiling = rates[latency]
         work = values(points, column, scale, per_step=True)
         found = [
-            Curve(f"{ms} ms", f"{stage_class(stage)} a0", "line", each.values)
+            Curve(f"{ms} ms", f"{stage_class(stage)} {SOLID}", "line", each.values)
             for ms in TARGETS_MS[latency]
             for each in curves(points, axis, stage, "line", "", [None if value is None else 1e3 * value / ms for value in work])[:1]
         ]
-        made = panel(f"{stage}, {latency.name}", unit, axis, found, stage=stage, rules=[ceiling] if ceiling else [], scale=scales.logarithmic)
+        made = panel(f"{stage}, {latency.name}", unit, axis, found, classes=stage_class(stage), rules=[ceiling] if ceiling else [], scale=scales.logarithmic)
         ends = [(each.label, each.values[-1][1]) for each in found]
         x = drawing.across(axis)
         numbers = [value for each in found for _, value, _ in each.values] + ([ceiling[0]] if ceiling else [])
         y = scales.logarithmic(numbers, HEIGHT - drawing.BOTTOM, drawing.TOP)
         names = "".join(drawing.text(x(axis.keys[-1]), y(value) - 5, label, "end") for label, value in ends)
-        panels.append(Panel(made.name, made.body + names, stage))
+        panels.append(Panel(made.name, made.body + names, made.classes))
     return tuple(panels), ()

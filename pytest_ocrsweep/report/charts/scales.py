@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..columns import Points
 
 MANY = 40  # grids: more cannot be labelled one by one, and x becomes the number of crops
-TICKS = 5  # at most, of an axis of numbers
+TICKS = 6  # at most, of an axis of numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..columns import Points
 from . import drawing, lines, scales
-from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel
+from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel, attention_class, stage_class
 from .lines import Values
 from .scales import Grids
 
@@ -33,13 +33,14 @@ def stacks(
                 name += f", {' and '.join(kinds)}"
             if any(parts[part][at] for part in shown for at in of):
                 bars = {part: scales.means(axis, of, parts[part]) for part in shown}
-                panels.append(_panel(name, stage, axis, bars, unit, first, rule, sums))
-    return tuple(panels), tuple(Key("bar", f"p{first + at}", part) for at, part in enumerate(shown))
+                classes = stage_class(stage) + "".join(f" {attention_class(kind)}" for kind in kinds if len(kinds) == 1)
+                panels.append(_panel(name, classes, axis, bars, unit, first, rule, sums))
+    return tuple(panels), tuple(Key("block", f"p{first + at}", part) for at, part in enumerate(shown))
 
 
 def _panel(
     name: str,
-    stage: str,
+    classes: str,
     axis: Grids,
     parts: Mapping[str, list[tuple[int, float, int]]],
     unit: str,
@@ -61,8 +62,8 @@ def _panel(
     for at, at_part, low, value, point in bars:
         left, top, bottom = x(axis.keys[at]) - wide / 2, y(low + value), y(low)
         size = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{max(bottom - top, 0.2):.1f}"'
-        body.append(f'<rect class="bar p{at_part}" {size} data-id="{point}"/>')
+        body.append(f'<rect class="block p{at_part}" {size} data-id="{point}"/>')
     if rule:
         body.append(drawing.line([(LEFT, y(rule[0])), (WIDTH - RIGHT, y(rule[0]))], "rule"))
         body.append(drawing.text(LEFT + 4, y(rule[0]) - 4, rule[1]))
-    return Panel(name, "".join(body), stage)
+    return Panel(name, "".join(body), classes)

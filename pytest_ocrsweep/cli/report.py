@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import flags
 from .flags import Subparsers
+from .progress import say
 
 if TYPE_CHECKING:
     from ..baselines.sweep_report import Report
@@ -37,6 +38,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("source", metavar="SOURCE", type=flags.given, help=SOURCE)
     text = "folder to write to; it is created if it is missing, and its database keeps earlier runs"
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
+    text = "what an hour of the device costs in dollars: the report then says what a million pages cost"
+    parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help=text)
     parser.set_defaults(run=run)
 
 
@@ -45,8 +48,13 @@ def run(options: argparse.Namespace) -> int:
 
     report = _report(options.source)
     files.ready(options.folder)
-    flags.show(*files.write(report, options.folder))
+    flags.show(*files.write(report, options.folder, price=options.price, watch=watch))
     return 0
+
+
+def watch(name: str) -> None:
+    """Say what is written now, to a person at a terminal."""
+    say(f"writing {name}")
 
 
 def _report(source: str) -> Report:

@@ -123,10 +123,10 @@ def _explained(db: sqlite.sqlite3.Connection, report: Report, point: PointResult
     if moved.metric not in COSTS or moved.causes:
         return moved
     at = (point.stage, str(point.grid), point.attention)
-    same = " AND ".join(f"{name} = ?" for name in ("model", *WORKLOAD))
+    same = " AND ".join(f"runs.{name} = ?" for name in ("model", *WORKLOAD))
     values = (report.model, *(getattr(report.workload, name) for name in WORKLOAD))
     query = f"SELECT max(run) FROM points JOIN runs USING (run) WHERE stage = ? AND grid = ? AND attention = ? AND {same}"
-    (run,) = db.execute(f"{query} AND {moved.metric} = ?", (*at, *values, moved.old)).fetchone()
+    (run,) = db.execute(f"{query} AND points.{moved.metric} = ?", (*at, *values, moved.old)).fetchone()
     if run is None:
         return moved
     columns = ", ".join(("part", *COSTS))

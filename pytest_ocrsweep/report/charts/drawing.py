@@ -25,7 +25,7 @@ PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue 
 OF_MEMORY = 8  # the first of the latter
 DASHES = ("none", "5 3", "2 2", "7 2 2 2")  # of the fused attention, and of others
 STYLE = """
-svg { --c: var(--soft); }
+:root { --c: var(--soft); }
 svg text { font: 10.5px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--text); }
 svg text.soft { fill: var(--soft); }
 svg text.name { font-weight: 600; font-size: 12px; }

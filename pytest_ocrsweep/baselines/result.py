@@ -154,8 +154,17 @@ class PointResult(JsonObject):
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
         parts = components or NOTHING
         absent = frozenset[str]() if moved else NOT_MOVED
-        given = (analytic, floor, vendor, verdict, parts, estimate, moved)
-        return cls(stage, work.grid, attention, *tokens, *given, absent=absent)
+        return cls(
+            *(stage, work.grid, attention, *tokens),
+            analytic,
+            floor,
+            vendor,
+            verdict,
+            parts,
+            estimate,
+            moved,
+            absent=absent,
+        )
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:

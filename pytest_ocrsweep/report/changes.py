@@ -21,9 +21,9 @@ class Row:
     margin: str
     causes: tuple[str, ...] = ()
     accepts: str | None = None
-    bad: bool = True
+    bad: bool | None = True  # None: nothing that anybody need look at
 
-    def because(self, causes: Iterable[str], accepts: str | None, *, bad: bool) -> Row:
+    def because(self, causes: Iterable[str], accepts: str | None, *, bad: bool | None) -> Row:
         """The same with its causes, and the command that takes it as it is."""
         return replace(self, causes=tuple(causes), accepts=accepts, bad=bad)
 
@@ -31,8 +31,9 @@ class Row:
 def of_points(moved: Iterable[PointMoved]) -> list[Row]:
     """A row for each number that moved since its baseline."""
     return [
-        row(str(each), each.moved.metric, each.moved.old, each.moved.new, each.moved.change, each.moved.margin)
-        .because(each.moved.causes, each.moved.accept, bad=each.verdict != "IMPROVED")
+        row(str(each), each.moved.metric, each.moved.old, each.moved.new, each.moved.change, each.moved.margin).because(
+            each.moved.causes, each.moved.accept, bad=each.verdict != "IMPROVED"
+        )
         for each in moved
     ]
 

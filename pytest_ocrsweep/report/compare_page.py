@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ReportError
@@ -45,7 +46,9 @@ def page(found: Comparison) -> str:
         a=found.a.name,
         b=found.b.name,
         said=said(found),
-        sides=[(name, _about(side.name, side.about, len(side.points))) for name, side in (("A", found.a), ("B", found.b))],
+        sides=[
+            (name, _about(side.name, side.about, len(side.points))) for name, side in (("A", found.a), ("B", found.b))
+        ],
         notes=[*found.notes, *_only("A", found.only_a), *_only("B", found.only_b)],
         pages=pages(found),
         moved=[_row(change) for change in found.moved],
@@ -75,14 +78,12 @@ def pages(found: Comparison) -> list[changes.Row]:
             old, new = prefill.old + decode.old, prefill.new + decode.new
             name = f"{key.grid} {key.attention}"
             by = [f"{each.key.stage} {changes.percent(each.ratio)}" for each in (prefill, decode) if each.moved]
-            row = changes.row(name, TIME, old, new, new / old - 1, None).because(by or ["within the margin"], None, bad=new > old)
-            rows.append(((key.grid, key.attention) != USUAL, -abs(new / old - 1), row))
-    return [_without_margin(row) for _, _, row in sorted(rows, key=lambda each: each[:2])]
-
-
-def _without_margin(row: changes.Row) -> changes.Row:
-    """A sum of two times has no margin of its own."""
-    return changes.replace(row, margin="–")
+            row = changes.row(name, TIME, old, new, new / old - 1, None).because(
+                by or ["within the margin"], None, bad=new > old if by else None
+            )
+            usual = (key.grid, key.attention) == USUAL
+            rows.append((not usual, -abs(new / old - 1), replace(row, margin="–")))  # a sum has no margin of its own
+    return [row for _, _, row in sorted(rows, key=lambda each: each[:2])]
 
 
 def _row(change: Change) -> changes.Row:
@@ -101,12 +102,14 @@ def summary(found: Comparison) -> list[list[str]]:
         margins = [change.margin for change in of if change.margin is not None]
         margin = f"{100 * min(margins):.2f} to {100 * max(margins):.2f} %" if margins else "exact"
         moved = sum(change.moved for change in of)
-        cells.append([metric, f"{count:,}", f"{moved:,}", changes.percent(min(ratios)), changes.percent(max(ratios)), margin])
+        cells.append(
+            [metric, f"{count:,}", f"{moved:,}", changes.percent(min(ratios)), changes.percent(max(ratios)), margin]
+        )
     return cells
 
 
-def _about(name: str, about: object, count: int) -> str:
-    known = ", ".join(f"{key} {value}" for key, value in dict(about).items() if value)  # type: ignore[call-overload]
+def _about(name: str, about: Mapping[str, str | None], count: int) -> str:
+    known = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items() if value)
     return f"{name}: {points(count)}, {known}"
 
 

@@ -45,14 +45,18 @@ class Screens:
         return list(dict.fromkeys(key.split("|")[place] for key in self.by_key))
 
 
-def screens(report: Report, found: Answer, trends: Trends, environment: jinja2.Environment, price: float | None) -> Screens:
+def screens(
+    report: Report, found: Answer, trends: Trends, environment: jinja2.Environment, price: float | None
+) -> Screens:
     """Every page of the report, and of other engines and devices."""
     environment.filters |= {"ms": ms, "rate": rate, "percent": percent, "stage": _stage_class, "stages": _by_stage}
     template = environment.from_string((TEMPLATES / "answer.html.j2").read_text(encoding="utf-8"))
     here = elsewhere.engine_of(report), found.device or UNKNOWN
     pages = {here: found.pages, **elsewhere.elsewhere(report)}
     rendered = {
-        _key(*where, page): template.render(page=page, price=price, lines=list(_lines(page, trends)) if where == here else [])
+        _key(*where, page): template.render(
+            page=page, price=price, lines=list(_lines(page, trends)) if where == here else []
+        )
         for where, of in pages.items()
         for page in of
     }

@@ -87,7 +87,9 @@ def _switches(shown: Screens) -> list[Json]:
     """Each with its choices and the one to begin with; one of a single choice is a word."""
     first = shown.first.split("|") if shown.first else [""] * len(SWITCHES)
     return [
-        {"name": name, "choices": shown.choices(at), "first": first[at]} for at, name in enumerate(SWITCHES) if shown.by_key
+        {"name": name, "choices": shown.choices(at), "first": first[at]}
+        for at, name in enumerate(SWITCHES)
+        if shown.by_key
     ]
 
 

@@ -26,9 +26,7 @@ SHARES = 4  # components of a stage, the largest
 LEFT_OUT = ("launch_overhead_ns",)  # a page is narrower than a terminal
 
 
-def page(
-    report: Report, found: Answer | None = None, trends: Trends | None = None, price: float | None = None
-) -> str:
+def page(report: Report, found: Answer | None = None, trends: Trends | None = None, price: float | None = None) -> str:
     """What a page costs and what moved; then, folded, verdicts, failing points, and a table a stage.
 
     Of many points the heaviest alone are shown. `price` is of an hour of the device, in dollars.
@@ -69,7 +67,8 @@ def _first(page: PageAnswer, found: Answer, price: float | None) -> str:
         inside = f" ({inside})" if len(page.parts) == 3 else ""
         takes = f"takes {'at least ' if page.how is How.FLOOR else ''}{ms(page.time_ns)} ms ({page.how})"
         pages = "page" if page.batch == 1 else f"batch of {page.batch} pages"
-        said = f"**One {page.grid} {pages} {takes}**{where}: prefill {ms(prefill)}{inside}, then {page.new_tokens} tokens {ms(decode)}."
+        parts = f"prefill {ms(prefill)}{inside}, then {page.new_tokens} tokens {ms(decode)}"
+        said = f"**One {page.grid} {pages} {takes}**{where}: {parts}."
         dollars = page.dollars_per_million(price)
         rates = [f"{rate(page.pages_per_s)} pages/s"] if page.pages_per_s else []
         rates += [f"$ {rate(dollars)} a million pages"] if dollars is not None else []
@@ -116,7 +115,15 @@ def _moved(found: Answer) -> list[str]:
     rows = changes.of_points(found.moved)
     header = ["point", "number", "old", "new", "change", "margin", "component or line"]
     cells = [
-        [row.point, row.metric, row.old, row.new, row.change, row.margin, "; ".join(map(markdown, row.causes)) or "not known"]
+        [
+            row.point,
+            row.metric,
+            row.old,
+            row.new,
+            row.change,
+            row.margin,
+            "; ".join(map(markdown, row.causes)) or "not known",
+        ]
         for row in rows
     ]
     numbers = f"{len(rows):,} number{'' if len(rows) == 1 else 's'}"

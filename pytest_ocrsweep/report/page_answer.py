@@ -41,7 +41,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A component, a line's kind or a part of a page, with its time; `ratio` is of the whole, None if that is unknown."""
+    """A component, a kind of line or a part of a page, and its time; `ratio` is of the whole, None if unknown."""
 
     name: str
     time_ns: int | None
@@ -66,7 +66,8 @@ class StageAnswer:
 
     def best(self, how: How) -> int | None:
         """Its time of one kind."""
-        return {How.MEASURED: self.measured_ns, How.FLOOR: self.floor_ns}.get(how, self.estimate and self.estimate.time_ns)
+        estimated = self.estimate.time_ns if self.estimate else None
+        return {How.MEASURED: self.measured_ns, How.ESTIMATED: estimated, How.FLOOR: self.floor_ns}[how]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def answer(report: Report) -> Answer:
 def _first(pages: tuple[PageAnswer, ...], moved: Iterable[PointMoved]) -> PageAnswer | None:
     """A page with a failed point, else the usual one; else one with a profile, or the middle one."""
     by_key = {(page.grid, page.attention): page for page in pages}
-    wanted = [(each.grid, each.attention) for each in moved if _fails(each)][:1] + [USUAL]
+    wanted = [*[(each.grid, each.attention) for each in moved if _fails(each)][:1], USUAL]
     profiled = [page for page in pages if any(stage.shares_are is How.MEASURED for stage in page.stages)]
     found = [by_key[key] for key in wanted if key in by_key] or profiled or list(pages[len(pages) // 2 :])
     return found[0] if found else None
@@ -145,12 +146,14 @@ def _page(grid: CropGrid, attention: str, points: Mapping[str, PointResult]) -> 
     any_point = next(iter(points.values()))
     stages = {name: _stage(points[name]) for name in STAGES if name in points}
     prefill, decode = stages.get(PREFILL), stages.get(DECODE)
-    how = next((kind for kind in How if prefill and decode and None not in (prefill.best(kind), decode.best(kind))), None)
+    how = next(
+        (kind for kind in How if prefill and decode and None not in (prefill.best(kind), decode.best(kind))), None
+    )
     time_ns = sum(stages[name].best(how) or 0 for name in (PREFILL, DECODE)) if how else None
-    ends: list[int | None] = [None, None]
+    low, high = None, None
     if how is How.ESTIMATED and prefill and decode and prefill.estimate and decode.estimate:
         both = prefill.estimate, decode.estimate
-        ends = [sum(each.low_ns for each in both), sum(each.high_ns for each in both)]
+        low, high = sum(each.low_ns for each in both), sum(each.high_ns for each in both)
     pages_per_s = any_point.batch / time_ns * 1e9 if time_ns and how is not How.FLOOR else None
     return PageAnswer(
         grid,
@@ -160,7 +163,8 @@ def _page(grid: CropGrid, attention: str, points: Mapping[str, PointResult]) -> 
         any_point.image_tokens,
         how,
         time_ns,
-        *ends,
+        low,
+        high,
         _parts(stages, how, time_ns),
         pages_per_s,
         _joules(points) if how is How.MEASURED else None,

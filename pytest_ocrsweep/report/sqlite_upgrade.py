@@ -1,4 +1,4 @@
-"""Upgrades a sweep.sqlite: version 1 had no estimates, its `estimate_ns` was the kernel limit; 2 had no view `moved`."""
+"""Upgrades a sweep.sqlite: version 1 had no estimates, its `estimate_ns` was the kernel limit; 2 no view `moved`."""
 
 from __future__ import annotations
 

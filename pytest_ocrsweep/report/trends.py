@@ -1,7 +1,8 @@
-"""The runs of a sweep.sqlite that are of the same sweep: how each point's time went, and since when it is what it is."""
+"""Earlier runs of a sweep in its sweep.sqlite: how each point's time went, and since when it is what it is."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,8 @@ def trends(path: Path, report: Report) -> Trends:
         same = " AND ".join(f"{name} = ?" for name in ("model", *WORKLOAD))
         values = (report.model, *(getattr(report.workload, name) for name in WORKLOAD))
         gpus = {point.vendor.gpu for point in report.points if point.vendor} or {None}
-        on = f"(SELECT max(vendor_gpu) FROM points WHERE points.run = runs.run) IS {'NULL' if None in gpus else 'NOT NULL'}"
+        measured = "NULL" if None in gpus else "NOT NULL"
+        on = f"(SELECT max(vendor_gpu) FROM points WHERE points.run = runs.run) IS {measured}"
         query = f"SELECT run, written_utc, git_revision FROM runs WHERE {same} AND {on} ORDER BY run DESC LIMIT ?"
         runs = [PastRun(*row) for row in db.execute(query, (*values, most))][::-1]
         if len(runs) < 2:
@@ -107,7 +109,7 @@ def _since(values: Sequence[int | None], margin: float) -> int | None:
 
 
 def explained(report: Report, path: Path) -> Report:
-    """The report with the components that changed wherever a counted number moved, by the latest run that had the old one.
+    """The report with the components of each counted number that moved, by the latest run that had the old number.
 
     Baselines hold no components; a run that the database has does. Raises ReportError.
     """
@@ -115,28 +117,35 @@ def explained(report: Report, path: Path) -> Report:
     if not unknown or not path.is_file():
         return report
     with sqlite.reading(path) as db:
-        found = {point.key: replace(point, moved=tuple(_explained(db, report, point, each) for each in point.moved)) for point in unknown}
+        found = {
+            point.key: replace(point, moved=tuple(_explained(db, report, point, each) for each in point.moved))
+            for point in unknown
+        }
     return replace(report, points=tuple(found.get(point.key, point) for point in report.points))
 
 
-def _explained(db: sqlite.sqlite3.Connection, report: Report, point: PointResult, moved: Moved) -> Moved:
+def _explained(db: sqlite3.Connection, report: Report, point: PointResult, moved: Moved) -> Moved:
     if moved.metric not in COSTS or moved.causes:
         return moved
     at = (point.stage, str(point.grid), point.attention)
     same = " AND ".join(f"runs.{name} = ?" for name in ("model", *WORKLOAD))
     values = (report.model, *(getattr(report.workload, name) for name in WORKLOAD))
-    query = f"SELECT max(run) FROM points JOIN runs USING (run) WHERE stage = ? AND grid = ? AND attention = ? AND {same}"
+    query = (
+        f"SELECT max(run) FROM points JOIN runs USING (run) WHERE stage = ? AND grid = ? AND attention = ? AND {same}"
+    )
     (run,) = db.execute(f"{query} AND points.{moved.metric} = ?", (*at, *values, moved.old)).fetchone()
     if run is None:
         return moved
     columns = ", ".join(("part", *COSTS))
-    rows = db.execute(f"SELECT {columns} FROM components WHERE run = ? AND stage = ? AND grid = ? AND attention = ?", (run, *at))
+    rows = db.execute(
+        f"SELECT {columns} FROM components WHERE run = ? AND stage = ? AND grid = ? AND attention = ?", (run, *at)
+    )
     then = {part: Costs(*costs) for part, *costs in rows}
     why = parts_of(moved.metric, then, point.components)
     return replace(moved, causes=(f"{why}, since run {run} of {path_name(db)}",)) if why else moved
 
 
-def path_name(db: sqlite.sqlite3.Connection) -> str:
+def path_name(db: sqlite3.Connection) -> str:
     """The file's own name."""
     (_, _, file), *_ = db.execute("PRAGMA database_list").fetchall()
     return Path(file).name or "sweep.sqlite"

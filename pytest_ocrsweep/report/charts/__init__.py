@@ -9,7 +9,8 @@ from ...hardware.devices import Device
 from ...model.stages import Latency
 from ..columns import PARTS, Points, points
 from . import lines, roofs, scales, stacks
-from .drawing import OF_MEMORY, Chart, Key, Panel
+from .drawing import OF_MEMORY, Key, Panel
+from .drawing import Chart as Chart
 from .scales import Grids
 
 Drawn = tuple[tuple[Panel, ...], tuple[Key, ...]]
@@ -23,7 +24,9 @@ def charts(report: Report, baseline: Report | None = None, table: Points | None 
     if not report.points:
         return []
     table = table or points(report, baseline)
-    drawn = ((name, title, note, draw()) for name, title, note, draw in _all(table, scales.grids(table), device(report)))
+    drawn = (
+        (name, title, note, draw()) for name, title, note, draw in _all(table, scales.grids(table), device(report))
+    )
     return [Chart(name, title, note, *found) for name, title, note, found in drawn if found[0]]
 
 
@@ -41,8 +44,9 @@ def _all(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
     if not axis.alone:
         yield from _over_grids(table, axis, mean)
     if on and table.has("floor_ns"):
-        what = f"Above: the roof of {on.name}. To the left of its bend memory is the limit, to the right the tensor cores are"
-        what += ". A dotted line leads from a measured point up to its floor" if table.has("device_ns") else ". Points are floors"
+        points_are = "a dotted line leads from a measured point up to its floor"
+        points_are = points_are if table.has("device_ns") else "points are floors"
+        what = f"Left of the bend in the roof of {on.name} memory is the limit, right of it arithmetic; {points_are}"
         yield "roofline", "Is memory the limit, or arithmetic?", what, lambda: roofs.roofline(table, on)
     for name, title, note, what, unit, scale in (
         ("flops", "Which component does the arithmetic?", "Tensor and vector FLOPs", "flops", "TFLOP", 1e12),
@@ -62,12 +66,22 @@ def _over_grids(table: Points, axis: Grids, mean: str) -> Iterator[Definition]:
         yield "time", "How long does a page of each grid take?", f"{note}{mean}", lambda: lines.time(table, axis)
     elif table.has("floor_ns"):
         note = "Nothing was measured: the estimate's interval, if there is one, and the floor"
-        yield "time", "How long is a page of each grid expected to take?", f"{note}{mean}", lambda: lines.time(table, axis)
+        yield (
+            "time",
+            "How long is a page of each grid expected to take?",
+            f"{note}{mean}",
+            lambda: lines.time(table, axis),
+        )
     if table.has("attained"):
         note = "100 % is what the device's peaks allow"
         yield "attained", "How far from the floor is each stage?", f"{note}{mean}", lambda: lines.attained(table, axis)
     if table.has("change") or any(table.has(f"was_{name}") for name in ("device_ns", "moved_bytes", "flops")):
-        yield "change", "What changed since the baseline?", f"Above zero is more{mean}", lambda: lines.change(table, axis)
+        yield (
+            "change",
+            "What changed since the baseline?",
+            f"Above zero is more{mean}",
+            lambda: lines.change(table, axis),
+        )
 
 
 def _memory(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
@@ -77,7 +91,12 @@ def _memory(table: Points, axis: Grids, on: Device | None) -> Iterator[Definitio
     near = on is not None and fullest * 1e9 >= NEAR * on.memory_bytes
     rule = (on.memory_bytes / 1e9, f"{on.name}, {on.memory_bytes / 1e9:.0f} GB") if on and near else None
     note = f"The fullest point takes {fullest:.1f} GB{of}"
-    yield "memory", "Does it fit into memory?", note, lambda: stacks.stacks(table, axis, parts, "GB", OF_MEMORY, rule, shared=True)
+    yield (
+        "memory",
+        "Does it fit into memory?",
+        note,
+        lambda: stacks.stacks(table, axis, parts, "GB", OF_MEMORY, rule, shared=True),
+    )
 
 
 def _required(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
@@ -88,5 +107,7 @@ def _required(table: Points, axis: Grids, on: Device | None) -> Iterator[Definit
         Latency.TTFT: ("tensor_flops", "tensor TFLOP/s, logarithmic", 1e12, peak),
         Latency.TPOT: ("compulsory_bytes", "compulsory GB/s, logarithmic", 1e9, rate),
     }
-    note = "What no device can do without: tensor FLOP/s for the time to first token, GB/s for the time per output token"
+    note = (
+        "What no device can do without: tensor FLOP/s for the time to first token, GB/s for the time per output token"
+    )
     yield "required", "How fast a device keeps a latency?", note, lambda: lines.required(table, axis, rates)

@@ -1,4 +1,4 @@
-"""A chart as SVG: panels of plain shapes, whose colours are the page's style; alone, a picture with a style of its own."""
+"""A chart as SVG: panels of plain shapes, whose colours a style gives: the page's, or that of the picture alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ ROW = 3  # panels in a row of a picture
 STAGE_COLOURS = (("#1f6fc4", "#6cb0f5"), ("#0a7d5c", "#3fc79c"), ("#b8560b", "#f09a4a"), ("#9d4a8f", "#d993cc"))
 PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue is used for nothing else
     *(("#1f6fc4", "#6cb0f5"), ("#7fb2e6", "#3f77b0"), ("#b9d6f2", "#27496b")),
-    *(("#6b4a94", "#b79ddb"), ("#c2609f", "#e08cc3"), ("#e9b3d6", "#8a4a74"), ("#c9a227", "#e3c65c"), ("#a3abb5", "#5d6672")),
+    *(
+        ("#6b4a94", "#b79ddb"),
+        ("#c2609f", "#e08cc3"),
+        ("#e9b3d6", "#8a4a74"),
+        ("#c9a227", "#e3c65c"),
+        ("#a3abb5", "#5d6672"),
+    ),
     *(("#4a5568", "#aab6c6"), ("#8693a5", "#74839a"), ("#c8d0db", "#3f4a5a")),
 )
 OF_MEMORY = 8  # the first of the latter
@@ -69,7 +75,7 @@ def attention_class(attention: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An entry of a legend: a mark ("line", "thin", "band", "block", "dot", "ring", "roof") of some classes, and what it is."""
+    """An entry of a legend: its mark is "line", "thin", "band", "block", "dot", "ring", "rule" or "roof"."""
 
     mark: str
     classes: str
@@ -121,8 +127,9 @@ class Chart:
         style = escape(ALONE + STYLE + colours(dark=False), quote=False)
         size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         back = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
+        name = f'role="img" aria-label="{escape(self.title)}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="marks" {size} role="img" aria-label="{escape(self.title)}">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="marks" {size} {name}>'
             f"<style>{style}</style>{back}{head}{legend}{''.join(body)}</svg>\n"
         )
 
@@ -133,7 +140,9 @@ class Chart:
             wide = 34 + 6 * len(key.label)
             if x > 8 and x + wide > width:
                 x, y = 8, y + KEY
-            found.append(f'<g transform="translate({x} {y})">{key.svg()}<text x="27" y="10">{escape(key.label)}</text></g>')
+            found.append(
+                f'<g transform="translate({x} {y})">{key.svg()}<text x="27" y="10">{escape(key.label)}</text></g>'
+            )
             x += wide
         return "".join(found), y + KEY + 4
 

@@ -29,13 +29,20 @@ class Curve:
     def svg(self, x: Scale, y: Scale, axis: Grids) -> str:
         if self.mark == "band":
             ends = zip(self.values, self.high, strict=True)
-            return drawing.band([(x(axis.keys[at]), y(low), y(high)) for (at, low, _), (_, high, _) in ends], self.classes)
-        drawn = drawing.line([(x(axis.keys[at]), y(value)) for at, value, _ in self.values], f"{self.mark} {self.classes}")
+            return drawing.band(
+                [(x(axis.keys[at]), y(low), y(high)) for (at, low, _), (_, high, _) in ends], self.classes
+            )
+        drawn = drawing.line(
+            [(x(axis.keys[at]), y(value)) for at, value, _ in self.values], f"{self.mark} {self.classes}"
+        )
         if self.mark == "thin":
             return drawn
         hollow = "dot" if SOLID in self.classes.split() else "ring"
         radius = 2.6 if len(self.values) <= scales.MANY else 1.2
-        dots = (drawing.dot(x(axis.keys[at]), y(value), f"{hollow} {self.classes}", point, radius) for at, value, point in self.values)
+        dots = (
+            drawing.dot(x(axis.keys[at]), y(value), f"{hollow} {self.classes}", point, radius)
+            for at, value, point in self.values
+        )
         return drawn + "".join(dots)
 
 
@@ -59,11 +66,14 @@ def values(points: Points, name: str, scale: float, *, per_step: bool = False) -
     """A column, scaled; of one step of a decode if asked."""
     column = points.columns.get(name) or [None] * points.count
     return [
-        None if value is None else value / scale / (steps(points, at) if per_step else 1) for at, value in enumerate(column)
+        None if value is None else value / scale / (steps(points, at) if per_step else 1)
+        for at, value in enumerate(column)
     ]
 
 
-def curves(points: Points, axis: Grids, stage: str, mark: str, label: str, low: Values, high: Values | None = None) -> list[Curve]:
+def curves(
+    points: Points, axis: Grids, stage: str, mark: str, label: str, low: Values, high: Values | None = None
+) -> list[Curve]:
     """One for each attention; one for both if they are the same, which two lines on one another would hide."""
     found: dict[tuple[tuple[int, float], ...], tuple[Curve, list[str]]] = {}
     for attention in points.distinct("attention"):
@@ -83,10 +93,19 @@ def curves(points: Points, axis: Grids, stage: str, mark: str, label: str, low: 
 
 
 def panel(
-    name: str, unit: str, axis: Grids, found: Sequence[Curve], *, classes: str = "", rules: Sequence[tuple[float, str]] = (),
-    scale: Callable[..., Scale] = scales.linear, width: int = WIDTH, height: int = HEIGHT,
+    name: str,
+    unit: str,
+    axis: Grids,
+    found: Sequence[Curve],
+    *,
+    classes: str = "",
+    rules: Sequence[tuple[float, str]] = (),
+    scale: Callable[..., Scale] = scales.linear,
+    named: bool = False,
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> Panel:
-    """Curves on common axes; `rules` are named values across them."""
+    """Curves on common axes, each with its label at its end if `named`; `rules` are named values across them."""
     numbers = [value for each in found for _, value, _ in (*each.values, *each.high)]
     x = drawing.across(axis, width)
     y = scale([*numbers, *(value for value, _ in rules)], height - drawing.BOTTOM, drawing.TOP)
@@ -95,6 +114,9 @@ def panel(
         body += drawing.line([(LEFT, y(value)), (width - RIGHT, y(value))], "rule")
         body += drawing.text(LEFT + 4, y(value) - 4, words) if words else ""
     body += "".join(each.svg(x, y, axis) for each in found)
+    for each in found if named else ():
+        at, value, _ = each.values[-1]
+        body += drawing.text(x(axis.keys[at]), y(value) - 5, each.label, "end")
     return Panel(name, body, classes, width, height)
 
 
@@ -112,11 +134,22 @@ def title_of(points: Points, stage: str, *, per_step: bool = False) -> str:
 
 def time(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, ...]]:
     """Measured time, what was to be expected, and the floor."""
-    columns = {name: values(points, name, 1e6, per_step=True) for name in ("device_ns", "estimate_low_ns", "estimate_high_ns", "floor_ns")}
+    columns = {
+        name: values(points, name, 1e6, per_step=True)
+        for name in ("device_ns", "estimate_low_ns", "estimate_high_ns", "floor_ns")
+    }
     panels, keys = [], list[Curve]()
     for stage in stages(points):
         found = [
-            *curves(points, axis, stage, "band", "estimate, 9 of 10", columns["estimate_low_ns"], columns["estimate_high_ns"]),
+            *curves(
+                points,
+                axis,
+                stage,
+                "band",
+                "estimate, 9 of 10",
+                columns["estimate_low_ns"],
+                columns["estimate_high_ns"],
+            ),
             *curves(points, axis, stage, "thin", "floor", columns["floor_ns"]),
             *curves(points, axis, stage, "line", "measured", columns["device_ns"]),
         ]
@@ -128,8 +161,19 @@ def time(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, ...
 
 def attained(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, ...]]:
     """One panel, because all stages have the same unit."""
-    found = [(stage, each) for stage in stages(points) for each in curves(points, axis, stage, "line", "", values(points, "attained", 0.01))]
-    body = panel("", "floor as % of the measured time", axis, [each for _, each in found], width=drawing.WIDE, height=drawing.TALL)
+    found = [
+        (stage, each)
+        for stage in stages(points)
+        for each in curves(points, axis, stage, "line", "", values(points, "attained", 0.01))
+    ]
+    body = panel(
+        "",
+        "floor as % of the measured time",
+        axis,
+        [each for _, each in found],
+        width=drawing.WIDE,
+        height=drawing.TALL,
+    )
     return (body,), drawing.keys(Key("line", each.classes, f"{stage}, {each.label}") for stage, each in found)
 
 
@@ -161,17 +205,13 @@ def required(
         if latency is None or not points.has(rates[latency][0]):
             continue
         column, unit, scale, ceiling = rates[latency]
-        work = values(points, column, scale, per_step=True)
-        found = [
-            Curve(f"{ms} ms", f"{stage_class(stage)} {SOLID}", "line", each.values)
-            for ms in TARGETS_MS[latency]
-            for each in curves(points, axis, stage, "line", "", [None if value is None else 1e3 * value / ms for value in work])[:1]
-        ]
-        made = panel(f"{stage}, {latency.name}", unit, axis, found, classes=stage_class(stage), rules=[ceiling] if ceiling else [], scale=scales.logarithmic)
-        ends = [(each.label, each.values[-1][1]) for each in found]
-        x = drawing.across(axis)
-        numbers = [value for each in found for _, value, _ in each.values] + ([ceiling[0]] if ceiling else [])
-        y = scales.logarithmic(numbers, HEIGHT - drawing.BOTTOM, drawing.TOP)
-        names = "".join(drawing.text(x(axis.keys[-1]), y(value) - 5, label, "end") for label, value in ends)
-        panels.append(Panel(made.name, made.body + names, made.classes))
+        work = [None if value is None else 1e3 * value for value in values(points, column, scale, per_step=True)]
+        found = []
+        for ms in TARGETS_MS[latency]:
+            rates_of = [None if value is None else value / ms for value in work]
+            of = curves(points, axis, stage, "line", "", rates_of)[0]  # any attention: all need the same
+            found.append(Curve(f"{ms} ms", f"{stage_class(stage)} {SOLID}", "line", of.values))
+        name, rules = f"{stage}, {latency.name}", [ceiling] if ceiling else []
+        classes, log = stage_class(stage), scales.logarithmic
+        panels.append(panel(name, unit, axis, found, classes=classes, rules=rules, scale=log, named=True))
     return tuple(panels), ()

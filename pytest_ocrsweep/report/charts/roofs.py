@@ -23,21 +23,42 @@ def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[K
         roofs["roof, as measured"] = device.as_measured
     xs = [ratio for _, ratio, _, _ in found] + [device.ridge / 2, device.ridge * 2]
     x = scales.logarithmic(xs, LEFT, WIDE - RIGHT)
-    ends = [min(each.tensor_flops_per_s, at * each.bandwidth_bytes_per_s) / 1e12 for each in roofs.values() for at in (x.low, x.high)]
+    ends = [
+        min(each.tensor_flops_per_s, at * each.bandwidth_bytes_per_s) / 1e12
+        for each in roofs.values()
+        for at in (x.low, x.high)
+    ]
     rates = [rate for _, _, least, took in found for rate in (least, took) if rate]
     y = scales.logarithmic([*rates, *ends], TALL - drawing.BOTTOM, TOP)
     title = "needed tensor FLOP / byte from DRAM, logarithmic"
     body = [drawing.frame("", y, "needed tensor TFLOP/s, logarithmic", x, None, title, WIDE, TALL)]
     for name, roof in roofs.items():
-        line = [(x(at), y(min(roof.tensor_flops_per_s, at * roof.bandwidth_bytes_per_s) / 1e12)) for at in (x.low, roof.ridge, x.high)]
+        line = [
+            (x(at), y(min(roof.tensor_flops_per_s, at * roof.bandwidth_bytes_per_s) / 1e12))
+            for at in (x.low, roof.ridge, x.high)
+        ]
         body.append(drawing.line(line, "roof" if name == "roof, by the data sheet" else "rule"))
     for at, ratio, least, took in found:
         classes = f"{stage_class(columns['stage'][at])} {attention_class(columns['attention'][at])}"
         if took:
             body.append(drawing.line([(x(ratio), y(least)), (x(ratio), y(took))], f"thin {classes}"))
         mark = "dot" if classes.endswith("a0") else "ring"
-        body.append(drawing.dot(x(ratio), y(took or least), f"{mark} {classes}", at, 3.4 if points.count <= 600 else 1.6))
-    kinds = [(stage, kind) for stage in lines.stages(points) for kind in points.distinct("attention") if lines.places(points, stage, kind)]
-    keys = [Key("dot" if attention_class(kind) == "a0" else "ring", f"{stage_class(stage)} {attention_class(kind)}", f"{stage}, {kind}") for stage, kind in kinds]
+        body.append(
+            drawing.dot(x(ratio), y(took or least), f"{mark} {classes}", at, 3.4 if points.count <= 600 else 1.6)
+        )
+    kinds = [
+        (stage, kind)
+        for stage in lines.stages(points)
+        for kind in points.distinct("attention")
+        if lines.places(points, stage, kind)
+    ]
+    keys = [
+        Key(
+            "dot" if attention_class(kind) == "a0" else "ring",
+            f"{stage_class(stage)} {attention_class(kind)}",
+            f"{stage}, {kind}",
+        )
+        for stage, kind in kinds
+    ]
     keys += [Key("roof" if name == "roof, by the data sheet" else "rule", "", name) for name in roofs]
     return (Panel("", "".join(body), "", WIDE, TALL),), tuple(keys)

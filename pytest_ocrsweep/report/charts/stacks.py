@@ -15,7 +15,14 @@ MOST_WIDE = 34  # pixels of a bar
 
 
 def stacks(
-    points: Points, axis: Grids, parts: Mapping[str, Values], unit: str, first: int = 0, rule: Rule = None, *, shared: bool = False
+    points: Points,
+    axis: Grids,
+    parts: Mapping[str, Values],
+    unit: str,
+    first: int = 0,
+    rule: Rule = None,
+    *,
+    shared: bool = False,
 ) -> tuple[tuple[Panel, ...], tuple[Key, ...]]:
     """A bar a grid, of the parts that it consists of, the first at the bottom and in the `first` colour of parts."""
     shown = [part for part, values in parts.items() if any(values)]

@@ -46,7 +46,7 @@ MEMORY = 8 << 30  # bytes that a mutant may hold
 SLOW = 20  # seconds for each one of the CPU, on a machine with other work
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
-HEAVY += ("altair", "vl_convert", "filelock")
+HEAVY += ("filelock",)
 
 
 class Changed(importlib.machinery.SourceFileLoader):

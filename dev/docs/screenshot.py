@@ -82,7 +82,7 @@ def shoot(page: Path, out: Path, digest: str) -> None:
     """A picture of a page once its first chart is drawn; it holds the digest as text."""
     with browser(*SIZE) as driver:
         driver.get(page.resolve().as_uri())
-        wait(driver, "document.querySelector('.chart .drawn')")
+        wait(driver, "document.documentElement.dataset.ready")
         driver.save_screenshot(str(out))
     text = PngInfo()
     text.add_text(SHOWS, digest)

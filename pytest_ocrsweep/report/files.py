@@ -141,23 +141,31 @@ class Writing:
 
     def pictures(self) -> None:
         """A picture of each chart."""
+        pictures: dict[str, str] = {}
+        if not self._drawn(CHARTS, lambda: pictures.update(_pictures(self.report))):
+            return
         if not os.path.islink(self.folder / CHARTS):
             atomic.remove_leftovers(self.folder / CHARTS)
-        pictures = {f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in charts.charts(self.report)}
         self.put(f"{len(pictures)} {CHARTS}", lambda: pictures, all_of=f"{CHARTS}/")
 
     def draw(self) -> None:
-        """The page to open. A library makes it, which raises errors of many types."""
+        """The page to open."""
         from . import html
 
+        pages: dict[str, str] = {}
+        if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, None, self.trends, self.price)})):
+            self.step(lambda: self.put(HTML, lambda: pages))
+
+    def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
+        """Whether it was drawn. A library raises errors of many types, and data is worth more than pictures."""
         try:
-            text = html.page(self.report, None, self.trends, self.price)
+            draw()
         except Exception as error:
             why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
             again = command("ocrsweep", "report", str(self.folder / JSON), str(self.folder))
-            self.problems.append(f"{HTML}: not drawn ({why}): try again with `{again}`")
-            return
-        self.step(lambda: self.put(HTML, lambda: {HTML: text}))
+            self.problems.append(f"{what}: not drawn ({why}): try again with `{again}`")
+            return False
+        return True
 
     def append(self, job: Path) -> None:
         """All of the page, or nothing."""
@@ -179,3 +187,7 @@ def _json(report: Report) -> str:
     document = to_json(report)
     points = document.pop("points")
     return render(document, points=points)
+
+
+def _pictures(report: Report) -> dict[str, str]:
+    return {f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in charts.charts(report)}

@@ -17,8 +17,8 @@ from ..baselines.result import NAMES
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment
 from ..baselines.verdict import FAILED, Verdict
-from . import changes
-from .charts import Chart, charts, drawing
+from . import changes, charts
+from .charts import Chart, drawing
 from .columns import Points, points
 from .first_screen import Screens, screens
 from .page_answer import answer
@@ -48,7 +48,7 @@ def page(
     import jinja2
 
     document, found = to_json(replace(report, points=())), points(report)
-    drawn = charts(report, table=found) if drawn is None else drawn
+    drawn = charts.charts(report, table=found) if drawn is None else drawn
     said, profiles = answer(report), time_lines(report)
     strict = jinja2.StrictUndefined
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)

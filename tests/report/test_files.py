@@ -15,7 +15,7 @@ from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
 
-DATA = {"sweep.json", "sweep.sqlite", "report.md"}
+DATA = {"sweep.json", "sweep.sqlite", "summary.json", "report.md"}
 MANIFEST = {".ocrsweep-report.json"}
 
 
@@ -39,25 +39,25 @@ def test_all_files_are_written_and_said(tmp_path):
     charts = list((tmp_path / "charts").glob("*.svg"))
     assert charts
     assert line == (
-        f"report in {tmp_path}: sweep.json, sweep.sqlite (run 1), report.md, {len(charts)} charts, index.html"
+        f"report in {tmp_path}: sweep.json, sweep.sqlite (run 1), summary.json, report.md, {len(charts)} charts, index.html"
     )
 
 
 def test_the_charts_are_of_the_last_run_and_what_is_not_ours_stays(tmp_path):
-    files.write(report(), tmp_path)
+    files.write(report(point(), point(grid="1x1")), tmp_path)
     charts = tmp_path / "charts"
     assert "time.svg" in names(charts)
     (charts / "my-logo.svg").write_text("<svg/>")
     files.write(report(point(vendor=None)), tmp_path)
     assert "time.svg" not in names(charts)
-    assert "bytes.svg" in names(charts)
+    assert "memory.svg" in names(charts)
     assert (charts / "my-logo.svg").read_text() == "<svg/>"
 
 
-def test_without_the_extra_the_data_is_there_and_a_line_says_what_to_install(tmp_path, without_extra):
+def test_without_the_extra_data_and_charts_are_there_and_a_line_says_what_to_install(tmp_path, without_extra):
     lines = files.write(report(), tmp_path)
-    assert names(tmp_path) == DATA | MANIFEST
-    assert lines[1] == "no charts and no index.html: altair is not installed: pip install 'pytest-ocrsweep[report]'"
+    assert names(tmp_path) == DATA | MANIFEST | {"charts"}
+    assert lines[1] == "no index.html: jinja2 is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
 def test_without_the_extra_a_page_of_an_earlier_run_is_pointed_at(tmp_path, without_extra):
@@ -164,7 +164,9 @@ def test_the_command_line_writes_all_files_again(tmp_path, without_extra, capsys
     first, again = tmp_path / "first", tmp_path / "again"
     files.write(report(point(), point("decode")), first)
     assert cli.main(["report", f"{first}/{source}", str(again)]) == 0
-    assert capsys.readouterr().out.startswith(f"report in {again}: sweep.json, sweep.sqlite (run 1), report.md\n")
+    assert capsys.readouterr().out.startswith(
+        f"report in {again}: sweep.json, sweep.sqlite (run 1), summary.json, report.md, 4 charts\n"
+    )
     assert load(again) == load(again / "sweep.sqlite") == load(first)
     files.write(load(first), tmp_path / "expected")
     for name in ("sweep.json", "report.md"):

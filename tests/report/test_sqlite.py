@@ -223,7 +223,7 @@ def not_a_database(path: Path) -> None:
 
 DAMAGE = {
     foreign: "it is a SQLite database, but not one of sweeps",
-    newer: "its tables are of version 9, but this one uses 2",
+    newer: "its tables are of version 9, but this one uses 3",
     emptied: "it holds no run",
     edited: "run 1 is not what was written (its sha256 differs)",
     odd: "it cannot be read (more is not a JSON object: [])",

@@ -187,8 +187,8 @@ def change(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, .
     if not numbers:
         numbers = {"device time": values(points, "change", 0.01)}
     panels, keys = [], list[Curve]()
-    for label, column in numbers.items():
-        found = [each for stage in stages(points) for each in curves(points, axis, stage, "line", stage, column)]
+    for label, changed in numbers.items():
+        found = [each for stage in stages(points) for each in curves(points, axis, stage, "line", stage, changed)]
         if any(value for each in found for _, value, _ in each.values):  # what did not change is no question
             panels.append(panel(label, "change since the baseline, %", axis, found, rules=[(0, "")]))
             keys += found

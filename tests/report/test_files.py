@@ -38,9 +38,8 @@ def test_all_files_are_written_and_said(tmp_path):
     assert "deepseek-ocr" in (tmp_path / "index.html").read_text()
     charts = list((tmp_path / "charts").glob("*.svg"))
     assert charts
-    assert line == (
-        f"report in {tmp_path}: sweep.json, sweep.sqlite (run 1), summary.json, report.md, {len(charts)} charts, index.html"
-    )
+    written = f"sweep.json, sweep.sqlite (run 1), summary.json, report.md, {len(charts)} charts, index.html"
+    assert line == f"report in {tmp_path}: {written}"
 
 
 def test_the_charts_are_of_the_last_run_and_what_is_not_ours_stays(tmp_path):

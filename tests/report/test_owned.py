@@ -223,7 +223,8 @@ def test_a_folder_that_is_itself_a_link_is_written_to(tmp_path):
 
 def test_a_folder_of_a_version_without_a_manifest_is_taken(tmp_path):
     files.write(report(point(vendor=vendor())), tmp_path)
-    (tmp_path / owned.MANIFEST).unlink()
+    for name in (owned.MANIFEST, owned.SUMMARY):  # that version wrote neither
+        (tmp_path / name).unlink()
     (tmp_path / "charts" / "my-logo.svg").write_text(SVG)
     files.ready(tmp_path)
     files.write(report(point(vendor=None)), tmp_path)

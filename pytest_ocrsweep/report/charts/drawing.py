@@ -45,6 +45,7 @@ svg .thin { fill: none; stroke: var(--c); stroke-width: 1.2; stroke-dasharray: 1
 svg .band { fill: var(--c); opacity: 0.18; }
 svg .dot { fill: var(--c); }
 svg .ring { fill: var(--card); stroke: var(--c); stroke-width: 1.5; }
+svg .many { fill: none; stroke: var(--c); stroke-width: 3; stroke-linecap: round; }
 svg .block { fill: var(--c); }
 svg [data-id]:hover { stroke: var(--text); stroke-width: 1.5; }
 """
@@ -158,11 +159,16 @@ def line(points: Sequence[tuple[float, float]], classes: str) -> str:
     return f'<path class="{classes}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>'
 
 
-def band(points: Sequence[tuple[float, float, float]], classes: str) -> str:
+def area(points: Sequence[tuple[float, float, float]], classes: str) -> str:
     """Between two heights of each x."""
     there = [f"{x:.1f} {low:.1f}" for x, low, _ in points]
     back = [f"{x:.1f} {high:.1f}" for x, _, high in reversed(points)]
-    return f'<path class="band {classes}" d="M{"L".join([*there, *back])}Z"/>'
+    return f'<path class="{classes}" d="M{"L".join([*there, *back])}Z"/>'
+
+
+def dots(places: Sequence[tuple[float, float]], classes: str) -> str:
+    """Many small dots as one shape, which no pointer finds one by one."""
+    return f'<path class="many {classes}" d="{"".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)}"/>'
 
 
 def dot(x: float, y: float, classes: str, point: int, r: float = 3) -> str:

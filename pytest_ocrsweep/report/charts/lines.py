@@ -12,6 +12,7 @@ from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel, attention_class, st
 from .scales import Grids, Scale
 
 Values = list[float | None]  # of each point
+RADIUS = 2.6  # of a dot, in pixels
 SOLID = "a0"  # the class of the attention that people run
 TARGETS_MS = {Latency.TTFT: (100, 250, 500, 1000), Latency.TPOT: (5, 10, 20, 50)}  # the hardest first
 
@@ -29,18 +30,17 @@ class Curve:
     def svg(self, x: Scale, y: Scale, axis: Grids) -> str:
         if self.mark == "band":
             ends = zip(self.values, self.high, strict=True)
-            return drawing.band(
-                [(x(axis.keys[at]), y(low), y(high)) for (at, low, _), (_, high, _) in ends], self.classes
+            return drawing.area(
+                [(x(axis.keys[at]), y(low), y(high)) for (at, low, _), (_, high, _) in ends], f"band {self.classes}"
             )
         drawn = drawing.line(
             [(x(axis.keys[at]), y(value)) for at, value, _ in self.values], f"{self.mark} {self.classes}"
         )
-        if self.mark == "thin":
+        if self.mark == "thin" or not axis.labels:  # of many grids a line is enough
             return drawn
-        hollow = "dot" if SOLID in self.classes.split() else "ring"
-        radius = 2.6 if len(self.values) <= scales.MANY else 1.2
+        mark = "dot" if SOLID in self.classes.split() else "ring"
         dots = (
-            drawing.dot(x(axis.keys[at]), y(value), f"{hollow} {self.classes}", point, radius)
+            drawing.dot(x(axis.keys[at]), y(value), f"{mark} {self.classes}", point, RADIUS)
             for at, value, point in self.values
         )
         return drawn + "".join(dots)

@@ -7,6 +7,8 @@ from ..columns import Points
 from . import drawing, lines, scales
 from .drawing import LEFT, RIGHT, TALL, TOP, WIDE, Key, Panel, attention_class, stage_class
 
+MANY, RADIUS = 600, 3.4  # points that are each drawn for themselves, and how large, in pixels
+
 
 def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[Key, ...]]:
     """Needed tensor FLOP/s over FLOPs per byte from DRAM; a line joins a measured point to its floor."""
@@ -38,14 +40,17 @@ def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[K
             for at in (x.low, roof.ridge, x.high)
         ]
         body.append(drawing.line(line, "roof" if name == "roof, by the data sheet" else "rule"))
+    many: dict[str, dict[tuple[float, float], None]] = {}
     for at, ratio, least, took in found:
         classes = f"{stage_class(columns['stage'][at])} {attention_class(columns['attention'][at])}"
+        place = x(ratio), y(took or least)
+        if len(found) > MANY:
+            many.setdefault(classes, {})[round(place[0], 1), round(place[1], 1)] = None
+            continue
         if took:
-            body.append(drawing.line([(x(ratio), y(least)), (x(ratio), y(took))], f"thin {classes}"))
-        mark = "dot" if classes.endswith("a0") else "ring"
-        body.append(
-            drawing.dot(x(ratio), y(took or least), f"{mark} {classes}", at, 3.4 if points.count <= 600 else 1.6)
-        )
+            body.append(drawing.line([(place[0], y(least)), place], f"thin {classes}"))
+        body.append(drawing.dot(*place, f"{'dot' if classes.endswith('a0') else 'ring'} {classes}", at, RADIUS))
+    body += [drawing.dots(list(places), classes) for classes, places in many.items()]
     kinds = [
         (stage, kind)
         for stage in lines.stages(points)

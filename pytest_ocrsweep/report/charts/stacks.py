@@ -66,10 +66,15 @@ def _panel(
     y = scales.linear([*base.values(), *reach, *([rule[0]] if rule else [])], HEIGHT - drawing.BOTTOM, drawing.TOP)
     wide = min(MOST_WIDE, 0.8 * (x.end - x.start) / max(1, len(axis.keys) - 1))
     body = [drawing.frame(name, y, unit, x, axis, axis.title, WIDTH, HEIGHT)]
-    for at, at_part, low, value, point in bars:
-        left, top, bottom = x(axis.keys[at]) - wide / 2, y(low + value), y(low)
-        size = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{max(bottom - top, 0.2):.1f}"'
-        body.append(f'<rect class="block p{at_part}" {size} data-id="{point}"/>')
+    if axis.labels:
+        for at, at_part, low, value, point in bars:
+            left, top, bottom = x(axis.keys[at]) - wide / 2, y(low + value), y(low)
+            size = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{max(bottom - top, 0.2):.1f}"'
+            body.append(f'<rect class="block p{at_part}" {size} data-id="{point}"/>')
+    else:  # too many for bars
+        for part in dict.fromkeys(at_part for _, at_part, _, _, _ in bars):
+            ends = [(x(axis.keys[at]), y(low), y(low + value)) for at, of, low, value, _ in bars if of == part]
+            body.append(drawing.area(ends, f"block p{part}"))
     if rule:
         body.append(drawing.line([(LEFT, y(rule[0])), (WIDTH - RIGHT, y(rule[0]))], "rule"))
         body.append(drawing.text(LEFT + 4, y(rule[0]) - 4, rule[1]))

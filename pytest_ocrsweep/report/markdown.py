@@ -43,6 +43,7 @@ def page(report: Report, found: Answer | None = None, trends: Trends | None = No
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
         more = [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
+        parts += filter(None, map(_grown, shown))
         parts.append(_folded(f"Failing points: {len(failing):,}", _table(shown, NAMES, changes=True), *more))
     for stage in STAGES:
         if of_stage := [point for point in points if point.stage == stage]:
@@ -135,6 +136,14 @@ def _moved(found: Answer) -> list[str]:
         left = [f"… and {len(rows) - FAILING:,} more: `sweep.json` has all."] if len(rows) > FAILING else []
         parts.append(_folded(f"{len(rows) - FEW:,} more", _grid(header, cells[FEW:FAILING], names=2), *left))
     return parts
+
+
+def _grown(point: PointResult) -> str:
+    """What accounts for a failed point's time, in a report of a version that did not say what moved."""
+    profile = point.vendor.profile if point.vendor and not point.moved else None
+    causes = [f"- {markdown(cause)}" for cause in profile.causes] if profile else []
+    what = f"What grew in {markdown(str(point))}, in one call or a decode's last step:"
+    return "\n".join([f"{what}\n", *causes]) if causes else ""
 
 
 def _about(report: Report) -> str:

@@ -134,11 +134,12 @@ def answer(report: Report) -> Answer:
 
 
 def _first(pages: tuple[PageAnswer, ...], moved: Iterable[PointMoved]) -> PageAnswer | None:
-    """A page with a failed point, else the usual one; else one with a profile, or the middle one."""
-    by_key = {(page.grid, page.attention): page for page in pages}
-    wanted = [*[(each.grid, each.attention) for each in moved if _fails(each)][:1], USUAL]
-    profiled = [page for page in pages if any(stage.shares_are is How.MEASURED for stage in page.stages)]
-    found = [by_key[key] for key in wanted if key in by_key] or profiled or list(pages[len(pages) // 2 :])
+    """One with a failed point, else the usual one, one with a profile, or the middle one: a whole one if any is."""
+    whole = [page for page in pages if page.how] or pages
+    by_key = {(page.grid, page.attention): page for page in whole}
+    wanted = [*((each.grid, each.attention) for each in moved if _fails(each)), USUAL]
+    profiled = [page for page in whole if any(stage.shares_are is How.MEASURED for stage in page.stages)]
+    found = [by_key[key] for key in wanted if key in by_key] or profiled or list(whole[len(whole) // 2 :])
     return found[0] if found else None
 
 

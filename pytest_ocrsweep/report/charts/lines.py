@@ -189,6 +189,7 @@ def change(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, .
     panels, keys = [], list[Curve]()
     for label, changed in numbers.items():
         found = [each for stage in stages(points) for each in curves(points, axis, stage, "line", stage, changed)]
+        found = [each for each in found if len(each.values) > 1]  # a dot alone is in the table of what moved
         if any(value for each in found for _, value, _ in each.values):  # what did not change is no question
             panels.append(panel(label, "change since the baseline, %", axis, found, rules=[(0, "")]))
             keys += found

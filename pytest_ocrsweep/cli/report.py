@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import flags
 from .flags import Subparsers
-from .progress import say
+from .progress import writing
 
 if TYPE_CHECKING:
     from ..baselines.sweep_report import Report
@@ -48,13 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
     report = _report(options.source)
     files.ready(options.folder)
-    flags.show(*files.write(report, options.folder, price=options.price, watch=watch))
+    flags.show(*files.write(report, options.folder, price=options.price, watch=writing))
     return 0
-
-
-def watch(name: str) -> None:
-    """Say what is written now, to a person at a terminal."""
-    say(f"writing {name}")
 
 
 def _report(source: str) -> Report:

@@ -121,8 +121,13 @@ def panel(
 
 
 def legend(found: Sequence[Curve]) -> tuple[Key, ...]:
-    """What each kind of line is; of which stage it is, its panel says."""
-    return drawing.keys(Key(each.mark, each.classes.split()[1], each.label) for each in found)
+    """What each kind of line is; of which stage it is, its panel says, and of which attention a band is, its line."""
+    return drawing.keys(
+        Key("band", "", each.label.rpartition(", ")[0])
+        if each.mark == "band"
+        else Key(each.mark, each.classes.split()[1], each.label)
+        for each in found
+    )
 
 
 def title_of(points: Points, stage: str, *, per_step: bool = False) -> str:
@@ -146,7 +151,7 @@ def time(points: Points, axis: Grids) -> tuple[tuple[Panel, ...], tuple[Key, ...
                 axis,
                 stage,
                 "band",
-                "estimate, 9 of 10",
+                "estimate, nine of ten times",
                 columns["estimate_low_ns"],
                 columns["estimate_high_ns"],
             ),

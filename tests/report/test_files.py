@@ -137,6 +137,11 @@ def test_pytest_writes_the_report_and_shows_it_below_the_job(recorded, monkeypat
     out = recorded.path / "out"
     assert names(out) == DATA | MANIFEST | {"charts", "index.html"}
     assert "1 of 6 points failed" in job.read_text()
+    assert "### Moved since the baseline: 1 number\n" in job.read_text()
+    (moved,) = load(out / "sweep.json").points[0].moved
+    assert (moved.metric, moved.old) == ("tensor_flops", 1)
+    assert moved.accept in job.read_text()
+    assert str(moved.accept) in (out / "index.html").read_text()
     assert load(out / "sweep.sqlite") == load(out / "sweep.json")
     result.stdout.fnmatch_lines([f"report in {out}: sweep.json, sweep.sqlite (run 1), *"])
 

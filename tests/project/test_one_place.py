@@ -108,7 +108,7 @@ def test_a_new_stage_is_in_sweep_json_after_the_others(with_stage: Run) -> None:
 
 
 def test_a_new_stage_is_in_the_markdown_page(with_stage: Run) -> None:
-    assert "### toy: 4 points" in (with_stage.folder / "out/report.md").read_text(encoding="utf-8")
+    assert "<summary>toy: 4 points</summary>" in (with_stage.folder / "out/report.md").read_text(encoding="utf-8")
 
 
 def test_a_new_stage_is_in_the_database(with_stage: Run) -> None:

@@ -64,7 +64,7 @@ def screens(
 
 
 def _key(engine: str, device: str, page: PageAnswer) -> str:
-    return f"{engine}|{device}|{page.grid}|{page.attention}"
+    return "|".join((engine, device.replace("|", "/"), str(page.grid), page.attention))
 
 
 def ms(ns: float) -> str:

@@ -186,6 +186,20 @@ def test_the_recorded_times_of_a_gpu_are_a_report(tmp_path, without_extra):
     assert all(point.vendor.device_ns.median > point.floor.time_ns for point in found.points)
 
 
+def test_a_price_gives_dollars(tmp_path, without_extra):
+    files.write(report(point("prefill"), point("decode")), tmp_path)
+    assert "$" not in (tmp_path / "report.md").read_text()
+    assert cli.main(["report", str(tmp_path), str(tmp_path), "--price", "2.5"]) == 0
+    assert "$ 27.8 a million pages" in (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["dollars_per_hour"] == 2.5
+
+
+def test_each_file_of_a_report_is_named_before_it_is_made(tmp_path, without_extra):
+    made = []
+    files.write(report(), tmp_path, watch=made.append)
+    assert made == ["sweep.json", "sweep.sqlite", "summary.json", "report.md", "4 charts"]
+
+
 def test_a_folder_written_again_in_place_stays_as_it_is(tmp_path, without_extra):
     files.write(report(point(vendor=vendor(objections=["throttled"]))), tmp_path)
     assert cli.main(["report", str(tmp_path), str(tmp_path)]) == 0

@@ -331,6 +331,12 @@ def test_the_switches_offer_every_page_engine_and_device(page: str, h200: Report
     assert "not measured" in words(pages["transformers|NVIDIA B200|2x3|flash"])
 
 
+def test_a_device_with_a_bar_in_its_name_is_one_choice(h200: Report) -> None:
+    page = html.page(replace(h200, environment=replace(h200.environment, gpu="A|B")), ())
+    assert "transformers|A/B|2x3|flash" in data(page, "pages")
+    assert "<option selected>flash</option>" in page
+
+
 def test_a_red_run_says_what_moved_by_how_much_why_and_how_to_accept_it(h200: Report) -> None:
     said = words(html.page(red_run.red(h200), ()))
     for answer in (

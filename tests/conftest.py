@@ -133,15 +133,15 @@ class Project:
 
 @pytest.fixture(scope="session")
 def _imported() -> None:
-    """pytester forgets what a run imports: Hydra takes its time, vl_convert comes but once, and a second sqlite3 has
-    errors of its own. So they are imported before.
+    """pytester forgets what a run imports: Hydra takes its time, and a second sqlite3 has errors of its
+    own. So they are imported before.
     """
     from pytest_ocrsweep import load_model
     from pytest_ocrsweep.files import database  # noqa: F401
     from pytest_ocrsweep.sweep import grid_sources, results, shapes  # noqa: F401
 
     load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
-    for module in ("numpy", "altair", "vl_convert"):
+    for module in ("numpy", "jinja2"):
         if find_spec(module):
             import_module(module)
 

@@ -45,7 +45,7 @@ GOAL = 0.95
 MEMORY = 8 << 30  # bytes that a mutant may hold
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
-HEAVY += ("altair", "vl_convert", "filelock")
+HEAVY += ("filelock",)
 
 
 class Changed(importlib.machinery.SourceFileLoader):

@@ -32,7 +32,7 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--hide-scrollbars"),
 )
-SIZE = (1440, 1620)  # pixels: header, a page of the table, the first chart
+SIZE = (1440, 900)  # pixels: the first screen, and the head of the table
 WAIT_S = 30
 SHOWS = "shows"  # the picture's text that holds the digest of what it was made from
 
@@ -79,10 +79,10 @@ def wait(driver: Chrome, script: str) -> None:
 
 
 def shoot(page: Path, out: Path, digest: str) -> None:
-    """A picture of a page once its first chart is drawn; it holds the digest as text."""
+    """A picture of a page once it can be used; it holds the digest as text."""
     with browser(*SIZE) as driver:
         driver.get(page.resolve().as_uri())
-        wait(driver, "document.querySelector('.chart .drawn')")
+        wait(driver, "document.documentElement.dataset.ready")
         driver.save_screenshot(str(out))
     text = PngInfo()
     text.add_text(SHOWS, digest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from times_table import parser
@@ -18,9 +17,6 @@ def main() -> None:
     made.add_argument("name", metavar="CHART", help="which one; a name that is not one lists them")
     made.add_argument("out", metavar="OUT.svg", type=Path, help="file to write")
     options = made.parse_args()
-    for module in ("altair", "vl_convert"):
-        if find_spec(module) is None:
-            made.exit(2, f"{module} is not installed: pip install 'pytest-ocrsweep[report]'\n")
     try:
         document = recorded.report(options.baselines, options.model, options.gpu, options.grids)
     except OcrsweepError as error:

@@ -18,6 +18,7 @@ from ..model.ledger import Ledger
 from ..model.stages import STAGES
 from .json_layout import NOTHING, JsonObject, names
 from .measurement import Measurement
+from .moved import Moved
 from .point_profile import component_of
 from .verdict import Verdict
 
@@ -35,6 +36,7 @@ class Costs(JsonObject):
 
 
 COSTS = names(Costs)
+NOT_MOVED = frozenset({"moved"})  # the field that a document has only of points that moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class PointResult(JsonObject):
         default_factory=lambda: NOTHING, hash=False
     )  # by path, in the order they run
     estimate: EstimateResult | None = None
+    moved: tuple[Moved, ...] = ()  # since its baseline, if it failed or improved
 
     @classmethod
     def of(
@@ -144,11 +147,23 @@ class PointResult(JsonObject):
         verdict: Verdict = Verdict.COUNTED,
         components: Mapping[str, Costs] | None = None,
         estimate: EstimateResult | None = None,
+        moved: tuple[Moved, ...] = (),
     ) -> PointResult:
         """A point of a workload."""
         tokens = (work.image_tokens, work.context_tokens, work.new_tokens, work.batch)
         parts = components or NOTHING
-        return cls(stage, work.grid, attention, *tokens, analytic, floor, vendor, verdict, parts, estimate)
+        absent = frozenset[str]() if moved else NOT_MOVED
+        return cls(
+            *(stage, work.grid, attention, *tokens),
+            analytic,
+            floor,
+            vendor,
+            verdict,
+            parts,
+            estimate,
+            moved,
+            absent=absent,
+        )
 
     @property
     def key(self) -> tuple[str, CropGrid, str]:

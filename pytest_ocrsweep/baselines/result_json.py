@@ -37,6 +37,7 @@ from .json_layout import (
 )
 from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
+from .moved import MOVED
 from .own import CALL, OwnCount, OwnResult
 from .point_profile import PROFILE
 from .power_cap import POWER_CAPPED
@@ -153,6 +154,7 @@ POINT = Layout(
         "vendor": known(MEASUREMENT),
         "verdict": VERDICT,
         "components": Field(each(Layout(Costs, dict.fromkeys(COSTS, whole))), {}),
+        "moved": later(many(MOVED), ()),
     },
 )
 HOST = Layout(

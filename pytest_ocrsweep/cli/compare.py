@@ -54,6 +54,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
     )
+    parser.add_argument("--html", metavar="FILE", type=flags.path, help="write the comparison as a page to open")
     refused = {"model": "write the model's name as A or B", "device": "write device:NAME as A or B"}
     flags.add_settings(parser, ("engine", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
@@ -65,6 +66,10 @@ def run(options: argparse.Namespace) -> int:
     from ..report.comparison import compare
 
     found = compare(*sides(options.a, options.b, options.grids, options.overrides))
+    if options.html:
+        from ..report import compare_page
+
+        compare_page.write(found, options.html)
     if options.json:
         flags.print_json(found.as_json())
     else:
@@ -74,10 +79,12 @@ def run(options: argparse.Namespace) -> int:
 
 def lines(found: Comparison, top: int) -> list[str]:
     """The report for a terminal: both sides, a line for each metric, the `top` largest changes."""
+    from ..report.compare_page import summary
+
     moved, numbers = found.moved, f"{sum(found.compared.values()):,} numbers"
     text = [_about("A", found.a), _about("B", found.b), *found.notes]
     text += [_only(side, keys) for side, keys in (("A", found.only_a), ("B", found.only_b)) if keys]
-    text += ["", *_summary(found), ""]
+    text += ["", *aligned(summary(found)), ""]
     if moved[:top]:
         text += [*_table(moved[:top]), ""]
     if len(moved) > top:
@@ -97,29 +104,9 @@ def _only(name: str, keys: Sequence[ComparisonKey]) -> str:
     return f"only {name} has {points(len(keys))}: {', '.join(map(str, keys[:FEW]))}{more}"
 
 
-def _summary(found: Comparison) -> list[str]:
-    """A line for each metric: how many points moved, and the smallest and the largest change."""
-    cells = [["metric", "points", "moved", "least", "most", "margin"]]
-    for metric, count in found.compared.items():
-        changes = [change for change in found.changes if change.metric == metric]
-        ratios = [float("inf") if change.ratio is None else change.ratio for change in changes] or [0.0]
-        if len(changes) < count:
-            ratios.append(0.0)
-        margins = [change.margin for change in changes if change.margin is not None]
-        cells.append(
-            [
-                metric,
-                f"{count:,}",
-                f"{sum(change.moved for change in changes):,}",
-                _percent(min(ratios)),
-                _percent(max(ratios)),
-                f"{100 * min(margins):.2f} to {100 * max(margins):.2f} %" if margins else "exact",
-            ]
-        )
-    return aligned(cells)
-
-
 def _table(changes: Sequence[Change]) -> list[str]:
+    from ..report.changes import percent
+
     cells = [["stage", "grid", "attention", "metric", "A", "B", "change", "why"]]
     cells += [
         [
@@ -127,18 +114,9 @@ def _table(changes: Sequence[Change]) -> list[str]:
             change.metric,
             f"{change.old:,}",
             f"{change.new:,}",
-            _percent(change.ratio),
+            percent(change.ratio),
             change.why,
         ]
         for change in changes
     ]
     return cut(aligned(cells, left=(0, 1, 2, 3, -1)), width())
-
-
-def _percent(ratio: float | None) -> str:
-    """A change that is not 0 is never printed as 0."""
-    if ratio is None or ratio == float("inf"):
-        return "from 0"
-    if not ratio:
-        return "="
-    return f"{100 * ratio:+.2f} %" if abs(ratio) >= 1e-4 else f"{100 * ratio:+.1e} %"

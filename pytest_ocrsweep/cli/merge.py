@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import ArgumentError
 from . import flags
 from .flags import Subparsers
+from .progress import writing
 
 EXAMPLES = """\
 examples:
@@ -54,7 +55,7 @@ def _report(sources: list[str], folder: Path) -> list[str]:
 
     merged = merge([Part(source, load.load(source)) for source in sources])
     files.ready(folder)
-    return files.write(merged, folder)
+    return files.write(merged, folder, watch=writing)
 
 
 def _baselines(options: argparse.Namespace) -> list[str]:

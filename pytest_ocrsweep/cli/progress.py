@@ -27,3 +27,8 @@ def say(text: str) -> None:
     """Print what runs now and cannot show how much is left, on stderr and only if it is a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         print(terminal_line(text), file=sys.stderr, flush=True)
+
+
+def writing(name: str) -> None:
+    """Say which file of a report is made now."""
+    say(f"writing {name}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import flags
 from .flags import Subparsers
+from .progress import writing
 
 if TYPE_CHECKING:
     from ..baselines.sweep_report import Report
@@ -38,6 +39,8 @@ def add(subparsers: Subparsers) -> None:
     text = "folder to write to; it is created if it is missing, and its database keeps earlier runs"
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
     flags.refuse(parser, dict.fromkeys(flags.ALL, "a report has the settings that its data were made with"))
+    text = "what an hour of the device costs in dollars: the report then says what a million pages cost"
+    parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help=text)
     parser.set_defaults(run=run)
 
 
@@ -46,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
     report = _report(options.source)
     files.ready(options.folder)
-    flags.show(*files.write(report, options.folder))
+    flags.show(*files.write(report, options.folder, price=options.price, watch=writing))
     return 0
 
 

@@ -20,7 +20,7 @@ from ..report import table, terminal
 from ..sweep.catalogue import model_of
 from . import flags, parquet, screen
 from .flags import Subparsers
-from .progress import say, watched
+from .progress import say, watched, writing
 
 if TYPE_CHECKING:
     from ..sweep.grid_entry import GridEntry
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     report = swept(settings, points, stages, attentions)
     if options.report:
         say(f"writing the report to {options.report}")
-        for line in files.write(report, options.report):
+        for line in files.write(report, options.report, watch=writing):
             flags.show(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:
         flags.print_json(to_json(report))

@@ -163,13 +163,13 @@ def compare(a: Side, b: Side) -> Comparison:
 
 def _counted(key: ComparisonKey, metric: str, a: SidePoint, b: SidePoint) -> Change:
     old, new = a.numbers[metric], b.numbers[metric]
-    why = _parts(metric, a.components, b.components)
+    why = parts_of(metric, a.components, b.components)
     if metric == "floor_ns" and a.bound and b.bound:
         why = f"{a.bound} bound" if a.bound == b.bound else f"{a.bound} -> {b.bound} bound"
     return Change(key, metric, old, new, new / old - 1 if old else None, why=why)
 
 
-def _parts(metric: str, a: Mapping[str, Costs], b: Mapping[str, Costs]) -> str:
+def parts_of(metric: str, a: Mapping[str, Costs], b: Mapping[str, Costs]) -> str:
     """The components that a cost changed in, most first."""
     if metric not in COSTS or not a or not b:
         return ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..baselines.counted import render
 from ..baselines.result_json import to_json
@@ -15,21 +17,19 @@ from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..files import atomic
 from ..files.text import command, printable
-from . import markdown, owned, sqlite
+from . import charts, markdown, owned, sqlite, summary_json, trends
 from .load import JSON, SQLITE
-from .owned import CHARTS, HTML, PAGE
+from .owned import CHARTS, HTML, PAGE, SUMMARY
+from .page_answer import Answer, answer
 
-if TYPE_CHECKING:
-    from .charts import Chart
-
-DRAWS = ("altair", "vl_convert", "jinja2")  # modules of the `report` extra
+DRAWS = "jinja2"  # the module of the `report` extra
 
 
 def ready(folder: Path) -> None:
     """Make the folder, which may be there. Raises ReportError if nothing, or not all, could be written to it."""
     _make(folder)
     files = owned.Owned.read(folder)
-    names = (JSON, SQLITE, PAGE) if _missing() else (SQLITE, *owned.NAMES)
+    names = (SQLITE, *(name for name in owned.NAMES if name != HTML or not _missing()))
     if refused := [why for name in names if (why := files.refusal(name))]:
         what = "; ".join(dict.fromkeys(refused))
         raise ReportError(f"{what}: a report replaces only files of its own:", owned.MOVE)
@@ -46,24 +46,37 @@ def _make(folder: Path) -> None:
 
 
 def _missing() -> str | None:
-    """A module that charts need and that is not installed."""
-    return next((module for module in DRAWS if find_spec(module) is None), None)
+    """The module that the page needs, if it is not installed."""
+    return DRAWS if find_spec(DRAWS) is None else None
 
 
-def write(report: Report, folder: Path, job: Path | None = None) -> list[str]:
+def write(
+    report: Report,
+    folder: Path,
+    job: Path | None = None,
+    price: float | None = None,
+    watch: Callable[[str], object] = lambda _: None,
+) -> list[str]:
     """Write all files of a report, the run appended to the database; gives the lines to say.
 
-    `job` is a file that the page for pull requests is added to, as GitHub's $GITHUB_STEP_SUMMARY. Each file is written
-    whatever becomes of the others: data first, what libraries draw last. Raises ReportError, one line with all that
-    could not be.
+    `job` is a file that the page for pull requests is added to, as GitHub's $GITHUB_STEP_SUMMARY; `price` is of an hour
+    of the device, in dollars; `watch` is called with each file's name before it is made. Each file is written whatever
+    becomes of the others: data first, what a library draws last. Raises ReportError, one line with all that could not
+    be.
     """
     _make(folder)
     atomic.remove_leftovers(folder)
-    writing = Writing(report, folder)
-    writing.step(lambda: writing.put(JSON, {JSON: _json(report)}))
-    writing.step(lambda: writing.written.append(f"{SQLITE} (run {writing.database()})"))
-    writing.step(lambda: writing.put(PAGE, {PAGE: markdown.page(report)}))
-    if not (missing := _missing()):
+    with suppress(ReportError):  # writing to it says why
+        report = trends.explained(report, folder / SQLITE)
+    writing = Writing(report, folder, price, watch)
+    writing.step(lambda: writing.put(JSON, lambda: {JSON: _json(report)}))
+    writing.step(writing.database)
+    writing.trends = trends.read(folder / SQLITE, report)
+    writing.step(lambda: writing.put(SUMMARY, lambda: {SUMMARY: writing.summary()}))
+    writing.step(lambda: writing.put(PAGE, lambda: {PAGE: writing.page}))
+    writing.step(writing.pictures)
+    missing = _missing()
+    if not missing:
         writing.draw()
     if job:
         writing.step(lambda: writing.append(job))
@@ -73,7 +86,7 @@ def write(report: Report, folder: Path, job: Path | None = None) -> list[str]:
     lines = [f"report in {folder}: {written}"]
     if missing:
         stale = " (what is there is of an earlier run)" if (folder / HTML).exists() else ""
-        what = f"no charts and no {HTML}{stale}: {missing} is not installed"
+        what = f"no {HTML}{stale}: {missing} is not installed"
         lines.append(f"{what}: pip install 'pytest-ocrsweep[report]'")
     return lines
 
@@ -81,8 +94,9 @@ def write(report: Report, folder: Path, job: Path | None = None) -> list[str]:
 class Writing:
     """What was written so far, and what could not be."""
 
-    def __init__(self, report: Report, folder: Path) -> None:
-        self.report, self.folder = report, folder
+    def __init__(self, report: Report, folder: Path, price: float | None, watch: Callable[[str], object]) -> None:
+        self.report, self.folder, self.price, self.watch = report, folder, price, watch
+        self.trends = trends.Trends()
         self.written: list[str] = []
         self.problems: list[str] = []
 
@@ -96,48 +110,57 @@ class Writing:
         except ReportError as error:
             self.problems.append(str(error))
 
-    def put(self, what: str, texts: dict[str, str], all_of: str | None = None, at: int | None = None) -> None:
-        """Files of ours; `what` is said of them, at a place among the others."""
-        problems = owned.put(self.folder, texts, all_of)
+    def put(self, what: str, make: Callable[[], dict[str, str]], all_of: str | None = None) -> None:
+        """Files of ours, by their names; `what` is said of them."""
+        self.watch(what)
+        problems = owned.put(self.folder, make(), all_of)
         self.problems += dict.fromkeys(problems.values())
         if not problems:
-            self.written.insert(len(self.written) if at is None else at, what)
+            self.written.append(what)
 
-    def database(self) -> int:
-        """The number of the run that was added."""
+    def database(self) -> None:
+        """Add the run to the database."""
+        self.watch(SQLITE)
         path = self.folder / SQLITE
         if why := owned.Owned.read(self.folder).refusal(SQLITE):
             raise ReportError(f"{why}:", owned.MOVE)
-        return sqlite.write(self.report, path)
+        self.written.append(f"{SQLITE} (run {sqlite.write(self.report, path)})")
+
+    @cached_property
+    def answer(self) -> Answer:
+        return answer(self.report)
+
+    @cached_property
+    def page(self) -> str:
+        """The page for pull requests."""
+        return markdown.page(self.report, self.answer, self.trends, self.price)
+
+    def summary(self) -> str:
+        found = summary_json.document(self.report, self.answer, self.trends, self.price)
+        return json.dumps(found, indent=1, allow_nan=False) + "\n"
+
+    def pictures(self) -> None:
+        """A picture of each chart."""
+        pictures: dict[str, str] = {}
+        if not self._drawn(CHARTS, lambda: pictures.update(_pictures(self.report))):
+            return
+        if not os.path.islink(self.folder / CHARTS):
+            atomic.remove_leftovers(self.folder / CHARTS)
+        self.put(f"{len(pictures)} {CHARTS}", lambda: pictures, all_of=f"{CHARTS}/")
 
     def draw(self) -> None:
-        """The page with all charts, then a picture of each: a renderer that fails keeps files open."""
-        from . import charts, html
+        """The page to open."""
+        from . import html
 
-        drawn: list[Chart] = []
         pages: dict[str, str] = {}
-        pictures: dict[str, str] = {}
-
-        def put() -> None:
-            if not os.path.islink(self.folder / CHARTS):
-                atomic.remove_leftovers(self.folder / CHARTS)
-            self.put(f"{len(pictures)} {CHARTS}", pictures, all_of=f"{CHARTS}/", at=before)
-
-        defined = self._drawn(CHARTS, lambda: drawn.extend(charts.charts(self.report)))
-        before = len(self.written)
-        if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, drawn)})):
-            self.step(lambda: self.put(HTML, pages))
-        svg = {f"{CHARTS}/{chart.name}.svg": chart.svg for chart in drawn}
-        if defined and self._drawn(CHARTS, lambda: pictures.update({name: draw() for name, draw in svg.items()})):
-            self.step(put)
+        if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, None, self.trends, self.price)})):
+            self.step(lambda: self.put(HTML, lambda: pages))
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
-        """Whether the libraries drew it. They raise errors of many types; a panic in Rust is not even an Exception."""
+        """Whether it was drawn. A library raises errors of many types, and data is worth more than pictures."""
         try:
             draw()
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
+        except Exception as error:
             why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
             again = command("ocrsweep", "report", str(self.folder / JSON), str(self.folder))
             self.problems.append(f"{what}: not drawn ({why}): try again with `{again}`")
@@ -151,7 +174,7 @@ class Writing:
         with job.open("ab", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
             try:
-                page = (markdown.page(self.report) + "\n").encode("utf-8")
+                page = (self.page + "\n").encode("utf-8")
                 while page:
                     page = page[file.write(page) :]
             except OSError as error:
@@ -164,3 +187,7 @@ def _json(report: Report) -> str:
     document = to_json(report)
     points = document.pop("points")
     return render(document, points=points)
+
+
+def _pictures(report: Report) -> dict[str, str]:
+    return {f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in charts.charts(report)}

@@ -1,4 +1,4 @@
-"""A report as one page that needs no network: `page` puts data, charts, style and scripts into its template."""
+"""A report as one page that needs no network: `page` puts data, pictures, style and script into its template."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -18,10 +17,13 @@ from ..baselines.result import NAMES
 from ..baselines.result_json import to_json
 from ..baselines.sweep_report import Report, SweepEnvironment
 from ..baselines.verdict import FAILED, Verdict
-from . import own
-from .charts import Chart, charts
+from . import changes, charts, own
+from .charts import Chart, drawing
 from .columns import Points, points
+from .first_screen import Screens, screens
+from .page_answer import answer
 from .time_lines import time_lines
+from .trends import Trends
 
 TEMPLATES = Path(__file__).parent / "templates"
 FACTS = (
@@ -31,47 +33,79 @@ FACTS = (
 )
 LEFT_OUT = ("flops_per_token", "moved_bytes_per_token")  # of the table: facts of a point alone
 GOOD = (Verdict.PASS, Verdict.RECORDED)
+JUDGED = (Verdict.PASS, Verdict.IMPROVED, *FAILED)
+FEW, MOST = 8, 200  # numbers that moved: on the first screen, and on the page
+SWITCHES = ("engine", "device", "page", "attention")
 
 
-def page(report: Report, drawn: Sequence[Chart] | None = None) -> str:
-    """A report as HTML, its data compressed inside, with its charts or others of it: those beside a baseline."""
+def page(
+    report: Report, drawn: Sequence[Chart] | None = None, trends: Trends | None = None, price: float | None = None
+) -> str:
+    """A report as HTML, its data compressed inside, with its charts or others of it: those beside a baseline.
+
+    `trends` are of earlier runs; `price` is of an hour of the device, in dollars.
+    """
     import jinja2
 
-    document = to_json(replace(report, points=()))
-    drawn = charts(report) if drawn is None else drawn
-    found, profiles = drawn[0].points if drawn else points(report), time_lines(report)
-    scripts = [_read("page.js"), _vega()]
+    document, found = to_json(replace(report, points=())), points(report)
+    drawn = charts.charts(report, table=found) if drawn is None else drawn
+    said, profiles = answer(report), time_lines(report)
     strict = jinja2.StrictUndefined
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)
-    return environment.from_string(_read("index.html.j2")).render(
+    environment.loader = jinja2.FileSystemLoader(TEMPLATES)
+    shown = screens(report, said, trends or Trends(), environment, price)
+    script = _read("page.js")
+    return environment.get_template("index.html.j2").render(
         title=f"{report.model}, {found.count:,} points",
         model=report.model,
         workload=document["workload"],
         environment=_known(report.environment, document["environment"]),
-        device=_devices(report),
-        verdicts=_verdicts(found),
+        device=said.device,
+        verdicts=list(said.verdicts.items()),
         failed=FAILED,
         filters={name: found.distinct(name) for name in ("stage", "attention")},
         table=_table(found),
         charts=drawn,
+        first=shown.by_key.get(shown.first, ""),
+        switches=_switches(shown),
+        price=price,
+        moved=changes.of_points(said.moved),
+        FEW=FEW,
+        MOST=MOST,
+        judged=any(verdict in JUDGED for verdict in said.verdicts),
         profiled={place: str(report.points[place]) for place in profiles["points"]},
         recorded=list(report.history),
         own=own.cells(report.own),
         own_header=own.HEADER,
         own_notes=list(own.notes(report.own)),
-        style=_read("page.css"),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
-        data=_packed(_data(found, drawn) | {"profiles": profiles, "history": document.get("history", {})}),
+        style=f"{_read('page.css')}\n{drawing.STYLE}{drawing.colours()}",
+        script=script,
+        hash=_hash(script),
+        data=_packed(_data(found) | {"profiles": profiles, "history": document.get("history", {})}),
+        pages=_packed(dict(shown.by_key)),
     )
 
 
-def _data(found: Points, drawn: Sequence[Chart]) -> Json:
+def _switches(shown: Screens) -> list[Json]:
+    """Each with its choices and the one to begin with; one of a single choice is a word."""
+    first = shown.first.split("|") if shown.first else [""] * len(SWITCHES)
+    return [
+        {"name": name, "choices": shown.choices(at), "first": first[at]}
+        for at, name in enumerate(SWITCHES)
+        if shown.by_key
+    ]
+
+
+def _data(found: Points) -> Json:
     paths = dict.fromkeys(name.rpartition(":")[0] for name in found.columns if ":" in name)
+    used = ("id", "crops", "rows", "bound", "verdict", *NAMES, *METRICS)
     return {
-        "columns": found.columns,
-        "charts": [{"name": chart.name, "spec": chart.spec(), "fields": chart.fields()} for chart in drawn],
+        "columns": {name: column for name, column in found.columns.items() if ":" in name or name in used},
         "paths": list(paths),
+        "classes": {
+            **{name: drawing.stage_class(name) for name in found.distinct("stage")},
+            **{name: drawing.attention_class(name) for name in found.distinct("attention")},
+        },
         "failed": FAILED,
         "good": GOOD,
         "facts": [[name, METRICS[name].heading, METRICS[name].scale, METRICS[name].digits] for name in _facts(found)],
@@ -95,12 +129,6 @@ def _facts(found: Points) -> list[str]:
     return [name for name in FACTS if found.has(name)]
 
 
-def _verdicts(found: Points) -> list[tuple[str, int]]:
-    """How many of each, those that fail first."""
-    counts = Counter(found.columns.get("verdict", ()))
-    return sorted(counts.items(), key=lambda item: (item[0] not in FAILED, item[0] in GOOD, item[0]))
-
-
 def _known(environment: SweepEnvironment, document: Json) -> dict[str, str]:
     """What its document holds, in words."""
     known = {}
@@ -114,16 +142,13 @@ def _known(environment: SweepEnvironment, document: Json) -> dict[str, str]:
     return known
 
 
-def _devices(report: Report) -> str:
-    return ", ".join(sorted({point.floor.device for point in report.points if point.floor}))
-
-
 def _packed(data: Json) -> str:
     """JSON, compressed, in letters that HTML gives no meaning."""
     text = json.dumps(data, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
+@cache
 def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
@@ -131,12 +156,3 @@ def _read(name: str) -> str:
 def _hash(script: str) -> str:
     """A script as a Content-Security-Policy names it."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-
-
-@cache
-def _vega() -> str:
-    """Vega-Embed, Vega-Lite and Vega as one script; making it takes a second."""
-    import vl_convert
-
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('vega'));")
-    return script.replace("</script", "<\\/script")

@@ -12,35 +12,135 @@ from ..baselines.result import NAMES, PointResult
 from ..baselines.sweep_report import WORKLOAD, Report
 from ..files.text import markdown
 from ..model.stages import STAGES
-from . import own, terminal
+from . import changes, own, terminal
+from .first_screen import ms, percent, rate, since
+from .page_answer import Answer, How, PageAnswer, StageAnswer, answer
+from .past import plot
 from .table import points as counted
 from .terminal import HEAVIEST, MANY
+from .trends import Trends
 
 FAILING = 50  # failing points that a page shows
-LONG = 12  # rows of a table that are not folded away
+FEW = 5  # numbers that moved which are not folded away
+SHARES = 4  # components of a stage, the largest
 
 LEFT_OUT = ("launch_overhead_ns",)  # a page is narrower than a terminal
 
 
-def page(report: Report) -> str:
-    """Verdicts, failing points, and a table a stage; the heaviest points alone where there are many."""
-    points = report.points
+def page(report: Report, found: Answer | None = None, trends: Trends | None = None, price: float | None = None) -> str:
+    """What a page costs and what moved; then, folded, verdicts, failing points, and a table a stage.
+
+    Of many points the heaviest alone are shown. `price` is of an hour of the device, in dollars.
+    """
+    points, found = report.points, found or answer(report)
     failing = [point for point in points if point.verdict.failed]
     what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
     if red := [each for each in report.own if each.verdict.failed]:
         what += f"; of your own code failed {', '.join(markdown(str(each)) for each in red)}"
-    parts = [f"## {markdown(report.model)}: {what}", _about(report), _verdicts(points)]
+    parts = [f"## {markdown(report.model)}: {what}"]
+    if found.first:
+        parts += [_first(found.first, found, price), *_trends(found.first, trends or Trends())]
+    if found.moved:
+        parts += _moved(found)
+    parts.append(_verdicts(points))
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
-        parts += ["### Failing points", _table(shown, NAMES, changes=True)]
-        parts += [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
-        parts += list(filter(None, map(_grown, shown)))
+        more = [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
+        parts += filter(None, map(_grown, shown))
+        parts.append(_folded(f"Failing points: {len(failing):,}", _table(shown, NAMES, changes=True), *more))
     for stage in STAGES:
         if of_stage := [point for point in points if point.stage == stage]:
             parts.append(_stage(stage, of_stage, whole=len(points) <= MANY))
     if report.own:
         parts.append(_own(report.own))
-    return "\n\n".join([*parts, *_notes(points)]) + "\n"
+    return "\n\n".join([*parts, _folded("Workload and environment", _about(report)), *_notes(points)]) + "\n"
+
+
+def _folded(title: str, *texts: str) -> str:
+    inside = "\n\n".join(texts)
+    return f"<details>\n<summary>{title}</summary>\n\n{inside}\n\n</details>"
+
+
+def _first(page: PageAnswer, found: Answer, price: float | None) -> str:
+    """The page in one sentence, and its stages."""
+    where = f", {page.attention}{f' on {markdown(found.device)}' if found.device else ''}"
+    stages = {each.stage: each for each in page.stages}
+    if page.how is None or page.time_ns is None:
+        said = f"**A {page.grid} page{where}:** not known, because a prefill or a decode is missing."
+    else:
+        prefill, decode = (stages[name].best(page.how) or 0 for name in ("prefill", "decode"))
+        inside = ", ".join(f"{part.name} {ms(part.time_ns)}" for part in page.parts[:2] if part.time_ns is not None)
+        inside = f" ({inside})" if len(page.parts) == 3 else ""
+        takes = f"takes {'at least ' if page.how is How.FLOOR else ''}{ms(page.time_ns)} ms ({page.how})"
+        pages = "page" if page.batch == 1 else f"batch of {page.batch} pages"
+        parts = f"prefill {ms(prefill)}{inside}, then {page.new_tokens} tokens {ms(decode)}"
+        said = f"**One {page.grid} {pages} {takes}**{where}: {parts}."
+        dollars = page.dollars_per_million(price)
+        rates = [f"{rate(page.pages_per_s)} pages/s"] if page.pages_per_s else []
+        rates += [f"$ {rate(dollars)} a million pages"] if dollars is not None else []
+        rates += [f"{rate(page.joules)} J a page"] if page.joules is not None else []
+        said += f" {', '.join(rates)}." if rates else ""
+    header = ["stage", "measured ms", "estimate ms", "floor ms", "attained", "bound by", "where its time goes"]
+    rows = [_stage_row(each) for each in page.stages]
+    table = [header, ["---", "---:", "---:", "---:", "---:", "---", "---"], *rows]
+    return "\n\n".join([said, "\n".join(f"| {' | '.join(cells)} |" for cells in table)])
+
+
+def _stage_row(each: StageAnswer) -> list[str]:
+    expected = each.estimate
+    goes = ", ".join(f"{markdown(share.name)} {_share(share.ratio)}" for share in each.shares[:SHARES])
+    limit = f"{markdown(each.limit.name)}, {_share(each.limit.ratio)} of the estimate; " if each.limit else ""
+    return [
+        each.stage,
+        "not measured" if each.measured_ns is None else ms(each.measured_ns),
+        f"{ms(expected.low_ns)} to {ms(expected.high_ns)}" if expected else "-",
+        "-" if each.floor_ns is None else ms(each.floor_ns),
+        "-" if each.attained is None else f"{each.attained:.3f}{'' if each.measured_ns else ' expected'}",
+        f"{limit}floor: {markdown(each.floor_bound or 'not known')}",
+        goes or "not known",
+    ]
+
+
+def _share(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{percent(100 * ratio)} %"
+
+
+def _trends(page: PageAnswer, trends: Trends) -> list[str]:
+    """Each stage of the page over the runs of the database."""
+    lines = []
+    for each in page.stages:
+        trend = trends[f"{each.stage} {page.grid} {page.attention}"]
+        known = [value for value in trend.values if value is not None] if trend else []
+        if trend and len(known) > 1:
+            lines.append(f"- {each.stage} over {len(known)} runs: {plot(known)}; {markdown(since(trend, trends))}")
+    return ["\n".join(lines)] if lines else []
+
+
+def _moved(found: Answer) -> list[str]:
+    """What moved, the largest first; more than a few are folded."""
+    rows = changes.of_points(found.moved)
+    header = ["point", "number", "old", "new", "change", "margin", "component or line"]
+    cells = [
+        [
+            row.point,
+            row.metric,
+            row.old,
+            row.new,
+            row.change,
+            row.margin,
+            "; ".join(map(markdown, row.causes)) or "not known",
+        ]
+        for row in rows
+    ]
+    numbers = f"{len(rows):,} number{'' if len(rows) == 1 else 's'}"
+    parts = [f"### Moved since the baseline: {numbers}", _grid(header, cells[:FEW], names=2)]
+    if commands := changes.commands(rows):
+        shown = "\n".join(commands[:FEW])
+        parts.append(f"If that is meant, accept it:\n\n```\n{shown}\n```")
+    if rows[FEW:]:
+        left = [f"… and {len(rows) - FAILING:,} more: `sweep.json` has all."] if len(rows) > FAILING else []
+        parts.append(_folded(f"{len(rows) - FEW:,} more", _grid(header, cells[FEW:FAILING], names=2), *left))
+    return parts
 
 
 def _own(results: Sequence[OwnResult]) -> str:
@@ -52,14 +152,11 @@ def _own(results: Sequence[OwnResult]) -> str:
 
 
 def _grown(point: PointResult) -> str:
-    """What accounts for a failed point's time, if it was profiled."""
-    profile = point.vendor.profile if point.vendor else None
+    """What accounts for a failed point's time, in a report of a version that did not say what moved."""
+    profile = point.vendor.profile if point.vendor and not point.moved else None
     causes = [f"- {markdown(cause)}" for cause in profile.causes] if profile else []
-    return (
-        "\n".join([f"What grew in {markdown(str(point))}, in one call or a decode's last step:\n", *causes])
-        if causes
-        else ""
-    )
+    what = f"What grew in {markdown(str(point))}, in one call or a decode's last step:"
+    return "\n".join([f"{what}\n", *causes]) if causes else ""
 
 
 def _about(report: Report) -> str:
@@ -81,16 +178,14 @@ def _verdicts(points: Sequence[PointResult]) -> str:
 
 
 def _stage(stage: str, points: Sequence[PointResult], *, whole: bool) -> str:
-    """The points of a stage; folded where they are many, and cut to the heaviest where the sweep is large."""
+    """The points of a stage, folded; cut to the heaviest where the sweep is large."""
     shown, title = list(points), f"{stage}: {counted(len(points))}"
     if not whole:
         heavy = {point.key for point in sorted(points, key=terminal.flops, reverse=True)[:HEAVIEST]}
         shown = [point for point in points if point.key in heavy]
         title = f"{stage}: the heaviest {len(shown)} of {len(points):,} points; `sweep.json` has all"
     table = _table(shown, ("grid", "attention"))
-    if len(shown) <= LONG:
-        return f"### {title}\n\n{table}"
-    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
+    return _folded(title, table)
 
 
 def _table(points: Sequence[PointResult], names: Sequence[str], *, changes: bool = False) -> str:

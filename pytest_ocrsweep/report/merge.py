@@ -80,14 +80,16 @@ def _own(parts: Sequence[Part]) -> Iterator[OwnResult]:
 
 
 def _joined(other: str, known: PointResult, source: str, point: PointResult) -> PointResult:
-    """A point that two sources have: the measured one, with the worse of both verdicts."""
+    """A point that two sources have: the measured one, with the worse of both verdicts and what moved in either."""
     old, new = exact_numbers(known, known.analytic), exact_numbers(point, point.analytic)
     for name, value in new.items():
         if value != old[name]:
             raise ReportError(f"{point}: {name} is {old[name]:,} in {other}, but {value:,} in {source}:", REMEDY)
     if known.vendor and point.vendor:
         raise ReportError(f"{point} was measured in {other} and in {source}:", REMEDY)
-    return replace(point if point.vendor else known, verdict=worst(known.verdict, point.verdict))
+    chosen, moved = point if point.vendor else known, tuple(dict.fromkeys((*known.moved, *point.moved)))
+    absent = chosen.absent - {"moved"} if moved else chosen.absent
+    return replace(chosen, verdict=worst(known.verdict, point.verdict), moved=moved, absent=absent)
 
 
 def _environment(parts: Sequence[Part]) -> SweepEnvironment:

@@ -24,21 +24,14 @@ from .load import JSON, SQLITE, load
 from .sqlite_schema import APPLICATION_ID
 
 MANIFEST, SCHEMA = ".ocrsweep-report.json", 1
-PAGE, HTML, CHARTS = "report.md", "index.html", "charts"
-CHART_NAMES: tuple[str, ...] = (
-    "time",
-    "attained",
-    "change",
-    "roofline",
-    "flops",
-    "split-linear",
-    "split-log",
-    "bytes",
-    "intensity",
+PAGE, HTML, CHARTS, SUMMARY = "report.md", "index.html", "charts", "summary.json"
+CHART_NAMES: tuple[str, ...] = ("time", "attained", "change", "roofline", "flops", "bytes", "memory", "required")
+OLD_CHARTS = (  # that earlier versions wrote
+    *("split-linear", "split-log", "intensity", "parts-flops", "parts-bytes", "parts-time", "kv-cache"),
+    *("required-flops", "required-bytes"),
 )
-CHART_NAMES += ("memory", "parts-flops", "parts-bytes", "kv-cache", "required-flops", "required-bytes")
-SVG = tuple(f"{CHARTS}/{name}.svg" for name in CHART_NAMES)
-NAMES = (JSON, PAGE, HTML, *SVG)  # the files of a sweep that a manifest may name
+SVG = tuple(f"{CHARTS}/{name}.svg" for name in (*CHART_NAMES, *OLD_CHARTS))
+NAMES = (JSON, SUMMARY, PAGE, HTML, *SVG)  # the files of a sweep that a manifest may name
 SERVING = ("serving.json", "serving.md")  # what `ocrsweep import` writes
 LOOKS = {  # how our files begin, or what they have, for folders of versions without a manifest
     PAGE: re.compile(rb"## [^\n]*(?:points failed|, none failed)\n"),

@@ -16,8 +16,8 @@ from ..errors import ReportError
 from ..files import atomic, database
 from ..files.text import printable
 from .sqlite_rows import append, document
-from .sqlite_schema import APPLICATION_ID, SQL, VERSION
-from .sqlite_upgrade import OLD_SQL, OLD_VERSION, as_before, upgrade
+from .sqlite_schema import APPLICATION_ID, SQL, TABLES, VERSION
+from .sqlite_upgrade import OLD_SQL, OLD_VERSION, WITHOUT_VIEW, add_view, as_before, upgrade
 
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
@@ -62,6 +62,9 @@ def _write(whole: Json, digest: str, path: Path) -> int:
         db.execute("BEGIN IMMEDIATE")
         if _version(db, path) == OLD_VERSION:
             _upgrade(db, path)
+        elif _version(db, path) == WITHOUT_VIEW:
+            _trust(db, path, WITHOUT_VIEW, TABLES)
+            add_view(db)
         if not _is_ours(db, path):
             _lay_out(db)
             database.trust(db, SQL)
@@ -82,13 +85,13 @@ def _unwritten(path: Path, why: str, remedy: str | None = None) -> ReportError:
 
 def runs(path: Path) -> list[int]:
     """The number of every run in the file, oldest first. Raises ReportError."""
-    with _reading(path) as db:
+    with reading(path) as db:
         return _numbers(db)
 
 
 def read(path: Path, run: int | None = None) -> Report:
     """The report of a run, of the last one by default. Raises ReportError."""
-    with _reading(path) as db:
+    with reading(path) as db:
         numbers = _numbers(db)
         if not numbers:
             raise ReportError(f"{path}: it holds no run:", WRITE)
@@ -120,7 +123,7 @@ def _opened(path: Path, mode: str, writes: bool = False) -> Iterator[sqlite3.Con
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ReportError(f"{path}: there is no such file:", WRITE)
     try:
@@ -161,6 +164,9 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
     version = _version(db, path)
     if version is None:
         return False
+    if version == WITHOUT_VIEW:  # nobody reads the view here
+        _trust(db, path, version, TABLES)
+        return True
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}:", REMEDY)
     _trust(db, path, VERSION, SQL)

@@ -12,7 +12,7 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
-VERSION = 2  # of these tables
+VERSION = 3  # of these tables and their view
 
 
 def _choices(names: Iterable[str]) -> str:
@@ -30,7 +30,7 @@ def _counted() -> str:
 
 
 # SQLite keeps the comments: `.schema` shows them to whoever asks what a column is.
-SQL = f"""
+TABLES = f"""
 CREATE TABLE runs (
   run           INTEGER PRIMARY KEY,
   written_utc   TEXT    NOT NULL,
@@ -143,6 +143,20 @@ CREATE TABLE samples (
   FOREIGN KEY (run, stage, grid, attention) REFERENCES points ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 """
+
+MOVED = """
+CREATE VIEW moved AS  -- what moved at a point since its baseline, a row a number; the ratio 0.03 is 3 % more
+SELECT run, stage, grid, attention, verdict,
+       json_extract(number.value, '$.metric') AS metric,
+       json_extract(number.value, '$.old') AS old,
+       json_extract(number.value, '$.new') AS new,
+       json_extract(number.value, '$.change') AS change_ratio,
+       json_extract(number.value, '$.margin') AS margin_ratio,  -- NULL: counted, and compared exactly
+       json_extract(number.value, '$.causes') AS causes,  -- JSON: components and lines
+       json_extract(number.value, '$.accept') AS accept  -- the command that makes it the baseline
+FROM points, json_each(points.more, '$.moved') AS number;
+"""
+SQL = TABLES + MOVED
 
 Path = tuple[str, ...]
 CLOCKED = ("device_ns", "wall_ns")  # each: min, median, q1, q3 and samples

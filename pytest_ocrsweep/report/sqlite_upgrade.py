@@ -1,4 +1,4 @@
-"""Upgrades a sweep.sqlite of version 1: it had no estimates, and its column `estimate_ns` held the kernel limit."""
+"""Upgrades a sweep.sqlite: version 1 had no estimates, its `estimate_ns` was the kernel limit; 2 no view `moved`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Callable
 
 from ..baselines.json_layout import Json
-from .sqlite_schema import SQL
+from .sqlite_schema import MOVED, VERSION
+from .sqlite_schema import TABLES as TODAY
 
 OLD_VERSION = 1
+WITHOUT_VIEW = 2  # its tables are today's
 TABLES = ("runs", "points", "components", "samples")  # those that others refer to come first
 RENAMED = {"kernel_limit_ns": "estimate_ns"}  # each new name with its old one; only `points` has such columns
 ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns")
@@ -18,7 +20,7 @@ ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns"
 def _old_sql() -> str:
     """The tables of version 1, from those of today."""
     added = "|".join(ADDED)
-    sql = re.sub(rf"^  (?:(?:{added}) .*|CHECK \(\(estimate_device .*)\n", "", SQL, flags=re.MULTILINE)
+    sql = re.sub(rf"^  (?:(?:{added}) .*|CHECK \(\(estimate_device .*)\n", "", TODAY, flags=re.MULTILINE)
     for new, old in RENAMED.items():
         sql = sql.replace(new, old)
     return sql
@@ -39,6 +41,12 @@ def upgrade(db: sqlite3.Connection, lay_out: Callable[[], None]) -> None:
         db.execute(f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(old)} FROM old_{table}")
     for table in reversed(TABLES):
         db.execute(f"DROP TABLE old_{table}")
+
+
+def add_view(db: sqlite3.Connection) -> None:
+    """Make of version 2 today's; the caller holds a transaction, and has compared the tables with today's."""
+    db.execute(MOVED)
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def as_before(document: Json) -> Json:

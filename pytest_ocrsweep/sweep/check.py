@@ -10,6 +10,7 @@ from ..baselines import counted
 from ..baselines.counted import PointKey
 from ..baselines.measurement import Environment
 from ..baselines.metrics import analytic, exact_numbers
+from ..baselines.moved import Moved
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
@@ -146,7 +147,9 @@ def decide(priced: Priced, timing: Timing, floor: FloorResult | None, parts: lis
     """The point with the worst of its verdicts, and why it has it."""
     vendor = timing.measured.measurement if timing.measured else None
     verdict = worst(*(part.verdict for part in parts))
-    point = PointResult.of(priced.stage, priced.work, priced.attention, priced.analytic, floor, vendor, verdict)
+    moved = tuple(each for part in parts for each in part.moved)
+    found = (priced.analytic, floor, vendor, verdict)
+    point = PointResult.of(priced.stage, priced.work, priced.attention, *found, moved=moved)
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
     if not failures:
@@ -167,7 +170,9 @@ def _counted(sweep: Sweep, priced: Priced, file: Path) -> Part:
         return PASSED
     lines = [f"{priced} is not what {options.shown(sweep.file_of(stage))} records:"]
     lines += [f"  {change}" for change in changes]
-    return Part(Verdict.FAIL, "\n".join([*lines, options.accepting(file)]), short=short_of_counted(changes))
+    accept = options.accepting(file)
+    moved = tuple(Moved.counted(each.metric, each.old, each.new, accept) for each in changes)
+    return Part(Verdict.FAIL, "\n".join([*lines, accept]), short=short_of_counted(changes), moved=moved)
 
 
 def _missing(sweep: Sweep, priced: Priced, file: Path) -> Part:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..baselines import gate
 from ..baselines.blame import Cause, Clocks, blame
 from ..baselines.measurement import Measurement
+from ..baselines.moved import Moved
 from ..baselines.point_profile import PointProfile
 from ..baselines.recorded_time import RecordedTime
 from ..errors import MeasureError
@@ -35,6 +36,14 @@ class Measured:
     def blamed(self) -> list[str]:
         """What accounts for a slower time, a line each."""
         return said(self.causes, self.unprofiled)
+
+    def moved(self, recorded: RecordedTime | None, accept: str) -> tuple[Moved, ...]:
+        """The time beside the recorded one, with what grew; `accept` is the command that records it."""
+        if recorded is None:
+            return ()
+        old, new, causes = round(recorded.baseline.time_ns), self.measurement.device_ns.median, self.causes or ()
+        by, margin = self.decision.change, self.decision.margin
+        return (Moved("device_ns", old, new, by, margin, tuple(map(str, causes)), accept),)
 
 
 def fails(decision: gate.Decision, stored: RecordedTime | None) -> bool:

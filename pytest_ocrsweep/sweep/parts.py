@@ -11,6 +11,7 @@ from ..baselines.blame import Cause
 from ..baselines.counted import NumberChange
 from ..baselines.gate import Decision
 from ..baselines.measurement import GateResult
+from ..baselines.moved import Moved
 from ..baselines.verdict import Verdict
 
 
@@ -24,6 +25,7 @@ class Part(NamedTuple):
     failure: str | None = None
     skip: str | None = None
     short: str | None = None
+    moved: tuple[Moved, ...] = ()
 
 
 PASSED = Part(Verdict.PASS)
@@ -71,12 +73,15 @@ def attained_part(point: str, then: float | None, now: float | None, judged: Gat
     return Part(Verdict.FAIL, f"{point}: attained fraction fell from {then:.3f} to {now:.3f}: {why}", short=short)
 
 
-def drift_part(point: str, drift: Drift, limit: float, command: str) -> Part:
-    """A failure if the time has drifted beyond the limit; `command` accepts it."""
+def drift_part(point: str, drift: Drift, limit: float, command: str, time_ns: int) -> Part:
+    """A failure if the time, `time_ns` now, has drifted beyond the limit; `command` accepts it."""
     if not drift.exceeds(limit):
         return PASSED
     what = f"{point} {drift}: more than ocrsweep_drift={100 * limit:g}"
-    return Part(Verdict.FAIL, f"{what}; if that is meant, accept it by name:\n{command}", short=f"time {drift}")
+    anchor_ns = round(time_ns / (1 + drift.change))
+    moved = Moved("device_ns", anchor_ns, time_ns, drift.change, drift.margin, (str(drift),), command)
+    failure = f"{what}; if that is meant, accept it by name:\n{command}"
+    return Part(Verdict.FAIL, failure, short=f"time {drift}", moved=(moved,))
 
 
 def margin_part(point: str, margin: float | None) -> Part | None:

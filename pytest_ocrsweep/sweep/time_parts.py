@@ -41,7 +41,8 @@ def time_part(sweep: Sweep, priced: Subject, measured: Measured, recorded: Recor
         return PASSED if same else Part(Verdict.RECORDED)
     if decision.outcome is Outcome.FAIL:
         lines = [f"{priced} on {gpu}: {decision.message}:", options.accepting(file), *measured.blamed]
-        return Part(Verdict.FAIL, "\n".join(lines), short=short_of_time(decision, measured.causes))
+        short, moved = short_of_time(decision, measured.causes), measured.moved(recorded, options.accepting(file))
+        return Part(Verdict.FAIL, "\n".join(lines), short=short, moved=moved)
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
         missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
@@ -50,7 +51,9 @@ def time_part(sweep: Sweep, priced: Subject, measured: Measured, recorded: Recor
         return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")
     if options.wide_fails and (blind := margin_part(str(priced), decision.margin)):
         return blind
-    return Part(Verdict.IMPROVED) if decision.outcome is Outcome.IMPROVED else PASSED
+    if decision.outcome is not Outcome.IMPROVED:
+        return PASSED
+    return Part(Verdict.IMPROVED, moved=measured.moved(recorded, options.accepting(file)))
 
 
 def drifted_part(sweep: Sweep, priced: Subject, found: Measurement) -> Part:
@@ -61,7 +64,7 @@ def drifted_part(sweep: Sweep, priced: Subject, found: Measurement) -> Part:
         return PASSED
     point = f"{priced.stage} {priced.key}".rstrip()
     command = options.accepting_drift(point, timed.gpu_folder(found.gpu), priced.own)
-    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command)
+    return drift_part(f"{priced} on {found.gpu}", drift, options.drift, command, found.device_ns.median)
 
 
 def floor_part(

@@ -18,11 +18,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DRAWN_BY = ("altair", "vl-convert-python")  # other versions of these draw other charts
 CHANGES_OUTPUT = (
     "PYTEST_",
     "GITHUB_",
@@ -160,16 +158,12 @@ def markup(path: Path) -> str:
 
 
 def drawn(folder: Path) -> str:
-    """Digests of a report's charts and of the page's data; the first line names what drew them."""
+    """Digests of a report's charts and of the page's data."""
     page = (folder / "index.html").read_text(encoding="utf-8")
     (packed,) = re.findall(r'<script[^>]* id="data">(.*?)</script>', page, re.S)
     data = json.loads(gzip.decompress(base64.b64decode(packed)))
     lines = [f"{digest(value)}  data of index.html: {name}\n" for name, value in data.items()]
-    return drawn_by() + digests(list((folder / "charts").iterdir()), folder) + "".join(lines)
-
-
-def drawn_by() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in DRAWN_BY) + "\n"
+    return digests(list((folder / "charts").iterdir()), folder) + "".join(lines)
 
 
 def columns(path: Path) -> str:

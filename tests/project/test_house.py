@@ -99,7 +99,7 @@ def test_the_page_of_dram_bytes_is_what_its_command_prints() -> None:
 
 
 def test_the_picture_of_a_report_shows_the_page_as_it_is_now() -> None:
-    pytest.importorskip("altair", reason="needs the report extra: pip install .[report]")
+    pytest.importorskip("jinja2", reason="needs the report extra: pip install .[report]")
     report = recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200")
     if screenshot.shown(ROOT / "docs/report.png") != screenshot.shows(report):
         pytest.fail("docs/report.png is stale: make docs, where a Chromium is", pytrace=False)

@@ -108,7 +108,7 @@ def test_a_new_stage_is_in_sweep_json_after_the_others(with_stage: Run) -> None:
 
 
 def test_a_new_stage_is_in_the_markdown_page(with_stage: Run) -> None:
-    assert "### toy: 4 points" in (with_stage.folder / "out/report.md").read_text(encoding="utf-8")
+    assert "<summary>toy: 4 points</summary>" in (with_stage.folder / "out/report.md").read_text(encoding="utf-8")
 
 
 def test_a_new_stage_is_in_the_database(with_stage: Run) -> None:
@@ -116,7 +116,7 @@ def test_a_new_stage_is_in_the_database(with_stage: Run) -> None:
 
 
 def test_a_new_stage_is_in_the_page_and_its_charts(with_stage: Run) -> None:
-    pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
+    pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
     assert page_data(with_stage.folder)["columns"]["stage"].count("toy") == 4
     assert "toy, all 100 new tokens" in (with_stage.folder / "out/charts/flops.svg").read_text(encoding="utf-8")
 
@@ -149,5 +149,5 @@ def test_a_new_metric_is_in_the_database(with_metric: Run) -> None:
 
 
 def test_a_new_metric_is_in_the_page(with_metric: Run) -> None:
-    pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
+    pytest.importorskip("jinja2", reason="the page needs pytest-ocrsweep[report]")
     assert set(page_data(with_metric.folder)["columns"]["toy_flops"]) == {4321}

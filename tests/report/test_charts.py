@@ -1,8 +1,8 @@
-"""Each chart: what it draws, in what units, and that Vega can draw it."""
+"""Each chart: what it asks, what it draws, in what units, and that no two lines lie on one another."""
 
 from __future__ import annotations
 
-import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,42 +19,21 @@ from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, Swe
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
-from pytest_ocrsweep.report.charts import Chart, charts, style
+from pytest_ocrsweep.report.charts import Chart, charts, drawing, scales
 from pytest_ocrsweep.report.columns import points
 
-vl_convert = pytest.importorskip("vl_convert", reason="charts need pytest-ocrsweep[report]")
-
 ROOT = Path(__file__).parents[2]
-MEASURED = ["time", "attained"]
-COUNTED = [
-    "flops",
-    "split-linear",
-    "split-log",
-    "bytes",
-    "intensity",
-    "memory",
-    "parts-flops",
-    "parts-bytes",
-    "kv-cache",
-]
-REQUIRED = ["required-flops", "required-bytes"]
+GRIDS = ["1x1", "1x2", "2x1", "2x3", "1x9", "3x3"]
+COUNTED = ["flops", "bytes", "memory"]
 UNITS = {
-    "time": "ms, logarithmic",
-    "attained": "floor as % of the device time",
-    "parts-time": "ms",
-    "roofline": "needed tensor TFLOP/s, logarithmic",
-    "flops": "TFLOP, tensor and vector",
-    "split-linear": "TFLOP",
-    "split-log": "TFLOP, logarithmic",
-    "bytes": "GB read and written, logarithmic",
-    "intensity": "tensor FLOP/byte, logarithmic",
-    "memory": "GB",
-    "parts-flops": "TFLOP",
-    "parts-bytes": "GB",
-    "kv-cache": "MB of keys and values at the stage's end",
-    "required-flops": "tensor TFLOP/s, logarithmic",
-    "required-bytes": "compulsory GB/s, logarithmic",
+    "time": "ms",
+    "attained": "floor as % of the measured time",
     "change": "change since the baseline, %",
+    "roofline": "needed tensor TFLOP/s, logarithmic",
+    "flops": "TFLOP",
+    "bytes": "GB",
+    "memory": "GB",
+    "required": "tensor TFLOP/s, logarithmic",
 }
 
 
@@ -85,6 +64,7 @@ def each_point(report: Report, change: Callable[[PointResult], PointResult]) -> 
 
 
 def slower(point: PointResult) -> PointResult:
+    assert point.vendor
     time = point.vendor.device_ns
     return replace(point, vendor=replace(point.vendor, device_ns=replace(time, median=2 * time.median)))
 
@@ -92,134 +72,158 @@ def slower(point: PointResult) -> PointResult:
 @cache
 def all_charts() -> dict[str, Chart]:
     """Every chart there is: measured, and beside a baseline."""
-    now = each_point(h200(), slower)
-    return {chart.name: chart for chart in charts(now, baseline=h200())}
+    return {chart.name: chart for chart in charts(each_point(h200(), slower), baseline=h200())}
 
 
-def text_of(svg: str) -> set[str]:
-    return {element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+def named(report: Report) -> list[str]:
+    return [chart.name for chart in charts(report)]
 
 
-def test_every_chart_of_the_list_is_there() -> None:
-    assert set(all_charts()) == set(UNITS)
+def text_of(svg: str) -> list[str]:
+    return [each.text or "" for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_the_chart_of_time_by_component_has_the_profiled_points_and_sums_to_their_device_time() -> None:
-    table = points(h200())
-    parts = [name for name in table.columns if name.endswith(" time")]
-    assert "between kernels time" in parts
-    for at, point in enumerate(h200().points):
-        found = [table.columns[name][at] for name in parts if table.columns[name][at] is not None]
-        profile = point.vendor.profile
-        assert bool(found) == (profile is not None) == (str(point.grid) in ("1x1", "2x3"))
-        if profile:
-            assert sum(found) == profile.device_ns
+def test_every_chart_of_the_list_is_there_and_each_asks_one_question() -> None:
+    assert list(all_charts()) == list(UNITS)
+    titles = [chart.title for chart in all_charts().values()]
+    assert all(title.endswith("?") for title in titles)
+    assert len(set(titles)) == len(titles)
 
 
 def test_what_was_not_measured_is_left_out() -> None:
-    assert [chart.name for chart in charts(document("1x1", "2x3"))] == [*COUNTED, "required-flops"]
+    assert named(document("1x1", "2x3")) == [*COUNTED, "required"]
     assert charts(document()) == []
 
 
-def test_without_decode_or_prefill_nothing_is_required_and_nothing_cached() -> None:
-    names = {chart.name for chart in charts(document("1x1", stages=("vision",)))}
-    assert not names & {*REQUIRED, "kv-cache"}
-    assert "flops" in names
+def test_one_grid_has_no_chart_of_single_dots() -> None:
+    assert named(document("2x3")) == COUNTED
+    assert named(recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200", "2x3")) == ["roofline", *COUNTED]
+
+
+def test_without_decode_or_prefill_no_rate_is_required() -> None:
+    assert named(document("1x1", "1x2", stages=("vision",))) == COUNTED
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_chart_is_valid_and_is_drawn_with_its_units_and_title(name: str) -> None:
+def test_a_picture_is_whole_and_has_its_units_and_title_and_stays_inside(name: str) -> None:
     chart = all_charts()[name]
-    chart.altair.to_dict(validate=True)
-    words = text_of(chart.svg())
-    assert {chart.title, chart.note, UNITS[name]} <= words
+    picture = chart.svg()
+    root = ElementTree.fromstring(picture)
+    assert {chart.title, chart.note, UNITS[name]} <= set(text_of(picture))
+    assert "nan" not in picture
+    assert "href" not in picture
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        assert 0 <= float(circle.get("cx", "")) <= drawing.WIDE
+        assert 0 <= float(circle.get("cy", "")) <= drawing.TALL
 
 
-@pytest.mark.parametrize("name", sorted(UNITS.keys() - {"roofline", "parts-time"}))
+@pytest.mark.parametrize("name", sorted(UNITS.keys() - {"roofline"}))
 def test_grids_are_labelled_by_crops_and_then_rows(name: str) -> None:
-    labels = [each.text for each in ElementTree.fromstring(all_charts()[name].svg()).iter() if each.text]
-    grids = [text for text in labels if text[0].isdigit() and "x" in text]
-    assert grids[:6] == ["1x1", "1x2", "2x1", "2x3", "1x9", "3x3"]
+    labels = [text for text in text_of(all_charts()[name].svg()) if re.fullmatch(r"\d+x\d+", text)]
+    assert labels[: len(GRIDS)] == GRIDS
 
 
-@pytest.mark.parametrize("name", [name for name in UNITS if name not in ("memory", "roofline") and "parts" not in name])
-def test_lines_are_told_apart_by_shape_as_well_as_by_colour(name: str) -> None:
-    text = json.dumps(all_charts()[name].spec())
-    assert '"shape": {' in text
-    assert '"strokeDash": {' in text
+def classes(body: str, tag: str) -> list[str]:
+    return re.findall(rf'<{tag} class="([^"]*)"', body)
 
 
-def test_no_two_series_look_alike_in_grey() -> None:
-    looks = [pair for each in ATTENTION.values() for pair in zip(each.markers, style.DASHES, strict=True)]
-    assert len(set(looks)) == len(looks)
-    assert len({each.colour for each in ATTENTION.values()}) == len(ATTENTION)
+def test_the_colour_is_the_stage_in_every_chart_of_lines() -> None:
+    for name in ("time", "required"):
+        for panel in all_charts()[name].panels:
+            stage = panel.name.partition(",")[0]
+            drawn = {found.split()[1] for found in classes(panel.body, "path") if found.split()[0] in ("line", "band")}
+            assert drawn == {drawing.stage_class(stage)}
+    (attained,) = all_charts()["attained"].panels
+    assert {found.split()[1] for found in classes(attained.body, "path") if "line" in found} == {"s0", "s1", "s2"}
+
+
+def test_attentions_differ_in_dashes_and_marks_and_what_is_the_same_is_one_line() -> None:
+    decode = all_charts()["time"].panels[-1].body
+    lines = [found for found in classes(decode, "path") if found.startswith("line")]
+    assert sorted(lines) == ["line s2 a0", "line s2 a1"]
+    assert {found.split()[0] for found in classes(decode, "circle")} == {"dot", "ring"}
+    assert [found for found in classes(decode, "path") if found.startswith("thin")] == ["thin s2 a0 both"]
+    assert "floor, eager and flash" in [key.label for key in all_charts()["time"].keys]
+
+
+def test_what_is_the_same_in_both_attentions_has_one_panel() -> None:
+    assert [panel.name for panel in all_charts()["flops"].panels] == ["vision", "prefill", "decode, all 100 new tokens"]
+    assert len(all_charts()["bytes"].panels) == 6
+
+
+def test_a_chart_of_changes_leaves_out_what_did_not_change() -> None:
+    change = all_charts()["change"]
+    assert [panel.name for panel in change.panels] == ["device time"]
+    assert "100" in text_of(change.svg())
+    rows = points(each_point(h200(), slower), h200()).rows(["device_ns", "was_device_ns", "flops", "was_flops"])
+    assert all(row["device_ns"] == 2 * row["was_device_ns"] and row["flops"] == row["was_flops"] for row in rows)
+
+
+def test_the_gates_own_change_is_drawn_if_no_baseline_is_given() -> None:
+    gate = GateResult("PASS", 0.004, 0.0126)
+
+    def gated(point: PointResult) -> PointResult:
+        assert point.vendor
+        return replace(point, vendor=replace(point.vendor, gate=gate))
+
+    assert "change" in named(each_point(h200(), gated))
+    assert "change" not in named(h200())
 
 
 def test_memory_names_the_device_and_its_share() -> None:
     note = all_charts()["memory"].note
-    assert note.endswith("the fullest point takes 10.2 GB of the 141 GB of NVIDIA H200, 7.2 %")
+    assert note == "The fullest point takes 10.2 GB of the 141 GB of NVIDIA H200, 7.2 %"
 
 
-def test_the_ridge_and_the_peaks_are_named() -> None:
-    assert "ridge of NVIDIA H200, 206" in text_of(all_charts()["intensity"].svg())
-    assert {"NVIDIA H200, its sheet", "NVIDIA H200, as measured"} <= text_of(all_charts()["roofline"].svg())
-    assert "NVIDIA H200, 990 TFLOP/s" in text_of(all_charts()["required-flops"].svg())
+def test_roofs_and_peaks_are_named() -> None:
+    assert {"roof, by the data sheet", "roof, as measured"} <= set(text_of(all_charts()["roofline"].svg()))
+    assert "NVIDIA H200, 990 TFLOP/s" in text_of(all_charts()["required"].svg())
+
+
+def test_the_roofline_has_every_point_where_it_was_measured_and_a_line_up_to_its_floor() -> None:
+    (panel,) = all_charts()["roofline"].panels
+    assert sorted(map(int, re.findall(r'data-id="(\d+)"', panel.body))) == list(range(len(h200().points)))
+    assert len([found for found in classes(panel.body, "path") if found.startswith("thin")]) == len(h200().points)
 
 
 def test_a_device_that_nobody_knows_has_floors_and_no_roof() -> None:
-    unknown = each_point(h200(), lambda point: replace(point, floor=replace(point.floor, device="Somebody's GPU")))
-    names = {chart.name for chart in charts(unknown)}
+    def unknown(point: PointResult) -> PointResult:
+        assert point.floor
+        return replace(point, floor=replace(point.floor, device="Somebody's GPU"))
+
+    names = named(each_point(h200(), unknown))
     assert "roofline" not in names
-    assert {"time", "intensity", "memory"} <= names
-
-
-def marks_of(chart: Chart, attribute: str) -> int:
-    return chart.svg().count(attribute)
-
-
-def test_the_roofline_has_every_point_at_its_floor_and_where_it_was_measured() -> None:
-    chart = all_charts()["roofline"]
-    assert marks_of(chart, 'aria-roledescription="point"') == 2 * chart.points.count
-
-
-def test_change_is_against_the_baseline_that_is_given() -> None:
-    rows = all_charts()["change"].points.rows(["device_ns", "was_device_ns", "flops", "was_flops"])
-    assert all(row["device_ns"] == 2 * row["was_device_ns"] and row["flops"] == row["was_flops"] for row in rows)
-    labels = text_of(all_charts()["change"].svg())
-    assert {"100", "eager, device time", "flash, FLOPs"} <= labels
-
-
-def test_the_gates_own_word_is_drawn_where_no_baseline_is_given() -> None:
-    gate = GateResult("PASS", 0.004, 0.0126)
-    judged = each_point(h200(), lambda point: replace(point, vendor=replace(point.vendor, gate=gate)))
-    assert "change" in {chart.name for chart in charts(judged)}
-    assert "change" not in {chart.name for chart in charts(h200())}
+    assert {"time", "memory"} <= set(names)
 
 
 def test_one_attention_alone_can_be_drawn() -> None:
-    chart = charts(document("1x1", "2x3", attention=("flash",)))[0]
-    assert "flash" in text_of(chart.svg())
-    assert "eager" not in text_of(chart.svg())
+    alone = replace(h200(), points=tuple(point for point in h200().points if point.attention == "flash"))
+    labels = [key.label for chart in charts(alone) for key in chart.keys]
+    assert "measured, flash" in labels
+    assert not any("eager" in label for label in labels)
 
 
-@pytest.fixture(scope="module")
-def many() -> dict[str, Chart]:
-    return {chart.name: chart for chart in charts(document(*(f"{rows}x7" for rows in range(1, 60))))}
+def test_many_grids_are_drawn_by_their_number_of_crops() -> None:
+    many = charts(document(*(f"{rows}x7" for rows in range(1, 60))))
+    assert [chart.name for chart in many] == [*COUNTED, "required"]
+    for chart in many:
+        words = text_of(chart.svg())
+        assert "crops" in words
+        assert not any("x7" in word for word in words)
 
 
-@pytest.mark.parametrize("name", [*COUNTED, "required-flops"])
-def test_many_grids_are_drawn_by_their_number_of_crops(many: dict[str, Chart], name: str) -> None:
-    words = text_of(many[name].svg())
-    assert "crops" in words
-    assert not any("x7" in word for word in words)
-
-
-def test_many_grids_of_as_many_crops_are_their_mean(many: dict[str, Chart]) -> None:
-    both = {chart.name: chart for chart in charts(document(*(f"{n}x7" for n in range(1, 42)), "7x8"))}
-    assert both["flops"].note.endswith(", the mean of grids with as many crops")
-    assert "mean" not in many["flops"].note
-    assert '"op": "mean"' in json.dumps(both["flops"].spec())
-    assert '"op": "mean"' not in json.dumps(many["flops"].spec())
+def test_many_grids_of_as_many_crops_are_their_mean() -> None:
+    columns = points(document(*(f"{n}x7" for n in range(1, 42)), "7x8", attention=("flash",), stages=("prefill",)))
+    assert scales.averaged(columns)
+    axis = scales.grids(columns)
+    found = scales.means(axis, range(columns.count), columns.columns["flops"])
+    of_56 = [
+        flops for flops, crops in zip(columns.columns["flops"], columns.columns["crops"], strict=True) if crops == 56
+    ]
+    assert len(of_56) == 2
+    assert [value for at, value, _ in found if axis.keys[at] == 56] == [sum(of_56) / 2]
+    notes = [chart.note for chart in charts(document(*(f"{n}x7" for n in range(1, 42)), "7x8"))]
+    assert sum("mean of grids with as many crops" in note for note in notes) == 2
 
 
 def test_parts_add_up_to_the_whole() -> None:
@@ -231,7 +235,34 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 def test_a_point_without_a_number_has_none() -> None:
-    mixed = document("1x1", stages=("vision", "decode"))
-    columns = points(mixed).columns
+    columns = points(document("1x1", stages=("vision", "decode"))).columns
     assert columns["sam:read_bytes"][-1] is None
     assert columns["device_ns"] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([3, 61], [0, 20, 40, 60, 80]),
+        ([0.1, 0.23], [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+        ([-2.5, 4], [-4, -2, 0, 2, 4]),
+        ([0, 0], [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        ([], [0, 0.2, 0.4, 0.6, 0.8, 1]),
+    ],
+)
+def test_an_axis_has_round_ticks_around_its_values(values: list[float], ticks: list[float]) -> None:
+    assert scales.linear(values, 0, 100).ticks == pytest.approx(ticks)
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_or_if_they_are_few_more() -> None:
+    assert scales.logarithmic([1, 900], 0, 100).ticks == pytest.approx([1, 10, 100, 1000])
+    assert scales.logarithmic([20, 90], 0, 100).ticks == pytest.approx([20, 50, 100])
+    scale = scales.logarithmic([1, 100], 10, 20)
+    assert scale(10) == pytest.approx(15)
+
+
+def test_names_of_a_document_are_text_in_a_picture() -> None:
+    hostile = "</text><script>alert(1)</script>"
+    found = all_charts()["memory"]
+    assert hostile not in replace(found, title=hostile, note=hostile).svg()
+    assert hostile not in drawing.text(0, 0, hostile)

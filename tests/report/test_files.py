@@ -15,7 +15,7 @@ from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.report import files, sqlite
 from pytest_ocrsweep.report.load import load
 
-DATA = {"sweep.json", "sweep.sqlite", "report.md"}
+DATA = {"sweep.json", "sweep.sqlite", "summary.json", "report.md"}
 MANIFEST = {".ocrsweep-report.json"}
 
 
@@ -38,26 +38,25 @@ def test_all_files_are_written_and_said(tmp_path):
     assert "deepseek-ocr" in (tmp_path / "index.html").read_text()
     charts = list((tmp_path / "charts").glob("*.svg"))
     assert charts
-    assert line == (
-        f"report in {tmp_path}: sweep.json, sweep.sqlite (run 1), report.md, {len(charts)} charts, index.html"
-    )
+    written = f"sweep.json, sweep.sqlite (run 1), summary.json, report.md, {len(charts)} charts, index.html"
+    assert line == f"report in {tmp_path}: {written}"
 
 
 def test_the_charts_are_of_the_last_run_and_what_is_not_ours_stays(tmp_path):
-    files.write(report(), tmp_path)
+    files.write(report(point(), point(grid="1x1")), tmp_path)
     charts = tmp_path / "charts"
     assert "time.svg" in names(charts)
     (charts / "my-logo.svg").write_text("<svg/>")
     files.write(report(point(vendor=None)), tmp_path)
     assert "time.svg" not in names(charts)
-    assert "bytes.svg" in names(charts)
+    assert "memory.svg" in names(charts)
     assert (charts / "my-logo.svg").read_text() == "<svg/>"
 
 
-def test_without_the_extra_the_data_is_there_and_a_line_says_what_to_install(tmp_path, without_extra):
+def test_without_the_extra_data_and_charts_are_there_and_a_line_says_what_to_install(tmp_path, without_extra):
     lines = files.write(report(), tmp_path)
-    assert names(tmp_path) == DATA | MANIFEST
-    assert lines[1] == "no charts and no index.html: altair is not installed: pip install 'pytest-ocrsweep[report]'"
+    assert names(tmp_path) == DATA | MANIFEST | {"charts"}
+    assert lines[1] == "no index.html: jinja2 is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
 @pytest.mark.parametrize("missing", ["altair", "vl_convert", "jinja2"])
@@ -150,6 +149,11 @@ def test_pytest_writes_the_report_and_shows_it_below_the_job(recorded, monkeypat
     out = recorded.path / "out"
     assert names(out) == DATA | MANIFEST | {"charts", "index.html"}
     assert "1 of 6 points failed" in job.read_text()
+    assert "### Moved since the baseline: 1 number\n" in job.read_text()
+    (moved,) = load(out / "sweep.json").points[0].moved
+    assert (moved.metric, moved.old) == ("tensor_flops", 1)
+    assert moved.accept in job.read_text()
+    assert str(moved.accept) in (out / "index.html").read_text()
     assert load(out / "sweep.sqlite") == load(out / "sweep.json")
     result.stdout.fnmatch_lines([f"report in {out}: sweep.json, sweep.sqlite (run 1), *"])
 
@@ -176,7 +180,9 @@ def test_the_command_line_writes_all_files_again(tmp_path, without_extra, capsys
     first, again = tmp_path / "first", tmp_path / "again"
     files.write(report(point(), point("decode")), first)
     assert cli.main(["report", f"{first}/{source}", str(again)]) == 0
-    assert capsys.readouterr().out.startswith(f"report in {again}: sweep.json, sweep.sqlite (run 1), report.md\n")
+    assert capsys.readouterr().out.startswith(
+        f"report in {again}: sweep.json, sweep.sqlite (run 1), summary.json, report.md, 4 charts\n"
+    )
     assert load(again) == load(again / "sweep.sqlite") == load(first)
     files.write(load(first), tmp_path / "expected")
     for name in ("sweep.json", "report.md"):
@@ -190,6 +196,20 @@ def test_the_recorded_times_of_a_gpu_are_a_report(tmp_path, without_extra):
     assert found == load(tmp_path / "sweep.sqlite")
     assert (found.environment.gpu, len(found.points)) == ("NVIDIA H200", 138)
     assert all(point.vendor.device_ns.median > point.floor.time_ns for point in found.points)
+
+
+def test_a_price_gives_dollars(tmp_path, without_extra):
+    files.write(report(point("prefill"), point("decode")), tmp_path)
+    assert "$" not in (tmp_path / "report.md").read_text()
+    assert cli.main(["report", str(tmp_path), str(tmp_path), "--price", "2.5"]) == 0
+    assert "$ 27.8 a million pages" in (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["dollars_per_hour"] == 2.5
+
+
+def test_each_file_of_a_report_is_named_before_it_is_made(tmp_path, without_extra):
+    made = []
+    files.write(report(), tmp_path, watch=made.append)
+    assert made == ["sweep.json", "sweep.sqlite", "summary.json", "report.md", "4 charts"]
 
 
 def test_a_folder_written_again_in_place_stays_as_it_is(tmp_path, without_extra):

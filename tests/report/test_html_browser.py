@@ -10,15 +10,16 @@ from typing import Any
 
 import drifting
 import pytest
+import red_run
 import screenshot
 
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.model.geometry import CropGrid
-from pytest_ocrsweep.report import html, past, recorded
+from pytest_ocrsweep.report import compare_page, compare_sources, html, past, recorded, sqlite, trends
+from pytest_ocrsweep.report.comparison import compare
 
 if why := screenshot.missing():
     pytest.skip(f"the page is not tried in a browser: {why}", allow_module_level=True)
-pytest.importorskip("vl_convert", reason="the page needs pytest-ocrsweep[report]")
 
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
@@ -82,13 +83,14 @@ def sort_by(driver: Chrome, name: str) -> str | None:
 
 def drawn(driver: Chrome, name: str) -> None:
     driver.execute_script(f"document.getElementById('{name}').scrollIntoView()")
-    screenshot.wait(driver, f"document.querySelector('#{name} .drawn')")
+    assert driver.find_elements(By.CSS_SELECTOR, f"#{name} svg.panel")
 
 
 def marks(driver: Chrome, name: str) -> int:
-    found: int = driver.execute_script(
-        f"return document.querySelectorAll('#{name} [aria-roledescription=point]').length"
-    )
+    """Marks of a chart that are seen."""
+    script = "[...document.querySelectorAll(`#${arguments[0]} .panel [data-id]`)]"
+    seen = "m => m.getClientRects().length && !m.classList.contains('off')"
+    found: int = driver.execute_script(f"return {script}.filter({seen}).length", name)
     return found
 
 
@@ -152,10 +154,15 @@ def test_a_verdict_is_a_filter(opened: Chrome) -> None:
 
 
 def test_charts_are_filtered_too(opened: Chrome) -> None:
-    drawn(opened, "flops")
-    assert marks(opened, "flops") == 138
+    drawn(opened, "time")
+    assert marks(opened, "time") == 138
     opened.execute_script("document.querySelector('input[value=vision]').click()")
-    screenshot.wait(opened, "document.querySelectorAll('#flops [aria-roledescription=point]').length === 92")
+    assert marks(opened, "time") == 92
+    opened.execute_script("document.querySelector('input[value=eager]').click()")
+    assert marks(opened, "time") == marks(opened, "roofline") == 46
+    opened.execute_script("document.querySelector('input[name=grid]').scrollIntoView()")
+    one(opened, "input[name=grid]").send_keys("2x3")
+    assert marks(opened, "time") == 2
 
 
 def test_a_column_sorts_up_and_then_down_by_its_numbers(opened: Chrome) -> None:
@@ -197,7 +204,7 @@ def test_hovering_over_a_row_shows_its_ledger(opened: Chrome) -> None:
 
 def test_hovering_over_a_mark_shows_its_ledger(opened: Chrome) -> None:
     drawn(opened, "roofline")
-    mark = opened.find_elements(By.CSS_SELECTOR, "#roofline [aria-roledescription=point]")[-1]
+    mark = opened.find_elements(By.CSS_SELECTOR, "#roofline .panel [data-id]")[-1]
     ActionChains(opened).move_to_element(mark).perform()
     screenshot.wait(opened, "!document.querySelector('#ledger').hidden")
     assert one(opened, "#ledger h3").text.split()[0] in ("vision", "prefill", "decode")
@@ -252,7 +259,7 @@ def test_a_phone_needs_no_sideways_scrolling(page: str) -> None:
         screenshot.wait(driver, READY)
         drawn(driver, "time")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
-        assert driver.execute_script("return document.querySelector('#time .canvas').scrollWidth") <= 400
+        assert driver.execute_script("return document.querySelector('#time .panels').scrollWidth") <= 400
         driver.execute_script("document.querySelector('#points tbody tr').focus()")
         assert driver.execute_script("const l = ledger; return l.scrollWidth <= l.clientWidth")
 
@@ -271,7 +278,7 @@ def test_paper_has_every_point_and_no_controls(opened: Chrome) -> None:
 
 def test_every_chart_is_drawn_without_an_error_or_a_request(opened: Chrome, page: str) -> None:
     names = [each.get_attribute("id") for each in opened.find_elements(By.CSS_SELECTOR, "figure")]
-    assert len(names) == 15
+    assert len(names) == 7
     for name in names:
         drawn(opened, str(name))
     assert opened.find_elements(By.CSS_SELECTOR, ".error") == []
@@ -280,6 +287,89 @@ def test_every_chart_is_drawn_without_an_error_or_a_request(opened: Chrome, page
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
     assert asked - {page} == {url for url in asked if url.startswith("data:")}
     assert page in asked
+
+
+def answer(driver: Chrome) -> str:
+    return one(driver, "#page").text
+
+
+def test_the_first_screen_is_of_another_page_engine_or_device_at_once(opened: Chrome) -> None:
+    assert answer(opened).startswith("One 2x3 page takes 261.6 ms: prefill 39.3")
+    for name, choice, said in (
+        ("page", "1x1", "One 1x1 page takes"),
+        ("attention", "eager", "One 1x1 page takes"),
+        ("device", "NVIDIA B200", "estimated"),
+        ("engine", "vllm", "estimated"),
+        ("page", "1x9", "vllm does not take a page of 1x9 there."),
+        ("device", "AMD Instinct MI300X", "vllm does not take"),
+        ("page", "2x3", "takes at least 20.8 ms"),
+    ):
+        Select(one(opened, f"#switches [name={name}]")).select_by_visible_text(choice)
+        screenshot.wait(opened, f"document.querySelector('#page').textContent.replace(/\\s+/g, ' ').includes('{said}')")
+    assert Select(one(opened, "#switches [name=attention]")).first_selected_option.text == "flash"
+
+
+def test_a_price_gives_dollars_and_keeps_to_the_page(opened: Chrome) -> None:
+    assert "price not given" in answer(opened)
+    one(opened, "#switches [name=price]").send_keys("2.5")
+    assert "$ 182 a million pages" in answer(opened)
+    Select(one(opened, "#switches [name=page]")).select_by_visible_text("1x1")
+    screenshot.wait(opened, "document.querySelector('#page').textContent.includes('1x1')")
+    assert "$ 16" in answer(opened)
+
+
+def test_switches_are_used_by_keyboard(opened: Chrome) -> None:
+    opened.execute_script("document.querySelector('#switches [name=page]').focus()")
+    ActionChains(opened).send_keys("1x2", Keys.TAB).perform()
+    screenshot.wait(opened, "document.querySelector('#page').textContent.includes('One 1x2 page')")
+    assert opened.switch_to.active_element.get_attribute("name") == "attention"
+
+
+def test_without_script_the_first_screen_the_charts_and_what_moved_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "index.html"
+    file.write_text(html.page(red_run.red(red_run.green("1x1,2x3"))), encoding="utf-8")
+    with screenshot.browser(1440, 900) as driver:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        driver.get(file.as_uri())
+        assert answer(driver).startswith("One 2x3 page takes 267.8 ms")
+        assert "decode 2x3 flash" in one(driver, "#moved").text
+        assert one(driver, "#time svg.panel").is_displayed()
+        assert not one(driver, "#filters").is_displayed()
+        assert "filled by script" in one(driver, "#points").text
+
+
+AXE = Path("node_modules/axe-core/axe.min.js")  # `npm install axe-core`, in this folder or one above
+
+
+def axe() -> Path | None:
+    return next((folder / AXE for folder in Path(__file__).parents if (folder / AXE).is_file()), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False)])
+@pytest.mark.parametrize("which", ["index.html", "compare.html"])
+def test_axe_finds_no_violation(which: str, width: int, *, dark: bool, tmp_path: Path) -> None:
+    if (script := axe()) is None:
+        pytest.skip("axe-core is not installed: npm install axe-core")
+    green, red = red_run.green("1x1,2x3"), red_run.red(red_run.green("1x1,2x3"))
+    for run in (green, red):
+        sqlite.write(run, tmp_path / "sweep.sqlite")
+    found = trends.read(tmp_path / "sweep.sqlite", red)
+    whole = html.page(red, None, found, 2.5)
+    sides = (str(tmp_path / "sweep.sqlite#1"), str(tmp_path / "sweep.sqlite#2"))
+    compared = compare_page.page(compare(*compare_sources.sides(*sides, None, [])))
+    file = tmp_path / which
+    file.write_text({"index.html": whole, "compare.html": compared}[which], encoding="utf-8")
+    with screenshot.browser(width, 900, dark=dark) as driver:
+        driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        driver.get(file.as_uri())
+        if which == "index.html":
+            screenshot.wait(driver, READY)
+        driver.execute_script(script.read_text(encoding="utf-8"))
+        run_axe = "const done = arguments[0]; axe.run().then((found) => done(found.violations))"
+        violations = driver.execute_async_script(run_axe)
+    print([(each["id"], [node["html"] for node in each["nodes"]][:5]) for each in violations])
+    assert [each["id"] for each in violations] == []
 
 
 def test_the_policy_stops_a_request(opened: Chrome) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from documents import point, report, vendor
 
 from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
+from pytest_ocrsweep.baselines.moved import Moved
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
-from pytest_ocrsweep.report.markdown import FAILING, LONG, page
+from pytest_ocrsweep.report.markdown import FAILING, FEW, page
 from pytest_ocrsweep.report.terminal import HEAVIEST, MANY
 
 WHOLE = Path(__file__).with_name("page.md")
@@ -35,10 +36,10 @@ def tables(text: str) -> list[list[list[str]]]:
 def test_verdicts_come_first_and_then_what_failed():
     text = page(report(point(), point("decode", verdict="FAIL"), point("decode", "1x1")))
     assert text.startswith("## deepseek-ocr: 1 of 3 points failed\n")
-    verdicts, failing = tables(text)[:2]
+    verdicts, failing = tables(text)[1:3]
     assert verdicts == [["verdict", "prefill", "decode"], ["FAIL", "0", "1"], ["PASS", "1", "1"]]
     assert failing[1][:4] == ["decode", "2x3", "flash", "FAIL"]
-    assert text.index("Failing points") < text.index("### prefill: 1 point\n")
+    assert text.index("Failing points: 1") < text.index("<summary>prefill: 1 point</summary>")
 
 
 def test_a_run_in_which_nothing_failed_says_so():
@@ -46,7 +47,7 @@ def test_a_run_in_which_nothing_failed_says_so():
 
 
 def test_a_number_stands_under_its_heading():
-    head, row = tables(page(report(point(tensor_flops=2 * 10**12))))[1]
+    head, row = tables(page(report(point(tensor_flops=2 * 10**12))))[2]
     shown = dict(zip(head, row, strict=True))
     assert shown == {
         "grid": "2x3",
@@ -75,7 +76,7 @@ def test_every_row_has_as_many_cells_as_its_header():
 
 def test_a_failing_time_shows_its_change_and_margin():
     slow = vendor(gate={"outcome": "fail", "change": 0.0312, "margin": 0.0127})
-    head, row = tables(page(report(point(verdict="FAIL", vendor=slow))))[1]
+    head, row = tables(page(report(point(verdict="FAIL", vendor=slow))))[2]
     assert dict(zip(head, row, strict=True))["change %"] == "+3.12"
     assert dict(zip(head, row, strict=True))["margin %"] == "1.27"
 
@@ -86,11 +87,12 @@ def test_what_nobody_measured_has_no_columns_and_is_said():
     assert "Nothing was measured." in text
 
 
-def test_a_long_table_is_folded_and_a_short_one_is_not():
+def test_every_table_but_the_answer_is_folded():
     text = page(report(*(point("prefill", f"1x{n}") for n in range(1, 14)), point("decode")))
     assert "<summary>prefill: 13 points</summary>" in text
-    assert "### decode: 1 point\n" in text
-    assert text.count("<details>") == text.count("</details>") == 1
+    assert "<summary>decode: 1 point</summary>" in text
+    assert text.count("<details>") == text.count("</details>") == 3
+    assert len(tables(text[: text.index("<details>")])) == 2
 
 
 def test_a_thousand_grids_stay_short_and_say_how_many_are_left_out():
@@ -103,7 +105,7 @@ def test_a_thousand_failing_grids_stay_short_too():
     text = page(large(verdict="FAIL"))
     assert len(text.encode()) < LIMIT / 50
     assert "6000 of 6000 points failed" in text.replace(",", "")
-    assert len(tables(text)[1]) == 1 + FAILING
+    assert len(tables(text)[2]) == 1 + FAILING
     assert "… and 5,950 failing points more" in text
 
 
@@ -133,7 +135,7 @@ def test_what_accounts_for_a_failed_time_follows_the_failing_points():
     slower = point("decode", "2x3", verdict="FAIL", vendor=moved)
     assert (
         "\n\nWhat grew in decode 2x3 flash, in one call or a decode's last step:\n\n"
-        f"- {cause}\n- @\u200beveryone\n\n### decode"
+        f"- {cause}\n- @\u200beveryone\n\n<details>\n<summary>Failing points: 2</summary>"
     ) in page(report(slower, point("decode", "1x1", vendor=vendor(profile=profile), verdict="FAIL")))
 
 
@@ -142,8 +144,6 @@ def grids(count: int, **changed: object) -> Report:
 
 
 def test_tables_of_as_many_rows_as_they_may_have_are_whole():
-    assert "<details>" not in page(grids(LONG))
-    assert "<details>" in page(grids(LONG + 1))
     assert f"decode: {MANY} points" in page(grids(MANY))
     assert "failing points more" not in page(grids(FAILING, verdict="FAIL"))
     assert "… and 1 failing points more" in page(grids(FAILING + 1, verdict="FAIL"))
@@ -155,4 +155,33 @@ def test_the_heaviest_points_are_those_of_the_most_flops():
 
 
 def test_a_sweep_of_nothing_is_a_page():
-    assert page(replace(report(), points=())).endswith("\n\nNothing was swept.\n")
+    assert "\n\nNothing was swept.\n\n" in page(replace(report(), points=()))
+
+
+def red(count: int) -> Report:
+    """So many points that each read more than before."""
+    found = report(*(point("decode", f"1x{n}", verdict="FAIL") for n in range(1, count + 1)))
+    moved = Moved("read_bytes", 10**9, 11 * 10**8, 0.1, None, ("decoder/attn +1",), "pytest suites --ocrsweep-update")
+    return replace(found, points=tuple(replace(each, moved=(moved,), absent=frozenset()) for each in found.points))
+
+
+def test_what_moved_is_said_with_its_component_and_the_command_that_accepts_it():
+    text = page(red(2))
+    assert "### Moved since the baseline: 2 numbers\n" in text
+    assert "| decode 1x1 flash | GB read | 1.00 | 1.10 | +10.00 % | exact | decoder/attn +1 |" in text
+    assert text.count("pytest suites --ocrsweep-update") == 1
+    assert text.index("Moved since") < text.index("<details>")
+
+
+def test_more_than_a_few_numbers_that_moved_are_folded_and_very_many_are_cut():
+    assert "more</summary>" not in page(red(FEW))
+    assert "<summary>1 more</summary>" in page(red(FEW + 1))
+    assert "… and 10 more: `sweep.json` has all." in page(red(FAILING + 10))
+
+
+def test_a_page_of_both_stages_is_one_sentence_in_front():
+    text = page(report(point("vision"), point("prefill"), point("decode")), price=2.5)
+    assert (
+        "**One 2x3 page takes 40.0 ms (measured)**, flash on NVIDIA H200: prefill 20.0, then 100 tokens 20.0. "
+        "25 pages/s, $ 27.8 a million pages, 24.5 J a page."
+    ) in text.split("\n\n")

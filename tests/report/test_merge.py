@@ -156,6 +156,25 @@ def test_of_a_point_that_one_source_measured_that_measurement_stays_and_no_failu
         assert (only.vendor is not None, only.verdict) == (True, "FAIL")
 
 
+def test_what_moved_in_either_source_stays_and_what_moved_in_both_is_said_once() -> None:
+    slower = {
+        "metric": "device_ns",
+        "old": 1,
+        "new": 2,
+        "change": 1.0,
+        "margin": 0.1,
+        "causes": ["head"],
+        "accept": None,
+    }
+    more = slower | {"metric": "read_bytes", "margin": None}
+    counted_only = sweep(unmeasured("decode", verdict="FAIL", moved=[more]))
+    timed_too = sweep(point("decode", verdict="FAIL", moved=[more, slower]))
+    for parts in ((counted_only, timed_too), (timed_too, counted_only)):
+        (only,) = merged(*parts).points
+        assert [each.metric for each in only.moved] == ["read_bytes", "device_ns"]
+        assert len(to_json(merged(*parts))["points"][0]["moved"]) == 2
+
+
 # Baselines
 
 H200 = ("m", "nvidia-h200", "decode")

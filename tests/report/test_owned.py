@@ -32,7 +32,7 @@ class Drawn:
         return SVG
 
 
-def two_charts(found: Report) -> list[Drawn]:
+def two_charts(found: Report, **_: object) -> list[Drawn]:
     return [Drawn("bytes"), *([Drawn("time")] if found.points[0].vendor else [])]
 
 
@@ -40,7 +40,7 @@ def two_charts(found: Report) -> list[Drawn]:
 def quickly_drawn(monkeypatch):
     page = '<!doctype html>\n<a class="skip" href="#points">Skip to the points</a>\n'
     monkeypatch.setattr("pytest_ocrsweep.report.charts.charts", two_charts)
-    monkeypatch.setattr("pytest_ocrsweep.report.html.page", lambda report, drawn: page)
+    monkeypatch.setattr("pytest_ocrsweep.report.html.page", lambda *_: page)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -254,7 +254,8 @@ def test_a_folder_that_is_itself_a_link_is_written_to(tmp_path):
 
 def test_a_folder_of_a_version_without_a_manifest_is_taken(tmp_path):
     files.write(report(point(vendor=vendor())), tmp_path)
-    (tmp_path / owned.MANIFEST).unlink()
+    for name in (owned.MANIFEST, owned.SUMMARY):  # that version wrote neither
+        (tmp_path / name).unlink()
     (tmp_path / "charts" / "my-logo.svg").write_text(SVG)
     files.ready(tmp_path)
     files.write(report(point(vendor=None)), tmp_path)
@@ -389,8 +390,9 @@ def test_an_error_without_a_text_is_said_by_its_name(tmp_path, monkeypatch):
 
 
 def test_every_chart_has_a_name_that_is_looked_at_before_the_work():
-    before = report(point(vendor=vendor()), point("decode", vendor=vendor()))
-    after = report(point(vendor=vendor(), tensor_flops=9), point("decode", vendor=vendor()))
+    grids = ("1x1", "2x3")
+    before = report(*(point(stage, grid) for grid in grids for stage in ("prefill", "decode")))
+    after = report(*(point(stage, grid, tensor_flops=9) for grid in grids for stage in ("prefill", "decode")))
     drawn = {chart.name for chart in charts(after, before)}
     assert drawn == set(owned.CHART_NAMES)
 
@@ -405,13 +407,7 @@ def test_the_manifest_names_every_file_but_the_database(tmp_path):
 # What libraries draw
 
 
-class Panic(BaseException):
-    """As Rust's panics come to Python."""
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("of two\nlines"), OSError(24, "Too many open files"), Panic("thread died")]
-)
+@pytest.mark.parametrize("error", [ValueError("of two\nlines"), OSError(24, "Too many open files")])
 def test_charts_that_cannot_be_drawn_are_a_line_and_all_else_is_written(tmp_path, monkeypatch, error):
     def fails(chart: object) -> str:
         raise error
@@ -422,7 +418,7 @@ def test_charts_that_cannot_be_drawn_are_a_line_and_all_else_is_written(tmp_path
     assert str(told.value).startswith(f"charts: not drawn ({type(error).__name__}: ")
     assert "\n" not in str(told.value)
     again = f"try again with `ocrsweep report {tmp_path}/sweep.json {tmp_path}`"
-    written = "sweep.json, sweep.sqlite (run 1), report.md, index.html"
+    written = "sweep.json, sweep.sqlite (run 1), summary.json, report.md, index.html"
     assert str(told.value).endswith(f"): {again}; beside it written: {written}")
     assert not (tmp_path / "charts").exists()
 
@@ -452,7 +448,7 @@ def test_a_job_summary_that_finds_no_room_is_as_before(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource", reason="this system has no limits on files")
     job = tmp_path / "job"
     job.write_text("# Build\n")
-    writing = files.Writing(report(), tmp_path)
+    writing = files.Writing(report(), tmp_path, None, print)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:

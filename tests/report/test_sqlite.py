@@ -242,8 +242,8 @@ WRITE, OTHER = "write one with --ocrsweep-report=DIR", "give another file"
 DAMAGE = {
     foreign: ("it is a SQLite database, but not one of sweeps: ", OTHER),
     marked: ("it is a SQLite database, but not one of sweeps: ", OTHER),
-    newer: ("its tables are of version 9, but this one uses 2: ", REMEDY),
-    extended: ("its view 'more' is not ours, so it is not a database of version 2: ", REMEDY),
+    newer: ("its tables are of version 9, but this one uses 3: ", REMEDY),
+    extended: ("its view 'more' is not ours, so it is not a database of version 3: ", REMEDY),
     emptied: ("it holds no run: ", WRITE),
     edited: ("run 1 is not what was written (its sha256 differs); ", REMEDY),
     odd: ("it cannot be read (more is not a JSON object: []); ", REMEDY),

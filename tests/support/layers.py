@@ -45,14 +45,14 @@ LAYERS = {
     "engines": layer(4, late="numpy PIL"),
     "engines/runner_vllm": layer(4, late="PIL torch"),  # of another interpreter, which alone runs it
     "sweep": layer(5, at_once="yaml", late="hydra omegaconf"),
-    "report": layer(6, late="altair jinja2 vl_convert"),
+    "report": layer(6, late="jinja2"),
     "plugin": layer(7, at_once="pytest"),
     "cli": layer(7, late="numpy pyarrow"),
     "__init__": layer(8),
     "__main__": layer(8),
 }
-HEAVY = ("altair", "hydra", "jinja2", "numpy", "omegaconf", "pandas", "PIL", "pyarrow", "pytest", "torch")
-HEAVY += ("transformers", "vl_convert", "yaml")
+HEAVY = ("hydra", "jinja2", "numpy", "omegaconf", "pandas", "PIL", "pyarrow", "pytest", "torch")
+HEAVY += ("transformers", "yaml")
 
 
 @dataclass(frozen=True)

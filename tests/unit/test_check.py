@@ -7,6 +7,7 @@ from pytest_ocrsweep.baselines.blame import Cause
 from pytest_ocrsweep.baselines.counted import NumberChange
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.measurement import GateResult
+from pytest_ocrsweep.baselines.moved import Moved
 from pytest_ocrsweep.baselines.shared import Shared
 from pytest_ocrsweep.baselines.verdict import Verdict
 from pytest_ocrsweep.sweep.parts import (
@@ -83,14 +84,20 @@ def test_a_fraction_at_the_margin_is_within_it(now, change, outcome):
 
 def test_a_drift_beyond_the_limit_is_a_failure_with_the_command_that_accepts_it():
     drift = Drift(0.041, 0.01, 5, "2026-03-01T12:00:00Z")
-    part = drift_part("decode 1x1 flash", drift, 0.03, "ocrsweep history accept decode 1x1 flash")
+    part = drift_part("decode 1x1 flash", drift, 0.03, "ocrsweep history accept decode 1x1 flash", 104_100)
     assert part == Part(
         Verdict.FAIL,
         f"decode 1x1 flash {drift}: more than ocrsweep_drift=3; if that is meant, accept it by name:\n"
         "ocrsweep history accept decode 1x1 flash",
         short="time drifted +4.1 % since 2026-03-01 (anchor of 5 processes, margin 1.0 %)",
+        moved=(
+            Moved(
+                *("device_ns", 100_000, 104_100, 0.041, 0.01, (str(drift),)),
+                "ocrsweep history accept decode 1x1 flash",
+            ),
+        ),
     )
-    assert drift_part("decode 1x1 flash", drift, 0.05, "") == PASSED
+    assert drift_part("decode 1x1 flash", drift, 0.05, "", 104_100) == PASSED
 
 
 @pytest.mark.parametrize(

@@ -1,62 +1,33 @@
-"""Every chart of a sweep, by Vega-Altair: one definition gives its SVG and its place in the page."""
+"""Every chart of a sweep, each with one question; one definition gives its picture and its place in the page."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from ...baselines.sweep_report import Report
 from ...hardware.devices import Device
-from ...model.stages import STAGES
-from ..columns import BETWEEN, Points, points
-from . import lines, roofs, stacks
-from .style import CONFIG, averaged
+from ...model.stages import Latency
+from ..columns import PARTS, Points, points
+from . import lines, roofs, scales, stacks
+from .drawing import OF_MEMORY, Key, Panel
+from .drawing import Chart as Chart
+from .scales import Grids
 
-if TYPE_CHECKING:
-    from .style import Drawing
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart over the data set `points`; `note` says in one line what the chart shows."""
-
-    name: str
-    title: str
-    note: str
-    altair: Drawing
-    points: Points
-
-    def spec(self) -> dict[str, Any]:
-        """Its Vega-Lite definition, without data."""
-        whole: dict[str, Any] = self.altair.to_dict(validate=False)
-        return {key: value for key, value in whole.items() if key not in ("config", "$schema")}
-
-    def fields(self) -> list[str]:
-        """The columns of its points that it draws."""
-        text = json.dumps(self.spec())
-        return [name for name in self.points.columns if name in text or name == "id"]
-
-    def svg(self) -> str:
-        """The chart as an SVG picture that loads nothing else."""
-        import vl_convert
-
-        title = {"text": self.title, "subtitle": self.note}
-        spec = self.spec()
-        data = {**spec.get("datasets", {}), "points": self.points.rows(self.fields())}
-        whole = {**spec, "title": title, "datasets": data, "config": CONFIG}
-        svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
-        return svg
+Drawn = tuple[tuple[Panel, ...], tuple[Key, ...]]
+Definition = tuple[str, str, str, Callable[[], Drawn]]
+NEAR = 0.25  # of the device's memory: if the fullest point takes less, a line at the memory's size would flatten it
+MEMORY = {"weights": "weight_bytes", "KV cache": "kv_cache_bytes", "peak activations": "peak_activation_bytes"}
 
 
-def charts(report: Report, baseline: Report | None = None) -> list[Chart]:
+def charts(report: Report, baseline: Report | None = None, table: Points | None = None) -> list[Chart]:
     """The charts that a report has data for, one of them with the changes since a `baseline`."""
     if not report.points:
         return []
-    table = points(report, baseline)
-    return [Chart(name, title, note, draw(), table) for name, title, note, draw in _all(table, device(report))]
+    table = table or points(report, baseline)
+    drawn = (
+        (name, title, note, draw()) for name, title, note, draw in _all(table, scales.grids(table), device(report))
+    )
+    return [Chart(name, title, note, *found) for name, title, note, found in drawn if found[0]]
 
 
 def device(report: Report) -> Device | None:
@@ -68,76 +39,75 @@ def device(report: Report) -> Device | None:
     return known[0] if len(known) == len(names) == 1 else None
 
 
-Definition = tuple[str, str, str, Callable[[], "Drawing"]]
-
-
-def _all(table: Points, on: Device | None) -> Iterator[Definition]:
-    yield from _measured(table, on)
-    yield from _counted(table, on)
-    yield from _required(table, on)
-
-
-def _measured(table: Points, on: Device | None) -> Iterator[Definition]:
-    mean = ", the mean of grids with as many crops" if averaged(table) else ""
-    if table.has("device_ns"):
-        what = f"Median device and wall time of the vendor's model, and the floor{mean}"
-        yield "time", "Time", what, lambda: lines.time(table)
-    if table.has("attained"):
-        what = f"The fraction of the device time that the device's peaks explain{mean}"
-        yield "attained", "Attained fraction", what, lambda: lines.attained(table)
-    if table.has(f"{BETWEEN} time"):
-        what = f"Where the device time of one call, or of a decode's last step, goes{mean}"
-        yield "parts-time", "Time by component", what, lambda: stacks.parts(table, "time", "ms", 1e6, "its last step")
-    if table.has("change") or any(table.has(f"was_{name}") for name in ("device_ns", "moved_bytes")):
-        yield "change", "Baseline against now", f"Above zero is more than before{mean}", lambda: lines.change(table)
+def _all(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
+    mean = ". Each value is the mean of grids with as many crops" if scales.averaged(table) else ""
+    if not axis.alone:
+        yield from _over_grids(table, axis, mean)
     if on and table.has("floor_ns"):
-        what = f"Hollow: the most that {on.name} allows. Filled: measured on the vendor's model"
-        yield "roofline", "Roofline", what, lambda: roofs.roofline(table, on)
+        points_are = "a dotted line leads from a measured point up to its floor"
+        points_are = points_are if table.has("device_ns") else "points are floors"
+        what = f"Left of the bend in the roof of {on.name} memory is the limit, right of it arithmetic; {points_are}"
+        yield "roofline", "Is memory the limit, or arithmetic?", what, lambda: roofs.roofline(table, on)
+    for name, title, note, what, unit, scale in (
+        ("flops", "Which component does the arithmetic?", "Tensor and vector FLOPs", "flops", "TFLOP", 1e12),
+        ("bytes", "Which component moves the bytes?", "Read and written, kernel by kernel", "bytes", "GB", 1e9),
+    ):
+        parts = {part: lines.values(table, f"{part} {what}", scale) for part in PARTS if table.has(f"{part} {what}")}
+        if parts:
+            yield name, title, f"{note}{mean}", lambda parts=parts, unit=unit: stacks.stacks(table, axis, parts, unit)  # type: ignore[misc]
+    yield from _memory(table, axis, on)
+    if not axis.alone:
+        yield from _required(table, axis, on)
 
 
-def _counted(table: Points, on: Device | None) -> Iterator[Definition]:
-    mean = ", the mean of grids with as many crops" if averaged(table) else ""
-    yield "flops", "FLOPs", f"Tensor and vector FLOPs; the same in both attentions{mean}", lambda: lines.flops(table)
-    for scale, log in (("linear", False), ("log", True)):
-        title, what = f"Tensor and vector FLOPs, {scale}", f"Matmul and convolution, and all else{mean}"
-        yield f"split-{scale}", title, what, partial(lines.split, table, log=log)
-    what = f"What each kernel reads and writes, and what no device can avoid{mean}"
-    yield "bytes", "Bytes moved", what, lambda: lines.moved(table)
-    what = f"Above the ridge the tensor cores are the limit, below it memory is{mean}"
-    yield "intensity", "FLOPs per byte", what, lambda: lines.intensity(table, on)
-    fullest = stacks.fullest(table)
-    holds = (
-        f"the fullest point takes {fullest / 1e9:.1f} GB of the {on.memory_bytes / 1e9:.0f} GB of {on.name}, "
-        f"{100 * fullest / on.memory_bytes:.1f} %"
-        if on
-        else f"the fullest point takes {fullest / 1e9:.1f} GB"
+def _over_grids(table: Points, axis: Grids, mean: str) -> Iterator[Definition]:
+    if table.has("device_ns"):
+        note = "Median device time, the estimate's interval, and the floor"
+        yield "time", "How long does a page of each grid take?", f"{note}{mean}", lambda: lines.time(table, axis)
+    elif table.has("floor_ns"):
+        note = "Nothing was measured: the estimate's interval, if there is one, and the floor"
+        yield (
+            "time",
+            "How long is a page of each grid expected to take?",
+            f"{note}{mean}",
+            lambda: lines.time(table, axis),
+        )
+    if table.has("attained"):
+        note = "100 % is what the device's peaks allow"
+        yield "attained", "How far from the floor is each stage?", f"{note}{mean}", lambda: lines.attained(table, axis)
+    if table.has("change") or any(table.has(f"was_{name}") for name in ("device_ns", "moved_bytes", "flops")):
+        yield (
+            "change",
+            "What changed since the baseline?",
+            f"Above zero is more{mean}",
+            lambda: lines.change(table, axis),
+        )
+
+
+def _memory(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
+    parts = {part: lines.values(table, name, 1e9) for part, name in MEMORY.items()}
+    fullest = max(map(sum, zip(*parts.values(), strict=True)))
+    of = f" of the {on.memory_bytes / 1e9:.0f} GB of {on.name}, {1e11 * fullest / on.memory_bytes:.1f} %" if on else ""
+    near = on is not None and fullest * 1e9 >= NEAR * on.memory_bytes
+    rule = (on.memory_bytes / 1e9, f"{on.name}, {on.memory_bytes / 1e9:.0f} GB") if on and near else None
+    note = f"The fullest point takes {fullest:.1f} GB{of}"
+    yield (
+        "memory",
+        "Does it fit into memory?",
+        note,
+        lambda: stacks.stacks(table, axis, parts, "GB", OF_MEMORY, rule, shared=True),
     )
-    yield "memory", "Memory", f"Weights, KV cache and peak activations: {holds}", lambda: stacks.memory(table, on)
-    if any(":" in name for name in table.columns):
-        what = f"Where the FLOPs are{mean}"
-        yield "parts-flops", "FLOPs by component", what, lambda: stacks.parts(table, "flops", "TFLOP", 1e12)
-        what = f"Where the bytes are moved, kernel by kernel{mean}"
-        yield "parts-bytes", "Bytes by component", what, lambda: stacks.parts(table, "bytes", "GB", 1e9)
-    if any(table.columns["kv_cache_bytes"]):
-        yield "kv-cache", "KV cache", f"Keys and values by the shape of the page{mean}", lambda: lines.kv_cache(table)
 
 
-def _required(table: Points, on: Device | None) -> Iterator[Definition]:
-    """The rates that keep the latency of each stage that has one."""
-    latencies = {name: stage.latency for name, stage in STAGES.items() if stage.latency}
-    if not latencies.keys() & set(table.columns["stage"]):
-        return
-    times = [f"a {latency.value} ({latency.name}, {stage})" for stage, latency in latencies.items()]
-    what = f"What keeps {' and '.join(times)}"
+def _required(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
+    """The rates that keep the latency of each stage that has one: arithmetic before the first token, bytes after it."""
     peak = (on.tensor_flops_per_s / 1e12, f"{on.name}, {on.tensor_flops_per_s / 1e12:,.0f} TFLOP/s") if on else None
     rate = (on.bandwidth_bytes_per_s / 1e9, f"{on.name}, {on.bandwidth_bytes_per_s / 1e9:,.0f} GB/s") if on else None
-    unit = "tensor TFLOP/s, logarithmic"
-    yield "required-flops", "Required TFLOP/s", what, lambda: roofs.required(table, "tensor_flops", unit, 1e12, peak)
-    if table.has("compulsory_bytes"):
-        unit, what = "compulsory GB/s, logarithmic", f"{what}, on compulsory traffic"
-        yield (
-            "required-bytes",
-            "Required GB/s",
-            what,
-            lambda: roofs.required(table, "compulsory_bytes", unit, 1e9, rate),
-        )
+    rates = {
+        Latency.TTFT: ("tensor_flops", "tensor TFLOP/s, logarithmic", 1e12, peak),
+        Latency.TPOT: ("compulsory_bytes", "compulsory GB/s, logarithmic", 1e9, rate),
+    }
+    note = (
+        "What no device can do without: tensor FLOP/s for the time to first token, GB/s for the time per output token"
+    )
+    yield "required", "How fast a device keeps a latency?", note, lambda: lines.required(table, axis, rates)

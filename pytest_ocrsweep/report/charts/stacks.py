@@ -1,96 +1,81 @@
-"""Charts of stacked parts over grids, with a panel for each stage and attention."""
+"""Charts of stacked parts over grids: a panel for each stage, and for each attention where they differ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from ..columns import BETWEEN, PARTS, Points
-from . import style
-from .style import Quantity, valid
+from ..columns import Points
+from . import drawing, lines, scales
+from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel, attention_class, stage_class
+from .lines import Values
+from .scales import Grids
 
-if TYPE_CHECKING:
-    from ...hardware.devices import Device
-    from .style import Drawing
-
-MEMORY = (
-    Quantity("weights", "datum.weight_bytes / 1e9"),
-    Quantity("KV cache", "datum.kv_cache_bytes / 1e9"),
-    Quantity("peak activations", "datum.peak_activation_bytes / 1e9"),
-)
-NEAR = 0.25  # of the device's memory: if the fullest point takes less, a line at the memory's size would flatten it
+Rule = tuple[float, str] | None  # a named value across a panel
+MOST_WIDE = 34  # pixels of a bar
 
 
 def stacks(
     points: Points,
-    parts: Sequence[Quantity],
-    title: str,
+    axis: Grids,
+    parts: Mapping[str, Values],
+    unit: str,
+    first: int = 0,
+    rule: Rule = None,
     *,
-    steps: str = "",
     shared: bool = False,
-    beside: Sequence[Drawing] = (),
-) -> Drawing:
-    """A chart of parts on top of one another, the first at the bottom; `beside` are further layers."""
-    import altair as alt
-
-    panels, names = style.panel(points, attention=True, steps=steps)
-    columns = len(points.distinct("stage"))  # so that each attention has a row of its own
-    labels = [part.label for part in parts]
-    base = alt.Chart().encode(
-        x=style.x(points),
-        y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=True), axis=alt.Axis(format=style.NUMBER, tickCount=6)),
-        y2="high:Q",
-        color=alt.Color("what:N", scale=alt.Scale(domain=labels, range=list(style.PARTS[: len(labels)]))),
-    )
-    marks = base.mark_area(opacity=0.9) if style.many(points) else base.mark_bar()
-    chart = style.folded(style.in_panels([marks, *beside], names, columns=columns, shared=shared), parts, panels)
-    chart = chart.transform_filter("datum.value > 0").transform_calculate(at=f"indexof({labels!r}, datum.what)")
-    chart = style.by_crops(points, chart, "what", "at")
-    # Stacked here: Vega-Lite's own stack fills every gap in an area first, which doubles the time.
-    where = "crops" if style.many(points) else "grid"
-    return chart.transform_stack(
-        stack="value", as_=["low", "high"], groupby=["panel", where], sort=[alt.SortField("at", "ascending")]
-    )
+) -> tuple[tuple[Panel, ...], tuple[Key, ...]]:
+    """A bar a grid, of the parts that it consists of, the first at the bottom and in the `first` colour of parts."""
+    shown = [part for part, values in parts.items() if any(values)]
+    panels = []
+    sums = [sum(values[at] or 0.0 for values in parts.values()) for at in range(points.count)] if shared else []
+    for stage in lines.stages(points):
+        by_numbers: dict[tuple[object, ...], tuple[list[str], list[int]]] = {}
+        for attention in points.distinct("attention"):
+            if of := lines.places(points, stage, attention):
+                numbers = tuple(parts[part][at] for part in shown for at in of)
+                by_numbers.setdefault(numbers, ([], of))[0].append(attention)
+        for kinds, of in by_numbers.values():
+            name = lines.title_of(points, stage)
+            if len(by_numbers) > 1:
+                name += f", {' and '.join(kinds)}"
+            if any(parts[part][at] for part in shown for at in of):
+                bars = {part: scales.means(axis, of, parts[part]) for part in shown}
+                classes = stage_class(stage) + "".join(f" {attention_class(kind)}" for kind in kinds if len(kinds) == 1)
+                panels.append(_panel(name, classes, axis, bars, unit, first, rule, sums))
+    return tuple(panels), tuple(Key("block", f"p{first + at}", part) for at, part in enumerate(shown))
 
 
-def memory(points: Points, device: Device | None) -> Drawing:
-    """Weights, KV cache and activations, with a mark at each measured peak of the reference model."""
-    beside: list[Drawing] = []
-    if points.has("vendor_peak_bytes") and not style.many(points):
-        beside.append(_measured(points))
-    if device and fullest(points) >= NEAR * device.memory_bytes:
-        beside += style.rule(device.memory_bytes / 1e9, f"{device.name}, {device.memory_bytes / 1e9:.0f} GB")
-    return stacks(points, MEMORY, "GB", shared=True, beside=beside)
-
-
-def fullest(points: Points) -> int:
-    """Bytes that the point with the most memory takes."""
-    names = ("weight_bytes", "kv_cache_bytes", "peak_activation_bytes")
-    lines = zip(*(points.columns[name] for name in names), strict=True)
-    return max(map(sum, lines))
-
-
-def _measured(points: Points) -> Drawing:
-    import altair as alt
-
-    first = f"datum.what == {MEMORY[0].label!r}"  # one part of each point, since it needs one mark
-    base = (
-        alt.Chart()
-        .transform_filter(f"{first} && {valid('vendor_peak_bytes')}")
-        .transform_calculate(
-            whole="(datum.weight_bytes + datum.kv_cache_bytes + datum.vendor_peak_bytes) / 1e9",
-            measured="'measured on the vendor\\'s model'",
-        )
-    )
-    shape = alt.Shape("measured:N", scale=alt.Scale(range=["diamond"]))
-    marks: Drawing = base.encode(x=style.x(points), y=alt.Y("whole:Q", title="GB"), shape=shape).mark_point(
-        filled=True, size=34, opacity=1, color=style.RULE, stroke="white", strokeWidth=0.6
-    )
-    return marks
-
-
-def parts(points: Points, what: str, unit: str, scale: float, steps: str = "") -> Drawing:
-    """What each part of a stage costs in `what` ("flops", "bytes" or "time"), in `unit`s of `scale`."""
-    present = [part for part in (*PARTS, BETWEEN) if points.has(f"{part} {what}")]
-    quantities = [Quantity(part, f"datum['{part} {what}'] / {scale:g}") for part in present]
-    return stacks(points, quantities, unit, steps=steps)
+def _panel(
+    name: str,
+    classes: str,
+    axis: Grids,
+    parts: Mapping[str, list[tuple[int, float, int]]],
+    unit: str,
+    first: int,
+    rule: Rule,
+    reach: Sequence[float],
+) -> Panel:
+    base: dict[int, float] = {}
+    bars = []
+    for at_part, values in enumerate(parts.values(), first):
+        for at, value, point in values:
+            if value > 0:
+                bars.append((at, at_part, base.get(at, 0.0), value, point))
+                base[at] = base.get(at, 0.0) + value
+    x = drawing.across(axis)
+    y = scales.linear([*base.values(), *reach, *([rule[0]] if rule else [])], HEIGHT - drawing.BOTTOM, drawing.TOP)
+    wide = min(MOST_WIDE, 0.8 * (x.end - x.start) / max(1, len(axis.keys) - 1))
+    body = [drawing.frame(name, y, unit, x, axis, axis.title, WIDTH, HEIGHT)]
+    if axis.labels:
+        for at, at_part, low, value, point in bars:
+            left, top, bottom = x(axis.keys[at]) - wide / 2, y(low + value), y(low)
+            size = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{max(bottom - top, 0.2):.1f}"'
+            body.append(f'<rect class="block p{at_part}" {size} data-id="{point}"/>')
+    else:  # too many for bars
+        for part in dict.fromkeys(at_part for _, at_part, _, _, _ in bars):
+            ends = [(x(axis.keys[at]), y(low), y(low + value)) for at, of, low, value, _ in bars if of == part]
+            body.append(drawing.area(ends, f"block p{part}"))
+    if rule:
+        body.append(drawing.line([(LEFT, y(rule[0])), (WIDTH - RIGHT, y(rule[0]))], "rule"))
+        body.append(drawing.text(LEFT + 4, y(rule[0]) - 4, rule[1]))
+    return Panel(name, "".join(body), classes)

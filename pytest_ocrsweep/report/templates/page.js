@@ -1,13 +1,15 @@
 "use strict";
-// The page of a sweep: one table and its charts over the same columns; nothing here asks the network for anything.
+// The page of a sweep: its first screen, one table, and what is shown of its charts; nothing here asks the network.
+document.documentElement.dataset.script = "on";
 (async () => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const packed = Uint8Array.from(atob($("#data").textContent), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { columns, charts, paths, failed, good, facts, profiles, history } = await new Response(stream).json();
+  const unpacked = (id) => {
+    const packed = Uint8Array.from(atob($(id).textContent), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  };
+  const { columns, classes, paths, failed, good, facts, profiles, history } = await unpacked("#data");
   const count = columns.id.length;
-  const many = count > 600; // points: more are drawn on a canvas
   const number = (digits) => {
     const format = new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
     return (value, scale) => (value == null ? "–" : format.format(value / scale));
@@ -18,7 +20,31 @@
     if (className) made.className = className;
     return made;
   };
-  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+  // ---- the first screen: of another page, attention, engine or device
+  const switches = $("#switches"), names = ["engine", "device", "page", "attention"];
+  let pages = null;
+  function dollars() {
+    const answer = $("#page .answer"), price = parseFloat(switches.elements.price.value), place = $(".dollars", answer ?? document);
+    if (!place) return;
+    const of = price * answer.dataset.seconds * (1e6 / 3600);
+    place.replaceChildren(...(of > 0 ? [element("b", `$ ${of >= 100 ? Math.round(of).toLocaleString("en") : of.toPrecision(3)}`), " a million pages"] : ["price not given"]));
+  }
+  async function turnTo() {
+    pages ??= await unpacked("#pages");
+    const key = () => names.map((name) => switches.elements[name].value).join("|");
+    if (!(key() in pages)) {
+      const fused = [...(switches.elements.attention.options ?? [])].find((option) => key().replace(/[^|]*$/, option.value) in pages);
+      if (fused) switches.elements.attention.value = fused.value; // other engines and devices have one attention
+    }
+    const [engine, , page] = key().split("|");
+    if (key() in pages) $("#page").innerHTML = pages[key()];
+    else $("#page").replaceChildren(element("p", `${engine} does not take a page of ${page} there.`, "total"));
+    dollars();
+  }
+  if (switches.elements.engine) switches.addEventListener("change", (event) => event.target.name === "price" || turnTo());
+  switches.addEventListener("input", (event) => event.target.name === "price" && dollars());
+  switches.addEventListener("submit", (event) => event.preventDefault());
 
   // ---- which points are shown, and in what order
   const form = $("#filters");
@@ -273,108 +299,32 @@
     past();
   }
 
-  // ---- charts, each drawn when it comes into view
-  const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
-  let printing = false;
-  const dark = () => !printing && (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const vega = new Promise((done) => (window.vegaEmbed ? done() : addEventListener("vega", done, { once: true })));
-
-  function config(narrow) {
-    const [text, line] = dark() ? ["#d5dbe3", "#39424e"] : ["#333b46", "#d9dee5"];
-    return {
-      background: "transparent", font: "system-ui, Helvetica, Arial, sans-serif", padding: 4, view: { stroke: null },
-      axis: { labelColor: text, titleColor: text, gridColor: line, gridOpacity: 0.7, domainColor: line, tickColor: line, labelFontSize: 10, titleFontSize: 11, titleFontWeight: "normal" },
-      header: { labelColor: text, labelFontSize: 12, labelFontWeight: "bold", title: null },
-      legend: { orient: "top", title: null, labelColor: text, labelLimit: narrow ? 125 : 260, symbolStrokeWidth: 2, symbolSize: 70, columns: narrow ? 2 : 0, layout: { top: { direction: narrow ? "vertical" : "horizontal", anchor: "start" } } },
-    };
+  // ---- charts: drawn already; filters take marks away
+  const root = document.documentElement, chartsBox = $("#charts");
+  const marks = new Map();
+  for (const mark of $$("[data-id]", chartsBox)) {
+    if (!marks.has(+mark.dataset.id)) marks.set(+mark.dataset.id, []);
+    marks.get(+mark.dataset.id).push(mark);
   }
-
-  function fitted(chart, width) {
-    const spec = structuredClone(chart.spec), narrow = width < 620;
-    if (spec.facet) {
-      const gap = 74;
-      spec.columns = narrow ? 1 : width < 900 ? Math.min(2, spec.columns) : spec.columns;
-      spec.spec.width = Math.min(520, Math.floor((width - 20) / spec.columns - gap));
-      spec.spacing = { row: 96, column: gap };
-    } else spec.width = width - 90;
-    return { ...spec, config: config(narrow) };
+  function charts() {
+    for (const box of $$("fieldset input", form)) root.classList.toggle(`no-${classes[box.value]}`, !box.checked);
+    const kept = new Set(shown);
+    for (const [id, of] of marks) for (const mark of of) mark.classList.toggle("off", !kept.has(id));
   }
-
-  const rows = (fields) => {
-    const read = fields.map((name) => columns[name]);
-    return shown.map((id) => Object.fromEntries(fields.map((name, at) => [name, read[at][id]])));
-  };
-
-  // A line or an area is one item: the point is its vertex nearest to the pointer.
-  function pointOf(item, event) {
-    if (!item?.mark) return null;
-    let { mark } = item, best = item;
-    if (mark.marktype === "line" || mark.marktype === "area") {
-      const box = event.currentTarget.getBoundingClientRect?.() ?? { left: 0 };
-      let x = event.clientX - box.left - 4;
-      for (let group = mark.group; group; group = group.mark?.group) x -= group.x ?? 0;
-      for (const other of mark.items) if (Math.abs(other.x - x) < Math.abs(best.x - x)) best = other;
-    }
-    return best.datum?.id ?? null;
-  }
-
-  const drawings = $$(".chart").map((figure, index) => {
-    const chart = charts[index], box = $(".canvas", figure);
-    return { chart, box, figure, view: null, stale: true, seen: false, width: 0, theme: null };
+  chartsBox.addEventListener("mousemove", (event) => {
+    const mark = event.target.closest("[data-id]");
+    if (mark) show(+mark.dataset.id, event.clientX, event.clientY);
+    else hide();
   });
-
-  async function draw(drawing) {
-    const { chart, box } = drawing, width = box.clientWidth;
-    if (!drawing.stale && drawing.width === width && drawing.theme === dark()) return;
-    const again = drawing.view && drawing.width === width && drawing.theme === dark();
-    Object.assign(drawing, { stale: false, width, theme: dark() });
-    if (again) {
-      await drawing.view.data("points", rows(chart.fields)).runAsync();
-      return;
-    }
-    drawing.view?.finalize();
-    const spec = { ...fitted(chart, width), datasets: { ...chart.spec.datasets, points: rows(chart.fields) } };
-    const options = { actions: false, ast: true, tooltip: false, renderer: many ? "canvas" : "svg", mode: "vega-lite" };
-    const { view } = await vegaEmbed(box, spec, options);
-    drawing.view = view;
-    box.classList.add("drawn");
-    const point = (event, item) => {
-      const id = pointOf(item, event);
-      if (id == null) hide();
-      else show(id, event.clientX, event.clientY);
-    };
-    view.addEventListener("mousemove", point);
-    box.onmouseleave = hide;
-  }
-
-  let queue = Promise.resolve();
-  const enqueue = (drawing) => {
-    queue = queue.then(() => vega).then(frame).then(() => draw(drawing)).catch((error) => {
-      drawing.box.replaceChildren(element("p", `This chart cannot be drawn: ${error.message}`, "error"));
-      console.error(error);
-    });
-    return queue;
-  };
-  const visible = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const drawing = drawings.find((each) => each.figure === entry.target);
-      drawing.seen = entry.isIntersecting;
-      if (drawing.seen) enqueue(drawing);
-    }
-  }, { rootMargin: "300px" });
-  const redraw = () => drawings.filter((drawing) => drawing.seen).forEach(enqueue);
-  const everything = () => Promise.all(drawings.map(enqueue));
+  chartsBox.addEventListener("mouseleave", hide);
 
   // ---- what people press
-  let timer = 0;
   function filter() {
     hide();
     at = 0;
     choose();
     table();
-    for (const drawing of drawings) drawing.stale = true;
-    clearTimeout(timer);
-    timer = setTimeout(redraw, 120);
+    charts();
   }
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -393,34 +343,19 @@
     if (name === "system") delete root.dataset.theme;
     else root.dataset.theme = name;
     theme.textContent = `Theme: ${name}`;
-    redraw();
   }
   theme.addEventListener("click", () => {
     const next = themes[(themes.indexOf(root.dataset.theme ?? "system") + 1) % themes.length];
     try { localStorage.setItem("ocrsweep-theme", next); } catch { /* a page from a file may not keep anything */ }
     dress(next);
   });
-  system.addEventListener("change", redraw);
-  let wide = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth === wide) return;
-    wide = innerWidth;
-    clearTimeout(timer);
-    timer = setTimeout(redraw, 150);
-  });
   addEventListener("beforeprint", () => table(true));
   addEventListener("afterprint", () => table());
-  $("#print").addEventListener("click", async () => {
-    printing = true;
-    await everything();
-    print();
-    printing = false;
-    redraw();
-  });
+  $("#print").addEventListener("click", () => print());
 
   choose();
   table();
   try { dress(localStorage.getItem("ocrsweep-theme") ?? "system"); } catch { dress("system"); }
-  for (const { figure } of drawings) visible.observe(figure);
+  dollars();
   root.dataset.ready = String(Math.round(performance.now())); // milliseconds from opening to the first page of the table
 })();

@@ -27,7 +27,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_two_half_sweeps_are_the_whole_to_the_byte(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["merge", "report-1", "report-0/sweep.sqlite#1", "--report", "merged"]) == 0
-    assert capsys.readouterr().out.startswith("report in merged: sweep.json, sweep.sqlite (run 1), report.md")
+    written = "sweep.json, sweep.sqlite (run 1), summary.json, report.md"
+    assert capsys.readouterr().out.startswith(f"report in merged: {written}")
     for name in ("sweep.json", "report.md"):
         assert (here / "merged" / name).read_bytes() == (here / "whole" / name).read_bytes()
 

@@ -68,7 +68,6 @@ def add(subparsers: Subparsers) -> None:
     flags.add_stages(parser)
     flags.add_attention(parser)
     flags.add_device(parser)
-    add_model(parser)
     flags.add_settings(parser)
     add_model(parser)
     parser.add_argument("--path", metavar="PATH", default="", help="only this part of each stage: decoder/attn")

@@ -136,11 +136,7 @@ def read(kind: type[T], values: Mapping[str, object], key: str = "") -> T:
 
 def _field(hint: type, value: object, key: str) -> object:
     if section := _section(hint):
-        if value is None and hint is not section:
-            return None
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a section: choose another model for one without it, got {quoted(str(value))}")
-        return read(section, value, key)
+        return None if value is None else read(section, cast(Mapping[str, object], value), key)
     wanted = _misfit(hint, value, least=LEAST.get(key.rpartition(".")[2], 1))
     if wanted is not None:
         raise ConfigError(f"{key} must be {wanted}, got {reprlib.repr(value)}")

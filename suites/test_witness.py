@@ -126,7 +126,7 @@ def test_the_peak_of_a_long_prompt_is_the_heads_and_equals_the_dispatchers(ocrsw
 
     work = cut(ocrsweep_model, work)
     assert witness.other_differences(ocrsweep_model, "prefill", work, attention) == [0, 0, 0, 0]
-    if attention == "flash":
+    if attention == "flash" and (work.sides.crop_side or 0) < 768:  # SAM needs more for larger crops
         assert ocrsweep_model.ledger("prefill", work, attention).peak_path == "head"
 
 

@@ -24,6 +24,7 @@ COMPARED = ("device_ns", "moved_bytes", "flops")
 PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in the last
     "SAM": ("sam",),
     "CLIP": ("clip",),
+    "query encoder": ("query_encoder",),
     "projector": ("projector",),
     "attention": ("decoder/rope", "decoder/attn"),
     "experts": ("decoder/router", "decoder/experts", "decoder/shared_experts", "decoder/add_shared"),

@@ -45,8 +45,9 @@ class StageCall:
     def call(self) -> Call:
         """Runs once, on the meta device."""
         built = build.on_meta(self.model, self.attention, self.experts)
-        pixels = partial(forward.pages, self.work, built.lm_head.weight, self.model.sam.channels)
-        return CALLS[self.stage](Inputs(built, self.work, self.attention, pixels, self.step, repeatable=False))
+        work = self.work.cut_by(self.model.tiling)
+        pixels = partial(forward.pages, work, built.lm_head.weight, self.model.sam.channels)
+        return CALLS[self.stage](Inputs(built, work, self.attention, pixels, self.step, repeatable=False))
 
 
 def stage_flops(model: Architecture, stage: str, work: Workload, attention: str) -> int:

@@ -35,7 +35,8 @@ def counted(call: Call, experts_per_token: int) -> tuple[int, ...]:
 
 def other_differences(model: Model, stage: str, work: Workload, attention: str, step: int = 1) -> list[int]:
     """Analytic less counted: vector FLOPs, bytes read and written, and peak bytes; of a decode's step."""
-    work, experts = replace(work, new_tokens=step), experts_of(model.architecture.decoder, stage)
+    work = replace(work.cut_by(model.architecture.tiling), new_tokens=step)
+    experts = experts_of(model.architecture.decoder, stage)
     counts = StageCall(model.architecture, stage, work, attention, experts, step).dispatch_counts()
     ledger = model.ledger(stage, work, attention)
     cost = ledger.total()

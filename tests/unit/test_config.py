@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
+from pytest_ocrsweep.model.geometry import TILING
 from pytest_ocrsweep.sweep import config
 from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.rules import validate
@@ -137,8 +138,8 @@ COMPLAINTS = {
     "model.sam={width: 3}": "no option 'model.sam'; did you mean 'model.sam.width'?",
     "zzz=1": "no option 'zzz'; options begin with device, engine, model, precision, vendor, workload",
     "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, precision, vendor, workload",
-    "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-tiny, unlimited-ocr: got 'deepseek-orc'; "
-    "did you mean 'deepseek-ocr'?",
+    "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-2, deepseek-ocr-2-tiny, deepseek-ocr-tiny, "
+    "unlimited-ocr: got 'deepseek-orc'; did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
     "batch": "'batch' is not KEY=VALUE, for example workload.batch=4",
     "+a.b=1": "'+a.b=1': options can be changed, not added, removed or moved; write KEY=VALUE",
@@ -189,7 +190,14 @@ COMPLAINTS = {
     "model.sam.patch=32": "model.sam.patch must be 16, as image tokens are counted, got 32",
     "model.sam.downsample_widths=[]": "model.sam.downsample_widths must be two widths, got []",
     "model.clip.width=512": "model.clip.width 512 must equal the last of model.sam.downsample_widths "
-    "[512, 1024]: SAM's features are CLIP's patch embeddings",
+    "[512, 1024]: the encoder reads SAM's features",
+    "model.tiling.modes=[gundam,huge]": "model.tiling.modes must be one of gundam, tiny, small, base, large, gundam-m: "
+    "got 'huge'",
+    "model.tiling.crop_sides=[640,0]": "model.tiling needs different modes, and a view side and a crop side for each, "
+    "got [6, 6, 2]",
+    "model.most_crops=1": "model.most_crops must be at least 2: a page is cut or not, got 1",
+    "model.clip=null": "no option 'model.clip'; did you mean 'model.clip.width'?",
+    "model.query_encoder=3": "no option 'model.query_encoder'; did you mean 'model.query_encoder.width'?",
     "vendor.device=cdua": "vendor.device must be cpu, cuda or cuda:INDEX, got 'cdua'",
 }
 
@@ -275,3 +283,37 @@ def test_without_grouped_products_their_limits_do_not_hold():
     odd = ["model.dtype=fp16", "model.decoder.expert_width=100", "model.decoder.width=1300"]
     compose([*odd, "model.decoder.prefill_experts=batched_mm"])
     compose([*odd, "model.decoder.dense_layers=12"])
+
+
+OF_QUERIES = {
+    "model.query_encoder.kv_heads=3": "model.query_encoder.heads 14 is not divisible by model.query_encoder.kv_heads 3",
+    "model.query_encoder.kv_heads=1": "model.query_encoder.kv_heads must be at least 2 for 14 heads: nobody "
+    "has counted one that all share",
+    "model.query_encoder.query_sides=[640,1024]": "model.query_encoder.query_sides must be [768, 1024], as the "
+    "reference model has them, got [640, 1024]",
+    "model.tiling.crop_sides=[640,0]": "model.tiling has views of [640], and model.query_encoder.query_sides has no "
+    "queries for them",
+    "model.tiling.newlines=true": "model.tiling.newlines must be false: the reference model with queries has none",
+    "model.sam.downsample_widths=[512,1024]": "model.query_encoder.width 896 must equal the last of "
+    "model.sam.downsample_widths [512, 1024]: the encoder reads SAM's features",
+    "workload.resolution=tiny": "workload.resolution must be one of gundam, base: got 'tiny'",
+}
+
+
+@pytest.mark.parametrize("override", OF_QUERIES)
+def test_what_does_not_fit_an_encoder_with_queries_is_one_line(override: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        compose(["model=deepseek-ocr-2", override])
+    assert str(raised.value) == OF_QUERIES[override]
+
+
+@pytest.mark.parametrize("override", [(), ("workload.batch=4",)])  # files alone, and what Hydra composes
+def test_a_workload_is_cut_as_the_model_cuts_it(override: tuple[str, ...]) -> None:
+    settings = compose(["model=deepseek-ocr-2", *override])
+    assert [settings.workload.on(grid).image_tokens for grid in ("1x1", "1x2", "2x3")] == [257, 545, 1121]
+    assert str(settings.grid_of(2480, 3508)) == "3x2"
+    assert [settings.grid_of(side, 768).crops > 0 for side in (768, 769)] == [False, True]
+
+
+def test_the_default_tiling_is_deepseek_ocrs_own() -> None:
+    assert compose().model.tiling == TILING == compose(["model=unlimited-ocr"]).model.tiling

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_ocrsweep.model.geometry import RESOLUTIONS, CropGrid, Workload, queries
+from pytest_ocrsweep.model.geometry import RESOLUTIONS, TILING, CropGrid, Tiling, Workload, queries
 
 SIDES = st.integers(1, 40)
 GRIDS = st.builds(CropGrid, SIDES, SIDES)
@@ -211,3 +211,23 @@ def test_a_page_no_larger_than_a_crop_is_one_view(name):
     side = RESOLUTIONS[name].crop_side or 10_000
     assert RESOLUTIONS[name].grid_of(side, side) == CropGrid(1, 1)
     assert (RESOLUTIONS[name].grid_of(side + 1, side) == CropGrid(1, 1)) is (RESOLUTIONS[name].crop_side is None)
+
+
+OCR_2 = Tiling(modes=("gundam", "base"), view_sides=(1024, 1024), crop_sides=(768, 0), newlines=False)
+
+
+@pytest.mark.parametrize(("grid", "tokens"), [("1x1", 16 * 16 + 1), ("1x2", 257 + 2 * 144), ("3x2", 257 + 6 * 12 * 12)])
+def test_a_model_without_newlines_has_the_queries_of_its_views_and_a_separator(grid, tokens):
+    """By hand: 768 / 16 / 4 = 12 queries a side of a crop."""
+    work = Workload(grid)
+    assert work.cut_by(OCR_2).image_tokens == tokens
+    assert work.cut_by(OCR_2) == work  # the same pages: the model says what they become
+    assert work.cut_by(OCR_2).cut_by(TILING).image_tokens == work.image_tokens
+    assert work.cut_by(TILING) is work
+
+
+def test_a_model_refuses_a_mode_that_it_does_not_have():
+    with pytest.raises(ValueError, match="unknown resolution 'tiny': choose from gundam, base"):
+        Workload("1x1", resolution="tiny").cut_by(OCR_2)
+    with pytest.raises(ValueError, match="resolution 'base' has no crops: use grid 1x1, got 1x2"):
+        Workload("1x2", resolution="base", tiling=OCR_2)

@@ -33,9 +33,8 @@ def mixture(decoder: Decoder, tokens: Size, experts: str, engine: Engine = REFER
     yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
     if engine.fused_experts:
         return
-    yield released(picks * FLOAT, picks * INDEX)
-    if not engine.looped_experts:
-        yield released(tokens * decoder.experts * FLOAT)
+    scores = () if engine.looped_experts else (tokens * decoder.experts * FLOAT,)
+    yield released(*scores, picks * FLOAT, picks * INDEX)
 
 
 def router(decoder: Decoder, tokens: Size) -> Kernels:

@@ -17,7 +17,7 @@ from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
 
-OURS, VLLM = load_model(), load_model(overrides=["engine=vllm"])
+OURS, VLLM, ORIGINAL = load_model(), load_model(overrides=["engine=vllm"]), load_model(engine="original")
 SWITCHES = [field.name for field in fields(Engine) if field.type == "bool"]
 works = st.builds(
     Workload,
@@ -211,3 +211,37 @@ def test_an_engine_that_nobody_calibrated_has_estimates_with_a_wider_interval(st
     many = estimates(VLLM, columns, devices()["h100"])
     one = VLLM.ledger(stage, replace(work, batch=3)).estimate("h100")
     assert (many.time_ns[1], many.low_ns[1], many.high_ns[1]) == (one.time_ns, one.low_ns, one.high_ns)
+
+
+def test_the_originals_vision_is_what_its_own_file_counts_on_the_meta_device() -> None:
+    """deepencoder.py run with torch 2.13: FLOPs, vector FLOPs, bytes read and written, peak."""
+    found = {
+        ("1x1", 1): (1_139_967_033_344, 8_619_320_640, 5_654_838_536, 4_451_354_760, 459_276_288),
+        ("2x3", 1): (3_468_866_060_288, 20_628_113_408, 15_350_310_928, 12_420_922_232, 534_528_000),
+        ("2x3", 2): (6_937_732_120_576, 41_256_226_816, 30_700_621_856, 24_841_844_464, 542_618_112),
+    }
+    for (grid, batch), numbers in found.items():
+        ledger = ORIGINAL.ledger("vision", Workload(grid, batch=batch))
+        cost = ledger.total()
+        counted = (cost.tensor_flops, cost.vector_flops, cost.read_bytes, cost.write_bytes)
+        assert (*counted, ledger.peak_activation_bytes) == numbers
+
+
+def test_the_original_turns_positions_by_a_product_and_copies_no_experts() -> None:
+    one = Workload("2x3", new_tokens=1)
+    for stage, tokens in (("prefill", one.context_tokens), ("decode", 1)):
+        ours, theirs = (m.ledger(stage, one).total().tensor_flops for m in (OURS, ORIGINAL))
+        assert theirs - ours == 12 * 2 * 64 * tokens
+    assert ORIGINAL.ledger("decode", one).total().moved_bytes == 1_330_403_296
+    assert OURS.ledger("decode", one).total().moved_bytes == 2_236_185_280
+
+
+def test_the_originals_logits_are_its_peak_at_long_prompts() -> None:
+    ledger = ORIGINAL.ledger("prefill", Workload("2x3", prompt_tokens=4000))
+    assert ledger.peak_path == "logits_to_float"
+    assert ledger.peak_activation_bytes > (2 + 4) * ledger.work.context_tokens * 129_280
+
+
+def test_the_original_has_no_eager_attention() -> None:
+    with pytest.raises(ConfigError, match="original has no eager attention: choose from flash"):
+        ORIGINAL.ledger("vision", Workload("2x3"), "eager")

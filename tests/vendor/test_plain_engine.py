@@ -26,9 +26,23 @@ WORKS = [
 ]
 
 
+ORIGINALS = [
+    Workload("2x3"),
+    *(
+        pytest.param(work, marks=pytest.mark.slow)
+        for work in (
+            Workload("1x1", batch=3),
+            Workload("3x1", batch=2, prompt_tokens=2000),
+            Workload("1x1", batch=2, resolution="tiny"),
+            Workload("2x2", resolution="gundam-m"),
+        )
+    ),
+]
+
+
 @cache
-def plain(name: str = "deepseek-ocr") -> PlainEngine:
-    model = load_model(name, overrides=["engine=vllm"])
+def plain(name: str = "deepseek-ocr", engine: str = "vllm") -> PlainEngine:
+    model = load_model(name, engine=engine)
     return PlainEngine(model.architecture, model.engine)
 
 
@@ -37,6 +51,13 @@ def plain(name: str = "deepseek-ocr") -> PlainEngine:
 def test_every_number_of_vllm_is_that_of_plain_torch(stage: str, work: Workload) -> None:
     work = replace(work, new_tokens=1)
     assert numbers(VLLM, stage, work) == plain().counts(stage, work)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("work", ORIGINALS, ids=str)
+def test_every_number_of_the_original_is_that_of_plain_torch(stage: str, work: Workload) -> None:
+    work = replace(work, new_tokens=1)
+    assert numbers(load_model(engine="original"), stage, work) == plain(engine="original").counts(stage, work)
 
 
 @pytest.mark.slow

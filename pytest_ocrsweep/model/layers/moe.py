@@ -31,10 +31,9 @@ def mixture(decoder: Decoder, tokens: Size, experts: str, engine: Engine = REFER
         yield from under("experts", EXPERTS[experts](decoder, tokens))
     yield from under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine))
     yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
-    if engine.fused_experts:
-        return
-    scores = () if engine.looped_experts else (tokens * decoder.experts * FLOAT,)
-    yield released(*scores, picks * FLOAT, picks * INDEX)
+    if not engine.fused_experts:
+        logits = () if engine.looped_experts else (tokens * decoder.experts * FLOAT,)
+        yield released(*logits, picks * FLOAT, picks * INDEX)
 
 
 def router(decoder: Decoder, tokens: Size) -> Kernels:

@@ -182,7 +182,7 @@ def downsample(sam: Sam, images: Size, grid: int, engine: Engine = REFERENCE) ->
     half, quarter = ceil(grid / 2), ceil(grid / 4)
     yield convolution("conv1", images, sam.neck_width, first, 3, grid, half)
     between = images * half * half * first * engine.original_tower
-    if engine.original_tower:  # places of lines are recorded: the reference model has none here
+    if engine.original_tower:  # profiles have the places of lines: no other engine gets one more
         yield copy("clone", between)
     yield convolution("conv2", images, first, second, 3, half, quarter)
     yield released(between * HALF, images * grid * grid * sam.neck_width * HALF, images * half * half * first * HALF)

@@ -28,7 +28,7 @@ def _least(name: str) -> Callable[[str], int]:
 
 PLAIN = {
     "model": Plain("model", "NAME", given, "the model (default: deepseek-ocr)"),
-    "engine": Plain("engine", "NAME", given, "what runs it: transformers or vllm (default: transformers)"),
+    "engine": Plain("engine", "NAME", given, "what runs it: transformers, vllm or original (default: transformers)"),
     "device": Plain("device", "NAME", given, "the device for floors; see `ocrsweep devices` (default: h200)"),
     "batch": Plain("workload.batch", "N", _least("batch"), "pages at once (default: 1)"),
     "prompt_tokens": Plain(

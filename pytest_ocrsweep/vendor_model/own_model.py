@@ -17,6 +17,7 @@ INTERFACE = (
     *("config.image_token_id", "config.text_config"),
 )
 DTYPES = {torch.float32: "fp32", **{dtype: name for name, dtype in build.DTYPES.items()}}
+UNFUSED = [each.implementation for each in ATTENTION.values() if not each.fused]
 LIKE = "it must have the interface of transformers' UnlimitedOcrForConditionalGeneration"
 
 
@@ -51,7 +52,7 @@ def _check_place(built: ReferenceModel, device: torch.device) -> None:
 
 def _check_attention(built: ReferenceModel, attention: str) -> None:
     found, wanted = compat.attention_of(built.config.text_config), ATTENTION[attention]
-    if found is None or wanted.fused == (found != ATTENTION["eager"].implementation):
+    if found is None or wanted.fused == (found not in UNFUSED):
         return
     what = f"model= computes attention as {found}, and the point is {attention};"
     hint = f"build it with attn_implementation={wanted.implementation!r}, or check the other attention"

@@ -242,7 +242,7 @@ def test_the_experts_that_a_token_reaches_are_those_it_chose(real):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("encode", page()), "unknown stage 'encode': choose from vision, prefill, decode"),
+        (("encode", page()), "unknown stage 'encode': choose from vision, prefill, decode; did you mean 'decode'\\?"),
         (("decode", page(), "sdpa"), "unknown attention 'sdpa': choose from eager, flash"),
     ],
     ids=["stage", "attention"],

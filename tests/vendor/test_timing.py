@@ -74,10 +74,15 @@ def test_a_decodes_time_is_its_steps_at_the_mean_of_first_and_last():
         def batch(self, times: int) -> list[int]:
             return [self._ns[i % len(self._ns)] for i in range(times)]
 
-    region = regions.Region((print, print), print, times=100, cache_growth=0, steps=True)
-    point = timing.PreparedPoint(region, [Step(10, 12), Step(20, 22)], Machine, TimeCap(0), None, None, None)
+    def prepared(halves: tuple[int, int]) -> timing.PreparedPoint:
+        region = regions.Region((print, print), print, halves=halves, cache_growth=0, steps=True)
+        return timing.PreparedPoint(region, [Step(10, 12), Step(20, 22)], Machine, TimeCap(0), None, None, None)
+
+    point = prepared((100, 100))
     assert point.sample().ns == (1500, 1700, 1500, 1700, 1500)
     assert point.token_ns() == [10, 20]
+    # A window of 40 that is full after 40 of 100 steps: 40 at the mean, 60 like the last.
+    assert prepared((40, 160)).sample().ns == (1800, 2000, 1800, 2000, 1800)
 
 
 def test_a_slowdown_makes_the_measured_region_slower_by_its_percentage(monkeypatch):

@@ -18,6 +18,7 @@ from .transport import (
     pytest_runtest_makereport,
     pytest_runtest_setup,
 )
+from .usage import usage_error
 
 __all__ = [  # pytest finds them as names of this module
     "ocrsweep",
@@ -46,7 +47,7 @@ def pytest_load_initial_conftests(
         from . import misspelt
 
         if problem := misspelt.option(parser, args):
-            raise options.usage_error(problem)
+            raise usage_error(problem)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> None:
@@ -71,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     elif options.demand(config) or config.option.ocrsweep_report:
         _control(config)
     if options.about_points(config) and (problem := sweep_of(config).problem(with_baselines=False)):
-        raise options.usage_error(problem)
+        raise usage_error(problem)
 
 
 def _control(config: pytest.Config) -> None:
@@ -165,7 +166,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
         worker.tell(session, problem)
     if problem is not None:
-        raise options.usage_error(problem)
+        raise usage_error(problem)
     if checks:
         if compat.worker_input(config) is None:
             _control(config)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..files.text import printable, terminal_line
+from ..files.text import printable
 from . import compat, places
+from .usage import usage_error
 
 if TYPE_CHECKING:
     from ..sweep.options import Options, Slowdown
@@ -106,7 +107,7 @@ def check(config: pytest.Config) -> None:
     if option.ocrsweep_analytic_only and option.ocrsweep_require_counted:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-counted exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
-        raise pytest.UsageError(f"--ocrsweep-checkpoint: {_printable(option.ocrsweep_checkpoint)} is not a folder")
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
     if option.ocrsweep_analytic_only and option.ocrsweep_profile:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-profile exclude each other")
     if option.ocrsweep_slowdown != "0" and _slowdown(option).percent and option.ocrsweep_update:
@@ -138,7 +139,7 @@ def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points nee
     try:
         return Slowdown.parse(option.ocrsweep_slowdown)
     except ValueError:
-        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {_printable(option.ocrsweep_slowdown)}"
+        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
         raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
 
 
@@ -227,14 +228,3 @@ def random_groups(config: pytest.Config) -> str | None:
         "--splits cuts groups from an order that pytest-randomly draws anew in each run, so a point may be in no "
         "group: give every group -p no:randomly or the same --randomly-seed"
     )
-
-
-def usage_error(problem: str) -> pytest.UsageError:
-    """Each line of it becomes an ERROR of its own: a checkpoint may have several problems."""
-
-    return pytest.UsageError(*map(terminal_line, problem.split("\n")))
-
-
-def _printable(text: str) -> str:
-
-    return printable(text)

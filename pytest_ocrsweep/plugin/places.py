@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .usage import usage_error
+
 if TYPE_CHECKING:
     from ..sweep.baseline_folder import BaselineFolder
 
@@ -41,7 +43,6 @@ def search(config: pytest.Config) -> None:
         return
     from ..errors import ConfigError
     from ..sweep import search_path
-    from .options import usage_error
 
     try:
         search_path.check(folder)

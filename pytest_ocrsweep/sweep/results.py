@@ -14,14 +14,13 @@ from ..baselines.measurement import Environment
 from ..baselines.metrics import exact_numbers
 from ..baselines.recorded_file import Recorded
 from ..baselines.recorded_time import TimedProcess
-from ..baselines.result import EstimateResult, PointResult, components, order
+from ..baselines.result import PointResult, order
 from ..baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
 from ..baselines.verdict import Verdict
 from ..errors import BaselineError, OcrsweepError
 from ..files import atomic
-from ..hardware.devices import Device
 from ..model.geometry import CropGrid
-from ..model.ledger import Ledger
+from . import expected
 from .journals import Journals, TakenUp
 from .own_results import AGREES, File, OwnResults
 from .revision import Revision, revision
@@ -231,25 +230,9 @@ class Results:
         settings = self.sweep.settings
         environment = SweepEnvironment.of(settings.model, self.revision(rootdir).name, *self.measured)
         workload = SweepWorkload.of(settings.workload.on(CropGrid(1, 1)))
-        points = map(self._taken_apart, self.points.values())
+        points = map(partial(expected.taken_apart, self.sweep), self.points.values())
         return Report.of(self.sweep.recorded_as, workload, environment, points).with_own(self.own.results)
 
-    def _taken_apart(self, point: PointResult) -> PointResult:
-        return replace(self.expected(point), components=components(self._ledger(point)))
-
     def expected(self, point: PointResult) -> PointResult:
-        """The point with the estimate on the device that its floor is of; without one where nothing is known of it."""
-        device = self._device(point.floor.device) if point.floor else None
-        if device is None:
-            return point
-        return replace(point, estimate=EstimateResult.of(self._ledger(point), device))
-
-    def _ledger(self, point: PointResult) -> Ledger:
-        return self.sweep.model.ledger(point.stage, self.sweep.settings.workload.on(point.grid), point.attention)
-
-    def _device(self, name: str) -> Device | None:
-        """The device of this name: that of the settings, or one of the catalogue."""
-        from .config import device_of
-
-        device = self.sweep.settings.device
-        return device if device.name == name else device_of(name)
+        """The point with an estimate, where there is one."""
+        return expected.with_estimate(self.sweep, point)

@@ -28,7 +28,7 @@ METRIC = """
 from pytest_ocrsweep.baselines.metrics import EXACT, METRICS, Metric
 METRICS["toy_flops"] = Metric("FLOP", EXACT, "toy FLOP", of=lambda ledger: 4321, column=14)
 """
-ARGUMENTS = ("-q", "-p", "no:cacheprovider", "--ocrsweep-grids=1x1,1x2", "--ocrsweep-update", "--ocrsweep-report=out")
+ARGUMENTS = ("-p", "no:cacheprovider", "--ocrsweep-grids=1x1,1x2", "--ocrsweep-update", "--ocrsweep-report=out")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..options import usage_error
 from ..state import SKIPPED, leave_out
+from ..usage import usage_error
 from .scheduling import PointScheduling
 from .worker import GIVEN, Collected, Kind
 

@@ -24,6 +24,7 @@ examples:
   ocrsweep compare nightly.sqlite#41 nightly.sqlite           an earlier run and the last
   ocrsweep compare baselines/deepseek-ocr out                 baselines and a run
   ocrsweep compare baselines/deepseek-ocr deepseek-ocr --set model.decoder.layers=6
+  ocrsweep compare deepseek-ocr deepseek-ocr-2 --page page.png   one page on two models, side by side
   ocrsweep compare device:h100 device:h200 --grids 1x1,2x3    floors on two devices
   ocrsweep compare out device:b200                            a run's floors, and those on another device
 
@@ -54,6 +55,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
     )
+    text = "one page, a grid or an image, on the models A and B side by side: tokens, work, memory, time"
+    parser.add_argument("--page", metavar="GRID|IMAGE", type=flags.given, help=text)
     parser.add_argument("--html", metavar="FILE", type=flags.path, help="write the comparison as a page to open")
     refused = {"model": "write the model's name as A or B", "device": "write device:NAME as A or B"}
     flags.add_settings(parser, ("engine", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
@@ -62,6 +65,10 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.page:
+        from . import one_page
+
+        return one_page.run(options)
     from ..report.compare_sources import sides
     from ..report.comparison import compare
 

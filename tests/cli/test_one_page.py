@@ -1,0 +1,72 @@
+"""`ocrsweep compare A B --page`: one page on two models, as `cost` and `fits` count it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from pytest_ocrsweep import Workload, load_model
+from pytest_ocrsweep.cli import main
+
+FIRST, SECOND = "deepseek-ocr", "deepseek-ocr-2"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["compare", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_each_model_cuts_the_page_as_its_own_processor_does(tmp_path, capsys) -> None:
+    Image.new("RGB", (2480, 3508)).save(tmp_path / "page.png")
+    found = json.loads(printed(capsys, FIRST, "unlimited-ocr", "--page", str(tmp_path / "page.png"), "--json"))
+    assert [(each["grid"], each["image_tokens"]) for each in found["models"]] == [("3x2", 903), ("6x4", 2733)]
+
+
+def test_its_numbers_are_those_of_the_ledgers(capsys) -> None:
+    found = json.loads(printed(capsys, FIRST, SECOND, "--page", "2x3", "--batch", "4", "--json"))["models"]
+    for each in found:
+        model, work = load_model(each["model"]), Workload("2x3", batch=4)
+        vision, prefill, decode = (model.ledger(stage, work) for stage in ("vision", "prefill", "decode"))
+        assert each["vision_flops"] == vision.total().tensor_flops
+        assert each["prefill_flops"] == prefill.total().tensor_flops
+        assert each["decode_flops"] * 100 * 4 == decode.total().tensor_flops
+        assert each["weight_bytes"] == prefill.weight_bytes
+        assert each["kv_cache_bytes"] == decode.kv_cache_bytes
+        assert each["ttft_ns"] == prefill.estimate("h200").time_ns
+
+
+def test_a_person_reads_how_much_more_the_second_has(capsys) -> None:
+    text = printed(capsys, FIRST, SECOND, "--page", "3x2")
+    rows = {line[:26].strip(): line.split() for line in text.splitlines()}
+    assert rows["image tokens"][-4:] == ["903", "1,121", "+24.1", "%"]
+    assert text.endswith("deepseek-ocr-2: wide: nobody calibrated an encoder with queries\n")
+
+
+def test_a_device_without_a_calibration_has_floors_alone(capsys) -> None:
+    text = printed(capsys, FIRST, SECOND, "--page", "3x2", "--set", "device=mi300x")
+    assert "pages/s at most" in text
+    assert "time per token" not in text
+    assert "no times: the device has no calibration; floors bound them" in text
+
+
+def test_a_page_that_a_model_was_not_made_for_is_said(capsys) -> None:
+    assert "deepseek-ocr-2: " in printed(capsys, FIRST, SECOND, "--page", "9x9").split("nobody calibrated")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((FIRST, "deepsek-ocr-2"), "A and B must be one of .*; did you mean 'deepseek-ocr-2'"),
+        ((FIRST, "device:h100"), "A and B must be one of "),
+        ((FIRST, SECOND, "--resolution", "tiny"), "workload.resolution must be one of gundam, base: got 'tiny'"),
+    ],
+)
+def test_what_is_no_model_or_page_is_one_line(words, message, capsys) -> None:
+    assert main(["compare", *words, "--page", "1x1"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err)

@@ -15,6 +15,7 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 from ..report.table import aligned
 from ..sweep.baseline_folder import of_project
+from ..sweep.search_path import shown
 from . import flags, screen
 from .flags import Subparsers
 
@@ -124,7 +125,7 @@ def _folder(options: argparse.Namespace) -> tuple[Path, bool]:
     if options.baselines:
         return options.baselines, False
     folder = of_project(Path(), writes=False)
-    return folder.path, folder.own is not None
+    return Path(shown(folder.path)), folder.own is not None
 
 
 def _all(options: argparse.Namespace) -> int:

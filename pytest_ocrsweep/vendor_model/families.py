@@ -28,6 +28,7 @@ class Family:
     """A class of transformers, and all that differs between them beside their modules."""
 
     kind: type[Any]
+    encoder: str  # after SAM, as its component is called
     config: Callable[[Architecture], ModelConfig]
     crops: Callable[[Workload], dict[str, object]]  # the arguments that say how crops lie
     masks: Callable[[torch.Tensor | None], Any]  # the decoder's `attention_mask` from a ready one
@@ -39,8 +40,8 @@ def of(model: Architecture) -> Family:
 
 
 def of_built(built: ReferenceModel) -> Family:
-    """The family of a built model."""
-    return next(family for family in (UNLIMITED, OCR2) if isinstance(built, family.kind))
+    """The family of a built model; one of a user's own has the interface of its family, not always its class."""
+    return OCR2 if built.config.model_type == DeepseekOcr2Config.model_type else UNLIMITED
 
 
 def _sam(model: Architecture) -> dict[str, object]:
@@ -131,9 +132,10 @@ def _of_each_kind(mask: torch.Tensor | None) -> Mapping[str, torch.Tensor | None
     return {"full_attention": mask, "reference_sliding_attention": mask}
 
 
-UNLIMITED = Family(UnlimitedOcrForConditionalGeneration, _unlimited, _unlimited_crops, _of_each_kind)
+UNLIMITED = Family(UnlimitedOcrForConditionalGeneration, "clip", _unlimited, _unlimited_crops, _of_each_kind)
 OCR2 = Family(
     DeepseekOcr2ForConditionalGeneration,
+    "query_encoder",
     _ocr2,
     lambda work: {"num_local_patches": [work.grid.crops] * work.batch},
     lambda mask: mask,

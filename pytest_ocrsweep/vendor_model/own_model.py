@@ -5,12 +5,11 @@ from __future__ import annotations
 from operator import attrgetter
 
 import torch
-from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrTextConfig
 
 from ..errors import MeasureError
 from ..model.attention import ATTENTION
 from . import build, compat
-from .families import ReferenceModel
+from .families import ReferenceModel, TextConfig
 
 INTERFACE = (
     *("model.get_image_features", "lm_head.weight", "get_input_embeddings"),
@@ -31,7 +30,7 @@ def check(model: object, attention: str, device: torch.device) -> ReferenceModel
         except AttributeError:
             raise MeasureError(f"model= has no {name};", LIKE) from None
     built: ReferenceModel = model  # as far as it is used
-    if not isinstance(built.config.text_config, UnlimitedOcrTextConfig):
+    if not isinstance(built.config.text_config, TextConfig):
         raise MeasureError("model= has no text_config of UnlimitedOcr;", LIKE)
     if built.training:
         raise MeasureError("model= is in training mode;", "call model.eval() first")

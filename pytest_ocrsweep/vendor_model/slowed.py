@@ -14,7 +14,7 @@ from ..errors import MeasureError
 from .clocks import busy_amount, keep_busy
 from .compat import DispatchMode, Operation
 from .dispatch_count import tensors
-from .families import ReferenceModel
+from .families import ReferenceModel, of_built
 from .flop_rules import ALLOCATIONS, is_view
 from .forward import Call
 
@@ -35,6 +35,8 @@ MODULES = {
     "head": "lm_head",
 }
 """The modules of each component that can be slowed, by their names in the reference model."""
+
+ENCODERS = ("clip", "query_encoder")  # of which a model has one
 
 # An operation of its own, so that a profiler sees its kernel within the operation that it follows.
 torch.library.define("pytest_ocrsweep::keep_busy", "(Tensor at, int amount) -> ()")
@@ -65,6 +67,9 @@ class Slowed(DispatchMode):
         if delay.component not in MODULES:
             known = f"one of {', '.join(MODULES)}"
             raise MeasureError(f"component {delay.component} cannot be slowed;", hint=f"choose {known}")
+        encoder = of_built(built).encoder
+        if delay.component in ENCODERS and delay.component != encoder:
+            raise MeasureError(f"this model has no {delay.component};", hint=f"its encoder after SAM is {encoder}")
         pattern = MODULES[delay.component]
         self._modules = [module for name, module in built.named_modules() if _matches(name, pattern)]
         self._amount = busy_amount(device, delay.ns)

@@ -59,12 +59,6 @@ def test_without_the_extra_data_and_charts_are_there_and_a_line_says_what_to_ins
     assert lines[1] == "no index.html: jinja2 is not installed: pip install 'pytest-ocrsweep[report]'"
 
 
-@pytest.mark.parametrize("missing", ["altair", "vl_convert", "jinja2"])
-def test_without_a_part_of_the_extra_a_line_says_which(tmp_path, monkeypatch, missing):
-    monkeypatch.setattr(files, "find_spec", lambda module: None if module == missing else module)
-    assert f": {missing} is not installed: " in files.write(report(), tmp_path)[1]
-
-
 def test_without_the_extra_a_page_of_somebody_else_is_in_nobodys_way(tmp_path, without_extra):
     (tmp_path / "index.html").write_text("mine")
     files.ready(tmp_path)

@@ -13,7 +13,21 @@ FILE = "a file to write, not a command"
 WORKFLOW = "a workflow to copy, which tests/project/test_workflows.py checks"
 SHELL = "the commands of a maintainer, which CI runs as `.ci/run` and `make`"
 
+OWN = "tests/cli/test_own_repository.py runs it, from the wheel and in an empty project"
+
 NOT_RUN: dict[tuple[str, str], str] = {
+    ("cli.md", "ocrsweep init --stage decode"): OWN,
+    (
+        "cli.md",
+        'eval "$(ocrsweep completion bash)"',
+    ): "of a shell's own file; tests/cli/test_completion.py",
+    ("own-repository.md", "ocrsweep init"): OWN,
+    ("own-repository.md", "pytest --pyargs"): OWN,
+    ("own-repository.md", "conf/"): FILE,
+    ("own-repository.md", "# conf/"): FILE,
+    ("report.md", "SELECT stage, grid"): "needs a red run's database; tests/report/test_sqlite.py asks for the same",
+    ("your-code.md", "import pytest"): "tests/plugin/test_own_code.py runs it",
+    ("your-code.md", "pytest test_mine.py"): "tests/plugin/test_own_code.py runs it",
     ("README.md", "make sweep"): SHELL,
     (
         "cli.md",

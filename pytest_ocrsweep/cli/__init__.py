@@ -25,7 +25,8 @@ COUNTING = (
 COMMANDS = (*COUNTING, "profile", "calibrate", "gate", "completion")
 
 CONFIG_DIR = (
-    "your own models, devices, engines and workloads: a folder with model/, device/, engine/, workload/ (default: "
+    "your own models, devices, engines and workloads: a folder with model/, device/, engine/, precision/, workload/ "
+    "(default: "
     "ocrsweep_config_dir of the ini file)"
 )
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..report.table import aligned, cut, points, width
 from . import flags
 from .flags import Subparsers
@@ -58,8 +59,8 @@ def add(subparsers: Subparsers) -> None:
     text = "one page, a grid or an image, on the models A and B side by side: tokens, work, memory, time"
     parser.add_argument("--page", metavar="GRID|IMAGE", type=flags.given, help=text)
     parser.add_argument("--html", metavar="FILE", type=flags.path, help="write the comparison as a page to open")
-    refused = {"model": "write the model's name as A or B", "device": "write device:NAME as A or B"}
-    flags.add_settings(parser, ("engine", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
+    refused = {"model": "write the model's name as A or B"}
+    flags.add_settings(parser, ("engine", "device", "batch", "prompt_tokens", "new_tokens", "resolution"), refused)
     flags.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -68,7 +69,12 @@ def run(options: argparse.Namespace) -> int:
     if options.page:
         from . import one_page
 
+        others = {"--html": options.html, "--grids": options.grids, "--fail-on": options.fail_on != FAIL_ON[0]}
+        for name in [name for name, value in others.items() if value]:
+            raise ArgumentError(f"{name} does not belong to --page: leave one of them out")
         return one_page.run(options)
+    if options.device is not None:
+        raise ArgumentError("--device belongs to --page; else write device:NAME as A or B")
     from ..report.compare_sources import sides
     from ..report.comparison import compare
 

@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     file = _configuration(root)
     present = project_file.parsed(file.name, project_file.read(file)) if file.exists() else {}
     wanted = _keys(options, root)
+    for name in [name for name in wanted if name in present and not (isinstance(present[name], str) and present[name])]:
+        raise ArgumentError(f"{file}: {name} must be text, got {present[name]!r}; give it a value, or delete the line")
     keys = {**wanted, **{name: str(value) for name, value in present.items() if name in wanted}}
     suites = options.suites or _suites(root, present)
     if suites.is_absolute() or ".." in suites.parts:

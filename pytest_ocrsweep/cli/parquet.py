@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..model.bulk import Column, Columns
     from ..sweep.settings import Settings
 
+MAGIC = b"PAR1"  # what a Parquet file begins with
 AXES = {"rows": "rows of crops", "cols": "columns of crops", "batch": "pages at once"}
 AXES |= {"prompt_tokens": "tokens of the prompt", "new_tokens": "tokens to decode"}
 MOST = 1_000_000  # values an axis
@@ -142,6 +143,7 @@ def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
     """Writes each part as a row group, atomically: the file appears once it is complete."""
     from pyarrow import parquet
 
+    _refuse_another_file(path)
     first = next(parts)
     schema = table(model, first).schema
     names = [name for name in schema.names if name not in first or name in AXES]  # columns whose values repeat
@@ -153,6 +155,14 @@ def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
         del first
         for part in parts:
             writer.write_table(table(model, part))
+
+
+def _refuse_another_file(path: Path) -> None:
+    """Raises ArgumentError for a file that is no Parquet: it is somebody's."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ArgumentError(f"--parquet {path}: there is a file that is not Parquet; give another name")
 
 
 def table(model: str, part: Columns) -> pyarrow.Table:

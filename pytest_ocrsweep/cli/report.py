@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.text import quoted
 from . import flags
 from .flags import Subparsers
 from .progress import writing
@@ -25,6 +26,7 @@ examples:
 """
 
 
+MOST_DOLLARS = 1_000_000
 SOURCE = "a sweep.json, a sweep.sqlite[#RUN], a folder with one, or the recorded times of a GPU"
 
 
@@ -40,8 +42,15 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("folder", metavar="DIR", type=flags.path, help=text)
     flags.refuse(parser, dict.fromkeys(flags.ALL, "a report has the settings that its data were made with"))
     text = "what an hour of the device costs in dollars: the report then says what a million pages cost"
-    parser.add_argument("--price", metavar="DOLLARS", type=flags.positive, help=text)
+    parser.add_argument("--price", metavar="DOLLARS", type=_price, help=text)
     parser.set_defaults(run=run)
+
+
+def _price(text: str) -> float:
+    value = flags.positive(text)
+    if value > MOST_DOLLARS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_DOLLARS:,} dollars an hour, got {quoted(text)}")
+    return value
 
 
 def run(options: argparse.Namespace) -> int:

@@ -50,7 +50,8 @@ class Model:
     @property
     def recorded_as(self) -> str:
         """The folder with its baselines: the architecture's; other engines and precisions have one in it."""
-        engine = () if self.engine.is_reference else (self.engine.name,)
+        cached = "" if self.engine.kv_bytes == REFERENCE.kv_bytes else f"-kv-{self.engine.kv_dtype}"
+        engine = () if self.engine.is_reference else (f"{self.engine.name}{cached}",)
         precision = () if self.precision.is_native else (self.precision.name,)
         return "/".join((self.name, *engine, *precision))
 

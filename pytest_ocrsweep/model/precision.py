@@ -162,12 +162,11 @@ def _narrowed(k: Kernel, by: Fraction) -> Kernel:
 
 
 def _times(size: Size, by: Fraction) -> Size:
-    """`by` times `size`, which must be whole."""
+    """`by` times `size`; a part of a byte, as of a scale that rows share, is one."""
     if isinstance(size, int):
         return _whole(size * by)
     return Poly({monomial: _whole(c * by) for monomial, c in size.terms.items()})
 
 
 def _whole(number: Fraction) -> int:
-    assert number.denominator == 1, f"{number} bytes"
-    return number.numerator
+    return -(-number.numerator // number.denominator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from ..baselines.result import components
 from ..baselines.result_json import REMEDY
 from ..baselines.sweep_report import Report
 from ..errors import ReportError
+from ..files import untrusted
 from ..files.near_miss import did_you_mean
 from ..model.geometry import Workload
 from ..model.stages import STAGES
@@ -95,10 +97,22 @@ def _alike(clock: str | None, experts: str | None, environment: Environment) -> 
     return {"clock": clock, "experts": experts, "dtype": environment.dtype, "weights": environment.weights}
 
 
+def _set_of(folder: Path) -> tuple[Path, str]:
+    """The set that the folder lies in, and its name there: a model's, or one in it of another engine or precision."""
+    for file in [folder / f"{stage}.json" for stage in STAGES]:
+        try:
+            name = json.loads(untrusted.read(file))["model"].split("/")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # whoever reads it next says what is wrong
+        if list(folder.absolute().parts[-len(name) :]) == name:
+            return folder.absolute().parents[len(name) - 1], "/".join(name)
+    return folder.parent, folder.name
+
+
 def of_baselines(folder: Path, gpu: str | None, name: str) -> Side:
     """The recorded points of a model, counted and, of its only GPU or of the one asked for, timed."""
     folder = folder if folder.name else folder.resolve()  # where it is "."
-    root, model = folder.parent, folder.name
+    root, model = _set_of(folder)
     gpus = timed.gpu_folders(root, model)
     if gpu is None and len(gpus) > 1:
         choices = ", ".join(str(folder / "timed" / each) for each in gpus)
@@ -144,7 +158,7 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         found = {}
         for work, stage, attention in points:
             ledger = model.ledger(stage, work, attention)
-            numbers = exact_numbers(work, analytic(ledger))
+            numbers = exact_numbers(ledger.work, analytic(ledger))
             found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, numbers, components=components(ledger))
         return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
 

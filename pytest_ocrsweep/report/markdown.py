@@ -222,7 +222,7 @@ def _notes(points: Sequence[PointResult]) -> list[str]:
         notes.append(f"{whose}'s numbers are totals over {tokens} new tokens; those per token are their mean.")
     if devices := sorted({markdown(point.floor.device) for point in points if point.floor}):
         notes.append(f"Floors are for {', '.join(devices)}: nothing runs faster there.")
-    notes += [f"{line[0].upper()}{markdown(line[1:])}." for line in terminal.estimates(points)]
+    notes += [f"{markdown(line[0].upper() + line[1:])}." for line in terminal.estimates(points)]
     if points and not any(point.vendor for point in points):
         notes.append("Nothing was measured.")
     return [" ".join(notes)] if notes else []

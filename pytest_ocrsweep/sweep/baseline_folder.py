@@ -12,6 +12,8 @@ from . import project_file
 NAME = "baselines"
 KEY = "ocrsweep_baselines"
 PACKAGE = Path(__file__).parents[1]
+FILES = tuple(f"{stage}.json" for stage in STAGES)  # of counted numbers
+KINDS = {"timed", "serving"}  # folders of times, and of what serving tools measured
 SHIPPED = (PACKAGE / "recorded", PACKAGE.parent / NAME)  # in a wheel; in a checkout
 
 
@@ -55,14 +57,10 @@ def of_project(here: Path, *, writes: bool) -> BaselineFolder:
 
 
 def holds(folder: Path) -> bool:
-    """Whether something is recorded in the folder, of any model."""
-    if not folder.is_dir():
-        return False
-    files = [f"{stage}.json" for stage in STAGES]
-    return any(
-        (model / "timed").is_dir() or any((model / name).is_file() for name in files)
-        for model in folder.iterdir()
-        if model.is_dir()
+    """Whether something is recorded in the folder: of any model, on any engine, in any precision, of any code."""
+    return folder.is_dir() and any(
+        file.is_file() and (file.name in FILES or KINDS.intersection(file.relative_to(folder).parts))
+        for file in folder.glob("*/**/*.json")
     )
 
 

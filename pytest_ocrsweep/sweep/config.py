@@ -17,14 +17,19 @@ from ..errors import ConfigError, ConfigFileError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
 from .rules import validate
-from .search_path import CONF, GROUPS, Stamp, ours, searched, shown, stamp, theirs
+from .search_path import CONF, GROUPS, Stamp, choices, ours, searched, shown, stamp, theirs
 from .settings import Settings, check_choice, option_keys, read, unknown_option
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+NEW_NAME = "give them another name: precision.name=mine"
 NO_FIGURES = ("source", "calibrated_as", "calibration")  # fields of a device that do not make it another one
-NAMED_BY_FILE = ("model", "engine")  # groups whose files have the name that choose them; a device has its driver's
+NAMED_BY_FILE = (
+    "model",
+    "engine",
+    "precision",
+)  # groups whose files have the name that chooses them; devices do not
 MOST_SHOWN = 80  # characters of an override that cannot be read
 
 _OURS = threading.Lock()  # Hydra's state belongs to the process: one thread of ours at a time replaces it
@@ -50,6 +55,7 @@ def _compose(overrides: tuple[str, ...], _: Stamp) -> Settings:
         if file := theirs(group).get(name):
             _of_file(group, file)
     settings = _tiled(read(Settings, _composed(overrides)))
+    _rules_of_the_name(overrides, settings)
     validate(settings)
     return replace(settings, device=_named(_beside_its_file(settings.device)))
 
@@ -57,6 +63,14 @@ def _compose(overrides: tuple[str, ...], _: Stamp) -> Settings:
 def _tiled(settings: Settings) -> Settings:
     """The settings with a workload that the model's own processor cuts."""
     return replace(settings, workload=replace(settings.workload, tiling=settings.model.tiling))
+
+
+def _rules_of_the_name(overrides: tuple[str, ...], settings: Settings) -> None:
+    """Raises ConfigError for a precision with the name of a file and other rules: it would be recorded as that."""
+    changed = [text for text in overrides if text.startswith("precision.weights=")]
+    named = [text for text in overrides if text.startswith("precision.name=")]
+    if (changed or named) and settings.precision.name in choices("precision"):
+        raise ConfigError(f"{quoted((changed or named)[0])}: {settings.precision.name} has rules of its own;", NEW_NAME)
 
 
 def _of_file(group: str, file: Path) -> Settings:

@@ -36,6 +36,7 @@ OF_QUERIES = (
 QUERY_SIDES = (768, 1024)  # the reference model has a table of queries for each, and for no other
 OF_A_RUN = {"name", "python", "folder", "url", "start", "host"}  # fields of an engine that change no work
 WEIGHTS = ("random", "real")
+TAKEN = ("timed", "own", "serving", "dram", "vllm", "original", "transformers")  # folders beside that of a precision
 AT_MOST = (
     ("model.decoder.experts_per_token", "model.decoder.experts"),
     ("model.decoder.dense_layers", "model.decoder.layers"),
@@ -127,8 +128,9 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
 def _formats(precision: Precision, engine: Engine) -> Iterator[tuple[bool, str]]:
     """What a precision may say, and whether the engine has it."""
     yield (
-        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", precision.name) is not None and precision.name != "timed",
-        "precision.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', and not 'timed', "
+        re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", precision.name) is not None and precision.name not in TAKEN,
+        "precision.name is a folder of its baselines: at most 30 small letters, digits, '_' and '-', and none of "
+        f"{', '.join(TAKEN)}, "
         f"got {quoted(precision.name)}",
     )
     for rule in precision.weights:

@@ -100,7 +100,11 @@ def test_the_vision_of_public_gguf_files_leaves_the_same_metadata() -> None:
     files = [(VISION_BF16, "f16", [patches, *bf16]), (VISION_Q8_0, "q8_0", [norms, *older])]
     left = []
     for size, name, rules in files:
-        ours = model(name, f"precision.weights=[{','.join(rules)}]").ledger("vision", WORK).weight_bytes
+        ours = (
+            model(name, "precision.name=theirs", f"precision.weights=[{','.join(rules)}]")
+            .ledger("vision", WORK)
+            .weight_bytes
+        )
         left.append(size - ours - PATCH_EMBEDDING * 4)
     assert left == [28_800, 28_800]
     second = load_model("deepseek-ocr-2", ["precision=q8_0"]).ledger("vision", WORK).weight_bytes
@@ -198,11 +202,22 @@ def test_a_precision_has_a_folder_of_its_own() -> None:
     [
         (["precision=q4km"], "precision must be one of .*; did you mean 'q4_k_m'"),
         (["precision=q8_0", "engine=vllm"], "vllm cannot run this model in q8_0: its precisions are native, fp8"),
-        (["precision.weights=[a]"], "precision.weights: 'a': it must be PATTERN FORMAT"),
-        (["precision.weights=['* q9']"], "precision.weights: '\\* q9': a format is one of half, f32"),
-        (["precision.weights=['*:matrx half']"], "precision.weights: '\\*:matrx half': a kind is one of matrix"),
-        (["precision.weights=['embed half']"], "precision.weights must end with a rule for the rest, as '\\* half'"),
-        (["precision.weights=['* f32']"], "precision.name=native has two bytes for every parameter"),
+        (["precision.name=mine", "precision.weights=[a]"], "precision.weights: 'a': it must be PATTERN FORMAT"),
+        (
+            ["precision.name=mine", "precision.weights=['* q9']"],
+            "precision.weights: '\\* q9': a format is one of half, f32",
+        ),
+        (
+            ["precision.name=mine", "precision.weights=['*:matrx half']"],
+            "precision.weights: '\\*:matrx half': a kind is one of matrix",
+        ),
+        (
+            ["precision.name=mine", "precision.weights=['embed half']"],
+            "precision.weights must end with a rule for the rest, as '\\* half'",
+        ),
+        (["precision.weights=['* f32']"], "native has rules of its own; give them another name: precision.name=mine"),
+        (["precision=q8_0", "precision.name=f16"], "f16 has rules of its own; give them another name"),
+        (["precision=q8_0", "precision.name=vllm"], "and none of timed, own, serving, dram, vllm"),
         (["precision=q8_0", "precision.name=../x"], "precision.name is a folder of its baselines"),
         (["engine.kv_dtype=fp8"], "engine.kv_dtype 'fp8' is for an engine whose cache lies in blocks"),
         (["engine=vllm", "engine.kv_dtype=fp4"], "engine.kv_dtype must be one of half, fp8, got 'fp4'"),

@@ -16,7 +16,10 @@ MODEL = load_model("deepseek-ocr")
 PACKAGE = Path(pytest_ocrsweep.__file__).parent
 DEFINED_IN = {"model/stages.py", "model/attention.py"}
 # These may know stages by name: what runs one has an entry for each, and a plan says in words what each part of it is.
-NAMES_A_STAGE = {"vendor_model/regions.py", "vendor_model/plain_engine.py", "hardware/plan.py"}
+NAMES_A_STAGE = {
+    *("vendor_model/regions.py", "vendor_model/plain_engine.py"),
+    *("hardware/plan.py", "cli/one_page.py"),
+}
 
 
 def test_routed_experts_run_one_way_in_a_decode_and_another_in_a_prefill() -> None:

@@ -129,6 +129,7 @@ def _folder(page: str, folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     if page == "cli.md":
         drifting.record(folder / "drifted/baselines")
+        (folder / "drifted/pytest.ini").write_text("[pytest]\n")  # a project of its own
         for file in (ROOT / "tests/report/data/serving").glob("*.json"):
             shutil.copy(file, folder)
     if page == "hosts.md":

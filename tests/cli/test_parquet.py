@@ -91,7 +91,7 @@ def test_an_axis_left_out_is_one_value(space):
 )
 def test_a_wrong_space_is_told_in_one_line_and_leaves_the_old_file(tmp_path, capsys, words, message):
     path = tmp_path / "space.parquet"
-    path.write_text("old")
+    path.write_text("PAR1 old")
     try:
         code = main(["sweep", "--parquet", str(path), *words])
     except SystemExit as stop:
@@ -99,7 +99,14 @@ def test_a_wrong_space_is_told_in_one_line_and_leaves_the_old_file(tmp_path, cap
     out, err = capsys.readouterr()
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("space.parquet", "old")]
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("space.parquet", "PAR1 old")]
+
+
+def test_a_file_that_is_no_parquet_stays(tmp_path, capsys):
+    (tmp_path / "test_mine.py").write_text("mine")
+    assert main(["sweep", "--parquet", str(tmp_path / "test_mine.py"), "--rows", "1..2"]) == 2
+    assert "there is a file that is not Parquet; give another name" in capsys.readouterr().err
+    assert (tmp_path / "test_mine.py").read_text() == "mine"
 
 
 def test_axes_without_a_file_are_refused(capsys):

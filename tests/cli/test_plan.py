@@ -87,7 +87,7 @@ REFUSED = {
     "plan 3x3 --engine vllm": "vllm cuts a page into at most 6 crops, and 3x3 has 9: engine.most_crops=9 lifts the "
     "limit",
     "plan 3x2:x": "'3x2:x': a weight must be a positive number, got 'x'",
-    "plan 3x2 --engine vlm": "engine must be one of transformers, vllm: got 'vlm'; did you mean 'vllm'?",
+    "plan 3x2 --engine vlm": "engine must be one of original, transformers, vllm: got 'vlm'; did you mean 'vllm'?",
     "plan nothing": "'nothing' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image",
     "plan 1x1 --device h100 --set device.memory_bytes=1": "--device and --set device.memory_bytes=1 exclude each "
     "other: keep one",

@@ -74,6 +74,7 @@ def test_a_process_is_asked_for_all_that_makes_up_the_point(process):
     made.round(POINT._replace(page=Path("/page.png")))
     assert json.loads(task.read_text()) == {
         "overrides": list(TINY),
+        "config_dir": None,
         "checkpoint": "/weights",
         "slowdown": 3.5,
         "stage": "vision",

@@ -172,7 +172,7 @@ def test_a_file_that_does_not_fit_is_one_line_with_its_name(configured, name, te
     ("folder", "said"),
     [
         ("nowhere", "nowhere is not a folder"),
-        ("suites", "suites has none of the folders model/, device/, engine/, workload/"),
+        ("suites", "suites has none of the folders model/, device/, engine/, precision/, workload/"),
         ("near", "near has none of the folders *; did you mean device/?"),
     ],
 )

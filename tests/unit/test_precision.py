@@ -226,3 +226,15 @@ def test_a_precision_has_a_folder_of_its_own() -> None:
 def test_what_does_not_fit_is_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compose(overrides)
+
+
+def test_parts_of_a_byte_that_rows_share_are_whole_bytes() -> None:
+    """A scale a tensor, of which each row of an embedding that is looked up has a part."""
+    ours = model("native", "precision.name=all", "precision.weights=['* fp8']")
+    native = model("native").ledger("prefill", WORK)
+    assert native.weight_bytes / 2 < ours.ledger("prefill", WORK).weight_bytes < 0.51 * native.weight_bytes
+    assert ours.recorded_as == "deepseek-ocr/all"
+
+
+def test_a_cache_in_eight_bits_has_baselines_of_its_own() -> None:
+    assert model("native", "engine.kv_dtype=fp8", engine="vllm").recorded_as == "deepseek-ocr/vllm-kv-fp8"

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import ConfigError, ConfigFileError
 from ..files.text import printable, quoted
 from ..hardware.devices import Device
+from . import own_device
 from .rules import validate
 from .search_path import CONF, GROUPS, Stamp, choices, ours, searched, shown, stamp, theirs
 from .settings import Settings, check_choice, option_keys, read, unknown_option
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 NEW_NAME = "give them another name: precision.name=mine"
-NO_FIGURES = ("source", "calibrated_as", "calibration")  # fields of a device that do not make it another one
 NAMED_BY_FILE = (
     "model",
     "engine",
@@ -57,7 +57,7 @@ def _compose(overrides: tuple[str, ...], _: Stamp) -> Settings:
     settings = _tiled(read(Settings, _composed(overrides)))
     _rules_of_the_name(overrides, settings)
     validate(settings)
-    return replace(settings, device=_named(_beside_its_file(settings.device)))
+    return replace(settings, device=_device(settings.device))
 
 
 def _tiled(settings: Settings) -> Settings:
@@ -86,28 +86,8 @@ def _of_file(group: str, file: Path) -> Settings:
     return settings
 
 
-def _beside_its_file(device: Device) -> Device:
-    """The device with the path of its calibration; a file of the project has it relative to itself."""
-    folder = searched()
-    if device.calibration is None or folder is None or os.path.isfile(device.calibration):
-        return device
-    beside = folder / "device" / device.calibration
-    return replace(device, calibration=str(beside)) if beside.is_file() else device
-
-
-def _named(device: Device) -> Device:
-    """The device; if a figure is not its catalogue's, its name says so, since it is another device then."""
-    listed = device_of(device.name)
-    figures = {field.name: getattr(device, field.name) for field in fields(Device) if field.name not in NO_FIGURES}
-    if listed is None or not (changed := [name for name in figures if figures[name] != getattr(listed, name)]):
-        return device
-    return replace(
-        device, name=f"{device.name} with {', '.join(f'{name}={_shown(figures[name])}' for name in changed)}"
-    )
-
-
-def _shown(figure: float | None) -> str:
-    return "null" if figure is None else f"{figure:.15g}"
+def _device(device: Device) -> Device:
+    return own_device.named(own_device.beside_its_file(device), device_of(device.name))
 
 
 def devices() -> dict[str, Device]:
@@ -119,7 +99,7 @@ def devices() -> dict[str, Device]:
 def _devices(_: Stamp) -> dict[str, Device]:
     found = {name: read(Device, _loaded(file), "device") for name, file in ours("device").items()}
     for name, file in theirs("device").items():
-        device = _beside_its_file(_of_file("device", file).device)
+        device = own_device.beside_its_file(_of_file("device", file).device)
         if same := next((other for other, each in found.items() if each.name == device.name), None):
             what = f"{shown(file)}: the device {same} has the name {quoted(device.name)} too:"
             raise ConfigFileError(what, "write another name, or change figures with --set device.FIGURE=VALUE")

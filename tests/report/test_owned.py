@@ -231,16 +231,17 @@ def test_what_a_killed_writer_left_is_removed_from_the_folder_and_its_charts_but
 
 def test_a_report_is_said_in_the_order_in_which_a_person_reads_it(tmp_path):
     lines = files.write(report(), tmp_path / "a" / "b")
-    what = "sweep.json, sweep.sqlite (run 1), report.md, 2 charts, index.html"
+    what = "sweep.json, sweep.sqlite (run 1), summary.json, report.md, 2 charts, index.html"
     assert lines == [f"report in {tmp_path / 'a' / 'b'}: {what}"]
 
 
 def test_a_report_of_which_nothing_can_be_written_is_not_said_to_be_beside_anything(tmp_path):
-    for name in (*TEXTS[:3], "sweep.sqlite", "charts"):
+    for name in {*TEXTS[:3], "summary.json", "sweep.sqlite", "charts"}:
         (tmp_path / name).symlink_to("nowhere")
     with pytest.raises(ReportError) as error:
         files.write(report(), tmp_path)
-    assert str(error.value).endswith(f"{tmp_path / 'charts'} is not a folder but a file or a link: {owned.MOVE}")
+    assert f"{tmp_path / 'charts'} is not a folder but a file or a link: {owned.MOVE}" in str(error.value)
+    assert "beside it written" not in str(error.value)
     assert refused(tmp_path).count("is not a folder") == 1
 
 

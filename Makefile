@@ -3,6 +3,7 @@
 #   make quick   set up, run the linter, the pure tests, the laws and the three counting suites: under a minute
 #   make test    set up, run all that a change needs: linter, type checker, all tests and suites but the slow ones
 #   make slow    set up, run the slow tests, small campaigns among them, and each property on many random cases
+#   make long    set up, run what takes minutes more: every grid of each model at full size, the commands of long pages
 #   make bench   set up, print the speed claims
 #   make engine  set up, make an environment with a real vLLM for CPUs (3 minutes, 3.5 GB) and run the tests of it
 #   make gate    set up, prove the gate for times red and green; needs a GPU with recorded times
@@ -51,7 +52,7 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep quick test slow bench engine gate fuzz kill faults mutants matrix hosts docs clean
+.PHONY: sweep quick test slow long bench engine gate fuzz kill faults mutants matrix hosts docs clean
 .PHONY: workflows site release-check materials audit lock
 
 sweep: $(BASE)
@@ -60,17 +61,20 @@ sweep: $(BASE)
 quick: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest tests/unit suites/test_laws.py $(COUNTING) -m "not slow" --ocrsweep-analytic-only $(WORKERS)
+	$(BIN)/python -m pytest tests/unit suites/test_laws.py $(COUNTING) -m "not (slow or long)" --ocrsweep-analytic-only $(WORKERS)
 
 test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests suites -m "not slow" $(WORKERS)
+	$(BIN)/python -m pytest tests suites -m "not (slow or long)" $(WORKERS)
 
 # Hypothesis marks the tests of properties: `make test` tries each on a few cases, this on many.
 slow: $(DEV)
-	$(BIN)/python -m pytest tests suites -m "slow or hypothesis" --hypothesis-profile many $(WORKERS)
+	$(BIN)/python -m pytest tests suites -m "(slow or hypothesis) and not long" --hypothesis-profile many $(WORKERS)
+
+long: $(DEV)
+	$(BIN)/python -m pytest tests suites -m long $(WORKERS)
 
 bench: $(DEV)
 	$(BIN)/python dev/bench

@@ -39,7 +39,7 @@ QUICK = (
     *("tests/unit/test_config.py", "tests/unit/test_image_size.py", "tests/unit/test_grid_sources.py"),
     *("tests/vendor/test_meter.py", "suites/test_vision.py", "suites/test_prefill.py", "suites/test_decode.py"),
     "--ocrsweep-analytic-only",
-    *("-m", "not slow", "-k", "not n2 or update_records or printed_once"),
+    *("-m", "not (slow or long)", "-k", "not n2 or update_records or printed_once"),
 )
 
 

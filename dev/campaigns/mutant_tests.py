@@ -31,7 +31,7 @@ BEGINS = (
     "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
 )
 # A process of its own has no mutant in it: tests that start one only take time.
-IN_PROCESS = ("-m", "not slow", "-k", "not n2 and not n0")
+IN_PROCESS = ("-m", "not (slow or long)", "-k", "not n2 and not n0")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
 # What a thousand simulated runs tell takes seconds, and single runs tell it too.

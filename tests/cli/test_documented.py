@@ -100,7 +100,7 @@ def test_a_page_shows_what_its_quick_commands_print(page: str, capsys, monkeypat
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("page", WHOLE)
 def test_a_page_shows_what_all_its_commands_print(page: str, capsys, monkeypatch, tmp_path) -> None:
     _check(page, [command for of, command in COMMANDS if of == page], capsys, monkeypatch, tmp_path)

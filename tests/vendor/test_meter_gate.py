@@ -45,7 +45,7 @@ def test_a_point_far_slower_than_recorded_is_an_ordinary_failure(measured, way):
     suite = ElementTree.parse(measured.path / "junit.xml").getroot().find("testsuite")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
     message = suite.find("testcase/failure").get("message")
-    assert "slower than its baseline: time +" in message
+    assert message.startswith("time +")
     assert ACCEPT in message
 
 

@@ -25,7 +25,7 @@ WORKLOADS = {f"gundam-{grid}": Workload(grid) for grid in CropGrid.upto(MODEL.ar
 WORKLOADS["base-1x1"] = Workload("1x1", resolution="base")
 QUICK = {("gundam-2x3", 1, "flash")}
 CASES = [
-    pytest.param(name, batch, attention, marks=() if (name, batch, attention) in QUICK else pytest.mark.slow)
+    pytest.param(name, batch, attention, marks=() if (name, batch, attention) in QUICK else pytest.mark.long)
     for name in WORKLOADS
     for batch in (1, 4)
     for attention in ATTENTION
@@ -58,7 +58,7 @@ def test_a_tiny_one_counts_what_the_vendors_model_does(batch, attention):
 
 
 @pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("name", [pytest.param("deepseek-ocr-2", marks=pytest.mark.slow), "deepseek-ocr-2-tiny"])
+@pytest.mark.parametrize("name", [pytest.param("deepseek-ocr-2", marks=pytest.mark.long), "deepseek-ocr-2-tiny"])
 def test_every_layer_type_counts_what_the_vendors_does(name, attention):
     model, seen = load_model(name).architecture, set()
     for layer in layer_calls(model, attention, "grouped_mm"):
@@ -125,7 +125,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "groups of four" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
+    "name", [name if name == "groups of four" else pytest.param(name, marks=pytest.mark.long) for name in SHAPES]
 )
 def test_an_encoder_of_another_shape_counts_what_the_vendors_does_where_memory_peaks_in_it(name):
     """SAM is made so small that the peaks of vision lie in the encoder with queries."""

@@ -25,7 +25,7 @@ X = torch.ones(4, 4)
 def test_the_reference_model_counts_the_analytic_flops_as_it_runs_and_on_the_meta_device(stage, attention):
     built = build.build(TINY, attention, experts_of(TINY.decoder, stage), "cpu")
     with torch.no_grad():
-        region = stage_region(built, TINY, stage, WORK, attention, None, TINY.sam.channels)
+        region = stage_region(built, TINY, stage, WORK, attention, None)
         found = count(region.calls, region.halves, built)
     reference = operator_count.of_reference(TINY, stage, WORK, attention)
     assert found.total == reference.total == Model(TINY).ledger(stage, WORK, attention).total().tensor_flops

@@ -29,7 +29,7 @@ WORKS = [
 ORIGINALS = [
     Workload("2x3"),
     *(
-        pytest.param(work, marks=pytest.mark.slow)
+        pytest.param(work, marks=pytest.mark.long)
         for work in (
             Workload("1x1", batch=3),
             Workload("3x1", batch=2, prompt_tokens=2000),
@@ -60,7 +60,7 @@ def test_every_number_of_the_original_is_that_of_plain_torch(stage: str, work: W
     assert numbers(load_model(engine="original"), stage, work) == plain(engine="original").counts(stage, work)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_grid_that_vllm_cuts_and_a_tiny_model_too(stage: str) -> None:
     tiny = load_model("deepseek-ocr-tiny", overrides=["engine=vllm"])

@@ -40,6 +40,10 @@ def add(subparsers: Subparsers) -> None:
     text = "the folder for the suites (default: suites, or ocrsweep in the first of pytest's testpaths)"
     parser.add_argument("--suites", metavar="DIR", type=flags.path, help=text)
     parser.add_argument("--no-workflow", action="store_true", help="write no workflow for GitHub Actions")
+    flags.refuse(
+        parser,
+        dict.fromkeys(flags.ALL, "a project begins with the defaults; edit the suites and the ini keys that it gets"),
+    )
     parser.set_defaults(run=run)
 
 

@@ -44,7 +44,7 @@ def test_bash_completes_commands_options_and_values(completed):
     assert completed("cost", "2x3", "--stage", "") == ["vision", "prefill", "decode"]
     assert completed("cost", "2x3", "--device", "h1") == ["h100", "h100-pcie"]
     assert completed("fits", "2x3", "--device", "rtx") == ["rtx-4090", "rtx-5090"]
-    assert completed("cost", "2x3", "--model", "deepseek-ocr-") == ["deepseek-ocr-tiny"]
+    assert "deepseek-ocr-tiny" in completed("cost", "2x3", "--model", "deepseek-ocr-")
     assert completed("completion", "f") == ["fish"]
     assert completed("devices", "--ba") == []  # an option that is refused is not offered
 

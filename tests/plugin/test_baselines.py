@@ -247,7 +247,7 @@ def test_a_demand_fails_a_run_whose_tests_another_plugin_did_not_run(recorded, w
 
 def test_a_summary_that_fails_is_a_line_after_all_that_was_recorded(project, monkeypatch):
     report = import_module("pytest_ocrsweep.report")  # as the run will find it
-    monkeypatch.setattr(report, "summary", SimpleNamespace(lines=lambda results: 1 // 0), raising=False)
+    monkeypatch.setattr(report, "summary", SimpleNamespace(lines=lambda *_: 1 // 0), raising=False)
     result = project.run("--ocrsweep-update")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["ERROR: the summary failed: ZeroDivisionError: *"])

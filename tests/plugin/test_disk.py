@@ -132,9 +132,11 @@ def test_a_database_that_finds_no_room_is_not_there(tmp_path, small_files):
 
 def test_what_fits_is_written_and_said_beside_what_does_not(tmp_path, small_files, monkeypatch):
     monkeypatch.setattr(files, "find_spec", lambda module: None)
-    with pytest.raises(ReportError, match=r"sweep\.sqlite: .*; beside it written: sweep\.json, report\.md$"):
+    with pytest.raises(
+        ReportError, match=r"sweep\.sqlite: .*; beside it written: sweep\.json, summary\.json, report\.md, "
+    ):
         files.write(report(), tmp_path)
-    assert names(tmp_path) == {"sweep.json", "report.md", ".ocrsweep-report.json"}
+    assert names(tmp_path) == {"sweep.json", "summary.json", "report.md", "charts", ".ocrsweep-report.json"}
 
 
 def test_a_run_whose_baselines_find_no_room_says_so_and_reports(project, small_files):

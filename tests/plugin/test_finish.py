@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from updates import FIRST, HERE, point, time
+from updates import FIRST, HERE, SECOND, point, time
 
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import BaselineError, ReportError
@@ -439,10 +439,11 @@ def test_benchmarks_of_a_report_are_added_each(small, pytester, monkeypatch):
     controller = Controller(config)
     taken = []
     config.stash[RESULTS] = type("Taken", (), {"take": lambda _, *what: taken.append(what)})()
-    controller.pytest_runtest_logreport(Report_(ocrsweep=["point"], ocrsweep_benchmarks=["a", "b"]))
-    controller.pytest_runtest_logreport(Report_(ocrsweep=["other"], failed=True, ocrsweep_environment="on"))
+    one, other = [point(FIRST)], [point(SECOND)]
+    controller.pytest_runtest_logreport(Report_(ocrsweep=one, ocrsweep_benchmarks=["a", "b"]))
+    controller.pytest_runtest_logreport(Report_(ocrsweep=other, failed=True, ocrsweep_environment="on"))
     assert added == ["a", "b"]
-    assert taken == [(["point"], False, None), (["other"], True, "on")]
+    assert taken == [(one, False, None), (other, True, "on")]
     assert FILTERED not in config.stash
     assert SWEEP not in config.stash
     controller._stopping.as_before()

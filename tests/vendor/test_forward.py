@@ -37,7 +37,7 @@ def test_our_prefill_is_the_vendors_own_forward(attention, work):
     model = build.build(TINY, attention, "grouped_mm", "cpu")
     ours, page, ids = prefilled(model, work, attention)
     del model.model.get_placeholder_mask  # now the vendor's own, which checks that tokens match features
-    theirs = model(input_ids=ids, **page.arguments)
+    theirs = model(input_ids=ids, **page.arguments(model))
     assert ours.logits.shape == (work.batch, work.context_tokens, TINY.decoder.vocabulary)
     assert torch.equal(ours.logits, theirs.logits)
 

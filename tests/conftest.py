@@ -26,7 +26,7 @@ WAYS = {
     "loadgroup": ["-n2", "--dist", "loadgroup"],
     "no-xdist": ["-p", "no:xdist"],
 }
-QUICK_WAYS = ("plain", "n2")  # `make test` has these two, `make slow` the others
+QUICK_WAYS = ("plain",)  # `make test` has this one, `make slow` the others
 
 # How many random cases a property is tried on: few in `make test`, many in `make slow`. No deadline: machines differ.
 settings.register_profile("few", max_examples=20, deadline=None)

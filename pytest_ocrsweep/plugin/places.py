@@ -37,7 +37,7 @@ def config_dir(config: pytest.Config) -> Path | None:
 
 
 def search(config: pytest.Config) -> None:
-    """Until the run ends, settings are composed from that folder too. Raises UsageError for a folder that is none."""
+    """Compose settings from that folder too, until the run ends. Raises UsageError if it is not a folder."""
     folder = config_dir(config)
     if folder is None:
         return

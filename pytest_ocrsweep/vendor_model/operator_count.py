@@ -33,7 +33,7 @@ PRODUCTLESS = (torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.view_copy)
 
 @dataclass(frozen=True, slots=True)
 class OperatorCount:
-    """FLOPs by operator, and why they are not known: then there are none."""
+    """FLOPs by operator. If they are not known, there are none, and `why` says the reason."""
 
     flops: Mapping[str, int] = field(default_factory=dict)
     why: str | None = None

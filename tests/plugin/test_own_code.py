@@ -157,8 +157,14 @@ def test_a_model_that_does_other_work_is_said_and_recorded_and_fails_when_its_wo
     )
 
 
+@pytest.fixture(scope="session")
+def _compiler() -> None:
+    """Loaded before pytester notes what is loaded: it forgets the rest, and torch cannot load its compiler twice."""
+    torch.compile(torch.sin, backend="eager")(torch.ones(1))
+
+
+@pytest.mark.usefixtures("_compiler")
 def test_compiled_code_is_not_counted_which_can_be_demanded(project):
-    torch.compile(torch.sin, backend="eager")(torch.ones(1))  # a run would load the compiler, and forget it
     project.write("suites/test_own.py", model(COMPILED))
     result = run(project, "--ocrsweep-update")
     result.assert_outcomes(passed=1)

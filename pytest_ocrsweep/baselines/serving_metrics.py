@@ -63,6 +63,7 @@ SERVING_METRICS = {
     "requests_per_s": _rate("requests/s", "requests/s"),
     "tokens_per_s": _rate("tokens/s", "tokens/s"),
     "render_ns": _time("render ms"),
+    "energy_mj_per_page": ServingMetric("mJ", Better.LOWER, "J/page", 1000, 0.02),
 }
 
 

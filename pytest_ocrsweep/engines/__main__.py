@@ -22,8 +22,21 @@ from .served import Load, ServedLoad, summary
 
 USAGE = 4  # as of pytest, whose points these become
 INTERRUPTED = 130
-HEADINGS = ("concurrency", "pages", "TTFT ms", "p99", "TPOT ms", "p99", "pages/s", "tokens/s", "render ms", "prompt")
+HEADINGS = (
+    "concurrency",
+    "pages",
+    "TTFT ms",
+    "p99",
+    "TPOT ms",
+    "p99",
+    "pages/s",
+    "tokens/s",
+    "render ms",
+    "J/page",
+    "prompt",
+)
 MS = 1e6
+MJ = 1e3  # in a joule
 EPILOG = """\
 examples:
   python -m pytest_ocrsweep.engines --python /opt/vllm/bin/python --model DIR --page 1240x1754 --concurrency 1,8
@@ -131,6 +144,7 @@ def row(served: ServedLoad) -> list[str]:
         _scaled(total.pages_per_s, 1, 2),
         _scaled(total.tokens_per_s, 1, 1),
         _scaled(total.render_ns, MS, 1),
+        _scaled(total.energy_mj_per_page, MJ, 2),
         str(served.requests[0].prompt_tokens),
     ]
 
@@ -151,6 +165,7 @@ def save(path: Path, about: About, served: ServedLoad) -> None:
         "concurrency": load.concurrency,
         "wall_ns": served.wall_ns,
         "rendered_ns": served.rendered_ns,
+        "energy_mj": served.energy_mj,
         "requests": [astuple(each) for each in served.requests],
     }
     with path.open("a", encoding="utf-8") as file:

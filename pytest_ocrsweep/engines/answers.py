@@ -58,7 +58,9 @@ def served(value: object, load: Load) -> ServedLoad:
     given = _mapping(value)
     requests = tuple(Request(*_integers(each, 5)) for each in _list(given.get("requests")))
     (wall_ns,) = _integers([given.get("wall_ns")], 1)
-    return ServedLoad(load, requests, wall_ns, tuple(_integers(given.get("rendered_ns"))))
+    energy = given.get("energy_mj")
+    (energy_mj,) = (None,) if energy is None else _integers([energy], 1)
+    return ServedLoad(load, requests, wall_ns, tuple(_integers(given.get("rendered_ns"))), energy_mj)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

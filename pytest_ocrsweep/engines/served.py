@@ -72,6 +72,7 @@ class ServedLoad:
     """A load that was served: its requests in the order in which they ended, and the time from the first to the end.
 
     `rendered_ns` has the host's time to turn each page from a PNG into views; it is empty if the engine does not say.
+    `energy_mj` is what the GPU took in that time, by its own counter; None if it has none or the engine does not say.
     `started_s` is what the engine took to start, if we started it.
     """
 
@@ -79,6 +80,7 @@ class ServedLoad:
     requests: tuple[Request, ...]
     wall_ns: int
     rendered_ns: tuple[int, ...] = ()
+    energy_mj: int | None = None
     started_s: float | None = None
 
 
@@ -93,6 +95,7 @@ class Summary:
     pages_per_s: float | None
     tokens_per_s: float | None
     render_ns: int | None
+    energy_mj_per_page: float | None
 
 
 def summary(served: ServedLoad) -> Summary:
@@ -107,6 +110,7 @@ def summary(served: ServedLoad) -> Summary:
         pages_per_s=_a_second(len(served.requests), served),
         tokens_per_s=_a_second(sum(request.new_tokens for request in served.requests), served),
         render_ns=_median(served.rendered_ns),
+        energy_mj_per_page=None if served.energy_mj is None else served.energy_mj / len(served.requests),
     )
 
 

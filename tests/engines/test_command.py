@@ -36,7 +36,8 @@ def test_a_server_gets_a_row_for_each_concurrency(capsys: pytest.CaptureFixture[
 def test_an_interpreter_gets_rows_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served = {"requests": [[0, 5_000_000, 9_000_000, 300, 3]], "wall_ns": 10_000_000, "rendered_ns": [7_000_000]}
+    requests = [[0, 5_000_000, 9_000_000, 300, 3]]
+    served = {"requests": requests, "wall_ns": 10_000_000, "rendered_ns": [7_000_000], "energy_mj": 12_340}
     script = tmp_path / "script.py"
     script.write_text(HELLO + done({"started_s": 1.0}) + done({**ABOUT, "kv_block_tokens": 16}) + done(served))
     monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
@@ -44,7 +45,7 @@ def test_an_interpreter_gets_rows_too(
     about, headings, row = capsys.readouterr().out.splitlines()
     assert about == "vllm 0.32.0, weights 1,234 bytes, KV 4,096 bytes a token, 8 blocks of 16"
     assert re.split(" {2,}", headings.strip())[:4] == ["concurrency", "pages", "TTFT ms", "p99"]
-    assert row.split() == ["1", "1", "5.00", "5.00", "2.00", "2.00", "100.00", "300.0", "7.0", "300"]
+    assert row.split() == ["1", "1", "5.00", "5.00", "2.00", "2.00", "100.00", "300.0", "7.0", "12.34", "300"]
 
 
 def with_script(init, script):

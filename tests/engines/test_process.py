@@ -19,7 +19,7 @@ from engines.runners import HELLO, NEXT, done, ends, failed, runs, write_engine
 
 from pytest_ocrsweep.engines.about import About, StartOptions
 from pytest_ocrsweep.engines.process import RUNNER, EngineProcess, Runner
-from pytest_ocrsweep.engines.served import Load, Request
+from pytest_ocrsweep.engines.served import Load, Request, summary
 from pytest_ocrsweep.errors import EngineError, EngineLost
 
 MODEL = Path(__file__).with_name("model")
@@ -52,7 +52,7 @@ def refused(runner: Runner, *, then: Callable[[EngineProcess], object] = lambda 
 
 
 def served(rows: object) -> str:
-    return done({"requests": rows, "wall_ns": 100, "rendered_ns": [4, 6]})
+    return done({"requests": rows, "wall_ns": 100, "rendered_ns": [4, 6], "energy_mj": 20})
 
 
 ROWS = [[1, 5, 9, 300, 3], [2, 6, 10, 300, 3]]
@@ -67,6 +67,7 @@ def test_a_load_has_what_the_runner_measured(runner: Callable[..., Runner]) -> N
         run = engine.run(LOAD)
     assert run.requests == (Request(1, 5, 9, 300, 3), Request(2, 6, 10, 300, 3))
     assert (run.wall_ns, run.rendered_ns, run.started_s, run.load) == (100, (4, 6), 1.5, LOAD)
+    assert (run.energy_mj, summary(run).energy_mj_per_page) == (20, 10)
 
 
 def test_an_engine_says_of_itself_what_it_knows(runner: Callable[..., Runner]) -> None:

@@ -478,7 +478,8 @@ def own_file(tmp_path: Path, requests: int = 12) -> Path:
     """What the command for engines by hand saves of one load."""
     load = Load(1240, 1754, requests, concurrency=2, new_tokens=5)
     sent = [(i * 10**9, i * 10**9 + 60_000_000 + i, i * 10**9 + 68_000_000 + 3 * i, 913, 5) for i in range(requests)]
-    served = ServedLoad(load, tuple(starmap(Request, sent)), requests * 10**9, tuple(range(10**8, 10**8 + requests)))
+    rendered = tuple(range(10**8, 10**8 + requests))
+    served = ServedLoad(load, tuple(starmap(Request, sent)), requests * 10**9, rendered, energy_mj=21_500 * requests)
     about = About("vllm", version="0.26.0", model="deepseek-ocr", gpu="NVIDIA H200", encoder_graphs=True)
     save(tmp_path / "run.json", about, served)
     return tmp_path / "run.json"
@@ -493,11 +494,13 @@ def test_our_own_rows_are_read_with_every_request(tmp_path):
     assert run.metrics["tpot_ns"].value == pytest.approx(2_000_002.75)
     assert (run.metrics["pages_per_s"], run.metrics["tokens_per_s"]) == (Figure(1.0), Figure(5.0))
     assert run.metrics["render_ns"].value == 10**8 + 5.5
+    assert run.metrics["energy_mj_per_page"] == Figure(21_500.0)
 
 
 OWN_DAMAGE = {
     "requests": ([], "no request was answered: there is nothing to take"),
     "wall_ns": (0, "it has no wall_ns: it is damaged, or of a version that is not known here"),
+    "energy_mj": (-5, "energy_mj must be a number of at least 0, got -5"),
     "rendered_ns": ([None], "rendered_ns must hold numbers of at least 0, got None"),
 }
 

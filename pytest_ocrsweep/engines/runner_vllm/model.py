@@ -69,3 +69,19 @@ def gpu() -> str | None:
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def energy_mj() -> int | None:
+    """What the model's GPU took since its driver was loaded, in millijoules; None if the board does not count it."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    from vllm.third_party import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        board = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(board))
+    except pynvml.NVMLError:
+        return None

@@ -96,9 +96,12 @@ class OfflineEngine:
         ready, took = zip(*[self._render(page, prompt) for page in pages[: min(count, RENDERED)]], strict=True)
         self._check_length(max(len(page["prompt_token_ids"]) for page in ready) + new_tokens)
         self._serve(iter(early), concurrency, new_tokens)
-        began = time.perf_counter_ns()
+        before_mj, began = model.energy_mj(), time.perf_counter_ns()
         rows = self._serve((renamed(ready[index % len(ready)]) for index in range(count)), concurrency, new_tokens)
-        return {"requests": rows, "wall_ns": time.perf_counter_ns() - began, "rendered_ns": took}
+        wall_ns = time.perf_counter_ns() - began
+        after_mj = model.energy_mj()
+        energy_mj = None if before_mj is None or after_mj is None else after_mj - before_mj
+        return {"requests": rows, "wall_ns": wall_ns, "rendered_ns": took, "energy_mj": energy_mj}
 
     def _render(self, page: str, prompt: str | list[int]) -> tuple[dict[str, Any], int]:
         """A page as the engine takes it, and how long its PNG took to become that."""

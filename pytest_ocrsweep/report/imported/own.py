@@ -26,8 +26,9 @@ def read(fields: Fields) -> ToolRun:
     if not wall_ns:
         raise fields.wrong("it has no wall_ns: it is damaged, or of a version that is not known here")
     load = Load(1, 1, len(requests))  # its pages are named beside it: only times and tokens are taken from here
-    total = summary(ServedLoad(load, requests, wall_ns))
-    others = ("ttft_p99_ns", "tpot_p99_ns", "pages_per_s", "tokens_per_s")
+    energy = None if fields.raw.get("energy_mj") is None else fields.whole("energy_mj")
+    total = summary(ServedLoad(load, requests, wall_ns, energy_mj=energy))
+    others = ("ttft_p99_ns", "tpot_p99_ns", "pages_per_s", "tokens_per_s", "energy_mj_per_page")
     found = {
         "ttft_ns": Figure.of([float(each.ttft_ns) for each in requests]),
         "tpot_ns": Figure.of([each for request in requests if (each := request.tpot_ns) is not None]),

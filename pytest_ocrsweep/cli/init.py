@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ConfigError
+from ..files.text import quoted
 from ..model.stages import STAGES
 from ..sweep import baseline_folder, project_file, search_path
 from . import flags, init_files
 from .flags import Subparsers
 from .init_files import NewFiles
 
+if TYPE_CHECKING:
+    from ..sweep.project_file import Value
+    from ..sweep.settings import Settings
+
 GRIDS = "ocrsweep_grids"
+SET = "ocrsweep_set"
+KEYS = (baseline_folder.KEY, GRIDS, SET, search_path.KEY)
 
 EXAMPLES = """\
 examples:
   ocrsweep init                             all suites, ini keys, a workflow for pull requests, counted baselines
   ocrsweep init --stage decode --grids 1x1,2x3
+  ocrsweep init --engine vllm --set precision=fp8
   ocrsweep init --suites tests/cost --config-dir conf --no-workflow
 
 Run it at the top of your project. A file that is there is never replaced. If there is one of the same name with other
-content, it is left, in one line. Then `pytest` compares what is counted with the baselines.
+content, it is left, in one line. Settings go to the ini key ocrsweep_set. Then `pytest` compares what is counted with
+the baselines.
 """
 
 
@@ -40,10 +50,7 @@ def add(subparsers: Subparsers) -> None:
     text = "the folder for the suites (default: suites, or ocrsweep in the first of pytest's testpaths)"
     parser.add_argument("--suites", metavar="DIR", type=flags.path, help=text)
     parser.add_argument("--no-workflow", action="store_true", help="write no workflow for GitHub Actions")
-    flags.refuse(
-        parser,
-        dict.fromkeys(flags.ALL, "a project begins with the defaults; edit the suites and the ini keys that it gets"),
-    )
+    flags.add_settings(parser, flags.ALL)
     parser.set_defaults(run=run)
 
 
@@ -52,23 +59,42 @@ def run(options: argparse.Namespace) -> int:
     file = _configuration(root)
     present = project_file.parsed(file.name, project_file.read(file)) if file.exists() else {}
     wanted = _keys(options, root)
-    for name in [name for name in wanted if name in present and not (isinstance(present[name], str) and present[name])]:
-        raise ArgumentError(f"{file}: {name} must be text, got {present[name]!r}; give it a value, or delete the line")
-    keys = {**wanted, **{name: str(value) for name, value in present.items() if name in wanted}}
+    held = {name: present[name] for name in KEYS if name in present and (present[name] or name in wanted)}
+    keys = {**wanted, **{name: _value(file, name, value) for name, value in held.items()}}
+    settings = _composed(list(keys.get(SET, [])), f"{file}: {SET}" if SET in held else "")
     suites = options.suites or _suites(root, present)
     if suites.is_absolute() or ".." in suites.parts:
         raise ArgumentError(f"--suites {suites}: it must be a folder of this project, such as suites")
     stages = list(dict.fromkeys(options.stages or STAGES))
     texts = {
         **{suites / f"test_ocrsweep_{stage}.py": init_files.suite(stage) for stage in stages},
-        **init_files.baselines(Path(keys[baseline_folder.KEY]), stages, keys.get(GRIDS, "")),  # before all is written
-    }
+        **init_files.baselines(Path(str(keys[baseline_folder.KEY])), stages, str(keys.get(GRIDS, "")), settings),
+    }  # before the first file is written, as it may refuse
     files = NewFiles(root)
     lines = [init_files.set_keys(files, file, wanted)]
     lines += [files.put(path, text) for path, text in texts.items()]
     lines += [] if options.no_workflow else [_workflow(files, root, suites)]
     flags.show(*lines, *_next(files, suites, present))
     return 0
+
+
+def _value(file: Path, name: str, value: object) -> Value:
+    """The value of a key that is there. Raises ConfigError, and ArgumentError for one that is no text."""
+    if name == SET:
+        return project_file.words(file.name, name, value)
+    if isinstance(value, str) and value:
+        return value
+    raise ArgumentError(f"{file}: {name} must be text, got {quoted(value)}; give it a value, or delete the line")
+
+
+def _composed(overrides: Sequence[str], where: str) -> Settings:
+    """The settings that pytest will make of them. Raises ConfigError."""
+    from ..sweep.session import composed
+
+    try:
+        return composed(overrides)
+    except ConfigError as error:
+        raise error.at(where) if where else error from None
 
 
 def _configuration(root: Path) -> Path:
@@ -85,11 +111,13 @@ def _configuration(root: Path) -> Path:
     return own or root / ("pyproject.toml" if (root / "pyproject.toml").is_file() else "pytest.ini")
 
 
-def _keys(options: argparse.Namespace, root: Path) -> dict[str, str]:
+def _keys(options: argparse.Namespace, root: Path) -> dict[str, Value]:
     """The ini keys that are asked for; a folder of one's own models is one only if it is named."""
-    keys = {baseline_folder.KEY: baseline_folder.NAME}
+    keys: dict[str, Value] = {baseline_folder.KEY: baseline_folder.NAME}
     if options.grids:
         keys[GRIDS] = options.grids
+    if options.overrides:
+        keys[SET] = options.overrides
     if options.config_dir:
         folder: Path = options.config_dir
         inside = folder.absolute().is_relative_to(root.absolute())

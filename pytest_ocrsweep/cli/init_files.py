@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..files import atomic, untrusted
 from ..files.text import quoted
 from ..sweep import project_file
+from ..sweep.project_file import Value
+
+if TYPE_CHECKING:
+    from ..sweep.settings import Settings
 
 WORKFLOW = Path(".github/workflows/ocrsweep.yml")
 
@@ -118,16 +124,14 @@ def workflow(suites: Path) -> str:
     return COUNTS.format(version=version("pytest-ocrsweep"), suites=suites.as_posix())
 
 
-def baselines(folder: Path, stages: Sequence[str], grids: str) -> dict[Path, str]:
+def baselines(folder: Path, stages: Sequence[str], grids: str, settings: Settings) -> dict[Path, str]:
     """The counted numbers of each stage, as files below `folder`. Raises SourceError, ConfigError."""
     from ..baselines import counted
     from ..baselines.counted import PointKey
     from ..baselines.metrics import analytic, exact_numbers
     from ..sweep.catalogue import model_of
-    from ..sweep.config import compose
     from . import flags
 
-    settings = compose()
     model, texts = model_of(settings), {}
     works = [settings.workload.on(entry.grid) for entry in flags.points(grids or None, settings)]
     for stage in stages:
@@ -144,13 +148,17 @@ def baselines(folder: Path, stages: Sequence[str], grids: str) -> dict[Path, str
 # Keys of the file that configures pytest
 
 
-def set_keys(files: NewFiles, file: Path, keys: Mapping[str, str]) -> str:
+def set_keys(files: NewFiles, file: Path, keys: Mapping[str, Value]) -> str:
     """Add the keys that the file does not have; gives the line that says what was done. Raises ConfigError."""
     if not file.exists():  # or it is a link that leads nowhere
-        return files.put(file, with_keys(file.name, "", keys) or "")
+        new = with_keys(file.name, "", keys)
+        if new is None:
+            raise ConfigError(f"{file}: such a file cannot hold {quoted('; '.join(_lines(file.name, keys)))}")
+        return files.put(file, new)
     text = project_file.read(file)
     present = project_file.parsed(file.name, text)
-    if other := {name: present[name] for name, value in keys.items() if name in present and present[name] != value}:
+    read = {name: as_given(file.name, name, present[name], keys[name]) for name in keys if name in present}
+    if other := {name: value for name, value in read.items() if value != keys[name]}:
         files.left += 1
         what = ", ".join(f"{name} is {quoted(value)}" for name, value in other.items())
         return f"{file}: left as it is: {what}"
@@ -165,24 +173,33 @@ def set_keys(files: NewFiles, file: Path, keys: Mapping[str, str]) -> str:
     return files.change(file, changed)
 
 
-def with_keys(name: str, text: str, keys: Mapping[str, str]) -> str | None:
+def as_given(name: str, key: str, value: object, like: Value) -> object:
+    """A key's value in a file of that name, as words if the one `like` it is. Raises ConfigError."""
+    return project_file.words(name, key, value) if isinstance(like, list) else value
+
+
+def with_keys(name: str, text: str, keys: Mapping[str, Value]) -> str | None:
     """A text with lines for the keys after the header of pytest's table or section; all else stays to the byte.
 
     A file without that header gets one at its end. None if a parser does not find just these keys added.
     """
     end = "\r\n" if "\r\n" in text else "\n"
     lines = "".join(f"{line}{end}" for line in _lines(name, keys))
+    text += end if text and not text.endswith("\n") else ""  # the header may be the last line
     headers = [re.escape(each) for each in _headers(name)]
     places = [match for each in headers for match in re.finditer(rf"^\[{each}\][ \t]*(#[^\r\n]*)?\r?\n", text, re.M)]
     if places:
         at = places[0].end()
         changed = text[:at] + lines + text[at:]
     else:
-        gap = "" if not text else end if text.endswith("\n") else end * 2
+        gap = end if text else ""
         changed = f"{text}{gap}[{_headers(name)[0]}]{end}{lines}"
     try:
-        before = project_file.parsed(name, text)
-        return changed if project_file.parsed(name, changed) == {**before, **keys} else None
+        before, after = project_file.parsed(name, text), dict(project_file.parsed(name, changed))
+        for key, value in keys.items():
+            if key in after:
+                after[key] = as_given(name, key, after[key], value)
+        return changed if after == {**before, **keys} else None
     except ConfigError:  # a table that is written in another way, as in one line
         return None
 
@@ -193,6 +210,10 @@ def _headers(name: str) -> tuple[str, ...]:
     return ("pytest",) if name.endswith(".toml") else (project_file.section_of(name),)
 
 
-def _lines(name: str, keys: Mapping[str, str]) -> list[str]:
-    is_toml = name.endswith(".toml")
-    return [f"{key} = {json.dumps(value, ensure_ascii=False) if is_toml else value}" for key, value in keys.items()]
+def _lines(name: str, keys: Mapping[str, Value]) -> list[str]:
+    def written(value: Value) -> str:
+        if name.endswith(".toml"):
+            return json.dumps(value, ensure_ascii=False)
+        return shlex.join(value) if isinstance(value, list) else value
+
+    return [f"{key} = {written(value)}" for key, value in keys.items()]

@@ -13,7 +13,7 @@ from .device_times import DeviceTimes
 from .engine import REFERENCE, Engine
 from .geometry import CropGrid, Workload
 from .ledger import Ledger
-from .limits import refuse
+from .limits import refuse, refuse_pair
 from .precision import NATIVE, Precision
 from .program import Program
 from .stages import STAGES, point
@@ -113,11 +113,7 @@ class Model:
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
-            if self.architecture.query_encoder is not None and not self.engine.is_reference:
-                raise ConfigError(
-                    f"nobody has counted {self.architecture.name}'s encoder with queries on {self.engine.name}: "
-                    f"use engine={REFERENCE.name}"
-                )
+            refuse_pair(self.architecture, self.engine)
             program = STAGES[stage].program(
                 self.architecture, resolution, crops, attention, self.engine, self.precision
             )

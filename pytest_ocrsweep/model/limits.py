@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from .architecture import Architecture
-from .engine import Engine
+from .engine import REFERENCE, Engine
 from .geometry import Workload
 from .positions import needed
 from .stages import STAGES, Latency
+
+
+def refuse_pair(model: Architecture, engine: Engine) -> None:
+    """Raises ConfigError for a model that the engine does not run, or that nobody has counted on it."""
+    if model.query_encoder is not None and not engine.is_reference:
+        raise ConfigError(
+            f"nobody has counted {model.name}'s encoder with queries on {engine.name}: use engine={REFERENCE.name}"
+        )
 
 
 def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..files.text import printable
-from . import compat, places
+from . import compat, ini_settings, places
 from .usage import usage_error
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--ocrsweep-report": {"metavar": "DIR", "help": "write the report: index.html, report.md, charts, JSON and SQLite"},
 }
-INI = {
+INI: dict[str, tuple[Any, str]] = {  # a list is of words, as of a shell
     "ocrsweep_grids": ("", "what to sweep if --ocrsweep-grids is not given"),
+    "ocrsweep_set": ([], "settings, each KEY=VALUE, as of --ocrsweep-set, which comes after them and wins"),
     "ocrsweep_baselines": ("", "folder of the baselines, from the ini file's (without: the nearest baselines/)"),
     "ocrsweep_config_dir": ("", "folder of your own models, devices and engines, from the ini file's"),
     "ocrsweep_missing": ("skip", "what to do with a point that has no baseline: skip or fail"),
@@ -96,7 +97,10 @@ def add(parser: pytest.Parser) -> None:
     for name, attributes in OPTIONS.items():
         group.addoption(name, **attributes)
     for name, (default, text) in INI.items():
-        parser.addini(name, text, default=default)
+        if isinstance(default, list):
+            parser.addini(name, text, "args", default)
+        else:
+            parser.addini(name, text, default=default)
 
 
 def check(config: pytest.Config) -> None:
@@ -117,6 +121,8 @@ def check(config: pytest.Config) -> None:
     for name in ("grids", "config_dir", "checkpoint", "report"):
         if getattr(option, f"ocrsweep_{name}") == "":
             raise pytest.UsageError(f"--ocrsweep-{name.replace('_', '-')} is empty: give a value, or leave it out")
+    for name in INI:
+        ini_settings.value(config, name)
     for name, choices in CHOICES.items():
         value = config.getini(name)
         if value not in choices:
@@ -174,6 +180,7 @@ def about_points(config: pytest.Config) -> bool:
         option.ocrsweep_config_dir,
         config.getini("ocrsweep_config_dir"),
         config.getini("ocrsweep_grids"),
+        ini_settings.overrides(config),
     )
     return any(said)
 
@@ -215,6 +222,8 @@ def read(config: pytest.Config) -> Options:
         drift=_drift(config),
         folder=folder,
         config_dir=places.config_dir(config),
+        ini_overrides=ini_settings.overrides(config),
+        ini_where=ini_settings.where(config),
     )
 
 

@@ -67,5 +67,5 @@ def meter(settings: Settings, model: Model, options: Options, say: Callable[[str
         options.update,
         options.slowdown,
         lambda: gpu_lock(device_id(device), say),
-        FreshProcesses(options.overrides, options.checkpoint, options.slowdown, seconds).round,
+        FreshProcesses(options.all_overrides, options.checkpoint, options.slowdown, seconds).round,
     )

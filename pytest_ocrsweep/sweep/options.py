@@ -42,7 +42,7 @@ class Options:
 
     grids: str | None
     images: tuple[str, ...]
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # of the command line
     analytic_only: bool
     require_vendor: bool
     update: bool
@@ -62,6 +62,14 @@ class Options:
     require_counted: bool = False  # fail the user's own code whose work cannot be counted
     folder: BaselineFolder | None = None  # how `baselines` was found
     config_dir: Path | None = None  # models, devices, engines and workloads of the project
+    ini_overrides: tuple[str, ...] = ()  # of the ini file
+    ini_where: str = ""  # the file and key that have them
+
+    @property
+    def all_overrides(self) -> tuple[str, ...]:
+        """Those of the ini file, and then those of the command line, of which each replaces one of the same key."""
+        typed = {text.partition("=")[0] for text in self.overrides}
+        return *(text for text in self.ini_overrides if text.partition("=")[0] not in typed), *self.overrides
 
     @property
     def read_only(self) -> bool:
@@ -93,7 +101,7 @@ class Options:
         folder = self.shown(self.baselines)
         words += [] if folder == "baselines" else [f"--baselines={folder}"]
         words += [f"--config-dir={self.shown(self.config_dir)}"] if self.config_dir else []
-        return command(*words, *(f"--set={text}" for text in self.overrides))
+        return command(*words, *(f"--set={text}" for text in self.all_overrides))
 
     @property
     def _place(self) -> list[str]:

@@ -10,6 +10,8 @@ from ..errors import ConfigError
 from ..files import untrusted
 from ..files.text import quoted
 
+Value = str | list[str]  # of a key of ours: a text, or words
+
 SECTIONS = {"setup.cfg": "tool:pytest"}  # of ini files; else "pytest"
 
 
@@ -29,6 +31,19 @@ def of_folder(folder: Path) -> Path | None:
 def keys(file: Path) -> dict[str, str]:
     """The keys that the file sets for pytest and that hold text. Raises ConfigError for one that cannot be read."""
     return {name: value for name, value in parsed(file.name, read(file)).items() if isinstance(value, str)}
+
+
+def words(name: str, key: str, value: object) -> list[str]:
+    """A key's words: a list of TOML, or a text as a shell splits it. Raises ConfigError."""
+    import shlex
+
+    try:
+        found = shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ConfigError(f"{name}: {key}: {error}") from None
+    if isinstance(found, list) and all(isinstance(each, str) for each in found):
+        return found
+    raise ConfigError(f"{name}: {key}: a list of texts is needed, got {quoted(value)}")
 
 
 def mentions(file: Path, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..files.text import printable
 from ..hardware.estimate import why_not
 from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
-from ..model.limits import refuse
+from ..model.limits import refuse, refuse_pair
 from ..model.stages import STAGES
 from . import meters
 from .catalogue import model_of
@@ -46,15 +46,21 @@ class Sweep:
     @cached_property
     def settings(self) -> Settings:
         """The composed configuration."""
-        from .config import compose
-        from .rules import require_one_page
-
         try:
-            return require_one_page(compose(self.options.overrides))
+            return composed(self.options.all_overrides)
         except ConfigFileError:
             raise
         except ConfigError as error:
-            raise error.at("--ocrsweep-set") from None
+            raise error.at(self._origin(error)) from None
+
+    def _origin(self, error: OcrsweepError) -> str:
+        """The option or ini key with the setting that does not fit."""
+        typed, ini, where = self.options.overrides, self.options.ini_overrides, self.options.ini_where
+        try:
+            composed(ini)
+        except ConfigError as alone:
+            return where if alone.message == error.message else "--ocrsweep-set"
+        return where if ini and not typed else "--ocrsweep-set"
 
     @cached_property
     def model(self) -> Model:
@@ -130,7 +136,7 @@ class Sweep:
             if with_times and self.options.checkpoint:
                 self._check(self.options.checkpoint)
             if self.settings.device.calibration and (error := why_not(self.settings.device)):
-                raise error.at("--ocrsweep-set")
+                raise error.at(self._origin(error))
         except CheckpointError as error:
             return str(error)  # a line a problem
         except OcrsweepError as error:
@@ -225,6 +231,16 @@ class Sweep:
     def recorded_times(self) -> dict[tuple[str, str], timed.TimedPoints]:
         """All times of this model, by GPU's folder and stage. Raises BaselineError for a damaged file."""
         return timed.read_all(self.options.baselines, self.recorded_as, self.stages)
+
+
+def composed(overrides: Sequence[str]) -> Settings:
+    """The settings of a sweep. Raises ConfigError for those that are priced only, or not at all."""
+    from .config import compose
+    from .rules import require_one_page
+
+    settings = require_one_page(compose(overrides))
+    refuse_pair(settings.model, settings.engine)
+    return settings
 
 
 def describe(work: Workload) -> str:

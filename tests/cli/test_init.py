@@ -11,6 +11,7 @@ import yaml
 
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.cli.init_files import with_keys
+from pytest_ocrsweep.sweep import project_file
 from pytest_ocrsweep.sweep.project_file import parsed
 
 FILES = ["pytest.ini", *(f"suites/test_ocrsweep_{stage}.py" for stage in ("vision", "prefill", "decode"))]
@@ -116,6 +117,8 @@ def test_a_pyproject_without_a_table_for_pytest_gets_one_and_keeps_the_rest(caps
         ("pyproject.toml", '[tool.pytest]\nx = "[tool.pytest.ini_options]"\n'),
         ("pytest.toml", "[pytest]\naddopts = ['-q']"),
         ("pytest.toml", ""),
+        ("pytest.ini", "[pytest]"),
+        ("pyproject.toml", "[tool.pytest.ini_options]  # us"),
         ("tox.ini", "[tox]\nenvlist = a\n\n[pytest]\n# ours\naddopts =\n  -q\n  -x\n"),
         ("setup.cfg", "[tool:pytest]\naddopts = -q"),
         ("setup.cfg", "[metadata]\nname = x"),
@@ -173,6 +176,11 @@ def test_a_folder_of_ones_own_models_is_one_only_if_it_is_asked_for(capsys):
         (["--suites", ""], "argument --suites"),
         (["--stage", "decod"], "argument --stage"),
         (["--config-dir", "none"], "none is not a folder"),
+        (["--model", "nope"], "model must be one of"),
+        (["--set", "workload.bach=4"], "did you mean 'workload.batch'?"),
+        (["--set", "workload.pages=2"], "workload.pages=2 is priced, and neither recorded nor timed"),
+        (["--model", "deepseek-ocr-2", "--engine", "vllm"], "nobody has counted deepseek-ocr-2's encoder"),
+        (["--model", "unlimited-ocr", "--set", "model=deepseek-ocr"], "contradict each other"),
     ],
 )
 def test_every_fault_is_one_line_and_nothing_is_written(capsys, words, said):
@@ -203,3 +211,33 @@ def test_a_subfolder_of_a_project_begins_no_second_one(capsys, monkeypatch):
     (line,) = init(capsys, code=2)
     assert line.endswith(f"baselines has baselines already, and this would begin others: run it in {top}")
     assert content() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pytest.ini", ""),
+        ("pyproject.toml", "[tool.pytest.ini_options]\n"),
+        ("pytest.toml", "[pytest]\naddopts = ['-q']\n"),
+    ],
+)
+def test_settings_become_words_that_pytest_reads_back(name, text):
+    words = ["model=mine", "precision.weights=['* half']", 'engine.folder="/a b/c"']
+    changed = with_keys(name, text, {"ocrsweep_set": words})
+    assert project_file.words(name, "ocrsweep_set", parsed(name, changed)["ocrsweep_set"]) == words
+
+
+def test_settings_that_are_there_stay_and_are_what_is_counted(capsys):
+    init(capsys, "--model=deepseek-ocr-2", "--stage=decode", "--grids=1x1")
+    before = content()
+    lines = init(capsys, "--model=deepseek-ocr-tiny", "--stage=decode")
+    assert lines[0] == "pytest.ini: left as it is: ocrsweep_set is ['model=deepseek-ocr-2']"
+    assert lines[-1] == "nothing changed: some files were left"
+    assert content() == before
+
+
+def test_settings_of_the_file_that_do_not_fit_are_named_with_it(capsys):
+    for value, said in (("model=nope", "model must be one of"), ("model='x", "No closing quotation")):
+        Path("pytest.ini").write_text(f"[pytest]\nocrsweep_set = {value}\n")
+        (line,) = init(capsys, code=2)
+        assert line.startswith(f"ocrsweep: pytest.ini: ocrsweep_set: {said}")

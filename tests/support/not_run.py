@@ -23,6 +23,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ): "of a shell's own file; tests/cli/test_completion.py",
     ("own-repository.md", "ocrsweep init"): OWN,
     ("own-repository.md", "pytest --pyargs"): OWN,
+    ("own-repository.md", "[tool.pytest"): FILE,
     ("own-repository.md", "conf/"): FILE,
     ("own-repository.md", "# conf/"): FILE,
     ("report.md", "SELECT stage, grid"): "needs a red run's database; tests/report/test_sqlite.py asks for the same",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from .settings import PLAIN, option, override
 if TYPE_CHECKING:
     import pyarrow
 
+    from ..model.analytic import Model
     from ..model.bulk import Column, Columns
     from ..sweep.settings import Settings
 
@@ -107,9 +109,9 @@ def run(options: argparse.Namespace) -> int:
     parts = (
         part for stage, attention in kinds for part in chunks(model, stage, attention, resolution, axes, CHUNK, pages)
     )
-    write(options.parquet, model.name, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
+    write(options.parquet, model, options.overrides, watched(parts, len(kinds) * -(-points // CHUNK), unit="chunks"))
     size = options.parquet.stat().st_size
-    flags.show(f"{options.parquet}: {len(kinds) * points:,} points of {model.name}, {size / 1e6:,.1f} MB")
+    flags.show(f"{options.parquet}: {len(kinds) * points:,} points of {model.title}, {size / 1e6:,.1f} MB")
     return 0
 
 
@@ -139,22 +141,30 @@ def space(options: argparse.Namespace, settings: Settings) -> list[dict[str, Col
     return [{"rows": axis([[g.rows for g in grids]]), "cols": axis([[g.columns for g in grids]])}, *others]
 
 
-def write(path: Path, model: str, parts: Iterator[Columns]) -> None:
+def write(path: Path, model: Model, overrides: Sequence[str], parts: Iterator[Columns]) -> None:
     """Writes each part as a row group, atomically: the file appears once it is complete."""
     from pyarrow import parquet
 
     _refuse_another_file(path)
     first = next(parts)
-    schema = table(model, first).schema
+    schema = table(model, first).schema.with_metadata(metadata(model, overrides))
     names = [name for name in schema.names if name not in first or name in AXES]  # columns whose values repeat
     with (
         atomic.draft(path) as file,
         parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=names) as writer,
     ):
-        writer.write_table(table(model, first))
+        writer.write_table(table(model, first).cast(schema))
         del first
         for part in parts:
-            writer.write_table(table(model, part))
+            writer.write_table(table(model, part).cast(schema))
+
+
+def metadata(model: Model, overrides: Sequence[str]) -> dict[str, str]:
+    """What of a file no row has: the version and settings that counted it, as JSON under one key."""
+    from importlib.metadata import version
+
+    about = {"version": version("pytest-ocrsweep"), "recorded_as": model.recorded_as, "overrides": list(overrides)}
+    return {"pytest_ocrsweep": json.dumps(about)}
 
 
 def _refuse_another_file(path: Path) -> None:
@@ -165,13 +175,14 @@ def _refuse_another_file(path: Path) -> None:
                 raise ArgumentError(f"--parquet {path}: there is a file that is not Parquet; give another name")
 
 
-def table(model: str, part: Columns) -> pyarrow.Table:
-    """The columns, after four that name model, stage, attention and resolution."""
+def table(model: Model, part: Columns) -> pyarrow.Table:
+    """The columns, after those that name what they are of, so that rows of several files can lie in one table."""
     import numpy as np
     import pyarrow
 
     columns, same = part.to_arrow(), np.zeros(part.points, np.int8)
-    named = {"model": model, "stage": part.stage, "attention": part.attention, "resolution": part.resolution}
+    named = {"model": model.name, "engine": model.engine.name, "precision": model.precision.name}
+    named |= {"stage": part.stage, "attention": part.attention, "resolution": part.resolution}
     for place, (name, text) in enumerate(named.items()):
         columns = columns.add_column(place, name, pyarrow.DictionaryArray.from_arrays(same, [text]))
     return columns

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,17 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "ocrsweep: pyarrow is not installed: pip install 'pytest-ocrsweep[columns]'\n"
+
+
+def test_rows_name_model_engine_and_precision_and_the_file_its_version_and_settings(space, tmp_path):
+    words = ["--stage=decode", "--grids=1x2", "--engine=vllm", "--set=precision=fp8", "--set=engine.kv_dtype=fp8"]
+    (row,) = space(*words)
+    assert [row[name] for name in ("model", "engine", "precision")] == ["deepseek-ocr", "vllm", "fp8"]
+    model = load_model(engine="vllm", overrides=["precision=fp8", "engine.kv_dtype=fp8"])
+    assert row["weight_bytes"] == model.ledger("decode", Workload("1x2")).weight_bytes
+    about = json.loads(parquet.read_schema(tmp_path / "space.parquet").metadata[b"pytest_ocrsweep"])
+    assert about == {
+        "version": version("pytest-ocrsweep"),
+        "recorded_as": "deepseek-ocr/vllm-kv-fp8/fp8",
+        "overrides": ["engine=vllm", "precision=fp8", "engine.kv_dtype=fp8"],
+    }

@@ -21,13 +21,14 @@ from ..files.near_miss import did_you_mean
 from ..model.geometry import Workload
 from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
-from . import load
+from . import load, recorded_settings
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
 DEVICE = "device:"
 SHARED = tuple(name for name in ENVIRONMENT if name != "host")  # of both sides, and compared
 
-Price = Callable[[Iterable[tuple[Workload, str, str]], str], Side]  # points and a model's name -> a side with them
+Priced = Iterable[tuple[Workload, str, str]]  # workload, stage and attention of each point
+Price = Callable[[Priced, Side | None], Side]  # points, and the recorded side that has them -> a side with them
 
 
 def sides(first: str, second: str, grids: str | None = None, overrides: Sequence[str] = ()) -> tuple[Side, Side]:
@@ -44,12 +45,14 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
         )
     if recorded and (given := [text for text in overrides if text.startswith("workload")]):
         raise ReportError(f"--set {given[0]} changes nothing: {recorded[0].name} has its own workload:", "leave it out")
+    if given := [text for text in overrides if text.startswith("device")]:
+        raise ReportError(f"--set {given[0]} changes nothing: A and B name the devices:", "leave it out")
     if recorded:
         points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
-        model = str(recorded[0].about["model"])
     else:
-        points, model = _swept(grids, overrides)
-    a, b = (side if isinstance(side, Side) else side(points, model) for side in found)
+        points = _swept(grids, overrides)
+    beside = recorded[0] if recorded else None
+    a, b = (side if isinstance(side, Side) else side(points, beside) for side in found)
     return (_narrowed(a, grids), _narrowed(b, grids)) if grids else (a, b)
 
 
@@ -154,13 +157,17 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
         )
     model = model_of(compose([f"model={name}", *overrides]))
 
-    def price(points: Iterable[tuple[Workload, str, str]], _: str) -> Side:
+    def price(points: Priced, _: Side | None) -> Side:
         found = {}
         for work, stage, attention in points:
+            if attention not in model.engine.attentions:
+                continue  # only the other side has the point
             ledger = model.ledger(stage, work, attention)
             numbers = exact_numbers(ledger.work, analytic(ledger))
             found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, numbers, components=components(ledger))
-        return Side(" ".join([name, *overrides]), {"model": model.name, "dtype": model.architecture.dtype}, found)
+        return Side(
+            " ".join([name, *overrides]), {"model": model.recorded_as, "dtype": model.architecture.dtype}, found
+        )
 
     return price
 
@@ -175,20 +182,26 @@ def _device(text: str, overrides: Sequence[str]) -> Price:
         raise ReportError(f"{text}: there is no device {name!r}:", choices)
     device = devices()[name]
 
-    def price(points: Iterable[tuple[Workload, str, str]], model: str) -> Side:
-        given = [] if any(each.startswith("model=") for each in overrides) else [f"model={model}"]
-        priced = model_of(compose([*given, *overrides]))
+    def price(points: Priced, beside: Side | None) -> Side:
+        settings = recorded_settings.overrides(beside, overrides) if beside else overrides
+        priced = model_of(compose(settings))
+        if beside:
+            recorded_settings.require_same(beside, text, priced, overrides)
         found = {}
         for work, stage, attention in points:
-            least = floor(priced.ledger(stage, work, attention), device)
-            found[ComparisonKey.of(work, stage, attention)] = SidePoint(work, {"floor_ns": least.time_ns}, least.bound)
-        return Side(text, {"model": priced.name, "floor_device": device.name}, found)
+            ledger, key = priced.ledger(stage, work, attention), ComparisonKey.of(work, stage, attention)
+            if beside:
+                counts = exact_numbers(ledger.work, analytic(ledger))
+                recorded_settings.require_same_numbers(beside, text, key, counts, settings)
+            least = floor(ledger, device)
+            found[key] = SidePoint(work, {"floor_ns": least.time_ns}, least.bound)
+        return Side(text, {"model": priced.recorded_as, "floor_device": device.name}, found)
 
     return price
 
 
-def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Workload, str, str]], str]:
-    """Every stage and attention on each grid of a sweep source, and the model that the configuration has."""
+def _swept(grids: str | None, overrides: Sequence[str]) -> list[tuple[Workload, str, str]]:
+    """Every stage and attention on each grid of a sweep source."""
     from ..sweep.config import compose
     from ..sweep.grid_sources import DEFAULT, entries
     from ..sweep.made_for import SweptFor
@@ -198,9 +211,7 @@ def _swept(grids: str | None, overrides: Sequence[str]) -> tuple[list[tuple[Work
         works = [settings.workload.on(entry.grid) for entry in entries(grids or DEFAULT, SweptFor.of(settings))]
     except ValueError as error:
         raise ReportError(f"{error} (--grids chooses the grids)") from None
-    return [
-        (work, stage, how) for stage in STAGES for work in works for how in settings.engine.attentions
-    ], settings.model.name
+    return [(work, stage, how) for stage in STAGES for work in works for how in settings.engine.attentions]
 
 
 def _narrowed(side: Side, grids: str) -> Side:

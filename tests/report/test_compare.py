@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +193,75 @@ def test_devices_are_compared_by_the_floors_of_the_same_points():
 
 
 def test_a_report_is_compared_with_a_device_at_its_own_points(tmp_path):
-    (tmp_path / "sweep.json").write_text(json.dumps(document(point(grid="3x1"))))
-    a, b = sides(str(tmp_path), "device:b200")
+    report = counted(tmp_path / "sweep.json", "--grids=3x1")
+    a, b = sides(report, "device:b200")
     assert a.points.keys() == b.points.keys()
-    assert compare(a, b).compared == {"floor_ns": 1}
+    assert compare(a, b).compared == {"floor_ns": 2}
+
+
+def counted(path: Path, *words: str) -> str:
+    """The path of a report of decode points, counted with these settings."""
+    with path.open("w") as file, redirect_stdout(file):
+        assert cli.main(["sweep", "--stage=decode", "--grids=1x1", "--json", *words]) == 0
+    return str(path)
+
+
+OTHERS = {
+    "deepseek-ocr-2": ["--model=deepseek-ocr-2"],
+    "deepseek-ocr/vllm": ["--engine=vllm"],
+    "deepseek-ocr/q8_0": ["--set=precision=q8_0"],
+    "deepseek-ocr/vllm-kv-fp8/gptq-int8": [
+        *("--engine=vllm", "--set=engine.kv_dtype=fp8", "--set=precision=gptq-int8"),
+    ],
+}
+
+
+@pytest.mark.parametrize("recorded_as", OTHERS)
+def test_a_device_is_priced_with_the_reports_own_model_engine_and_precision(tmp_path, recorded_as):
+    report = counted(tmp_path / "sweep.json", *OTHERS[recorded_as])
+    a, b = sides(report, "device:h200")
+    assert a.about["model"] == b.about["model"] == recorded_as
+    found = compare(a, b)
+    assert not found.changes  # the report has the floors of an H200
+    assert found.compared["floor_ns"] == len(a.points)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "was", "now"),
+    [
+        ([], ["engine=vllm"], "engine=transformers", "engine=vllm"),
+        (["--engine=vllm"], ["engine=transformers"], "engine=vllm", "engine=transformers"),
+        ([], ["model=deepseek-ocr-2"], "model=deepseek-ocr", "model=deepseek-ocr-2"),
+        (["--set=precision=q8_0"], ["precision=native"], "precision=q8_0", "precision=native"),
+    ],
+)
+def test_other_settings_than_the_reports_are_named_on_both_sides(tmp_path, words, typed, was, now):
+    report = counted(tmp_path / "sweep.json", *words)
+    said = f"was counted with {was}, and device:h100 is priced with {now}: .* leave '{typed[0]}' out, or compare with"
+    for names in ((report, "device:h100"), ("device:h100", report)):
+        with pytest.raises(ReportError, match=said):
+            sides(*names, overrides=typed)
+
+
+def test_a_setting_that_no_name_holds_is_noticed_by_what_was_counted(tmp_path):
+    report = counted(tmp_path / "sweep.json", "--set=model.decoder.layers=6")
+    with pytest.raises(ReportError, match=r"other settings than .* tensor_flops of decode 1x1 eager is .* --set"):
+        sides(report, "device:h100")
+    assert compare(*sides(report, "device:h200", overrides=["model.decoder.layers=6"])).compared["floor_ns"] == 2
+
+
+def test_a_report_of_a_model_that_is_not_here_says_how_to_give_it(tmp_path):
+    report = counted(tmp_path / "sweep.json", "--set=model.name=mine")
+    with pytest.raises(ReportError, match=r"no model of that name: name the folder .*--set model.name=mine"):
+        sides(report, "device:h100")
+    assert sides(report, "device:h100", overrides=["model.name=mine"])[1].points
+
+
+def test_points_that_an_engine_does_not_have_are_of_the_other_side_only(tmp_path):
+    report = counted(tmp_path / "sweep.json")
+    found = compare(*sides(report, "deepseek-ocr", overrides=["engine=vllm"]))
+    assert [key.attention for key in found.only_a] == ["eager"]
+    assert found.notes == ["model deepseek-ocr -> deepseek-ocr/vllm"]
 
 
 def test_the_times_of_a_gpu_are_found_by_their_folder():
@@ -270,6 +336,11 @@ WRONG = {
     ("deepseek-ocr", "deepseek-ocr", "--set=workload.resolution=tiny", "--grids=1x2"): "(--grids chooses the grids)",
     ("deepseek-ocr", "deepseek-ocr", "--set=model.layers=1"): "no option 'model.layers'",
     (RECORDED, RECORDED, "--set=workload.batch=2"): "is for a model or a device, and both sides are recorded",
+    (
+        "device:h100",
+        "device:h200",
+        "--set=device.l2_bytes=4",
+    ): "changes nothing: A and B name the devices: leave",
     (RECORDED, "deepseek-ocr", "--set=workload.batch=2"): "has its own workload: leave it out",
     ("deepseek-ocr", RECORDED, "--grids=70x70"): "has none of the grids of --grids 70x70: choose from 1x1, ",
     (RECORDED, str(ROOT / "tests")): "the folder has neither sweep.json nor sweep.sqlite",

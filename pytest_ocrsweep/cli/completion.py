@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 
 from ..errors import ArgumentError
 from . import flags
 from .flags import Subparsers
 
+COMPLETE = "complete -o bashdefault -F _shtab_ocrsweep ocrsweep"
+JOINED = """\
+_ocrsweep() {
+  local words=() at=$COMP_CWORD i
+  for i in "${!COMP_WORDS[@]}"; do
+    if [[ ${COMP_WORDS[i]} == "=" && $i -gt 0 && ${COMP_WORDS[i-1]} == --* ]]; then
+      [[ $i -eq $COMP_CWORD ]] && words+=("")
+      [[ $i -lt $COMP_CWORD ]] && at=$((at - 1))
+    else
+      words+=("${COMP_WORDS[i]}")
+    fi
+  done
+  local COMP_WORDS=("${words[@]}") COMP_CWORD=$at
+  _shtab_ocrsweep "$@"
+}
+complete -o bashdefault -F _ocrsweep ocrsweep"""
+EVALUATED = "$zsh_eval_context[-1] == eval"
 SHELLS = ("bash", "zsh", "fish")
 FILES = ("FILE", "SOURCE", "A", "B", "PAGE", "GRID|IMAGE", "PYTEST")  # metavars of what may be a file
 EXAMPLES = """\
@@ -47,8 +65,25 @@ def run(options: argparse.Namespace) -> int:
             action.choices = names[action.dest]
         elif action.metavar in FILES or action.metavar == "DIR":
             setattr(action, "complete", shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE)  # noqa: B010
-    print(shtab.complete(whole, options.shell))
+    print(MENDED.get(options.shell, str)(shtab.complete(whole, options.shell)))
     return 0
+
+
+def _bash(script: str) -> str:
+    """bash cuts --option=value into three words. Without the middle one it is --option value, which shtab completes."""
+    assert COMPLETE in script, "shtab registers its function in another way"
+    return script.replace(COMPLETE, JOINED)
+
+
+def _zsh(script: str) -> str:
+    """--option=value too, arguments as often as they are typed, and `source` of the file as well as `eval` of it."""
+    assert EVALUATED in script, "shtab registers its function in another way"
+    script = script.replace(EVALUATED, "$zsh_eval_context[-1] == (eval|file)")
+    script = re.sub(r'^(  "\*?--[\w-]+)(\[(?:[^\]\\]|\\.)*\]:)', r"\1=\2", script, flags=re.M)
+    return re.sub(r'^  "\(\*\)::?', '  "*:', script, flags=re.M)
+
+
+MENDED = {"bash": _bash, "zsh": _zsh}
 
 
 def _names(group: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed
+from .energy import Energy
 from .power_cap import CAPPED_NOISE, PowerCap
 from .sampling import Samples
 
@@ -34,6 +35,7 @@ class Process:
     q3_ns: float
     samples: int
     power_cap: PowerCap | None = field(default=None, kw_only=True)
+    energy: Energy | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, samples: Samples) -> Process:

@@ -78,6 +78,10 @@ class EnergyResult(JsonObject):
     change: float | None = None
     margin: float | None = None
 
+    def least(self, other: EnergyResult | None) -> EnergyResult:
+        """The lower of two: what keeps a board busier passes, what the point itself uses does not."""
+        return other if other and other.mj and self.mj and other.mj < self.mj else self
+
     @property
     def of_process(self) -> Energy | None:
         """As baselines hold it."""

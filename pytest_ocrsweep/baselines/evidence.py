@@ -110,6 +110,12 @@ class Baseline:
         return power_cap.over(p.power_cap for p in self.typical)
 
     @property
+    def energy(self) -> Baseline | None:
+        """The processes with their energies, mJ, in place of their times; None where no energy is known."""
+        known = [(each.energy.mj, each.samples) for each in self.processes if each.energy]
+        return Baseline(tuple(Process(mj, mj, mj, samples) for mj, samples in known)) if known else None
+
+    @property
     def spread(self) -> float | None:
         """Standard deviation of the typical processes' medians over their mean; None for a single process."""
         typical = self.typical

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..baselines.energy_gate import baseline
 from ..baselines.gate import Outcome
 from ..baselines.moved import Moved
 from ..baselines.recorded_time import RecordedTime
@@ -20,7 +19,7 @@ def energy_part(sweep: Sweep, priced: Subject, measured: Measured, recorded: Rec
     found, accept = measured.measurement.energy, sweep.options.accepting(file)
     if sweep.options.update or found is None or found.outcome != Outcome.FAIL or recorded is None:
         return PASSED
-    then = baseline(recorded.baseline.processes)
+    then = recorded.baseline.energy
     assert then
     assert found.mj
     assert found.change

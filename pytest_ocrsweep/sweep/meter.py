@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..baselines import gate
+from ..baselines import energy_gate, gate
 from ..baselines.measurement import Environment
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
@@ -192,8 +192,12 @@ class Meter:
                 shared=by.shared,
                 apart=decision.apart,
             )
-        measured = Measured(taken.measurement(decision, here, None if why else stored), decision, why)
-        return self.profiled(point, None if why else stored, measured)
+        compared = None if why else stored
+        if energy_gate.fails(taken.energy, compared.baseline if compared else None):
+            again = self._take(point, stored, count=False, energy=True).energy
+            taken = replace(taken, energy=taken.energy and taken.energy.least(again))
+        measured = Measured(taken.measurement(decision, here, compared), decision, why)
+        return self.profiled(point, compared, measured)
 
     def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
         """With the point's lines, where they were asked for or a recorded time failed; an update fails none."""

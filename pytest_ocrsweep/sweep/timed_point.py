@@ -89,7 +89,7 @@ class Sampled:
         power_cap = sampling.power_cap(good)
         energy = self.energy
         if energy is not None:
-            energy = energy_gate.judge(energy, recorded.baseline.processes if recorded else ())
+            energy = energy_gate.judge(energy, recorded.baseline if recorded else None)
         unknown = {"power_cap": power_cap, "energy": energy}
         return Measurement(
             device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),

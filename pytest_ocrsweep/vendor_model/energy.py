@@ -11,6 +11,7 @@ import torch
 
 from ..baselines.energy import EnergyResult, Power, Reading, power
 from ..baselines.machine import Machine, contended, throttled
+from ..baselines.sampling import GLANCE_S
 from ..baselines.watch import Watch
 from ..errors import MeasureError
 from . import gpu_state
@@ -54,19 +55,30 @@ class EnergyMeter:
             return cls(meter.window_s, why=str(error))
         return cls(meter.window_s, count, round(rest.watts, 1))
 
-    def of(self, clocks: Sequence[Clock], halves: Sequence[int], read: Callable[[], Machine]) -> EnergyResult:
-        """The energy of a whole stage, by those of its first and last step as its time is."""
+    def of(
+        self,
+        clocks: Sequence[Clock],
+        halves: Sequence[int],
+        read: Callable[[], Machine],
+        glance: Callable[[], Machine] | None = None,
+    ) -> EnergyResult:
+        """The energy of a whole stage, by those of its first and last step as its time is.
+
+        It is not known where the machine was not fit: `read` around the window, and `glance` in it, say so.
+        """
         if self.count is None:
             return EnergyResult(why=self.why)
         if any(isinstance(clock, ProfilerClock) for clock in clocks):
             return EnergyResult(idle_w=self.idle_w, why="no CUDA graph captures the call")
         before = read()
         try:
-            used = [self._used(self.count, clock) for clock in clocks]
+            with Watch(glance or Machine, GLANCE_S) as watch:
+                used = [self._used(self.count, clock) for clock in clocks]
         except MeasureError as error:
             return EnergyResult(idle_w=self.idle_w, why=str(error))
         after = read()
-        if why := throttled([before, after]) or contended([before, after]):
+        seen = [before, *watch.readings, after]
+        if why := throttled(seen) or contended(seen):
             return EnergyResult(idle_w=self.idle_w, why=why)
         mj = sum(each.mj * half for each, half in zip(used, halves, strict=True)) / 2
         seconds = sum(each.call_s * half for each, half in zip(used, halves, strict=True)) / 2

@@ -76,7 +76,7 @@ class PreparedPoint:
         if self.energy_meter is None:
             return None
         self.steady()
-        return self.energy_meter.of(self.clocks, self.region.halves, self.read)
+        return self.energy_meter.of(self.clocks, self.region.halves, self.read, self.glance)
 
     def _batch(self) -> list[int]:
         return _whole([clock.batch(BATCH) for clock in self.clocks], self.region.halves)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed
+from .energy import Energy
 from .power_cap import CAPPED_NOISE, PowerCap
 from .sampling import Samples
 
@@ -34,6 +35,7 @@ class Process:
     q3_ns: float
     samples: int
     power_cap: PowerCap | None = field(default=None, kw_only=True)
+    energy: Energy | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, samples: Samples) -> Process:
@@ -106,6 +108,12 @@ class Baseline:
     def power_cap(self) -> PowerCap | None:
         """How the typical processes ran under the power cap."""
         return power_cap.over(p.power_cap for p in self.typical)
+
+    @property
+    def energy(self) -> Baseline | None:
+        """The processes with their energies, mJ, in place of their times; None where no energy is known."""
+        known = [(each.energy.mj, each.samples) for each in self.processes if each.energy]
+        return Baseline(tuple(Process(mj, mj, mj, samples) for mj, samples in known)) if known else None
 
     @property
     def spread(self) -> float | None:

@@ -18,9 +18,10 @@ from typing import NamedTuple
 from ..errors import BaselineError
 from ..files import appending, untrusted
 from ..files.text import printable, quoted
-from . import power_cap
+from . import energy, power_cap
 from .anchor import AGREEING, Became
 from .counted import SCHEMA, exactly, whole
+from .energy import ENERGY
 from .evidence import Baseline, Process
 from .gate import margin
 from .gpu_folder import gpu_folder
@@ -167,6 +168,7 @@ def _line(entry: Entry) -> str:
         **{name: getattr(process, name) for name in TIMES},
         "sm_clock_mhz": entry.sm_clock_mhz,
         "power_cap": POWER_CAPPED.write(process.power_cap) if process.power_cap else None,
+        **({"energy": ENERGY.write(process.energy)} if process.energy else {}),
         "environment": known,
         "became": entry.became.value,
         "by": entry.by,
@@ -179,11 +181,13 @@ def _entry(line: bytes, folder: str) -> Entry:
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if type(schema) is int and schema > SCHEMA:
         raise _Later(f"its schema is {quoted(schema)}, of a later version than this, which reads {SCHEMA}")
-    fields = exactly(raw, FIELDS)
+    there = ("energy",) if isinstance(raw, dict) and "energy" in raw else ()  # of no earlier version, nor of each line
+    fields = exactly(raw, (*FIELDS, *there))
     if type(schema) is not int or schema != SCHEMA:
         raise ValueError(f"its schema is {quoted(schema)}, not {SCHEMA}")
     cap = None if fields["power_cap"] is None else power_cap.recorded(fields["power_cap"])
-    process = ordered(Process(*(whole(fields, name, least=1) for name in TIMES), power_cap=cap))
+    used = energy.recorded(fields["energy"]) if there else None
+    process = ordered(Process(*(whole(fields, name, least=1) for name in TIMES), power_cap=cap, energy=used))
     mhz = None if fields["sm_clock_mhz"] is None else whole(fields, "sm_clock_mhz")
     environment = environment_of(fields["environment"])
     if environment.gpu is not None and gpu_folder(environment.gpu) != folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .attribution import Observed
+from .energy import EnergyResult
 from .evidence import Process
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
@@ -77,13 +78,15 @@ class Measurement(JsonObject):
     power_cap: PowerCap | None = None
     gate: GateResult = GateResult()
     profile: PointProfile | None = None
+    energy: EnergyResult | None = None  # None: not asked for
 
     @property
     def process(self) -> Process:
         """The device time as the gate compares it."""
         time = self.device_ns
         q1, q3 = (time.median if ns is None else ns for ns in (time.q1, time.q3))
-        return Process(time.median, q1, q3, max(1, len(time.samples)), power_cap=self.power_cap)
+        energy = self.energy.of_process if self.energy else None
+        return Process(time.median, q1, q3, max(1, len(time.samples)), power_cap=self.power_cap, energy=energy)
 
     @property
     def observed(self) -> Observed:

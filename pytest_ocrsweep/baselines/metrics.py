@@ -59,6 +59,10 @@ def _launch_ns(point: PointResult) -> int | None:
     return wall - device if device and wall and point.vendor and point.vendor.clock != "host" else None
 
 
+def _energy_mj(point: PointResult) -> float | None:
+    return point.vendor.energy.mj if point.vendor and point.vendor.energy else None
+
+
 def _floor_ns(point: PointResult) -> int | None:
     return point.floor.time_ns if point.floor else None
 
@@ -108,6 +112,7 @@ METRICS = {
     "estimate_high_ns": Metric("ns", DERIVED, "estimate to ms", 10**6, 3, value=_estimate_high_ns),
     "attained": Metric("fraction", GATED, "attained", 1, 3, value=_attained, column=12),
     "device_ns": Metric("ns", GATED, "device ms", 10**6, 3, value=_device_ns, column=11),
+    "energy_mj": Metric("mJ", GATED, "J", 1000, 3, value=_energy_mj, column=15),
     "wall_ns": Metric("ns", DERIVED, "wall ms", 10**6, 1, value=_wall_ns, column=13),
     "launch_overhead_ns": Metric("ns", DERIVED, "launch ms", 10**6, 1, value=_launch_ns, column=14),
     "flops": Metric("FLOP", DERIVED, "TFLOP", 10**12, 3, value=_flops, column=2),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..files.text import quoted
 from .attribution import Observed
+from .energy import EnergyResult
 from .evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
@@ -121,6 +122,8 @@ class RecordedTime:
         median = round(self.baseline.time_ns)
         device = TimeSummary(median, None, round(q1), round(q3), absent=frozenset({"min", "samples"}))
         wall = None if self.wall_median_ns is None else TimeSummary(self.wall_median_ns, absent=QUARTILES)
+        profile, energy = self.profile, self._energy
+        unknown = {"profile": profile, "energy": energy}
         return Measurement(
             device_ns=device,
             wall_ns=wall,
@@ -132,9 +135,17 @@ class RecordedTime:
             experts=self.experts,
             kernels=seen.kernels,
             sm_clock_mhz=seen.sm_clock_mhz,
-            profile=self.profile,
-            absent=OF_A_RUN if self.profile else OF_A_RUN | {"profile"},
+            profile=profile,
+            energy=energy,
+            absent=OF_A_RUN | {name for name, value in unknown.items() if value is None},
         )
+
+    @property
+    def _energy(self) -> EnergyResult | None:
+        if (energy := self.baseline.energy) is None:
+            return None
+        idle_w = [each.energy.idle_w for each in self.baseline.processes if each.energy][-1]
+        return EnergyResult(round(energy.time_ns, 3), idle_w=idle_w)
 
 
 def recorded(

@@ -16,6 +16,7 @@ from ..files.text import printable
 from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
+from .energy import ENERGY_RESULT
 from .json_layout import (
     NOTHING,
     Field,
@@ -118,6 +119,7 @@ MEASUREMENT = Layout(
         "power_cap": later(POWER_CAPPED),
         "gate": Field(GATE, GateResult()),
         "profile": later(PROFILE),
+        "energy": later(ENERGY_RESULT),
     },
 )
 FLOOR = Layout(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from ..files.text import quoted
-from . import power_cap
+from . import energy, power_cap
 from .attribution import Observed
 from .counted import exactly, whole
+from .energy import ENERGY
 from .evidence import Baseline, Process
 from .json_layout import Json
 from .measurement import ENVIRONMENT, Environment
@@ -23,6 +25,15 @@ SEEN = ("tensor_flops", "kernels", "peak_bytes", "sm_clock_mhz")
 FIELDS = ("clock", "experts", *SEEN, "wall_median_ns", "attained", "processes")
 OPTIONAL = ("anchor", "pending", "profile")  # earlier versions did not record them, nor has every point all of them
 
+STATES: dict[str, Callable[[object], Any]] = {"power_cap": power_cap.recorded, "energy": energy.recorded}
+"""What a process has beside its times, if it is known of it, and what reads it."""
+
+
+def states(process: Process) -> dict[str, object]:
+    """What is known of a process beside its times, by the names of STATES."""
+    cap = {"power_cap": POWER_CAPPED.write(process.power_cap)} if process.power_cap else {}
+    return {**cap, **({"energy": ENERGY.write(process.energy)} if process.energy else {})}
+
 
 def values(stored: RecordedTime, environments: list[Environment]) -> dict[str, object]:
     """A point as the file holds it, without its key."""
@@ -33,7 +44,7 @@ def values(stored: RecordedTime, environments: list[Environment]) -> dict[str, o
             {
                 **{name: getattr(process, name) for name in (*TIMES, "samples")},
                 "environment": environments.index(environment),
-                **({"power_cap": POWER_CAPPED.write(process.power_cap)} if process.power_cap else {}),
+                **states(process),
             }
             for process, environment in taken
         ]
@@ -88,10 +99,10 @@ def _attained(value: object) -> float | None:
 
 
 def _process(raw: object, environments: int) -> tuple[Process, int]:
-    capped = ("power_cap",) if isinstance(raw, dict) and "power_cap" in raw else ()
-    fields = exactly(raw, (*TIMES, "samples", "environment", *capped))
+    there = [name for name in STATES if isinstance(raw, dict) and name in raw]
+    fields = exactly(raw, (*TIMES, "samples", "environment", *there))
     times = (whole(fields, name, least=1) for name in (*TIMES, "samples"))
-    process = ordered(Process(*times, power_cap=power_cap.recorded(fields["power_cap"]) if capped else None))
+    process = ordered(Process(*times, **{name: STATES[name](fields[name]) for name in there}))
     index = whole(fields, "environment")
     if index >= environments:
         raise ValueError(f"environment {index} is not there: the file has {environments}, counted from 0")

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Thread
 from types import TracebackType
+from typing import Generic, TypeVar
 
-from .machine import Machine
+R = TypeVar("R")
 
 
-class Watch:
+class Watch(Generic[R]):
     """Reads `glance` every `every_s` from entering to leaving; the first time only after `every_s`.
 
     So a short round is not disturbed, and what is read is a machine at work.
     """
 
-    def __init__(self, glance: Callable[[], Machine], every_s: float) -> None:
+    def __init__(self, glance: Callable[[], R], every_s: float) -> None:
         self._glance, self._every_s = glance, every_s
-        self._readings: list[Machine] = []
+        self._readings: list[R] = []
         self._over = Event()
         self._thread = Thread(target=self._look, name="ocrsweep-watch", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Watch[R]:
         self._thread.start()
         return self
 
@@ -32,7 +33,7 @@ class Watch:
         self._thread.join()
 
     @property
-    def readings(self) -> tuple[Machine, ...]:
+    def readings(self) -> tuple[R, ...]:
         """What was read so far."""
         return tuple(self._readings)
 

@@ -219,9 +219,12 @@ def _joules(points: Mapping[str, PointResult]) -> float | None:
     energy = 0.0
     for name in (PREFILL, DECODE):
         vendor = points[name].vendor
-        if vendor is None or vendor.power_w is None:
+        if vendor and vendor.energy and vendor.energy.mj:
+            energy += vendor.energy.mj / 1000
+        elif vendor and vendor.power_w is not None:
+            energy += vendor.power_w * vendor.device_ns.median / 1e9
+        else:
             return None
-        energy += vendor.power_w * vendor.device_ns.median / 1e9
     return energy / points[DECODE].batch
 
 

@@ -17,7 +17,7 @@ from ..files import atomic, database
 from ..files.text import printable
 from .sqlite_rows import append, document
 from .sqlite_schema import APPLICATION_ID, SQL, TABLES, VERSION
-from .sqlite_upgrade import OLD_SQL, OLD_VERSION, WITHOUT_VIEW, add_view, as_before, upgrade
+from .sqlite_upgrade import OLD_SQL, OLD_VERSION, VIEWS, add_views, as_before, upgrade
 
 WAIT_S = 30  # for another process that writes to the file
 FEW = 5  # runs that a sentence names
@@ -60,11 +60,12 @@ def write(report: Report, path: Path) -> int:
 def _write(whole: Json, digest: str, path: Path) -> int:
     with _opened(path, "rwc", writes=True) as db:
         db.execute("BEGIN IMMEDIATE")
-        if _version(db, path) == OLD_VERSION:
+        version = _version(db, path)
+        if version == OLD_VERSION:
             _upgrade(db, path)
-        elif _version(db, path) == WITHOUT_VIEW:
-            _trust(db, path, WITHOUT_VIEW, TABLES)
-            add_view(db)
+        elif version in VIEWS:
+            _trust(db, path, version, TABLES + VIEWS[version])
+            add_views(db, version)
         if not _is_ours(db, path):
             _lay_out(db)
             database.trust(db, SQL)
@@ -164,8 +165,8 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
     version = _version(db, path)
     if version is None:
         return False
-    if version == WITHOUT_VIEW:  # nobody reads the view here
-        _trust(db, path, version, TABLES)
+    if version in VIEWS:  # nobody reads a view here
+        _trust(db, path, version, TABLES + VIEWS[version])
         return True
     if version != VERSION:
         raise ReportError(f"{path}: its tables are of version {version}, but this one uses {VERSION}:", REMEDY)

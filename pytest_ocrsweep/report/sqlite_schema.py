@@ -12,7 +12,7 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
-VERSION = 3  # of these tables and their view
+VERSION = 4  # of these tables and their views
 
 
 def _choices(names: Iterable[str]) -> str:
@@ -156,7 +156,19 @@ SELECT run, stage, grid, attention, verdict,
        json_extract(number.value, '$.accept') AS accept  -- the command that makes it the baseline
 FROM points, json_each(points.more, '$.moved') AS number;
 """
-SQL = TABLES + MOVED
+ENERGY = """
+CREATE VIEW energy AS  -- what a board's counter said of a point; energy_mj is NULL where nothing counts
+SELECT run, stage, grid, attention, vendor_gpu AS gpu,
+       json_extract(more, '$.vendor.energy.mj') AS energy_mj,  -- of the whole board, its power at rest included
+       json_extract(more, '$.vendor.energy.power_w') AS power_w,
+       json_extract(more, '$.vendor.energy.idle_w') AS idle_w,  -- at rest, when the process began
+       json_extract(more, '$.vendor.energy.outcome') AS outcome,
+       json_extract(more, '$.vendor.energy.change') AS change_ratio,
+       json_extract(more, '$.vendor.energy.margin') AS margin_ratio,
+       json_extract(more, '$.vendor.energy.why') AS why
+FROM points WHERE json_extract(more, '$.vendor.energy') IS NOT NULL;
+"""
+SQL = TABLES + MOVED + ENERGY
 
 Path = tuple[str, ...]
 CLOCKED = ("device_ns", "wall_ns")  # each: min, median, q1, q3 and samples

@@ -1,4 +1,4 @@
-"""Upgrades a sweep.sqlite: version 1 had no estimates, its `estimate_ns` was the kernel limit; 2 no view `moved`."""
+"""Upgrades a sweep.sqlite: in version 1 `estimate_ns` was the kernel limit, without estimates; 2 and 3 lack views."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Callable
 
 from ..baselines.json_layout import Json
-from .sqlite_schema import MOVED, VERSION
+from .sqlite_schema import ENERGY, MOVED, VERSION
 from .sqlite_schema import TABLES as TODAY
 
 OLD_VERSION = 1
-WITHOUT_VIEW = 2  # its tables are today's
+VIEWS = {2: "", 3: MOVED}  # of versions whose tables are today's
 TABLES = ("runs", "points", "components", "samples")  # those that others refer to come first
 RENAMED = {"kernel_limit_ns": "estimate_ns"}  # each new name with its old one; only `points` has such columns
 ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns")
@@ -43,9 +43,11 @@ def upgrade(db: sqlite3.Connection, lay_out: Callable[[], None]) -> None:
         db.execute(f"DROP TABLE old_{table}")
 
 
-def add_view(db: sqlite3.Connection) -> None:
-    """Make of version 2 today's; the caller holds a transaction, and has compared the tables with today's."""
-    db.execute(MOVED)
+def add_views(db: sqlite3.Connection, version: int) -> None:
+    """Make of a version in VIEWS today's; the caller holds a transaction, and has compared tables and views."""
+    for view in (MOVED, ENERGY):
+        if view not in VIEWS[version]:
+            db.execute(view)
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -16,7 +16,7 @@ from ..sweep.drifts import drifts
 from ..sweep.options import Options
 from ..sweep.results import Results
 from ..sweep.session import describe
-from . import own, terminal
+from . import energy, own, terminal
 
 FEW = 8  # grids that a sentence names, or points with a line each
 
@@ -45,6 +45,7 @@ def lines(results: Results, width: int | None = None) -> list[str]:
         *own.about(results),
         *_about_offsets(results),
         *_about_margins(results),
+        *energy.about(results),
         *_about_drift(results),
         *_about_environments(results),
         *_about_unused(results),

@@ -17,7 +17,7 @@ from .table import points as counted
 PER_TOKEN = ("moved_bytes_per_token", "flops_per_token")
 IMPORTANT = (  # columns, in the order in which a narrow terminal gives them room
     *("device_ns", "attained", "floor_ns", "estimate_ns", "flops", "moved_bytes", "peak_activation_bytes"),
-    *("bound", "context_tokens", "kv_cache_bytes", "intensity", "wall_ns", "launch_overhead_ns"),
+    *("bound", "context_tokens", "kv_cache_bytes", "intensity", "energy_mj", "wall_ns", "launch_overhead_ns"),
     *PER_TOKEN,
 )
 BOUND = "bound"

@@ -17,6 +17,7 @@ from ..baselines.verdict import Verdict, worst
 from ..errors import DeviceLost, EngineError, OutOfMemory
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
+from .energy_parts import energy_part
 from .explain import Measured
 from .meters import has_time
 from .parts import PASSED, Part, short_of, short_of_counted
@@ -134,6 +135,7 @@ def compare(sweep: Sweep, priced: Priced, timing: Timing, floor: FloorResult | N
     if timing.measured:
         parts.append(time_part(sweep, priced, timing.measured, timing.recorded, file))
         parts.append(drifted_part(sweep, priced, timing.measured.measurement))
+        parts.append(energy_part(sweep, priced, timing.measured, timing.recorded, file))
         if timing.measured.unprofiled and sweep.options.profile:
             why = f"no profile: {timing.measured.unprofiled}"
             parts.append(Part(Verdict.FAIL, f"{priced} has {why}", short=why))

@@ -132,7 +132,7 @@ class EngineMeter(Meter):
             weights="real" if self.checkpoint else start.weights,
         )
 
-    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Sampled:
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool, energy: bool = False) -> Sampled:
         """A round: what each page of a load took. Raises EngineError."""
         served = self._served(point)
         whole = _whole(point.stage, point.work)

@@ -60,7 +60,7 @@ class FreshProcesses:
 
     def _task(self, point: TimedPoint) -> dict[str, object]:
         return {
-            "overrides": self.overrides,
+            "overrides": [*self.overrides, "vendor.energy_ms=null"],
             "config_dir": str(folder) if (folder := searched()) else None,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "slowdown": self.slowdown.percent,

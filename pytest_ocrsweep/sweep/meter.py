@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..baselines import gate
+from ..baselines import energy_gate, gate
 from ..baselines.measurement import Environment
 from ..baselines.recorded_time import RecordedTime, incomparable
 from ..baselines.sampling import Samples
@@ -114,7 +114,8 @@ class Meter:
         device = gpu_state.device(self.settings.vendor.device)
         load, slowdown = self._load if self.checkpoint else None, self.slowdown
         percent = 0.0 if slowdown.component else slowdown.percent
-        return Vendor(self.settings.model, device, self.settings.vendor.seed, percent, load=load)
+        wanted = self.settings.vendor
+        return Vendor(self.settings.model, device, wanted.seed, percent, load=load, energy_ms=wanted.energy_ms)
 
     def _load(self, attention: str, experts: str) -> Any:
         from ..vendor_model import checkpoint
@@ -157,7 +158,7 @@ class Meter:
         so from then on.
         """
         if anew or point not in self.firsts:
-            self.firsts[point] = self._take(point, None, count=self.count)
+            self.firsts[point] = self._take(point, None, count=self.count, energy=True)
         return self.firsts[point]
 
     def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
@@ -165,7 +166,7 @@ class Meter:
 
         Raises OutOfMemory and DeviceLost, as `first` does.
         """
-        taken = self.firsts.pop(point, None) or self._take(point, by.stored, count=self.count)
+        taken = self.firsts.pop(point, None) or self._take(point, by.stored, count=self.count, energy=True)
         here, stored = self.environment(), by.stored
         why = incomparable(stored, taken.clock, taken.experts, here) if stored else []
         baseline = by.baseline if not why else None
@@ -191,8 +192,12 @@ class Meter:
                 shared=by.shared,
                 apart=decision.apart,
             )
-        measured = Measured(taken.measurement(decision, here), decision, why)
-        return self.profiled(point, None if why else stored, measured)
+        compared = None if why else stored
+        if energy_gate.fails(taken.energy, compared.baseline if compared else None):
+            again = self._take(point, stored, count=False, energy=True).energy
+            taken = replace(taken, energy=taken.energy and taken.energy.least(again))
+        measured = Measured(taken.measurement(decision, here, compared), decision, why)
+        return self.profiled(point, compared, measured)
 
     def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
         """With the point's lines, where they were asked for or a recorded time failed; an update fails none."""
@@ -206,9 +211,9 @@ class Meter:
         now = replace(now, causes=tuple(map(str, found or ())))
         return replace(measured, measurement=replace(measured.measurement, profile=now), causes=found)
 
-    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool) -> Sampled:
+    def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool, energy: bool = False) -> Sampled:
         """Prepare the point anew and take a round: rounds of one graph would share its luck."""
-        return self.guarded(point, lambda: self.prepared(point, stored, count))
+        return self.guarded(point, lambda: self.prepared(point, stored, count, energy))
 
     def guarded(self, point: TimedPoint, run: Callable[[], T]) -> T:
         try:
@@ -224,21 +229,11 @@ class Meter:
         # Only out here is the error gone, whose traceback held the tensors.
         raise OutOfMemory(self.out_of_memory())
 
-    def prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Sampled:
+    def prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool, energy: bool) -> Sampled:
         self.vendor.delay = explain.delay(self.slowdown, stored)
         pixels = point.page if self.checkpoint else None
         with self.vendor.timed(point.stage, point.work, point.attention, pixels, count=count) as ready:
-            first, tokens = ready.sample(), ready.token_ns()
-            return Sampled(
-                first,
-                ready.wall,
-                ready.peak_bytes,
-                ready.clock,
-                ready.experts,
-                ready.kernels,
-                None if tokens is None else tuple(tokens),
-                ready.tensor_flops,
-            )
+            return Sampled.of(ready, energy=energy)
 
     def out_of_memory(self) -> str:
         from ..vendor_model import gpu_state

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, DeviceLost, OutOfMemory
 from ..files.text import quoted
 from ..model.geometry import CropGrid, Workload
 from .check import Priced, Timing, measure, price
+from .energy_parts import energy_part
 from .own import OwnSweep
 from .parts import PASSED, Part, short_of, short_of_counted
 from .session import Sweep
@@ -122,6 +123,7 @@ def _decide(
         found = timing.measured.measurement
         parts += [_count_part(own, subject, timing, count, file), _counted_part(own, subject, count)]
         parts += [time_part(own, subject, timing.measured, timing.recorded, file), drifted_part(own, subject, found)]
+        parts.append(energy_part(own, subject, timing.measured, timing.recorded, file))
         if floor and count.tensor_flops is not None:
             parts.append(floor_part(own, subject, count.tensor_flops, found, timing.recorded, floor))
     verdict = worst(*(part.verdict for part in parts))

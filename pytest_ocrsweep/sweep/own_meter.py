@@ -110,14 +110,12 @@ class OwnMeter(Meter):
         reference = operator_count.of_reference(self.settings.model, point.stage, point.work, point.attention)
         return OwnCount(found.total, analytic, found.less(reference))
 
-    def prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool) -> Sampled:
+    def prepared(self, point: TimedPoint, stored: RecordedTime | None, count: bool, energy: bool) -> Sampled:
         if self._call is None:
-            taken = super().prepared(point, stored, count=False)
+            taken = super().prepared(point, stored, count=False, energy=energy)
         else:
             with self.vendor.timed_call(self._call) as ready:
-                taken = Sampled(
-                    ready.sample(), ready.wall, ready.peak_bytes, ready.clock, None, ready.kernels, None, None
-                )
+                taken = Sampled.of(ready, energy=energy)
         return replace(taken, tensor_flops=self.counts[point].tensor_flops if point in self.counts else None)
 
     def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:

@@ -35,6 +35,7 @@ OF_QUERIES = (
 )
 QUERY_SIDES = (768, 1024)  # the reference model has a table of queries for each, and for no other
 OF_A_RUN = {"name", "python", "folder", "url", "start", "host"}  # fields of an engine that change no work
+SHORTEST_MS, LONGEST_MS = 50, 60_000  # a counter of energy steps every 10 to 100 ms
 WEIGHTS = ("random", "real")
 TAKEN = ("timed", "own", "serving", "dram", "vllm", "original", "transformers")  # folders beside that of a precision
 AT_MOST = (
@@ -50,6 +51,9 @@ def validate(settings: Settings) -> None:
     for mode in settings.model.tiling.modes:
         check_choice("model.tiling.modes", mode, RESOLUTIONS)
     check_choice("workload.resolution", settings.workload.resolution, settings.model.tiling.modes)
+    window = settings.vendor.energy_ms
+    if window is not None and not SHORTEST_MS <= window <= LONGEST_MS:
+        raise ConfigError(f"vendor.energy_ms must be from {SHORTEST_MS} to {LONGEST_MS:,}, got {window:,}")
     for holds, otherwise in _rules(settings):
         if not holds:
             raise ConfigError(otherwise)

@@ -52,10 +52,14 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class VendorSettings:
-    """Where the reference model runs, and the seed of its random weights."""
+    """Where the reference model runs, and the seed of its random weights.
+
+    `energy_ms` is how long a point's calls run again for its energy at least; None: its energy is not measured.
+    """
 
     device: str = "cuda"
     seed: int = 0
+    energy_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

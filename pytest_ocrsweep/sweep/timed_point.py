@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..baselines import gate, sampling
+from ..baselines import energy_gate, gate, sampling
 from ..baselines.attribution import Observed
+from ..baselines.energy import EnergyResult
 from ..baselines.evidence import EXPECTED_NOISE, Baseline
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.own import OwnKey
@@ -15,6 +16,9 @@ from ..baselines.recorded_time import RecordedTime
 from ..baselines.sampling import Samples
 from ..baselines.shared import ALONE, Shared
 from ..model.geometry import Workload
+
+if TYPE_CHECKING:
+    from ..vendor_model.timing import PreparedPoint
 
 
 class TimedPoint(NamedTuple):
@@ -54,16 +58,39 @@ class Sampled:
     kernels: int | None
     token_ns: tuple[int, ...] | None
     tensor_flops: int | None  # None where it was not counted
+    energy: EnergyResult | None = None  # None where it was not asked for
+
+    @classmethod
+    def of(cls, ready: PreparedPoint, *, energy: bool) -> Sampled:
+        """Take a round of a point that is ready, and with `energy` its energy after it, if the settings ask for it."""
+        first, tokens = ready.sample(), ready.token_ns()
+        return cls(
+            first,
+            ready.wall,
+            ready.peak_bytes,
+            ready.clock,
+            ready.experts,
+            ready.kernels,
+            None if tokens is None else tuple(tokens),
+            ready.tensor_flops,
+            ready.energy() if energy else None,
+        )
 
     @property
     def seen(self) -> Observed:
         """What the gate reads beside the time."""
         return Observed(None, self.tensor_flops, self.kernels, self.peak_bytes)
 
-    def measurement(self, decision: gate.Decision, here: Environment) -> Measurement:
-        """What was measured, of the acceptable rounds alone if there are any."""
+    def measurement(
+        self, decision: gate.Decision, here: Environment, recorded: RecordedTime | None = None
+    ) -> Measurement:
+        """What was measured, of the acceptable rounds alone if there are any; the energy beside the `recorded` one."""
         good = sampling.agreeing(decision.rounds) or decision.rounds
         power_cap = sampling.power_cap(good)
+        energy = self.energy
+        if energy is not None:
+            energy = energy_gate.judge(energy, recorded.baseline if recorded else None)
+        unknown = {"power_cap": power_cap, "energy": energy}
         return Measurement(
             device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
             wall_ns=TimeSummary.of(self.wall) if self.wall else None,
@@ -82,7 +109,8 @@ class Sampled:
             power_w=sampling.power_w(good),
             power_cap=power_cap,
             gate=judged(decision),
-            absent=frozenset() if power_cap else frozenset({"power_cap"}),
+            energy=energy,
+            absent=frozenset(name for name, value in unknown.items() if value is None),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..baselines.machine import Machine
+from ..errors import MeasureError
 from .graph_speed import GraphSpeed
 
 THROTTLE_REASONS = {  # nvml.h, nvmlClocksEventReason*
@@ -94,6 +95,20 @@ class _Board:
             power_limit_w=self._power_limit_w,
         )
 
+    def uncounted(self) -> str | None:
+        """Why the board counts no energy of ours; None if it does."""
+        if (self._ask("nvmlDeviceGetMigMode") or [0])[0]:
+            return "MIG is on, and the board counts all its instances together"
+        try:
+            self.energy_mj()
+        except (self._nvml.NVMLError, AttributeError) as error:
+            return f"NVML says {error}"
+        return None
+
+    def energy_mj(self) -> int:
+        """Since the driver was loaded."""
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+
     def read(self) -> Machine:
         """The same, and the other processes on the GPU."""
         processes = self._ask("nvmlDeviceGetComputeRunningProcesses")
@@ -111,6 +126,18 @@ def _board(device: torch.device) -> _Board | None:
         return _Board(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid(device)))
     except Exception:  # NVML is not installed or does not know this device: nothing is known then
         return None
+
+
+def energy_counter(device: torch.device) -> Callable[[], int]:
+    """A function that reads the mJ that the board has used so far. Raises MeasureError where nothing counts it."""
+    if device.type != "cuda":
+        raise MeasureError(f"no counter of energy: {device} has none")
+    board = _board(device)
+    if board is None:
+        raise MeasureError("no counter of energy: NVML does not know this GPU, or pynvml is not installed")
+    if why := board.uncounted():
+        raise MeasureError(f"no counter of energy: {why}")
+    return board.energy_mj
 
 
 def memory(device: torch.device) -> tuple[int, int] | None:

@@ -32,7 +32,7 @@ class OwnVendor(Vendor):
         """On the device of another, whose driver has settled."""
         other.settle()
         vendor = cls(other.model, other.device, other.seed, other.slowdown_percent, other.rule)
-        vendor.graph_speed = other.graph_speed
+        vendor.graph_speed, vendor.energy_meter = other.graph_speed, other.energy_meter
         return vendor
 
     def built(self, attention: str, experts: str) -> ReferenceModel:

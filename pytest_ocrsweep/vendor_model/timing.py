@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..baselines.energy import EnergyResult
 from ..baselines.machine import Machine
 from ..baselines.sampling import FirstOf, NoiseReached, Samples, StopRule, TimeCap, collect
 from ..model.architecture import Architecture
@@ -18,6 +19,7 @@ from ..model.geometry import Workload
 from ..model.stages import STAGES
 from . import build, dispatch_count, gpu_state
 from .clocks import Clock, HostClock, delayed, device_clock
+from .energy import EnergyMeter
 from .families import ReferenceModel
 from .forward import Call
 from .graph_speed import GraphSpeed
@@ -46,6 +48,7 @@ class PreparedPoint:
     tensor_flops: int | None = None  # FlopCounterMode's count of the very calls that are timed, if it was asked for
     glance: Callable[[], Machine] | None = None  # what is read of the machine while it samples
     steady: Callable[[], object] = lambda: None  # waits until the driver is at the speed that it keeps
+    energy_meter: EnergyMeter | None = None
 
     @property
     def clock(self) -> str:
@@ -68,6 +71,13 @@ class PreparedPoint:
             return None
         return [sorted(clock.batch(BATCH))[BATCH // 2] for clock in self.clocks]
 
+    def energy(self) -> EnergyResult | None:
+        """The energy of the whole stage; None where it was not asked for."""
+        if self.energy_meter is None:
+            return None
+        self.steady()
+        return self.energy_meter.of(self.clocks, self.region.halves, self.read, self.glance)
+
     def _batch(self) -> list[int]:
         return _whole([clock.batch(BATCH) for clock in self.clocks], self.region.halves)
 
@@ -85,8 +95,10 @@ class Vendor:
         None  # (attention, experts) → real weights, in place of random ones
     )
     delay: Delay | None = None  # of one component, for the points that follow
+    energy_ms: int | None = None  # a point's window; None: its energy is not measured
     _built: dict[str, ReferenceModel] = field(default_factory=dict, init=False, repr=False)
     graph_speed: GraphSpeed | None = field(default=None, init=False, repr=False)
+    energy_meter: EnergyMeter | None = field(default=None, init=False, repr=False)
 
     def built(self, attention: str, experts: str) -> ReferenceModel:
         """The model for `attention`, its routed experts run by `experts`."""
@@ -120,7 +132,9 @@ class Vendor:
         return experts_of(self.model.decoder, stage) if STAGES[stage].experts else None
 
     def settle(self) -> None:
-        """Has the driver run graphs at its lasting speed, once a process: its first three are faster."""
+        """Reads the power at rest, and has the driver run graphs at its lasting speed: its first three are faster."""
+        if self.energy_ms and self.energy_meter is None:
+            self.energy_meter = EnergyMeter.at_rest(self.device, self.energy_ms)
         if self.graph_speed is None and self.device.type == "cuda":
             self.graph_speed = GraphSpeed()
             self.graph_speed.settle()
@@ -184,6 +198,7 @@ class Vendor:
             flops,
             gpu_state.glance(self.device),
             self.graph_speed.steady if self.graph_speed else lambda: None,
+            self.energy_meter,
         )
 
     def _clocks(self, region: Region) -> list[Clock]:

@@ -14,13 +14,14 @@ import pytest
 from documents import documents, point, report, vendor
 from hypothesis import HealthCheck, given, settings
 
+from pytest_ocrsweep.baselines.energy import EnergyResult
 from pytest_ocrsweep.baselines.metrics import METRICS, analytic_names
 from pytest_ocrsweep.baselines.result import Analytic
 from pytest_ocrsweep.baselines.result_json import REMEDY, from_json, to_json
 from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.files import database
-from pytest_ocrsweep.report import sqlite, sqlite_schema
+from pytest_ocrsweep.report import sqlite, sqlite_schema, sqlite_upgrade
 
 
 @pytest.fixture
@@ -242,8 +243,8 @@ WRITE, OTHER = "write one with --ocrsweep-report=DIR", "give another file"
 DAMAGE = {
     foreign: ("it is a SQLite database, but not one of sweeps: ", OTHER),
     marked: ("it is a SQLite database, but not one of sweeps: ", OTHER),
-    newer: ("its tables are of version 9, but this one uses 3: ", REMEDY),
-    extended: ("its view 'more' is not ours, so it is not a database of version 3: ", REMEDY),
+    newer: ("its tables are of version 9, but this one uses 4: ", REMEDY),
+    extended: ("its view 'more' is not ours, so it is not a database of version 4: ", REMEDY),
     emptied: ("it holds no run: ", WRITE),
     edited: ("run 1 is not what was written (its sha256 differs); ", REMEDY),
     odd: ("it cannot be read (more is not a JSON object: []); ", REMEDY),
@@ -458,6 +459,38 @@ def test_a_run_that_somebody_changed_is_not_taken_for_the_same_run_again(path):
     with pytest.raises(ReportError) as error:
         sqlite.write(report(), path)
     assert line(error) == f"{path}: {LOST}"
+
+
+# Files of earlier versions
+
+
+@pytest.mark.parametrize("version", sqlite_upgrade.VIEWS)
+def test_a_file_of_a_version_with_fewer_views_is_read_and_gets_them_with_its_next_run(path, version):
+    sqlite.write(report(), path)
+    for name in ("moved", "energy"):
+        if f"VIEW {name} " not in sqlite_upgrade.VIEWS[version]:
+            query(path, f"DROP VIEW {name}")
+    query(path, f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
+    assert sqlite.read(path) == report()
+    assert path.read_bytes() == before
+    assert sqlite.write(replace(report(), model="another"), path) == 2
+    assert query(path, "PRAGMA user_version") == [(sqlite_schema.VERSION,)]
+    assert sorted(query(path, "SELECT name FROM sqlite_master WHERE type = 'view'")) == [("energy",), ("moved",)]
+    assert sqlite.read(path, 1) == report()
+
+
+def test_a_view_has_the_energy_of_each_point_that_was_asked_for_it(path):
+    found = report()
+    (first,) = found.points
+    assert first.vendor is not None
+    energy = EnergyResult(7_123.4, 512.0, 110.5, outcome="pass", change=0.001, margin=0.02)
+    with_energy = replace(first, vendor=replace(first.vendor, energy=energy, absent=first.vendor.absent - {"energy"}))
+    other = replace(first, attention="eager" if first.attention == "flash" else "flash")  # was not asked for it
+    sqlite.write(replace(found, points=(with_energy, other)), path)
+    wanted = "SELECT stage, energy_mj, power_w, idle_w, outcome, change_ratio, margin_ratio, why FROM energy"
+    assert query(path, wanted) == [(first.stage, 7_123.4, 512.0, 110.5, "pass", 0.001, 0.02, None)]
+    assert with_energy.vendor in [each.vendor for each in sqlite.read(path).points]
 
 
 # Files of version 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
+from pytest_ocrsweep.baselines.energy import EnergyResult
 from pytest_ocrsweep.baselines.measurement import Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import (
     DERIVED,
@@ -38,6 +39,7 @@ READS = {
     "estimate_high_ns": ("ns", "estimate to ms", "1,234,567.890"),
     "attained": ("fraction", "attained", "1,234,567,890,123.000"),
     "device_ns": ("ns", "device ms", "1,234,567.890"),
+    "energy_mj": ("mJ", "J", "1,234,567,890.123"),
     "wall_ns": ("ns", "wall ms", "1,234,567.9"),
     "launch_overhead_ns": ("ns", "launch ms", "1,234,567.9"),
     "flops": ("FLOP", "TFLOP", "1.235"),
@@ -74,7 +76,7 @@ def test_what_was_not_measured_reads_as_a_dash_and_nothing_as_nothing():
 def test_what_is_counted_is_exact_what_is_measured_is_gated_and_the_rest_follows():
     assert tuple(READS)[:9] == exact_names()
     assert {m.tolerance for name, m in METRICS.items() if name in exact_names()} == {EXACT}
-    assert {name for name, m in METRICS.items() if m.tolerance == GATED} == {"attained", "device_ns"}
+    assert {name for name, m in METRICS.items() if m.tolerance == GATED} == {"attained", "device_ns", "energy_mj"}
     assert {m.tolerance for m in METRICS.values()} == {EXACT, GATED, DERIVED} == {"exact", "gated", "derived"}
 
 
@@ -89,7 +91,7 @@ def test_an_analytic_point_has_no_times():
     point = row()
     found = values(point)
     assert list(found) == list(METRICS)
-    missing = {*ESTIMATED, "floor_ns", "attained", "device_ns", "wall_ns", "launch_overhead_ns"}
+    missing = {*ESTIMATED, "floor_ns", "attained", "device_ns", "energy_mj", "wall_ns", "launch_overhead_ns"}
     assert {name for name, value in found.items() if value is None} == missing
 
 
@@ -119,6 +121,12 @@ def test_times_and_floors_are_taken_from_the_row():
     found = values(replace(row(vendor=TIMES), floor=FLOOR))
     assert (found["device_ns"], found["wall_ns"], found["launch_overhead_ns"]) == (3_000, 5_000, 2_000)
     assert (found["floor_ns"], found["attained"]) == (1_500, 0.5)
+
+
+def test_the_energy_is_what_a_counter_said_of_the_point():
+    assert values(row(vendor=TIMES))["energy_mj"] is None
+    assert values(row(vendor=replace(TIMES, energy=EnergyResult(why="no counter"))))["energy_mj"] is None
+    assert values(row(vendor=replace(TIMES, energy=EnergyResult(7_123.4))))["energy_mj"] == 7_123.4
 
 
 def test_an_estimate_is_shown_with_its_interval():

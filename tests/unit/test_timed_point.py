@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines import sampling
 from pytest_ocrsweep.baselines.attribution import Observed
-from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE
+from pytest_ocrsweep.baselines.energy import Energy, EnergyResult
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
+from pytest_ocrsweep.baselines.recorded_time import RecordedTime
 from pytest_ocrsweep.baselines.sampling import Samples
 from pytest_ocrsweep.baselines.shared import LIMIT, Shared
 from pytest_ocrsweep.sweep.timed_point import Sampled, TimedPoint, Yardstick
@@ -58,13 +62,25 @@ def test_a_measurement_has_all_that_was_seen_at_the_acceptable_rounds():
         absent=frozenset({"power_cap"}),
     )
     assert measured(good[0], hot).objections != ()
-    assert measured(*good).absent == {"power_cap"}
+    assert measured(*good).absent == {"power_cap", "energy"}
 
 
 def test_a_measurement_under_the_power_cap_says_so():
     capped = round_(1000, 1001, 1002, reasons=("sw_power_cap",), clock=1700)
     found = measured(capped, capped)
-    assert (found.power_cap, found.absent, found.sm_clock_mhz) == (PowerCap(1.0, 1700), frozenset(), 1700)
+    assert (found.power_cap, found.absent, found.sm_clock_mhz) == (PowerCap(1.0, 1700), {"energy"}, 1700)
+
+
+def test_an_energy_is_judged_beside_that_of_the_recorded_processes():
+    baseline = Baseline(tuple(Process(10, 10, 10, 9, energy=Energy(mj, 110.5)) for mj in (99.0, 100.0, 101.0)))
+    stored = RecordedTime(baseline, "cuda-graph", "grouped_mm", None, (HERE,) * 3, None)
+    taken = replace(SAMPLED, energy=EnergyResult(120.0, 500.0, 110.5))
+    decision = Decision(Outcome.PASS, "", (round_(1000, 1001, 1002),))
+    beside = taken.measurement(decision, HERE, stored)
+    assert (beside.energy.outcome, round(beside.energy.change, 6)) == ("fail", 0.2)
+    assert "energy" not in beside.absent
+    assert beside.process.energy == Energy(120.0, 110.5)
+    assert taken.measurement(decision, HERE).energy.outcome == "no baseline"
 
 
 def test_where_no_round_is_acceptable_all_of_them_are_shown():

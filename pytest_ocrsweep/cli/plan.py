@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
@@ -16,9 +17,13 @@ from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
-from . import flags, screen
+from . import flags, measured, screen
 from .flags import Subparsers
 from .speeds import shown
+
+if TYPE_CHECKING:
+    from ..hardware.host_fit import HostFit
+    from ..model.analytic import Model
 
 DOLLARS = "dollars_per_million_pages"
 NUMBERS = {  # of a plan, by its JSON key: how a row is called
@@ -37,11 +42,12 @@ examples:
   ocrsweep plan 3x2 --device h100 --engine vllm --concurrency 64 --new-tokens 100 --price 2.5
   ocrsweep plan 3x2:7 1x1:3 --engine vllm               seven pages of 3x2 for three of 1x1, on every device
   ocrsweep plan page.png --engine vllm --modes          in every resolution mode
+  ocrsweep plan 3x2 --engine vllm --device h200 --measured loads.jsonl     with the host that these were timed on
 
 `--concurrency` pages are always in flight. Without `--engine` the reference model's own forward is planned, as CUDA
 graphs, all pages as one batch. Each number says whether it is estimated, with the interval that holds nine of ten, or a
-floor, which nothing goes below. Launches and steps are what one machine's host took: for another, set
-engine.host.launch_ns and engine.host.step_ns. `--price` is dollars an hour for the device.
+floor, which nothing goes below. What the host takes was measured on one machine (engine.host); --measured fits it to
+another. engine.start.encoder_graphs=true plans the tower as vLLM's graphs. `--price` is dollars an hour for the device.
 """
 
 
@@ -58,6 +64,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--concurrency", metavar="N", type=flags.count, default=1, help="pages in flight (default: 1)")
     parser.add_argument("--price", metavar="DOLLARS", type=_figure, help="of an hour of the device")
     parser.add_argument("--cores", metavar="N", type=_figure, help="that render pages (default: enough)")
+    parser.add_argument("--measured", metavar="FILE", help="timed loads, from python -m pytest_ocrsweep.engines --save")
     parser.add_argument("--modes", action="store_true", help="a row for each resolution mode")
     refused = {"batch": "an engine makes its batches itself; --concurrency says how many pages are in flight"}
     flags.add_settings(parser, ("model", "engine", "prompt_tokens", "new_tokens", "resolution"), refused)
@@ -80,26 +87,45 @@ def run(options: argparse.Namespace) -> int:
     if settings.workload.pages != 1:
         raise ArgumentError(f"workload.pages={settings.workload.pages}: a plan is of prompts with one page")
     catalogue = flags.compared(options, settings)
+    model, fit = _measured(options, settings, catalogue)
     modes = list(settings.model.tiling.modes) if options.modes else [settings.workload.resolution]
     found = [
-        (name, mode, _planned(options, settings, device, mode)) for name, device in catalogue.items() for mode in modes
+        (name, mode, _planned(options, settings, model, device, mode))
+        for name, device in catalogue.items()
+        for mode in modes
     ]
     if options.json:
         plans = [{"mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
         flags.print_json(plans[0] if len(found) == 1 else plans)
     elif len(found) == 1:
-        flags.show(*_page(options, settings, found[0][2]))
+        flags.show(*_page(options, settings, found[0][2], fit))
     else:
         flags.show(_title(options, settings), "", *screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT))
     return 0
 
 
-def _planned(options: argparse.Namespace, settings: Settings, device: Device, mode: str) -> Plan | str:
+def _measured(
+    options: argparse.Namespace, settings: Settings, catalogue: Mapping[str, Device]
+) -> tuple[Model, HostFit | None]:
+    """The engine, with the host that was measured. Raises ArgumentError."""
+    model = model_of(settings)
+    if options.measured is None:
+        return model, None
+    if len(catalogue) != 1:
+        raise ArgumentError("--measured is of one GPU: choose it with --device")
+    from ..hardware.host_fit import fitted_host
+
+    (device,) = catalogue.values()
+    fit = fitted_host(model, device, measured.loads(options.measured, model, device))
+    return replace(model, engine=replace(model.engine, host=fit.host)), fit
+
+
+def _planned(options: argparse.Namespace, settings: Settings, model: Model, device: Device, mode: str) -> Plan | str:
     """The plan; or, if many plans are asked for, why this one cannot be made."""
     workload = replace(settings.workload, resolution=mode)
     mix = [_share(text, replace(settings, workload=workload)) for text in options.targets]
     try:
-        return plan(model_of(settings), mix, device, options.concurrency, options.price, options.cores)
+        return plan(model, mix, device, options.concurrency, options.price, options.cores)
     except PlanError as error:
         if options.modes or len(options.devices) != 1:
             return error.message
@@ -132,7 +158,7 @@ def _named(text: str, settings: Settings) -> str:
     return text if text.partition(":")[0] == grid else f"{text} ({grid})"
 
 
-def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) -> Iterator[str]:
+def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fit: HostFit | None) -> Iterator[str]:
     assert isinstance(found, Plan)  # one plan is made, or its error is raised
     yield f"{_title(options, settings)}, on {found.device}"
     yield ""
@@ -148,6 +174,9 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str) ->
     yield from wrap(f"a page takes {shown(whole)} ms of the device: {shares}", WIDTH, subsequent_indent="  ")
     yield f"bound by {found.bound}: {BOUNDS[found.bound]}"
     yield from (f"wide: {reason}" for reason in found.reasons)
+    if fit is not None:
+        for line in measured.lines(options.measured, fit):
+            yield from wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _cells(number: Number | None) -> tuple[str, str, str]:

@@ -6,6 +6,22 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
+class Power:
+    """What a board takes, as its own counter says, fitted to loads of an engine that it served."""
+
+    idle_w: float  # between two kernels
+    running_w: float  # while a kernel runs, whatever it does
+    fj_per_flop: float  # and for each tensor FLOP: femtojoules
+    most_w: float  # its cap
+    spread: float  # how many times more or less than fitted another board of its kind may take
+
+    def joules(self, wall_s: float, busy_s: float, tensor_flops: float) -> float:
+        """Of so much time, in which kernels ran for `busy_s`."""
+        fitted = self.idle_w * (wall_s - busy_s) + self.running_w * busy_s + self.fj_per_flop * 1e-15 * tensor_flops
+        return min(fitted, self.most_w * wall_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A GPU: rates per second, sizes in bytes.
 
@@ -23,6 +39,7 @@ class Device:
     measured_bandwidth_bytes_per_s: float | None  # in a copy, bytes read plus bytes written
     calibrated_as: str | None = None  # the driver's name of a calibrated GPU to scale from; None: nothing to scale from
     calibration: str | None = None  # a file of its own calibration; None: the package's
+    power: Power | None = None  # None: nobody has measured its energy
 
     @property
     def ridge(self) -> float:

@@ -1,17 +1,20 @@
-"""What an engine takes for pages of one kind: to admit them, and for a step of all that are in flight."""
+"""What the kernels of one step of an engine take: the vision tower, the prompts that it admits, and a decode step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..model.analytic import Model
-from ..model.geometry import Workload
+from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .devices import Device
 from .estimate import estimate
 from .roofline import floor
 from .sizing import largest_batch
+
+PAIR = CropGrid(2, 1)  # the smallest page with crops
 
 
 class How(StrEnum):
@@ -19,26 +22,6 @@ class How(StrEnum):
 
     ESTIMATED = "estimated"
     FLOOR = "floor"  # nothing is faster, so rates are at most this
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """What one engine takes, in nanoseconds: of one page's admission, by part, and of one step of all pages."""
-
-    vision: float  # kernels of the tower
-    launches: float  # what the host takes longer to launch them
-    prefill: float  # the decoder over the prompt
-    admission_step: float  # what the engine takes a group, a page's part
-    decode: float  # kernels of a step
-    step: float  # what the engine takes a step
-
-    @property
-    def admission(self) -> float:
-        return self.vision + self.launches + self.prefill + self.admission_step
-
-    @property
-    def whole_step(self) -> float:
-        return self.decode + self.step
 
 
 def render_ns(model: Model, work: Workload) -> float | None:
@@ -67,45 +50,113 @@ def most_pages(model: Model, work: Workload, device: Device) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledgers:
-    """What an engine runs for pages like one of a mix."""
+class Kernels:
+    """Kernels of a ledger, or of a part of one: their time, how many they are, and their tensor FLOPs."""
 
-    group: int  # pages of a prefill
-    vision: Ledger  # of the group
-    prefill: Ledger  # of the group, vision included
-    decode: Ledger  # of all pages at once
+    time_ns: float
+    launches: float = 0.0
+    tensor_flops: float = 0.0
+    attention_ns: float = 0.0  # of the time
 
+    def __sub__(self, other: Kernels) -> Kernels:
+        return Kernels(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
 
-def _group(model: Model, work: Workload, pages: int) -> int:
-    """Pages that one prefill takes."""
-    most = model.engine.pages_a_prefill(work.context_tokens)
-    return pages if most is None else max(1, min(pages, most))
+    def __add__(self, other: Kernels) -> Kernels:
+        return Kernels(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
-
-def ledgers(model: Model, work: Workload, at_once: int) -> Ledgers:
-    """Of a prefill's group of pages like that of `work`, and of a step of `at_once`."""
-    group = _group(model, work, at_once)
-    vision, prefill = (model.ledger(stage, replace(work, batch=group)) for stage in ("vision", "prefill"))
-    return Ledgers(group, vision, prefill, model.ledger("decode", replace(work, batch=at_once)))
+    def times(self, scale: float) -> Kernels:
+        return Kernels(*(getattr(self, name) * scale for name in self.__slots__))
 
 
-def times(model: Model, of: Ledgers, device: Device, how: How) -> Times:
-    """As estimated, with what the host takes; or, as floors, of what no implementation leaves out."""
-    host = model.engine.host
-    vision, prefill, decode = (_device_ns(ledger, device, how) for ledger in (of.vision, of.prefill, of.decode))
-    launches = 0.0
-    if host.launch_ns is not None and how is How.ESTIMATED:
-        launches = float(of.vision.work_of_lines().launches.sum()) * host.launch_ns
-    step = (host.step_ns or 0.0) if how is How.ESTIMATED else 0.0
-    return Times(
-        vision=vision / of.group,
-        launches=max(0.0, launches - vision) / of.group,
-        prefill=(prefill - vision) / of.group,
-        admission_step=step / of.group,
-        decode=decode / of.decode.steps,
-        step=step,
-    )
+NOTHING = Kernels(0.0)
 
 
-def _device_ns(ledger: Ledger, device: Device, how: How) -> float:
-    return float(floor(ledger, device).time_ns if how is How.FLOOR else estimate(ledger, device).time_ns)
+class EngineTimes:
+    """Times of an engine's steps with pages like those of `works`, which share a resolution; worked out once each."""
+
+    def __init__(self, model: Model, works: Sequence[Workload], device: Device, how: How) -> None:
+        # The scheduler keeps the engine's limits. A page that is alone in the tower is a batch of one.
+        engine = replace(model.engine, pages_alone=False, most_step_tokens=None)
+        self.model, self.device, self.how = replace(model, engine=engine), device, how
+        self.works = [replace(work, batch=1).cut_by(model.architecture.tiling) for work in works]
+        self.image_tokens = [work.image_tokens for work in self.works]
+        self.context_tokens = [work.context_tokens for work in self.works]
+        self._packs = model.engine.start.encoder_graphs and bool(model.engine.captured_views)
+        self._alone = model.engine.looks_alone
+        self._known: dict[tuple[object, ...], Kernels] = {}
+        self._steps: dict[tuple[str, int, int], Kernels] = {}
+
+    def vision(self, kinds: Sequence[int]) -> list[Kernels]:
+        """Of the tower, for pages of these kinds: one after the other, each begins when the last one has ended."""
+        if self._packs:
+            return [replace(each, launches=0.0) for each in self._packed(kinds)]
+        if self._alone:
+            return [self._of("vision", self.works[kind]) for kind in kinds]
+        share = 1 / max(1, len(kinds))
+        together = [self._of("vision", replace(self.works[kind], batch=len(kinds))).times(share) for kind in kinds]
+        return [sum(together, NOTHING)]
+
+    def prefill(self, kind: int, pages: int) -> Kernels:
+        """Of one page's part of the decoder over the prompts of so many pages."""
+        key = ("prefill", kind, pages)
+        if key not in self._steps:
+            work = replace(self.works[kind], batch=pages)
+            self._steps[key] = (self._of("prefill", work) - self._of("vision", work)).times(1 / pages)
+        return self._steps[key]
+
+    def decode(self, kind: int, pages: int) -> Kernels:
+        """Of a step of so many pages, on average over an answer's steps."""
+        key = ("decode", kind, pages)
+        if key not in self._steps:
+            self._steps[key] = self._of("decode", replace(self.works[kind], batch=pages))
+        return self._steps[key]
+
+    def _packed(self, kinds: Sequence[int]) -> Iterator[Kernels]:
+        """Of captured graphs, which run padded: one for the views of several pages, and one for their crops.
+
+        As vLLM packs them (v1/worker/encoder_cudagraph.py): the smallest pages first, as many as the largest graphs
+        hold; then the smallest graph that holds the views, and the smallest that holds the crops.
+        """
+        most_views, most_crops = self.model.engine.captured_views[-1], self.model.engine.captured_crops[-1]
+        views = crops = 0
+        for more in sorted(self.works[kind].grid.crops for kind in kinds):
+            if views == most_views or (views and crops + more > most_crops):
+                yield self._graph(views, crops)
+                views = crops = 0
+            views, crops = views + 1, crops + more
+        yield self._graph(views, crops)
+
+    def _graph(self, views: int, crops: int) -> Kernels:
+        engine = self.model.engine
+        return self._views(padded(views, engine.captured_views)) + self._crops(padded(crops, engine.captured_crops))
+
+    def _views(self, count: int) -> Kernels:
+        return self._of("vision", replace(self.works[0], grid=CropGrid(1, 1), batch=count))
+
+    def _crops(self, count: int) -> Kernels:
+        """Of crops without the view of their pages: what pages with two crops each take more than views."""
+        if count == 0:
+            return NOTHING
+        pages = max(1, count // 2)
+        pairs = self._of("vision", replace(self.works[0], grid=PAIR, batch=pages)) - self._views(pages)
+        return pairs.times(count / (2 * pages))
+
+    def _of(self, stage: str, work: Workload) -> Kernels:
+        key = (stage, work.grid, work.batch, work.prompt_tokens, work.new_tokens)
+        if key not in self._known:
+            self._known[key] = self._kernels(self.model.ledger(stage, work))
+        return self._known[key]
+
+    def _kernels(self, ledger: Ledger) -> Kernels:
+        """Of a ledger, or of one of its steps."""
+        flops = ledger.total().tensor_flops
+        if self.how is How.FLOOR:
+            return Kernels(floor(ledger, self.device).time_ns, 0.0, flops).times(1 / ledger.steps)
+        found = estimate(ledger, self.device)
+        launches = float(ledger.work_of_lines().launches.sum())
+        return Kernels(found.time_ns, launches, flops, found.terms["attention"]).times(1 / ledger.steps)
+
+
+def padded(count: int, captured: Sequence[int]) -> int:
+    """The smallest captured size that holds so many; beyond the last, or of none, as many."""
+    return next((size for size in captured if size >= count), count) if count else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,7 @@ def constants(data: Measured, device: Device) -> dict[str, float]:
         off = np.clip(np.log(lines / data.time_ns) * weights, -FARTHEST, FARTHEST)
         return np.concatenate([off, np.log(points / data.device_ns) * POINT_WEIGHT])
 
-    return dict(zip(names, map(float, np.exp(_least_squares(residuals, start))), strict=True))
+    return dict(zip(names, map(float, np.exp(least_squares(residuals, start))), strict=True))
 
 
 def times(data: Measured, values: dict[str, float], device: Device) -> Array:
@@ -116,9 +116,8 @@ def times(data: Measured, values: dict[str, float], device: Device) -> Array:
     return total
 
 
-def _least_squares(residuals: object, start: Array) -> Array:
+def least_squares(residuals: Callable[[Array], Array], start: Array) -> Array:
     """Levenberg and Marquardt's method, with residuals above 1 weighed down."""
-    assert callable(residuals)
     at, damping = start, 1e-2
 
     def cost(values: Array) -> float:

@@ -1,12 +1,7 @@
 """The price of a page on an engine that serves many at once: pages a second, latencies, dollars, and what bounds them.
 
-A closed loop: `concurrency` pages are in flight, and a new one comes when one is done. Pages are admitted in groups, as
-many as one prefill holds; decode steps of all pages in flight run between. An engine does one thing at a time, so a
-page takes its part of its group's prefill, and its part of each of `new_tokens` steps:
-
-    pages/s = 1 / (admission + new_tokens · step / concurrency)
-
-By Little's law, time to first token and `new_tokens` times the time per token make concurrency / (pages/s).
+A load is served step by step, as the engine's scheduler does it (`engine_loop`): in a closed loop of `concurrency`
+pages. Kernels are estimated, and what the host takes is the engine's (`engine.host`).
 """
 
 from __future__ import annotations
@@ -17,12 +12,15 @@ from math import fsum
 
 from ..errors import PlanError
 from ..model.analytic import Model
+from ..model.engine import REFERENCE
 from ..model.geometry import Workload
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from .devices import Device
-from .engine_times import How, Ledgers, Times, ledgers, most_pages, render_ns, times
+from .engine_loop import Loop
+from .engine_times import EngineTimes, How, most_pages, render_ns
 from .estimate import estimate, why_not
+from .served_load import Served, pages_of
 
 NS = 1e9
 PARTS = {  # of a page's time in the engine
@@ -30,9 +28,10 @@ PARTS = {  # of a page's time in the engine
     "launches": "the launches of the vision tower, which the GPU waits for",
     "prefill": "the decoder over the prompt",
     "decode": "the kernels of decode steps",
-    "engine": "what the engine takes between steps",
+    "engine": "the host, for which the device waits between steps",
 }
 MEMORY, HOST = "KV memory", "host"
+FREE = replace(REFERENCE.host, spread=1.0)  # a floor has no host
 BOUNDS = {**PARTS, MEMORY: "memory for KV caches", HOST: "the host's cores, which render pages"}
 
 
@@ -95,22 +94,23 @@ def plan(
         )
     at_once = min(concurrency, most)
     how = How.FLOOR if why_not(device) else How.ESTIMATED
-    runs = [ledgers(model, share.work, at_once) for share in mix]
+    works = [share.work for share in mix]
     weights = [share.weight / fsum(each.weight for each in mix) for share in mix]
-    spread, reasons = _spread(model, device, runs, how)
-    took = _mean([times(model, each, device, how) for each in runs], weights)
-    new_tokens = fsum(weight * share.work.new_tokens for weight, share in zip(weights, mix, strict=True))
-    group = fsum(weight * each.group for weight, each in zip(weights, runs, strict=True))
-    rendering = _mean_of([render_ns(model, share.work) for share in mix], weights)
-    page_ns = took.admission + new_tokens * took.whole_step / at_once
-    tpot_ns = took.whole_step + (at_once - group) * took.admission / new_tokens
-    bound = _bound(took, new_tokens / at_once, by_memory and concurrency > most)
+    spread, reasons = _spread(model, device, works, at_once, how)
+    host = model.engine.host if how is How.ESTIMATED else FREE
+    times = EngineTimes(model, works, device, how)
+    served = Loop(replace(model.engine, host=host), times, weights, at_once, pages_of(at_once)).run()
+    new_tokens = fsum(weight * work.new_tokens for weight, work in zip(weights, works, strict=True))
+    rendering = _mean_of([render_ns(model, work) for work in works], weights)
+    bound = _bound(served, by_memory and concurrency > most)
     host_ns = rendering / cores if cores is not None and rendering is not None else 0.0
-    if host_ns > page_ns:
+    if host_ns > served.page_ns:
         bound = HOST
-    # What the host takes has no interval of its own: the page is never faster than it.
-    page, fast, slow = (max(each, host_ns) for each in (page_ns, page_ns / spread, page_ns * spread))
-    ttft_ns = max(concurrency * page - new_tokens * tpot_ns, group * took.admission)
+    # What the host takes to render has no interval of its own: the page is never faster than it.
+    page, fast, slow = (max(served.page_ns * scale, host_ns) for scale in (1, 1 / spread, spread))
+    # Pages that the engine does not take yet wait, as long as those before them are served or rendered.
+    ttft_ns = served.ttft_ns + concurrency * page - at_once * served.page_ns
+    tpot_ns = served.tpot_ns
 
     def per_page(scale: float) -> Number:
         return _number(scale / page, how, scale / slow, scale / fast, higher_is_better=True)
@@ -130,31 +130,30 @@ def plan(
         max_concurrency=most,
         by_memory=by_memory,
         dollars_per_million_pages=None if dollar is None else _number(dollar * page, how, dollar * fast, dollar * slow),
-        joules_per_page=None,
+        joules_per_page=_joules(device, served, fast, page, slow, how),
         host_cores=None if rendering is None else per_page(rendering),
         bound=bound,
-        parts_ms=_parts(took, new_tokens / at_once),
+        parts_ms=_parts(served),
         reasons=reasons,
     )
 
 
-def _spread(model: Model, device: Device, ledgers: Sequence[Ledgers], how: How) -> tuple[float, tuple[str, ...]]:
+def _spread(
+    model: Model, device: Device, works: Sequence[Workload], at_once: int, how: How
+) -> tuple[float, tuple[str, ...]]:
     """How many times more or less than planned a time may be, and why."""
     if how is How.FLOOR:
         return 1.0, ()
-    stages = [ledger for each in ledgers for ledger in (each.prefill, each.decode)]
-    found = [(ledger.stage, estimate(ledger, device)) for ledger in stages]
     by_reason: dict[str, dict[str, None]] = {}
-    for stage, each in found:
-        for reason in each.reasons:
-            by_reason.setdefault(reason, {})[stage] = None
-    reasons = (f"{' and '.join(of)}: {reason}" for reason, of in by_reason.items())
-    return max(model.engine.host.spread, *(each.high_ns / each.time_ns for _, each in found)), tuple(reasons)
-
-
-def _mean(times: Sequence[Times], weights: Sequence[float]) -> Times:
-    names = Times.__dataclass_fields__
-    return Times(**{n: fsum(w * getattr(each, n) for w, each in zip(weights, times, strict=True)) for n in names})
+    widest = model.engine.host.spread
+    for work in works:
+        fit = model.engine.pages_a_prefill(work.context_tokens)
+        for stage, pages in (("prefill", at_once if fit is None else max(1, min(at_once, fit))), ("decode", at_once)):
+            found = estimate(model.ledger(stage, replace(work, batch=pages)), device)
+            widest = max(widest, found.high_ns / found.time_ns)
+            for reason in found.reasons:
+                by_reason.setdefault(reason, {})[stage] = None
+    return widest, tuple(f"{' and '.join(of)}: {reason}" for reason, of in by_reason.items())
 
 
 def _mean_of(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
@@ -164,18 +163,30 @@ def _mean_of(values: Sequence[float | None], weights: Sequence[float]) -> float 
     return fsum(weight * value for weight, value in zip(weights, known, strict=True))
 
 
-def _parts(times: Times, steps: float) -> dict[str, float]:
-    """Milliseconds of a page by what takes them; `steps` is how many whole steps are a page's own."""
-    engine = times.admission_step + steps * times.step
-    parts = (times.vision, times.launches, times.prefill, steps * times.decode, engine)
-    return {name: ns / 1e6 for name, ns in zip(PARTS, parts, strict=True)}
+def _joules(device: Device, served: Served, fast: float, page: float, slow: float, how: How) -> Number | None:
+    """Of a page that takes so long; a device that waits for its host takes less, but not nothing."""
+    power = device.power
+    if power is None or how is How.FLOOR:
+        return None
+    busy = sum(ns for part, ns in served.busy_ns.items() if part != "launches")
+    value, low, high = (
+        power.joules(ns / NS, min(ns, busy / served.pages) / NS, served.tensor_flops / served.pages)
+        for ns in (page, fast, slow)
+    )
+    return Number(value, low / power.spread, high * power.spread, how)
 
 
-def _bound(times: Times, steps: float, out_of_memory: bool) -> str:
-    """What takes the most of a page's time; where the tower waits for its launches, all of it is theirs."""
-    if times.launches > 0:
-        times = replace(times, vision=0.0, launches=times.launches + times.vision)
-    parts = _parts(times, steps)
+def _parts(served: Served) -> dict[str, float]:
+    """Milliseconds of a page by what takes them; the device idles while the engine is between two steps."""
+    busy = {name: ns / served.pages / 1e6 for name, ns in served.busy_ns.items()}
+    return {name: busy.get(name, max(0.0, served.page_ns / 1e6 - sum(busy.values()))) for name in PARTS}
+
+
+def _bound(served: Served, out_of_memory: bool) -> str:
+    """What takes the most of a page's time; if the tower waits for its launches, all of it is theirs."""
+    parts = _parts(served)
+    if parts["launches"] > 0:
+        parts |= {"vision": 0.0, "launches": parts["launches"] + parts["vision"]}
     longest = max(parts, key=parts.__getitem__)
     of_steps = list(PARTS)[-2:]
     return MEMORY if out_of_memory and longest in of_steps else longest

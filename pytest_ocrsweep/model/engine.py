@@ -17,6 +17,8 @@ class Host:
     memory_percent: float  # of a device's memory that it takes
     most_pages: int | None  # that it works on at once
     spread: float  # how many times more or less nine of ten measured times were than its plan
+    admission_ns: float | None = None  # to admit a page: to schedule it and to copy its views; None: nothing
+    eager_step_ns: float | None = None  # to launch the decoder's kernels in a step that no graph holds; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class Engine:
         default=False, kw_only=True
     )  # the keys and values of a prompt are the cache: only steps append to it
     float_logits: bool = field(default=False, kw_only=True)  # logits are cast to float32
+    captured_views: tuple[int, ...] = field(
+        default=(), kw_only=True
+    )  # encoder graphs: views are padded to the next of these; (): it has no such graphs
+    captured_crops: tuple[int, ...] = field(default=(), kw_only=True)  # and crops
     fused_norms: bool  # a norm and the residual before it are one kernel
     fused_rope: bool  # queries and keys are rotated in place, by a table of all positions
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product

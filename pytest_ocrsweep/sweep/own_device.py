@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from ..hardware.devices import Device
 from .search_path import searched
 
-NO_FIGURES = ("source", "calibrated_as", "calibration")  # fields of a device that do not make it another one
+NO_FIGURES = ("source", "calibrated_as", "calibration", "power")  # fields of a device that do not make it another one
 
 
 def beside_its_file(device: Device) -> Device:

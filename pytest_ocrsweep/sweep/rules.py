@@ -34,7 +34,8 @@ OF_QUERIES = (
     ("model.query_encoder.heads", "model.query_encoder.kv_heads"),
 )
 QUERY_SIDES = (768, 1024)  # the reference model has a table of queries for each, and for no other
-OF_A_RUN = {"name", "python", "folder", "url", "start", "host"}  # fields of an engine that change no work
+# Fields of an engine that change no work of a point.
+OF_A_RUN = {"name", "python", "folder", "url", "start", "host", "captured_views", "captured_crops"}
 SHORTEST_MS, LONGEST_MS = 50, 60_000  # a counter of energy steps every 10 to 100 ms
 WEIGHTS = ("random", "real")
 TAKEN = ("timed", "own", "serving", "dram", "vllm", "original", "transformers")  # folders beside that of a precision
@@ -204,10 +205,15 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
         not reached or engine.name != REFERENCE.name,
         f"engine.{'/'.join(reached)} is for another engine than {REFERENCE.name}: choose it, as engine=vllm",
     )
-    batches = engine.captured_batches
+    for name in ("captured_batches", "captured_views", "captured_crops"):
+        sizes = getattr(engine, name)
+        yield (
+            list(sizes) == sorted(set(sizes)),
+            f"engine.{name} must be different and in order, got {list(sizes)}",
+        )
     yield (
-        list(batches) == sorted(set(batches)),
-        f"engine.captured_batches must be different and in order, got {list(batches)}",
+        bool(engine.captured_views) == bool(engine.captured_crops),
+        "engine.captured_views and engine.captured_crops go together: give both, or leave out both",
     )
     yield (
         engine.kv_dtype in KV_BYTES,

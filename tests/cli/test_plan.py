@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,76 @@ def test_numbers_that_count_nothing_are_refused(option: str, capsys) -> None:
         main(["plan", "1x1", option])
     assert stopped.value.code == 2
     assert f"argument {option.partition('=')[0]}: must be" in capsys.readouterr().err
+
+
+SERVED = Path(__file__).parents[2] / "dev" / "profiles" / "served.jsonl"
+OF_A_LOAD = ("plan", "3x2", "--engine", "vllm", "--device", "h200", "--concurrency", "8")
+
+
+def test_measured_loads_make_the_host_of_the_plan(capsys, tmp_path) -> None:
+    file = tmp_path / "loads.jsonl"
+    file.write_text("".join(SERVED.read_text(encoding="utf-8").splitlines(keepends=True)[:1]), encoding="utf-8")
+    assert main([*OF_A_LOAD, "--measured", str(file)]) == 0
+    out = capsys.readouterr().out
+    words = " ".join(out.split())
+    assert re.search(r"host: launch_ns [\d,]+, step_ns [\d,]+, eager_step_ns [\d,]+, admission_ns [\d,]+ fitted", words)
+    assert f"fitted to 1 load of {file}" in words
+    measured = _pages_per_s(out)
+    assert main([*OF_A_LOAD]) == 0
+    assert _pages_per_s(capsys.readouterr().out) < measured  # that load was on a fast host
+
+
+def _pages_per_s(out: str) -> float:
+    return float(re.search(r"pages/s +([\d.]+)", out)[1])
+
+
+def _changed(**fields: object) -> str:
+    return json.dumps({**json.loads(SERVED.read_text(encoding="utf-8").splitlines()[0]), **fields})
+
+
+MISFITS = {
+    "another GPU": (
+        _changed(gpu="NVIDIA L4"),
+        "its GPU is 'NVIDIA L4', and that of the plan 'NVIDIA H200': choose another --device, or measure there",
+    ),
+    "no GPU": (
+        _changed(gpu=None),
+        "its GPU is 'not known', and that of the plan 'NVIDIA H200': choose another --device, or measure there",
+    ),
+    "another engine": (
+        _changed(engine="sglang"),
+        "its engine is 'sglang', and that of the plan 'vllm': choose another --engine, or measure there",
+    ),
+    "another page": (
+        _changed(page="640x640x3"),
+        "its page is '640x640x3': it must be WIDTHxHEIGHT",
+    ),
+    "no page": (_changed(page=None), "its page is 'not known': it must be WIDTHxHEIGHT"),
+    "another model": (
+        _changed(requests=[[0, 5, 10, 300, 100]]),
+        "its prompts have 300 tokens, and the image of a page of 1240x1754 has 903 in deepseek-ocr on vllm: it is of "
+        "another model or page",
+    ),
+    "no concurrency": (
+        _changed(concurrency=None),
+        "it has no time to first token, rate or concurrency: measure it anew",
+    ),
+    "no request": (_changed(requests=[]), "no request was answered: there is nothing to take"),
+    "no JSON": ("{", "it is not JSON (column 2: Expecting property name enclosed in double quotes)"),
+    "another tool": ("{}", "no tool that is known here wrote this"),
+}
+
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_a_load_that_is_not_the_plans_is_one_line(what: str, capsys, tmp_path) -> None:
+    text, message = MISFITS[what]
+    file = tmp_path / "loads.jsonl"
+    file.write_text(text, encoding="utf-8")
+    assert main([*OF_A_LOAD, "--measured", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ocrsweep: {file}: {message}")
+
+
+def test_loads_are_of_one_gpu(capsys) -> None:
+    assert main(["plan", "3x2", "--engine", "vllm", "--measured", str(SERVED)]) == 2
+    assert capsys.readouterr().err == "ocrsweep: --measured is of one GPU: choose it with --device\n"

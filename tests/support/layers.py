@@ -38,6 +38,7 @@ LAYERS = {
     "hardware": layer(2, late="numpy"),
     "hardware/line_time": layer(2, at_once="numpy"),
     "hardware/fit": layer(2, at_once="numpy"),
+    "hardware/host_fit": layer(2, at_once="numpy"),
     "hardware/estimate_columns": layer(2, at_once="numpy"),
     "hardware/validation": layer(2, at_once="numpy"),
     "baselines": layer(3),

@@ -1,0 +1,104 @@
+"""What a host takes, from loads that an engine served on it: the constants under which plans are nearest to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PlanError
+from ..model.analytic import Model
+from ..model.engine import Engine, Host
+from ..model.geometry import Workload
+from .devices import Device
+from .engine_loop import Loop
+from .engine_times import EngineTimes, How
+from .fit import Z, least_squares
+from .served_load import Served
+
+Array = NDArray[np.float64]
+
+FITTED = {  # of an engine's host
+    "launch_ns": "to launch a kernel of the tower",
+    "step_ns": "between steps",
+    "eager_step_ns": "to launch a step that no graph holds",
+    "admission_ns": "to admit a page",
+}
+# Deviations of logarithms. Hosts of one kind, and one host from minute to minute, differ so much: what few loads do not
+# say stays near the engine's own constants.
+OF_A_NUMBER, OF_A_CONSTANT = 0.2, 0.4
+LEAST_SPREAD = 1.15  # what kernels are off by, on a host whose speed is known
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLoad:
+    """Pages like that of `work` through an engine: medians over pages, and the rate over the whole load."""
+
+    work: Workload
+    concurrency: int
+    pages: int
+    encoder_graphs: bool
+    ttft_ns: float
+    tpot_ns: float | None
+    pages_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostFit:
+    """A host with fitted constants, and the factors by which its plans of the loads are too high."""
+
+    host: Host
+    off: tuple[tuple[float, ...], ...]  # by load: of TTFT, of TPOT if there is one, and of pages a second
+
+
+def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> HostFit:
+    """Raises PlanError if the engine's file has no constant to begin with."""
+    names = [name for name in FITTED if getattr(model.engine.host, name) is not None]
+    if not names:
+        raise PlanError(f"{model.engine.name} has no host whose time could be fitted;", "choose --engine vllm")
+    start = np.log([getattr(model.engine.host, name) for name in names])
+    plans = [LoadPlan.of(model, device, load) for load in loads]
+
+    def host(logarithms: Array) -> Host:
+        constants: dict[str, Any] = dict(zip(names, map(float, np.exp(logarithms)), strict=True))
+        return replace(model.engine.host, **constants)
+
+    def off(logarithms: Array) -> list[Array]:
+        return [np.log(plan.off(host(logarithms))) for plan in plans]
+
+    def residuals(logarithms: Array) -> Array:
+        return np.concatenate([*off(logarithms), (logarithms - start) * (OF_A_NUMBER / OF_A_CONSTANT)]) / OF_A_NUMBER
+
+    found = least_squares(residuals, start)
+    rest = np.concatenate(off(found))
+    # As many numbers as there are constants can always be met: what is left over is that of the others.
+    deviation = float(np.sqrt(np.sum(rest**2) / max(1, len(rest) - len(names))))
+    spread = max(LEAST_SPREAD, float(np.exp(Z * deviation)))
+    return HostFit(replace(host(found), spread=spread), tuple(tuple(map(float, np.exp(each))) for each in off(found)))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """A measured load with what its kernels take, to be served by one host after the other."""
+
+    load: MeasuredLoad
+    engine: Engine
+    times: EngineTimes
+
+    @classmethod
+    def of(cls, model: Model, device: Device, load: MeasuredLoad) -> LoadPlan:
+        engine = replace(model.engine, start=replace(model.engine.start, encoder_graphs=load.encoder_graphs))
+        return cls(load, engine, EngineTimes(replace(model, engine=engine), [load.work], device, How.ESTIMATED))
+
+    def served(self, host: Host) -> Served:
+        load = self.load
+        return Loop(replace(self.engine, host=host), self.times, [1.0], load.concurrency, load.pages).run()
+
+    def off(self, host: Host) -> list[float]:
+        """Planned over measured: time to first token, time per token if there is one, and pages a second."""
+        found, load = self.served(host), self.load
+        tpot = [] if load.tpot_ns is None else [found.tpot_ns / load.tpot_ns]
+        return [found.ttft_ns / load.ttft_ns, *tpot, 1e9 / found.page_ns / load.pages_per_s]

@@ -144,7 +144,9 @@ def _workflow(files: NewFiles, root: Path, suites: Path) -> str:
         return f"{init_files.WORKFLOW}: not written, as GitHub reads it at the top of the repository only, {top}"
     if not re.fullmatch(r"[\w./-]+", suites.as_posix()):
         return f"{init_files.WORKFLOW}: not written, as the name {suites.as_posix()} needs quotes in a shell"
-    return files.put(init_files.WORKFLOW, init_files.workflow(suites))
+    origin = init_files.origin()
+    line = files.put(init_files.WORKFLOW, init_files.workflow(suites, origin))
+    return line if origin or not line.endswith("written") else f"{line}; its line of pip: {init_files.NOT_ON_PYPI}"
 
 
 def _next(files: NewFiles, suites: Path, present: Mapping[str, object]) -> Iterator[str]:

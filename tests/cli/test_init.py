@@ -176,6 +176,9 @@ def test_a_folder_of_ones_own_models_is_one_only_if_it_is_asked_for(capsys):
         (["--grids", "1y1"], "'1y1'"),
         (["--suites", "../x"], "--suites ../x: it must be a folder of this project"),
         (["--suites", ""], "argument --suites"),
+        (["--suites=-x"], "--suites -x: it must be a folder of this project"),
+        (["--suites", "a\nb"], "--suites a\\nb: it must be a folder of this project"),
+        (["--set", ""], "'' is not KEY=VALUE"),
         (["--stage", "decod"], "argument --stage"),
         (["--config-dir", "none"], "none is not a folder"),
         (["--model", "nope"], "model must be one of"),
@@ -235,6 +238,7 @@ def test_settings_that_are_there_stay_and_are_what_is_counted(capsys):
     lines = init(capsys, "--model=deepseek-ocr-tiny", "--stage=decode")
     assert lines[0] == "pytest.ini: left as it is: ocrsweep_set is ['model=deepseek-ocr-2']"
     assert lines[-1] == "nothing changed: some files were left"
+    assert init(capsys, "--model=nope", code=2)[0].startswith("ocrsweep: model must be one of")
     assert content() == before
 
 

@@ -132,7 +132,7 @@ materials: $(BASE)
 
 audit: $(BASE)
 	$(PIP) pip-audit
-	$(BIN)/pip-audit --requirement dev/release/lock.txt --require-hashes --disable-pip
+	$(BIN)/pip-audit --strict --requirement dev/release/lock.txt --require-hashes --disable-pip
 
 lock: $(BASE)
 	$(PIP) uv

@@ -15,6 +15,7 @@ from ..errors import ArgumentError, CalibrationError
 from ..files import near_miss
 from ..hardware import roofline
 from ..hardware.estimate import Estimate, estimate
+from ..model.limits import uncut
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
@@ -100,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
         flags.show(f"weights are stored in {model.precision.name}; products run in {settings.model.dtype}")
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
-    for line in beyond(settings.model, ((ledger.stage, work) for ledger in ledgers)):
+    runs = ((ledger.stage, work) for ledger in ledgers)
+    for line in (*uncut(settings.model, settings.engine, [work]), *beyond(settings.model, runs)):
         flags.show("", line)
     return 0
 

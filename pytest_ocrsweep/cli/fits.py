@@ -11,6 +11,7 @@ from ..hardware.devices import Device
 from ..hardware.serving import Speeds, speeds
 from ..model.analytic import Model
 from ..model.geometry import Workload
+from ..model.limits import uncut
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
@@ -32,8 +33,9 @@ examples:
   ocrsweep fits page.png --device l40s --attention eager --json
 
 The column "peak GB" is activations. The largest batch has pages like this one. The largest page is the largest square
-or nearly square grid that fits at this batch; no page fits that needs more positions than the model was made for. The
-driver and fragmentation are not counted: leave a GB or two. If a page does not fit, the exit code is still 0.
+or nearly square grid that fits at this batch, of at most the crops that the model cuts a page into (model.most_crops).
+No page fits that needs more positions than the model was made for. The driver and fragmentation are not counted: leave
+a GB or two. If a page does not fit, the exit code is still 0.
 
 Times are estimates of the device's own time for the reference model; nine of ten measured times lie in the interval
 beside them. Pages a second count one prefill and one decode after the other. "at most" follows from the floors.
@@ -89,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
         times = aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
         why_wide = notes({name: catalogue[name] for name in timed}, {name: [each] for name, each in timed.items()})
         flags.show("", f"how long it takes, with {work.new_tokens} new tokens:", "", *times, *why_wide)
+    for line in uncut(settings.model, settings.engine, [work]):
+        flags.show("", line)
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):
         flags.show("", f"{work.grid} fits nowhere: {line}")
     return 0

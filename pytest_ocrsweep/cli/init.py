@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, ConfigError
-from ..files.text import quoted
+from ..files.text import printable, quoted
 from ..model.stages import STAGES
 from ..sweep import baseline_folder, project_file, search_path
 from . import flags, init_files
@@ -61,10 +61,11 @@ def run(options: argparse.Namespace) -> int:
     wanted = _keys(options, root)
     held = {name: present[name] for name in KEYS if name in present and (present[name] or name in wanted)}
     keys = {**wanted, **{name: _value(file, name, value) for name, value in held.items()}}
+    _composed(options.overrides, "")  # though the file's may come before them
     settings = _composed(list(keys.get(SET, [])), f"{file}: {SET}" if SET in held else "")
     suites = options.suites or _suites(root, present)
-    if suites.is_absolute() or ".." in suites.parts:
-        raise ArgumentError(f"--suites {suites}: it must be a folder of this project, such as suites")
+    if suites.is_absolute() or ".." in suites.parts or str(suites).startswith("-") or not str(suites).isprintable():
+        raise ArgumentError(f"--suites {printable(str(suites))}: it must be a folder of this project, such as suites")
     stages = list(dict.fromkeys(options.stages or STAGES))
     texts = {
         **{suites / f"test_ocrsweep_{stage}.py": init_files.suite(stage) for stage in stages},
@@ -144,7 +145,9 @@ def _workflow(files: NewFiles, root: Path, suites: Path) -> str:
         return f"{init_files.WORKFLOW}: not written, as GitHub reads it at the top of the repository only, {top}"
     if not re.fullmatch(r"[\w./-]+", suites.as_posix()):
         return f"{init_files.WORKFLOW}: not written, as the name {suites.as_posix()} needs quotes in a shell"
-    return files.put(init_files.WORKFLOW, init_files.workflow(suites))
+    origin = init_files.origin()
+    line = files.put(init_files.WORKFLOW, init_files.workflow(suites, origin))
+    return line if origin or not line.endswith("written") else f"{line}; its line of pip: {init_files.NOT_ON_PYPI}"
 
 
 def _next(files: NewFiles, suites: Path, present: Mapping[str, object]) -> Iterator[str]:

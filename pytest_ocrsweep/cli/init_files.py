@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WORKFLOW = Path(".github/workflows/ocrsweep.yml")
 
+NOT_ON_PYPI = "not on PyPI yet: write a git URL with a commit, or a wheel in this repository"
+
 SUITE = '''\
 """The `{stage}` stage of every crop grid and attention, against its baseline."""
 
@@ -52,7 +54,7 @@ jobs:
       - uses: actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0
         with:
           python-version: "3.13"
-      - run: python -m pip install pytest-ocrsweep=={version}
+      - run: python -m pip install {install}
       - run: python -m pytest {suites} --ocrsweep-analytic-only
 """
 
@@ -117,11 +119,29 @@ def suite(stage: str) -> str:
     return SUITE.format(stage=stage)
 
 
-def workflow(suites: Path) -> str:
-    """The workflow for GitHub Actions; it installs the version that runs here."""
+def workflow(suites: Path, origin: str | None) -> str:
+    """The workflow for GitHub Actions; it installs the version that runs here, from where that came from."""
     from importlib.metadata import version
 
-    return COUNTS.format(version=version("pytest-ocrsweep"), suites=suites.as_posix())
+    unknown = f"pytest-ocrsweep=={version('pytest-ocrsweep')} # {NOT_ON_PYPI}"
+    return COUNTS.format(install=f'"{origin}"' if origin else unknown, suites=suites.as_posix())
+
+
+def origin() -> str | None:
+    """What pip is to install to get the package that runs here; None if it came from a file of this machine."""
+    from importlib.metadata import distribution
+
+    package = distribution("pytest-ocrsweep")
+    text = package.read_text("direct_url.json")  # PEP 610: pip writes it for what comes from no package index
+    if text is None:
+        return f"pytest-ocrsweep=={package.version}"
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads(text)
+        address, git = found["url"], found.get("vcs_info", {})
+        where = f"git+{address}@{git['commit_id']}" if git.get("vcs") == "git" else address
+        if re.fullmatch(r"(git\+)?https://[\w./~+-]+(@[0-9a-f]{40,64})?", where):  # no user, nothing that a shell obeys
+            return f"pytest-ocrsweep @ {where}"
+    return None
 
 
 def baselines(folder: Path, stages: Sequence[str], grids: str, settings: Settings) -> dict[Path, str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from ..errors import ArgumentError, ConfigError
 from ..hardware import sizing
 from ..hardware.serving import speeds
+from ..model.limits import uncut
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
@@ -105,7 +106,10 @@ def _on(settings: Settings, page: str) -> OnModel:
         pages_per_s=expected.pages_per_s if expected else None,
         most_pages_per_s=speed.floor.pages_per_s,
         reasons=speed.reasons,
-        beyond=tuple(beyond(settings.model, ((stage, work) for stage in STAGES))),
+        beyond=(
+            *uncut(settings.model, settings.engine, [work]),
+            *beyond(settings.model, ((stage, work) for stage in STAGES)),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from ..files.text import quoted
 from ..hardware.devices import Device
 from ..hardware.engine_times import How
 from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
+from ..model.limits import uncut
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import MOST, Settings
@@ -101,6 +102,9 @@ def run(options: argparse.Namespace) -> int:
         flags.show(*_page(options, settings, found[0][2], fit))
     else:
         flags.show(_title(options, settings), "", *screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT))
+    if not (options.json or options.modes):
+        for line in uncut(settings.model, settings.engine, [_share(text, settings).work for text in options.targets]):
+            flags.show(line)
     return 0
 
 

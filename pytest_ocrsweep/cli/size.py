@@ -12,6 +12,7 @@ from ..hardware import sizing
 from ..hardware.serving import Served, served
 from ..hardware.sizing import Requirement, Target
 from ..model.analytic import Model
+from ..model.limits import uncut
 from ..model.positions import beyond
 from ..model.stages import STAGES
 from ..report.table import aligned
@@ -96,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
     all_of = {name: [each.devices[name].speeds for each in sizes] for name in catalogue}
     flags.show("", "the largest batch that each device serves in time, and pages a second with it:", "")
     flags.show(*_served(sizes), *notes(catalogue, all_of))
-    for line in beyond(settings.model, ((stage, work) for work in works for stage in STAGES)):
+    runs = ((stage, work) for work in works for stage in STAGES)
+    for line in (*uncut(settings.model, settings.engine, works), *beyond(settings.model, runs)):
         flags.show("", line)
     return 0
 

@@ -142,11 +142,18 @@ def largest_batch(model: Model, work: Workload, device: Device, attention: str =
 def largest_page(model: Model, work: Workload, device: Device, attention: str = "flash") -> CropGrid | None:
     """The largest crop grid that fits at the batch of `work`, among the most square ones: 1x1, 1x2, 2x2, 2x3, …
 
-    None if not even 1x1 fits. A resolution without crops has 1x1 alone.
+    It has at most as many crops as the model, or the engine, cuts a page into. None if not even 1x1 fits. A resolution
+    without crops has 1x1 alone.
     """
     if work.sides.crop_side is None:
         return work.grid if fits(model, work, device, attention).fits else None
-    nth = largest(lambda n: fits(model, replace(work, grid=_squarish(n)), device, attention).fits)
+    most = model.engine.most_crops or model.architecture.most_crops
+
+    def holds(nth: int) -> bool:
+        grid = _squarish(nth)
+        return grid.crops <= most and fits(model, replace(work, grid=grid), device, attention).fits
+
+    nth = largest(holds)
     return None if nth is None else _squarish(nth)
 
 

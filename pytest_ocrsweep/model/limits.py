@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import ConfigError
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
 from .geometry import Workload
-from .positions import needed
+from .positions import FEW, needed
 from .stages import STAGES, Latency
 
 
@@ -16,6 +18,17 @@ def refuse_pair(model: Architecture, engine: Engine) -> None:
         raise ConfigError(
             f"nobody has counted {model.name}'s encoder with queries on {engine.name}: use engine={REFERENCE.name}"
         )
+
+
+def uncut(model: Architecture, engine: Engine, works: Iterable[Workload]) -> list[str]:
+    """A line if grids have more crops than the model's own processor, or the engine, cuts a page into, else none."""
+    most = engine.most_crops or model.most_crops
+    grids = [str(grid) for grid in sorted({work.grid for work in works}) if grid.crops > most]
+    if not grids:
+        return []
+    more = f" and {len(grids) - FEW} more grids" if len(grids) > FEW else ""
+    by = model.name if engine.most_crops is None else engine.name
+    return [f"beyond the {most} crops that {by} cuts a page into: {', '.join(grids[:FEW])}{more}, counted as if it did"]
 
 
 def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> None:

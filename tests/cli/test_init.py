@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_ocrsweep.cli import main
+from pytest_ocrsweep.cli import init_files, main
 from pytest_ocrsweep.cli.init_files import with_keys
 from pytest_ocrsweep.sweep import project_file
 from pytest_ocrsweep.sweep.project_file import parsed
@@ -37,7 +38,8 @@ def content() -> dict[str, bytes]:
 
 
 def test_it_writes_all_and_again_nothing(capsys):
-    assert init(capsys) == [*(f"{name}: written" for name in FILES), "8 files written; next: pytest"]
+    lines = [line.partition("; its line of pip: ")[0] for line in init(capsys)]  # if a clone is installed
+    assert lines == [*(f"{name}: written" for name in FILES), "8 files written; next: pytest"]
     before = content()
     assert init(capsys) == [*(f"{name}: as before" for name in FILES), "nothing changed: all is there already"]
     assert content() == before
@@ -174,6 +176,9 @@ def test_a_folder_of_ones_own_models_is_one_only_if_it_is_asked_for(capsys):
         (["--grids", "1y1"], "'1y1'"),
         (["--suites", "../x"], "--suites ../x: it must be a folder of this project"),
         (["--suites", ""], "argument --suites"),
+        (["--suites=-x"], "--suites -x: it must be a folder of this project"),
+        (["--suites", "a\nb"], "--suites a\\nb: it must be a folder of this project"),
+        (["--set", ""], "'' is not KEY=VALUE"),
         (["--stage", "decod"], "argument --stage"),
         (["--config-dir", "none"], "none is not a folder"),
         (["--model", "nope"], "model must be one of"),
@@ -233,6 +238,7 @@ def test_settings_that_are_there_stay_and_are_what_is_counted(capsys):
     lines = init(capsys, "--model=deepseek-ocr-tiny", "--stage=decode")
     assert lines[0] == "pytest.ini: left as it is: ocrsweep_set is ['model=deepseek-ocr-2']"
     assert lines[-1] == "nothing changed: some files were left"
+    assert init(capsys, "--model=nope", code=2)[0].startswith("ocrsweep: model must be one of")
     assert content() == before
 
 
@@ -241,3 +247,51 @@ def test_settings_of_the_file_that_do_not_fit_are_named_with_it(capsys):
         Path("pytest.ini").write_text(f"[pytest]\nocrsweep_set = {value}\n")
         (line,) = init(capsys, code=2)
         assert line.startswith(f"ocrsweep: pytest.ini: ocrsweep_set: {said}")
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ORIGINS = {
+    None: "pytest-ocrsweep==0.1.0",  # from a package index
+    ("https://git.example/us/ocr.git", "git"): f"pytest-ocrsweep @ git+https://git.example/us/ocr.git@{COMMIT}",
+    ("https://host.example/a.whl", ""): "pytest-ocrsweep @ https://host.example/a.whl",
+    ("file:///srv/a.whl", ""): None,
+    ("file:///srv/clone", "git"): None,
+    ("https://user:secret@git.example/us/ocr.git", "git"): None,
+    ("https://git.example/$(touch x).git", "git"): None,
+    ("https://git.example/us/ocr", "hg"): "pytest-ocrsweep @ https://git.example/us/ocr",
+}
+
+
+@pytest.mark.parametrize("direct", ORIGINS, ids=str)
+def test_the_workflow_installs_the_package_from_where_it_came(capsys, monkeypatch, direct):
+    class Package:
+        version = "0.1.0"
+
+        def read_text(self, name: str) -> str | None:
+            assert name == "direct_url.json"
+            if direct is None:
+                return None
+            url, vcs = direct
+            return json.dumps({"url": url, **({"vcs_info": {"vcs": vcs, "commit_id": COMMIT}} if vcs else {})})
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Package())
+    (said,) = [line for line in init(capsys, "--stage=decode", "--grids=1x1") if line.startswith(".github")]
+    text = Path(".github/workflows/ocrsweep.yml").read_text()
+    run = yaml.safe_load(text)["jobs"]["counts"]["steps"][-2]["run"]
+    wanted = ORIGINS[direct]
+    if wanted:
+        assert run == f'python -m pip install "{wanted}"'
+        assert said == ".github/workflows/ocrsweep.yml: written"
+    else:
+        assert run == "python -m pip install pytest-ocrsweep==0.1.0"
+        assert "# not on PyPI yet" in text
+        assert said.endswith(
+            "; its line of pip: not on PyPI yet: write a git URL with a commit, or a wheel in this repository"
+        )
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"url": 3}', '{"vcs_info": {"vcs": "git"}, "url": "https://a"}'])
+def test_a_damaged_note_of_the_origin_is_none(monkeypatch, text):
+    package = type("Package", (), {"version": "0.1.0", "read_text": lambda self, name: text})
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: package())
+    assert init_files.origin() is None

@@ -93,9 +93,24 @@ def test_the_largest_batch_fits_and_one_page_more_does_not(name: str, attention:
 
 
 def test_the_largest_page_fits_and_the_next_squarest_does_not() -> None:
-    needed = fits(MODEL, Workload(CropGrid(3, 4)), H200).needed_bytes
-    assert largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed)) == CropGrid(3, 4)
-    assert largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed - 1)) == CropGrid(3, 3)
+    needed = fits(MODEL, Workload(CropGrid(3, 3)), H200).needed_bytes
+    assert largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed)) == CropGrid(3, 3)
+    assert largest_page(MODEL, TWO_BY_THREE, of_memory(H200, needed - 1)) == CropGrid(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "grid"),
+    [
+        ("deepseek-ocr", [], "3x3"),  # of 9 crops
+        ("deepseek-ocr-2", [], "2x3"),  # of 6
+        ("unlimited-ocr", [], "5x6"),  # of 32
+        ("deepseek-ocr", ["model.most_crops=12"], "3x4"),
+    ],
+)
+def test_no_page_is_larger_than_the_model_cuts_it(name: str, overrides: list[str], grid: str) -> None:
+    model = load_model(name, overrides=overrides)
+    assert str(largest_page(model, Workload(CropGrid(1, 2)), H200)) == grid
+    assert str(largest_page(model, Workload(CropGrid(4, 9)), H200)) == grid  # whatever was asked about
 
 
 @pytest.mark.parametrize("grid", ["1x1", "1x2", "2x2", "2x3", "3x3"])
@@ -105,7 +120,8 @@ def test_pages_grow_by_a_column_and_then_by_a_row(grid: str) -> None:
 
 
 def test_fused_attention_fits_larger_pages_than_scores_in_memory() -> None:
-    eager, flash = (largest_page(MODEL, TWO_BY_THREE, RTX_4090, attention) for attention in ("eager", "flash"))
+    wide = load_model(overrides=["model.most_crops=100"])
+    eager, flash = (largest_page(wide, TWO_BY_THREE, RTX_4090, attention) for attention in ("eager", "flash"))
     assert eager is not None
     assert flash is not None
     assert flash.crops > eager.crops

@@ -61,5 +61,6 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "suites/test_vision.py",
     ): "shows two processes that wait for each other: tests/plugin/test_gpu_lock.py",
     ("serving.md", '$ pytest suites/ -k "decode or prefill" --ocrsweep-set engine=vllm'): ENGINE,
+    ("serving.md", "python -m pytest_ocrsweep.engines --python /opt"): ENGINE,
     ("style.md", "ocrsweep: no option"): MESSAGE,
 }

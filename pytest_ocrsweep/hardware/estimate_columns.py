@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ColumnOverflow
 from ..model.analytic import Model
 from ..model.bulk import Column, Columns, has_crops
-from ..model.bulk_plan import LIMIT, Values, step_rows
+from ..model.bulk_plan import LIMIT, Values, padded_rows
 from ..model.program import NEEDED, Program, Row
 from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
@@ -46,8 +46,9 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             # Floats are exact up to 2⁵³, as numbers of a single ledger are when they become time.
             sizes = {name: columns[name][block].astype(np.float64) for name in SIZES}
             rows, columns_of, batch, *tokens = sizes.values()
-            padded, window = step_rows(model.engine, batch), model.architecture.decoder.window
             image, prompt, new = tokens
+            padded = padded_rows(model.engine, batch, image + prompt)
+            window = model.architecture.decoder.window
             at = symbols(rows, columns_of, batch, image, prompt, new, padded, pages=columns.pages, window=window)
             wider = unknown_kernels(engine=not model.engine.is_reference, stage=program.unmeasured is not None)
             spread = (

@@ -70,8 +70,9 @@ class Plan:
     def _symbols(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         rows, cols = sizes["rows"], sizes["cols"]
         tokens = self._pages * image_tokens(self._sides, rows, cols, crops=self._crops)
-        text, padded = (sizes["prompt_tokens"], sizes["new_tokens"]), step_rows(self._engine, sizes["batch"])
-        return symbols(rows, cols, sizes["batch"], tokens, *text, padded, pages=self._pages, window=self._window)
+        text, batch = (sizes["prompt_tokens"], sizes["new_tokens"]), sizes["batch"]
+        padded = padded_rows(self._engine, batch, tokens + text[0])
+        return symbols(rows, cols, batch, tokens, *text, padded, pages=self._pages, window=self._window)
 
     def _evaluated(self, values: Values) -> dict[str, Numbers]:
         return {name: reduce(np.maximum, map(values.size, polys)) for name, polys in self._columns.items()}
@@ -124,7 +125,12 @@ class Values:
         return self._known[factor]
 
 
-def step_rows(engine: Engine, batch: Any) -> Any:
+def padded_rows(engine: Engine, batch: Any, context: Any) -> tuple[Any, Any]:
+    """The rows of a step and of a prefill of `batch` pages with `context` tokens: numbers, or arrays."""
+    return _step_rows(engine, batch), _step_rows(engine, batch * context)
+
+
+def _step_rows(engine: Engine, batch: Any) -> Any:
     """`engine.step_rows` of a number, or of every element of an array."""
     if not engine.captured_batches or not isinstance(batch, np.ndarray):
         return engine.step_rows(batch)

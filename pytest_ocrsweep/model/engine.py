@@ -42,15 +42,28 @@ class Engine:
     most_crops: int | None  # into which it cuts a page; None: as many as the model's own processor
     most_positions: int | None  # of a page, new tokens included; None: as many as the model has
     most_step_tokens: int | None  # of all pages together, in one prefill; None: no limit
-    captured_batches: tuple[int, ...]  # a decode step is padded to the next of these; (): never
+    captured_batches: tuple[int, ...]  # the rows of a step, or of a prompt in a buffer, are padded to these; (): never
     kv_dtype: str  # of KV_BYTES: how the KV cache stores an element
     kv_block_tokens: int | None  # the KV cache lies in blocks of so many tokens; None: one tensor, copied at each step
     last_logits: bool  # logits of each page's last token alone
-    pages_alone: bool  # the pages of a batch go through the vision tower one by one
+    pages_alone: bool  # the pages of a batch go through the vision tower one by one, as in vLLM's loop
     original_sam: bool  # SAM as DeepSeek's own code has it: the bias is a view, the neck's norms are written out
     original_tower: bool = field(
         default=False, kw_only=True
     )  # pages, and crops before the view, as in DeepSeek's own code, which joins CLIP's q, k and v
+    original_clip: bool = field(
+        default=False, kw_only=True
+    )  # CLIP's positions are looked up before they are resized, as in DeepSeek's own code
+    padded_bias: bool = field(
+        default=False, kw_only=True
+    )  # SAM's attention is PyTorch's memory-efficient one, which pads a bias whose rows are not a multiple of 8
+    grouped_router: bool = field(
+        default=False, kw_only=True
+    )  # fused experts are chosen within their best group, in six kernels
+    linear_patches: bool = field(default=False, kw_only=True)  # patches are copied side by side, and then a product
+    indexed_places: bool = field(
+        default=False, kw_only=True
+    )  # image tokens are written at indices that the host made, where the prompt's embeddings lie in a buffer
     looped_experts: bool = field(
         default=False, kw_only=True
     )  # one expert after the other, each on its own tokens, with its weights where they lie
@@ -65,8 +78,8 @@ class Engine:
         default=(), kw_only=True
     )  # encoder graphs: views are padded to the next of these; (): it has no such graphs
     captured_crops: tuple[int, ...] = field(default=(), kw_only=True)  # and crops
-    fused_norms: bool  # a norm and the residual before it are one kernel
-    fused_rope: bool  # queries and keys are rotated in place, by a table of all positions
+    fused_norms: bool  # a norm and the sums before it are one kernel
+    fused_rope: bool  # queries and keys are rotated in one kernel, by a table of all positions
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
     fused_gate_up: bool  # the gate and the other half of an MLP are one product, their activation one kernel
     fused_experts: bool  # each product reads the rows and weights of its experts where they lie
@@ -92,6 +105,11 @@ class Engine:
         return self.fused_qkv or self.original_tower
 
     @property
+    def pads_prompts(self) -> bool:
+        """Whether the rows of a prefill are padded to a captured batch."""
+        return self.indexed_places and self.last_logits and bool(self.captured_batches)
+
+    @property
     def caches_as_the_reference(self) -> bool:
         """Whether its KV cache is one tensor for all keys, made anew at each step."""
         return self.kv_block_tokens is None and not self.keeps_first_keys
@@ -111,7 +129,7 @@ class Engine:
         return None if self.most_step_tokens is None else self.most_step_tokens // context_tokens
 
     def step_rows(self, batch: int) -> int:
-        """The rows of a decode step of `batch` pages: the next captured batch; beyond the last one, the batch."""
+        """The rows that `batch` of them are padded to: the next captured batch; beyond the last one, none are added."""
         place = bisect_left(self.captured_batches, batch)
         return self.captured_batches[place] if place < len(self.captured_batches) else batch
 
@@ -126,6 +144,11 @@ FUSED = (
     "fused_experts",
     "original_sam",
     "original_tower",
+    "original_clip",
+    "padded_bias",
+    "grouped_router",
+    "linear_patches",
+    "indexed_places",
     "looped_experts",
     "product_rope",
     "keeps_first_keys",

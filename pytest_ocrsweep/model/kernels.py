@@ -27,6 +27,7 @@ VECTOR_FLOPS = {
     "rsqrt": 1,
     "sqrt": 1,
     "div": 1,
+    "exp": 1,
     "cos": 1,
     "sin": 1,
     "sum": 1,

@@ -113,7 +113,7 @@ def stored(kernels: Iterable[Kernel], precision: Precision, layers: int, dense_l
         if not k.parameters:
             yield k
             continue
-        first = dense_layers if "expert" in k.path else seen.get(k.path, 0)
+        first = seen.get(k.path, 0) + (dense_layers if "expert" in k.path else 0)
         seen[k.path] = seen.get(k.path, 0) + k.times
         turns: dict[Fraction, list[int]] = {}
         for run in range(k.times):

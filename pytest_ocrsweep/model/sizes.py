@@ -13,3 +13,4 @@ LEFT = symbol("left")  # 1 if it was full before that step
 VIEWS = symbol("views")  # global views of the whole batch: one for each page of each prompt
 MANY_VIEWS = symbol("many_views")  # 1 if there are several, else 0
 STEP_ROWS = symbol("step_rows")  # the rows of a decode step: the batch, or what an engine pads it to
+PROMPT_ROWS = symbol("prompt_rows")  # the rows of a prefill: the tokens of all pages, or what an engine pads them to

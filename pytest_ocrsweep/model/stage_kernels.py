@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from . import original_tower
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
 from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
 from .layers import clip, decoder, projector, query_encoder, sam
 from .layers.decoder_cache import Window
-from .original_tower import Remains, page_alone
+from .original_tower import Remains
+from .page_tower import Page, page_alone, pixel_sum
 from .sizes import (
     BATCH,
     COLUMNS,
@@ -21,6 +23,7 @@ from .sizes import (
     MANY_COLUMNS,
     MANY_PAGES,
     MANY_VIEWS,
+    PROMPT_ROWS,
     ROWS,
     STEP_ROWS,
     VIEWS,
@@ -90,14 +93,15 @@ def vision(model: Architecture, resolution: str, crops: bool, attention: str, en
     count, many, tokens = pages(model, resolution, crops)
     if engine.original_tower:
         remains = Remains(model, resolution, crops)
-        page = list(page_alone(model, resolution, crops, attention, engine, tokens, many))
+        page = list(original_tower.page_alone(model, resolution, crops, attention, engine, tokens, many))
         yield from one_by_one(page, count, tokens * model.decoder.width, tuple(many * size for size in remains.sizes))
     elif engine.pages_alone:
-        page = [
-            *tower(model, resolution, crops, attention, engine, 1, 0, tokens),
-            released(*encoded(model, resolution, crops, 1)),
-        ]
-        yield from one_by_one(page, count, tokens * model.decoder.width)
+        sizes = Page(model, resolution, crops)
+        yield pixel_sum("pixels/sum_of_views", count * sizes.view_pixels)
+        page = list(page_alone(sizes, attention, engine, tokens, many))
+        named = tuple(many * size for size in sizes.named)
+        yield from one_by_one(page, count, tokens * model.decoder.width, named)
+        yield released(*sizes.named)
     else:
         yield from tower(model, resolution, crops, attention, engine, count, many, tokens)
 
@@ -161,16 +165,25 @@ def one_by_one(page: Iterable[Kernel], count: Size, kept: Size, remains: tuple[S
 def prefill(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
     """Vision, its tokens placed into the prompt, then the decoder and the head over every position, or the last."""
     tokens = BATCH * CONTEXT
-    yield from decoder.embed(model.decoder, tokens)
-    yield from vision(model, resolution, crops, attention, engine)
-    yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
+    rows = PROMPT_ROWS if engine.pads_prompts else tokens
+    if engine.indexed_places:
+        yield from vision(model, resolution, crops, attention, engine)
+        yield from decoder.embed(model.decoder, tokens)
+        yield from under("projector", projector.indexed(BATCH, IMAGE, model.decoder.width))
+        yield decoder.inputs(model.decoder, tokens, rows)
+    else:
+        yield from decoder.embed(model.decoder, tokens)
+        yield from vision(model, resolution, crops, attention, engine)
+        yield from under("projector", projector.scatter(BATCH, IMAGE, CONTEXT, model.decoder.width))
     how = model.decoder.prefill_experts
     window = Window(CONTEXT, 0) if model.decoder.window else None
-    layers = decoder.layers(
-        model.decoder, BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES, attention, how, engine, window=window
-    )
-    yield from under("decoder", layers)
-    mask, images = tokens, BATCH * IMAGE * model.decoder.width * HALF
+
+    def layers(rows: Size) -> Kernels:
+        sizes = (BATCH, CONTEXT, CONTEXT, 0, MANY_PAGES)
+        return under("decoder", decoder.layers(model.decoder, *sizes, attention, how, engine, rows, window))
+
+    yield from padding_left_out(layers(rows), layers(tokens)) if engine.pads_prompts else layers(tokens)
+    placing = () if engine.indexed_places else (tokens, BATCH * IMAGE * model.decoder.width * HALF)
     count, *_ = pages(model, resolution, crops)
     of_vision = [] if engine.looks_alone else encoded(model, resolution, crops, count)
     if engine.original_tower:
@@ -178,7 +191,7 @@ def prefill(model: Architecture, resolution: str, crops: bool, attention: str, e
     if engine.original_tower:  # its tokens were names of its own; the reference model returns them
         of_page = pages(model, resolution, crops)[2] * model.decoder.width * HALF
         yield Kernel("released", frees=count * allocated(of_page))
-    yield released(*of_vision, mask, images)  # the reference model is done, the head is to come
+    yield released(*of_vision, *placing)  # the reference model is done, the head is to come
     yield from decoder.head(model.decoder, tokens, BATCH, engine)
 
 
@@ -194,7 +207,11 @@ def decode_step(
 
 
 def _decode_rows(model: Architecture, attention: str, engine: Engine, rows: Size) -> Kernels:
-    yield from decoder.embed(model.decoder, rows)
+    if engine.indexed_places:
+        yield from decoder.embed(model.decoder, BATCH)
+        yield decoder.inputs(model.decoder, BATCH, rows)
+    else:
+        yield from decoder.embed(model.decoder, rows)
     how = model.decoder.decode_experts
     window = Window(CONTEXT, KEYS - 1 - CONTEXT + LEFT) if model.decoder.window else None
     layers = decoder.layers(model.decoder, BATCH, 1, KEYS, KEYS - 1, MANY_PAGES, attention, how, engine, rows, window)

@@ -89,8 +89,8 @@ STAGES = {
 def point(work: Workload, decoder: Decoder, engine: Engine = REFERENCE) -> dict[str, int]:
     """The value of each symbol for `work` on a model with that decoder."""
     grid, tokens = work.grid, (work.image_tokens, work.prompt_tokens, work.new_tokens)
-    rows = engine.step_rows(work.batch)
-    return symbols(grid.rows, grid.columns, work.batch, *tokens, rows, pages=work.pages, window=decoder.window)
+    padded = (engine.step_rows(work.batch), engine.step_rows(work.batch * work.context_tokens))
+    return symbols(grid.rows, grid.columns, work.batch, *tokens, padded, pages=work.pages, window=decoder.window)
 
 
 def symbols(
@@ -100,15 +100,15 @@ def symbols(
     image_tokens: N,
     prompt_tokens: N,
     steps: N,
-    step_rows: N | None = None,
+    padded: tuple[N, N] | None = None,
     *,
     pages: int = 1,
     window: int | None = None,
 ) -> dict[str, N]:
     """The value of each symbol, from numbers or from arrays; a decode's `keys` are those of its last step.
 
-    Without `step_rows` no engine pads a step. With a `window` a step sees that many new tokens at most, and all of its
-    context.
+    `padded` are the rows of a step and of a prefill; without them no engine pads. With a `window` a step sees that many
+    new tokens at most, and all of its context.
     """
     context, views = image_tokens + prompt_tokens, batch * pages
     beyond = 0 * steps if window is None else (steps > window) * (steps - window)
@@ -126,7 +126,8 @@ def symbols(
         "many_pages": (batch > 1) * 1,
         "many_views": (views > 1) * 1,
         "many_columns": (columns > 1) * 1,
-        "step_rows": batch if step_rows is None else step_rows,
+        "step_rows": batch if padded is None else padded[0],
+        "prompt_rows": batch * context if padded is None else padded[1],
         "steps": steps,
         "all_keys": steps * context + seen * (seen + 1) // 2 + beyond * seen,
     }

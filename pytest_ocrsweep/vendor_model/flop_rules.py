@@ -42,6 +42,7 @@ ELEMENTWISE: dict[Packet, str] = {  # by their names in VECTOR_FLOPS, which is p
     aten.rsqrt: "rsqrt",
     aten.sqrt: "sqrt",
     aten.div: "div",
+    aten.exp: "exp",
     aten.cos: "cos",
     aten.sin: "sin",
     aten.sigmoid: "sigmoid",

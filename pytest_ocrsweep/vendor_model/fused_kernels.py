@@ -55,17 +55,18 @@ def _normalised(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
 
 
+def _normalised_sum(parts: Sequence[torch.Tensor], weight: torch.Tensor, *_: object) -> torch.Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return _normalised(total, weight)
+
+
 norm = _define(
-    "norm(Tensor x, Tensor weight) -> Tensor",
-    lambda x, weight: torch.empty_like(x),
-    _normalised,
-    lambda x, weight: (_size(x, weight), _size(x)),
-)
-residual_norm_ = _define(
-    "residual_norm_(Tensor(a!) x, Tensor(b!) residual, Tensor weight) -> ()",
-    _nothing,
-    lambda x, residual, weight: _normalised(x + residual, weight),
-    lambda x, residual, weight: (_size(x, residual, weight), _size(x, residual)),
+    "norm(Tensor[] parts, Tensor weight, int copies, bool keeps_sum) -> Tensor[]",
+    lambda parts, weight, copies, keeps_sum: [torch.empty_like(parts[0]) for _ in range(copies + keeps_sum)],
+    _normalised_sum,
+    lambda parts, weight, copies, keeps_sum: (_size(*parts, weight), (copies + keeps_sum) * _size(parts[0])),
 )
 
 
@@ -80,9 +81,9 @@ def _rotated(q: torch.Tensor, k: torch.Tensor, positions: torch.Tensor, table: t
     return turned
 
 
-rope_ = _define(
-    "rope_(Tensor(a!) q, Tensor(b!) k, Tensor positions, Tensor table) -> ()",
-    _nothing,
+rope = _define(
+    "rope(Tensor q, Tensor k, Tensor positions, Tensor table) -> (Tensor, Tensor)",
+    lambda q, k, positions, table: (q.new_empty(q.shape), k.new_empty(k.shape)),
     _rotated,
     lambda q, k, positions, table: (
         _size(q, k, positions) + positions.numel() * table.shape[-1] * table.element_size(),
@@ -125,6 +126,18 @@ softmax_top_k = _define(
     lambda logits, chosen: logits.float().softmax(-1).topk(chosen),
     lambda logits, chosen: (_size(logits), len(logits) * chosen * 12),
 )
+group_softmax = _define(
+    "group_softmax(Tensor logits) -> (Tensor, Tensor, Tensor)",
+    lambda logits: (*(logits.new_empty(len(logits), 1, dtype=torch.float32) for _ in range(2)), logits[:, :1].clone()),
+    lambda logits: logits.float().softmax(-1),
+    lambda logits: (_size(logits), len(logits) * (4 + 4 + logits.element_size())),
+)
+group_scores = _define(
+    "group_scores(Tensor logits, Tensor greatest, Tensor total, Tensor group) -> Tensor",
+    lambda logits, greatest, total, group: torch.empty_like(logits),
+    lambda logits, greatest, total, group: (logits.float() - greatest).exp() / total,
+    lambda logits, greatest, total, group: (_size(logits, greatest, total, group), _size(logits)),
+)
 align = _define(
     "align(Tensor choices, int experts) -> (Tensor, Tensor)",
     lambda choices, experts: (choices.new_empty(choices.numel()), choices.new_empty(experts)),
@@ -134,6 +147,12 @@ align = _define(
 
 
 to_host = _define("to_host(Tensor x) -> ()", _nothing, _nothing, lambda x: (_size(x), 0))
+from_host = _define(
+    "from_host(Tensor like, int count) -> Tensor",
+    lambda like, count: like.new_empty(count),
+    lambda like, count: like.new_empty(count),
+    lambda like, count: (0, count * like.element_size()),
+)
 
 
 def _chosen_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,9 @@ class PlainDecoder:
         shared = not self.engine.fused_rope and not self.engine.product_rope
         tables = self.text.rotary_emb(x, position_ids=inputs.one_page) if shared else None
         if self.engine.fused_norms:
-            return self._one_stream([x], inputs, tables)
+            parts = [x]
+            del x
+            return self._summed_late(parts, inputs, tables)
         return self._two_streams(x, inputs, tables)
 
     def _two_streams(self, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
@@ -68,26 +70,23 @@ class PlainDecoder:
         stream = x + out
         del out
         normed = layer.post_attention_layernorm(stream)
-        out = self._mlp(place, normed)
+        (out,) = self._mlp(place, normed)
         del normed
         return stream + out
 
-    def _one_stream(self, stream: list[torch.Tensor], inputs: Inputs, tables: Any) -> torch.Tensor:
-        residual = None
+    def _summed_late(self, parts: list[torch.Tensor], inputs: Inputs, tables: Any) -> torch.Tensor:
+        """Each norm adds what the layers before left; the sum after attention is made twice."""
         for place, layer in enumerate(self.text.layers):
-            x = stream.pop()
-            if residual is None:
-                residual = x
-                x = fused.norm(x, layer.input_layernorm.weight)
-            else:
-                fused.residual_norm_(x, residual, layer.input_layernorm.weight)
-            out = self._attention(place, x, inputs, tables)
+            x, *summed = fused.norm(parts, layer.input_layernorm.weight, 1, len(parts) > 1)
+            parts[:] = summed or parts
+            del summed
+            parts.append(self._attention(place, x, inputs, tables))
             del x
-            fused.residual_norm_(out, residual, layer.post_attention_layernorm.weight)
-            stream.append(self._mlp(place, out))
-            del out
-        x = stream.pop()
-        fused.residual_norm_(x, residual, self.text.norm.weight)
+            copies = 3 if self.engine.fused_experts and self.joined[place].router is not None else 1
+            normed = fused.norm(parts, layer.post_attention_layernorm.weight, copies, False)
+            parts += self._mlp(place, normed[0])
+            del normed
+        (x,) = fused.norm(parts, self.text.norm.weight, 1, False)
         return x
 
     def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
@@ -96,7 +95,7 @@ class PlainDecoder:
         if self.engine.product_rope and not self.engine.fused_rope:
             tables = self._tables(inputs.one_page, x.dtype)
         if self.engine.fused_rope:
-            fused.rope_(q, k, inputs.rows, self.table)
+            q, k = fused.rope(q, k, inputs.rows, self.table)
         else:
             q, k = self._rotated(q, k, inputs.one_page.shape[-1], tables)
         real = len(inputs.slots)
@@ -138,19 +137,24 @@ class PlainDecoder:
         inputs.pool[place] = (keys, values)
         return keys, values
 
-    def _mlp(self, place: int, x: torch.Tensor) -> torch.Tensor:
+    def _mlp(self, place: int, x: torch.Tensor) -> list[torch.Tensor]:
+        """One tensor, or those of routed and of shared experts, if a norm adds them."""
         mlp, joined = self.text.layers[place].mlp, self.joined[place]
         if joined.router is None:
-            return self._gated(mlp, joined, x)
+            return [self._gated(mlp, joined, x)]
+        parts = self._experts(mlp, joined, x)
+        return parts if self.engine.fused_norms else [parts.pop(0) + parts.pop()]
+
+    def _experts(self, mlp: Any, joined: _Joined, x: torch.Tensor) -> list[torch.Tensor]:
         if self.engine.fused_experts:
-            return self._routed(joined, x) + self._gated(mlp.shared_experts, joined, x)
+            logits = [F.linear(x, joined.router)]
+            shared = self._gated(mlp.shared_experts, joined, x)
+            return [self._routed(joined, x, logits), shared]
         if self.engine.looped_experts:
             _, weights, choices = mlp.gate(x)
-            return self._looped(joined, x, choices, weights) + self._gated(mlp.shared_experts, joined, x)
+            return [self._looped(joined, x, choices, weights), self._gated(mlp.shared_experts, joined, x)]
         logits, weights, choices = mlp.gate(x)
-        summed = mlp.experts(x, choices, weights) + self._gated(mlp.shared_experts, joined, x)
-        del logits
-        return summed
+        return [mlp.experts(x, choices, weights), self._gated(mlp.shared_experts, joined, x)]
 
     def _gated(self, mlp: Any, joined: _Joined, x: torch.Tensor) -> torch.Tensor:
         if not self.engine.fused_gate_up:
@@ -189,15 +193,28 @@ class PlainDecoder:
         wide = new.view(*choices.shape, -1).type(weights.dtype).mul_(weights.unsqueeze(-1))
         return wide.sum(dim=1).type(new.dtype)
 
-    def _routed(self, joined: _Joined, x: torch.Tensor) -> torch.Tensor:
+    def _routed(self, joined: _Joined, x: torch.Tensor, logits: list[torch.Tensor]) -> torch.Tensor:
         d = self.sizes
-        weights, choices, sources = fused.softmax_top_k(F.linear(x, joined.router), d.experts_per_token)
-        del sources
+        weights, choices = self._chosen(logits)
         order, starts = fused.align(choices, d.experts)
         hidden = fused.silu_mul(fused.experts_product(x, joined.up, order, starts, None))
         rows = [fused.experts_product(hidden, joined.down, order, starts, weights)]
         del hidden, order, starts, choices, weights
-        return rows.pop().view(len(x), d.experts_per_token, -1).sum(1)
+        return rows.pop().view(len(x), d.experts_per_token, -1).sum(1).clone()
+
+    def _chosen(self, given: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, picks = given.pop(), self.sizes.experts_per_token
+        if not self.engine.grouped_router:
+            weights, choices, _ = fused.softmax_top_k(logits, picks)
+            return weights, choices
+        greatest, total, best = fused.group_softmax(logits)
+        best, group = best.topk(1)
+        scores = fused.group_scores(logits, greatest, total, group)
+        del logits, greatest, total, best, group
+        weights, choices = scores.topk(picks)
+        del scores
+        weights = weights.float()
+        return weights, choices.int()
 
 
 class _Joined:

@@ -18,7 +18,9 @@ from ..model.stages import STAGES, point
 from ..model.symbolic import poly
 from . import build, dispatch_count, forward
 from .families import ReferenceModel
+from .fused_kernels import from_host
 from .plain_decoder import Inputs, PlainDecoder, Pool, parameter
+from .plain_original import Features
 from .plain_vision import features, use_plain_vision
 from .regions import experts_of
 
@@ -65,9 +67,16 @@ class PlainEngine:
         tokens, context = work.batch * work.context_tokens, work.context_tokens
         ids = _integers(tokens)
         blocks = self.engine.kv_block_tokens is not None
-        inputs = self._inputs(work, tokens, context, keys=context if blocks else 0)
+        rows = self.engine.step_rows(tokens) if self.engine.pads_prompts else tokens
+        inputs = self._inputs(work, rows, context, keys=context if blocks else 0)
 
         def run() -> object:
+            if self.engine.indexed_places:
+                found = features(self.built, pages, self.engine)
+                x = self._buffered([self._indexed(ids, found)], rows)
+                x = self._decoded([x], inputs)
+                del found
+                return self._head(x, inputs.last), inputs.pool
             x = self.built.model.get_input_embeddings()(ids)
             found = features(self.built, pages, self.engine)
             places = (ids == self.built.config.image_token_id).unsqueeze(-1)
@@ -79,13 +88,32 @@ class PlainEngine:
 
         return run
 
+    def _indexed(self, ids: torch.Tensor, found: Features) -> torch.Tensor:
+        """The embedded prompt with image tokens where the host knows that they belong."""
+        x: torch.Tensor = self.built.model.get_input_embeddings()(ids)
+        images = torch.cat(found.pages)
+        places = from_host(ids, len(images))
+        x[places] = images
+        return x
+
+    def _buffered(self, x: list[torch.Tensor], rows: int) -> torch.Tensor:
+        """The embedded tokens in a buffer of so many rows."""
+        buffer = torch.empty(rows, x[0].shape[-1], dtype=x[0].dtype, device="meta")
+        buffer[: len(x[0])].copy_(x.pop())
+        return buffer
+
     def _decode(self, work: Workload) -> Run:
         rows, keys = self.engine.step_rows(work.batch), work.context_tokens + 1
         inputs = self._inputs(work, rows, 1, keys=keys if self.engine.kv_block_tokens is not None else keys - 1)
-        ids = _integers(rows)
+        ids = _integers(work.batch if self.engine.indexed_places else rows)
 
         def run() -> object:
-            x = self._decoded([self.built.model.get_input_embeddings()(ids)], inputs)
+            x = self.built.model.get_input_embeddings()(ids)
+            given = [x]
+            del x
+            if self.engine.indexed_places:
+                given = [self._buffered(given, rows)]
+            x = self._decoded(given, inputs)
             return self._head(x, inputs.last), inputs.pool
 
         return run

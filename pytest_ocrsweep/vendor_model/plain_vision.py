@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..model.engine import Engine
-from . import forward, plain_original
+from . import forward, plain_original, plain_pages
 from .families import ReferenceModel
 from .plain_original import ClonedBetween, Features, GatheredPositions
 
@@ -26,11 +26,14 @@ def use_plain_vision(built: ReferenceModel, engine: Engine) -> None:
             layer.attn = OriginalAttention(layer.attn)
         neck = tower.sam_encoder.neck
         neck.layer_norm1, neck.layer_norm2 = ChannelNorm(neck.layer_norm1), ChannelNorm(neck.layer_norm2)
+    if engine.linear_patches:
+        tower.sam_encoder.patch_embed = LinearPatches(tower.sam_encoder.patch_embed)
     if engine.joins_clip:
         for layer in tower.vision_encoder.encoder.layers:
             layer.self_attn = JoinedAttention(layer.self_attn)
     if engine.original_tower:
         tower.sam_encoder.proj = ClonedBetween(tower.sam_encoder.proj)
+    if engine.original_clip:
         tower.vision_encoder.embeddings = GatheredPositions(tower.vision_encoder.embeddings)
 
 
@@ -39,20 +42,25 @@ def features(built: ReferenceModel, pages: forward.Pages, engine: Engine) -> Fea
     if engine.original_tower:
         return plain_original.features(built, pages)
     if engine.pages_alone:
-        return Features([_one(built, pages, i) for i in range(pages.work.batch)], None)
+        return Features(plain_pages.features(built, pages), None)
     found = built.model.get_image_features(**pages.arguments(built))
     return Features(found.pooler_output, found)
 
 
-def _one(built: ReferenceModel, pages: forward.Pages, i: int) -> torch.Tensor:
-    grid = pages.work.grid
-    named: dict[str, object] = {"pixel_values": pages.views[i : i + 1]}
-    if pages.crops is not None:
-        crops = pages.crops[i * grid.crops : (i + 1) * grid.crops]
-        named |= {"pixel_values_local": crops, "num_local_patches": [grid.crops]}
-        named["patches_grid"] = [[grid.columns, grid.rows]]
-    tokens: torch.Tensor = built.model.get_image_features(**named).pooler_output[0]
-    return tokens
+class LinearPatches(nn.Module):
+    """SAM's patches, copied side by side and multiplied, [batch, rows, columns, width]: vLLM's conv.py."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of.projection
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        batch, _, height, width = pixels.shape
+        side: int = self.of.kernel_size[0]
+        x = pixels.unfold(2, side, side).unfold(3, side, side)
+        x = x.permute(0, 2, 3, 1, 4, 5).reshape(batch * (height // side) * (width // side), -1)
+        x = F.linear(x, self.of.weight.view(len(self.of.weight), -1), self.of.bias)
+        return x.view(batch, height // side, width // side, -1)
 
 
 class OriginalAttention(nn.Module):

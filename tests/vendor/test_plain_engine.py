@@ -80,15 +80,22 @@ def numbers(model: Model, stage: str, work: Workload) -> tuple[int, ...]:
 SWITCHES: dict[str, dict[str, object]] = {
     name: {name: True}
     for name in (
-        *("last_logits", "pages_alone", "original_sam"),
+        *("last_logits", "pages_alone", "original_sam", "original_clip"),
+        *("padded_bias", "linear_patches", "indexed_places"),
         *("original_tower", "looped_experts", "product_rope", "keeps_first_keys", "float_logits"),
         *("fused_norms", "fused_rope", "fused_qkv", "fused_gate_up", "fused_experts"),
     )
 }
 SWITCHES |= {
     "none": {},
+    "grouped_router": {"fused_experts": True, "grouped_router": True},
+    "fused_norms_of_experts": {"fused_experts": True, "fused_norms": True},
     "kv_block_tokens": {"kv_block_tokens": 16},
     "captured_batches": {"captured_batches": (1, 4, 8)},
+    "padded_prompts": {
+        **dict.fromkeys(("last_logits", "indexed_places", "fused_rope"), True),
+        "captured_batches": (4, 1000, 2000),
+    },
 }
 
 

@@ -64,7 +64,7 @@ def embeddings(clip: Clip, images: Size, patches: int, engine: Engine = REFERENC
     if patches == trained:
         rows = (Parameter("table", trained * trained + 1, clip.width),)
         yield kernel("positions", reads=tokens * INDEX, weights=table, writes=table, parameters=rows)
-    elif engine.original_tower:
+    elif engine.original_clip:
         yield from _gathered_positions(clip, trained, patches)
     else:
         yield from resize(clip.width, trained, patches)

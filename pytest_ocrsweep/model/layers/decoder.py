@@ -7,16 +7,17 @@ engine fuses norms: vLLM 0.26, model_executor/models/deepseek_v2.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
-from ..kernels import FLOAT, HALF, INDEX, Kernel, Kernels, Pattern, held, kernel, released, repeated, under
+from ..kernels import FLOAT, HALF, INDEX, Kernel, Kernels, Pattern, allocated, held, kernel, released, repeated, under
 from ..operations import cast, elementwise, linear
 from ..parameters import Parameter
 from ..symbolic import Size
 from . import attention as attend
 from .decoder_cache import Window
-from .decoder_parts import fused_norm, fused_residual_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .decoder_parts import fused_norm, gated_mlp, rms_norm, rotary_tables, self_attention
 from .moe import mixture
 
 
@@ -32,6 +33,13 @@ def embed(decoder: Decoder, tokens: Size) -> Kernels:
         writes=tokens * row,
         parameters=(Parameter("embedding", decoder.vocabulary, decoder.width),),
     )
+
+
+def inputs(decoder: Decoder, tokens: Size, rows: Size) -> Kernel:
+    """Copies embedded tokens into a buffer for `rows` of them. Source: vLLM 0.26, v1/worker/gpu_model_runner.py."""
+    x = tokens * decoder.width * HALF
+    one = kernel("inputs", reads=x, writes=x, frees=x)
+    return one._replace(allocates=allocated(rows * decoder.width * HALF))
 
 
 def head(decoder: Decoder, tokens: Size, pages: Size, engine: Engine = REFERENCE) -> Kernels:
@@ -80,13 +88,14 @@ def layers(
     dense = list(under("mlp", gated_mlp(rows, decoder.width, decoder.dense_width, engine)))
     sparse = list(mixture(decoder, rows, experts, engine))
     last = [] if q == 1 else list(last_token(decoder, batch, kv, many, attention, experts, engine))
-    stacks = [(dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers)]
-    stacks = [(mlp, times) for mlp, times in stacks if times]
+    counts = [(dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers)]
     if engine.fused_norms:
-        yield from _one_stream(rows, decoder.width, attn, kept, stacks, last)
-        yield fused_residual_norm("final_norm", rows, decoder.width)
-        yield released(x, *table)  # the residual stream: the normalised sum stays
+        copies = 3 if engine.fused_experts else 1
+        late = [Stack(dense, counts[0][1], 1, 1), Stack(sparse, counts[1][1], 2, copies)]
+        yield from _summed_late(rows, decoder.width, attn, kept, [stack for stack in late if stack.times], last)
+        yield released(*table)
         return
+    stacks = [(mlp, times) for mlp, times in counts if times]
     yield from _two_streams(rows, decoder.width, attn, kept, stacks, last)
     yield from under("final_norm", rms_norm(rows, decoder.width))
     yield released(x, x, *table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
@@ -95,8 +104,22 @@ def layers(
 Stacks = list[tuple[list[Kernel], int]]  # an MLP, and how many layers have it
 
 
+class Stack(NamedTuple):
+    """Equal layers whose sums are made by the norms after them."""
+
+    mlp: list[Kernel]
+    times: int
+    results: int  # tensors that the MLP leaves, whose sum it is
+    copies: int  # of its input: the operation of vLLM's experts takes three
+
+
 def _two_streams(
-    rows: Size, width: int, attn: list[Kernel], kept: list[Kernel], stacks: Stacks, last: list[Kernel]
+    rows: Size,
+    width: int,
+    attn: list[Kernel],
+    kept: list[Kernel],
+    stacks: list[tuple[list[Kernel], int]],
+    last: list[Kernel],
 ) -> Kernels:
     """Layers that leave their input where it is: a new stream each time."""
     (mlp, times), *others = stacks
@@ -111,16 +134,18 @@ def _two_streams(
         yield from ended(stack, repeated(stack, times), last)
 
 
-def _one_stream(
-    rows: Size, width: int, attn: list[Kernel], kept: list[Kernel], stacks: Stacks, last: list[Kernel]
+def _summed_late(
+    rows: Size, width: int, attn: list[Kernel], kept: list[Kernel], stacks: list[Stack], last: list[Kernel]
 ) -> Kernels:
-    """Layers that add to one residual stream, which begins as the embedded tokens; the first has nothing to add."""
-    (mlp, times), *others = stacks
-    first = [*fused_layer(rows, width, attn, mlp, first=True), *kept]
-    groups = [(first, 1), *(([*fused_layer(rows, width, attn, m), *kept], n) for m, n in ((mlp, times - 1), *others))]
-    groups = [(stack, n) for stack, n in groups if n]
-    for i, (stack, n) in enumerate(groups):
-        yield from ended(stack, repeated(stack, n), last if i == len(groups) - 1 else [])
+    """Layers that leave the parts of the residual stream, which the next norm adds; and the last norm."""
+    groups = [(stack, times) for stack in stacks for times in (1, stack.times - 1) if times]
+    parts = 1  # the embedded tokens
+    for i, (stack, times) in enumerate(groups):
+        layers = [*fused_layer(rows, width, attn, stack, parts), *kept]
+        yield from ended(layers, repeated(layers, times), last if i == len(groups) - 1 else [])
+        parts = 2 + stack.results
+    yield fused_norm("final_norm", rows, width, parts=parts)
+    yield released(*(rows * width * HALF,) * parts)
 
 
 def last_token(
@@ -165,14 +190,16 @@ def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel])
     yield elementwise("residual2", "add", rows * width, also=x, frees=(x, x, x))
 
 
-def fused_layer(
-    rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel], *, first: bool = False
-) -> Kernels:
-    """The same with both residuals inside the norms: what a layer leaves, the next norm adds."""
+def fused_layer(rows: Size, width: int, attn: Iterable[Kernel], stack: Stack, parts: int) -> Kernels:
+    """The same with both sums inside the norms: `parts` are those of the stream that it begins with.
+
+    The sum after attention is not kept: the norm of the next layer makes it again.
+    """
     x = rows * width * HALF
-    yield fused_norm("norm1", rows, width) if first else fused_residual_norm("norm1", rows, width)
+    yield fused_norm("norm1", rows, width, parts=parts, keeps_sum=parts > 1)
+    yield released(*(x,) * parts * (parts > 1))
     yield from attn
     yield released(x)
-    yield fused_residual_norm("norm2", rows, width)
-    yield from mlp
-    yield released(x)
+    yield fused_norm("norm2", rows, width, parts=2, copies=stack.copies)
+    yield from stack.mlp
+    yield released(*(x,) * stack.copies)

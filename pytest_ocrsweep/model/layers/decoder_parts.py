@@ -18,7 +18,6 @@ from ..kernels import (
     Kernels,
     Pattern,
     allocated,
-    in_place,
     kernel,
     released,
     under,
@@ -50,35 +49,21 @@ def rms_norm(rows: Size, width: int) -> Kernels:
     )
 
 
-def fused_norm(path: str, rows: Size, width: int) -> Kernel:
-    """The same in one kernel, into a tensor of its own."""
+def fused_norm(
+    path: str, rows: Size, width: int, *, parts: int = 1, copies: int = 1, keeps_sum: bool = False
+) -> Kernel:
+    """The same of the sum of `parts`, in one kernel: [rows, width], `copies` times, and the sum if it `keeps_sum`."""
     x = rows * width
     return kernel(
         path,
-        vector=x * PER_ELEMENT + rows * PER_ROW,
-        reads=x * HALF,
+        vector=x * ((parts - 1) * VECTOR_FLOPS["add"] + PER_ELEMENT) + rows * PER_ROW,
+        reads=(x * HALF,) * parts,
         weights=width * HALF,
-        writes=x * HALF,
+        writes=(x * HALF,) * (copies + keeps_sum),
         pattern=Pattern.NORM,
         work=x,
         parameters=vectors(width),
     )
-
-
-def fused_residual_norm(path: str, rows: Size, width: int) -> Kernel:
-    """Adds [rows, width] to the residual stream and normalises the sum; both results take the operands' places."""
-    x = rows * width
-    one = kernel(
-        path,
-        vector=x * (VECTOR_FLOPS["add"] + PER_ELEMENT) + rows * PER_ROW,
-        reads=(x * HALF, x * HALF),
-        weights=width * HALF,
-        writes=(x * HALF, x * HALF),
-        pattern=Pattern.NORM,
-        work=x,
-        parameters=vectors(width),
-    )
-    return in_place(one)
 
 
 def rotary_tables(q: Size, dim: int) -> Kernels:
@@ -122,21 +107,20 @@ def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
     yield elementwise("add", "add", vectors * dim, also=x, frees=(x, x))
 
 
-def fused_rope(rows: Size, width: int, dim: int) -> Kernel:
-    """Rotates queries and keys, `width` elements a row, where they lie; cos and sin come from a row of a table.
+def fused_rope(rows: Size, width: int, key_width: int, dim: int) -> Kernel:
+    """Rotates queries and keys, `width` and `key_width` elements a row; cos and sin come from a row of a table.
 
     The two halves of a vector take two products and a sum each: the negation is a difference.
     """
-    x = rows * width
-    one = kernel(
+    x = rows * (width + key_width)
+    return kernel(
         "rope",
         vector=x * (2 * VECTOR_FLOPS["mul"] + VECTOR_FLOPS["add"]),
         reads=(x * HALF, rows * INDEX, rows * dim * HALF),
-        writes=x * HALF,
+        writes=(rows * width * HALF, rows * key_width * HALF),
         pattern=Pattern.STRIDED,
         work=x,
     )
-    return in_place(one)
 
 
 def self_attention(
@@ -173,14 +157,13 @@ def self_attention(
     if tables:
         yield from under("rope", product_tables(q, dim))
     if engine.fused_rope:
-        yield fused_rope(rows, decoder.heads * dim + key_width, dim)
-        query: tuple[Size, ...] = projected[:1]
-        gone: tuple[Size, ...] = projected[1:]  # when the cache has them
+        yield fused_rope(rows, decoder.heads * dim, key_width, dim)
     else:
         yield from under("rope_q", rotate(rows * decoder.heads, dim, q * dim * HALF))
         yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
-        yield released(*projected[:2] * (not engine.fused_qkv))
-        query, gone = (queries,), (keys, projected[-1])
+    yield released(*projected[:2] * (not engine.fused_qkv))
+    query: tuple[Size, ...] = (queries,)
+    gone = (keys, projected[-1])  # when the cache has them
     yield from cache(decoder, batch, q, kv, past, engine, window)
     yield released(*gone * (not kept(past, engine)), *tables)
     if window is not None and window.stored != 0:

@@ -1,7 +1,6 @@
-"""The router; the routed experts in each of transformers' implementations, or fused; and the whole mixture.
+"""The router; the routed experts in each of transformers' implementations; and the whole mixture.
 
-Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrTextTopkRouter, integrations/moe.py; fused ones: vLLM
-0.26, model_executor/layers/fused_moe/fused_moe.py, csrc/moe/topk_softmax_kernels.cu, moe_align_sum_kernels.cu.
+Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrTextTopkRouter, integrations/moe.py.
 """
 
 from __future__ import annotations
@@ -9,31 +8,38 @@ from __future__ import annotations
 from ..architecture import Decoder
 from ..engine import REFERENCE, Engine
 from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, in_place, kernel, released, under
-from ..operations import cast, elementwise, grouped_matmul, linear, matmul, softmax
+from ..operations import cast, elementwise, grouped_matmul, matmul, softmax
 from ..parameters import Parameter
 from ..symbolic import Size, distinct_experts
-from .decoder_parts import gated_mlp, silu_mul
+from .decoder_parts import gated_mlp
+from .moe_fused import fused_experts, fused_router, grouped_router
 
 
 def mixture(decoder: Decoder, tokens: Size, experts: str, engine: Engine = REFERENCE) -> Kernels:
     """Router, routed experts by the way `experts` or fused, shared experts as one wide MLP, and their sum."""
     x, picks = tokens * decoder.width, tokens * decoder.experts_per_token
     shared = decoder.shared_experts * decoder.expert_width
+    shared_experts = under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine))
     if engine.fused_experts:
-        yield from under("router", fused_router(decoder, tokens))
+        logits, *chosen = grouped_router(decoder, tokens) if engine.grouped_router else fused_router(decoder, tokens)
+        yield from under("router", [logits])
+        yield from shared_experts
+        yield from under("router", chosen)
         yield from under("experts", fused_experts(decoder, tokens))
     elif engine.looped_experts:
         yield from under("router", router(decoder, tokens))
         yield released(tokens * decoder.experts * FLOAT)
         yield from under("experts", looped_experts(decoder, tokens))
+        yield from shared_experts
     else:
         yield from under("router", router(decoder, tokens))
         yield from under("experts", EXPERTS[experts](decoder, tokens))
-    yield from under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine))
-    yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
+        yield from shared_experts
+    if not engine.fused_norms:  # else the next norm adds them
+        yield elementwise("add_shared", "add", x, also=x * HALF, frees=(x * HALF, x * HALF))
     if not engine.fused_experts:
-        logits = () if engine.looped_experts else (tokens * decoder.experts * FLOAT,)
-        yield released(*logits, picks * FLOAT, picks * INDEX)
+        of_router = () if engine.looped_experts else (tokens * decoder.experts * FLOAT,)
+        yield released(*of_router, picks * FLOAT, picks * INDEX)
 
 
 def router(decoder: Decoder, tokens: Size) -> Kernels:
@@ -54,49 +60,6 @@ def router(decoder: Decoder, tokens: Size) -> Kernels:
         work=scores * FLOAT + picks * (FLOAT + INDEX),
     )
     yield elementwise("scale", "mul", picks, itemsize=FLOAT, frees=(picks * FLOAT, scores * FLOAT))
-
-
-def fused_router(decoder: Decoder, tokens: Size) -> Kernels:
-    """Scores, then their softmax and the best experts in one kernel; weights and choices stay allocated."""
-    scores, picks = tokens * decoder.experts, tokens * decoder.experts_per_token
-    yield linear("logits", tokens, decoder.width, decoder.experts, bias=False)
-    chosen = kernel(
-        "softmax_top_k",
-        vector=scores * VECTOR_FLOPS["softmax"],
-        reads=scores * HALF,
-        writes=(picks * FLOAT, picks * INT, picks * INT),  # weights, experts, and where each choice came from
-        frees=(scores * HALF, picks * INT),
-        pattern=Pattern.SERIAL,
-        work=scores * HALF + picks * (FLOAT + 2 * INT),
-    )
-    yield chosen._replace(functions=scores)
-
-
-def fused_experts(decoder: Decoder, tokens: Size) -> Kernels:
-    """Choices sorted by expert; each product reads the rows and the weights of its experts where they lie."""
-    picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
-    reached, least = distinct_experts(tokens, decoder.experts, decoder.experts_per_token), decoder.experts_per_token
-    order, starts = picks * INT, decoder.experts * INT
-    yield kernel("align", reads=order, writes=(order, starts), pattern=Pattern.SERIAL, work=2 * order + starts)
-    up = grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least, 2)
-    yield up._replace(read_bytes=up.read_bytes + order, operands=(*up.operands, order))
-    yield silu_mul("silu_mul", picks, hidden)
-    down = grouped_matmul("down", picks, hidden, width, decoder.experts, reached, least)
-    also = (order, picks * FLOAT)  # the router's weights, by which the product is multiplied before it is written
-    yield down._replace(
-        vector_flops=picks * width * VECTOR_FLOPS["mul"],
-        read_bytes=down.read_bytes + order + picks * FLOAT,
-        operands=(*down.operands, *also),
-    )
-    yield released(picks * hidden * HALF, order, starts, order, picks * FLOAT)
-    yield kernel(
-        "sum",
-        vector=picks * width * VECTOR_FLOPS["sum"],
-        reads=picks * width * HALF,
-        writes=tokens * width * HALF,
-        frees=picks * width * HALF,
-        pattern=Pattern.REDUCTION,
-    )
 
 
 def grouped_experts(decoder: Decoder, tokens: Size) -> Kernels:

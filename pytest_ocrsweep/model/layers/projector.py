@@ -6,7 +6,7 @@ modeling_deepseek_ocr2.py, DeepseekOcr2Model.
 
 from __future__ import annotations
 
-from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, kernel, only_if
+from ..kernels import HALF, INDEX, Kernel, Kernels, Pattern, allocated, in_place, kernel, only_if
 from ..operations import copy, elementwise, linear
 from ..parameters import vectors
 from ..symbolic import Size
@@ -90,3 +90,16 @@ def scatter(batch: Size, image_tokens: Size, context: Size, width: int) -> Kerne
         frees=prompt,
         launches=6,  # it counts the places before each one first
     )
+
+
+def indexed(batch: Size, image_tokens: Size, width: int) -> Kernels:
+    """The same where the host knows the places: their indices go to the device, and the image tokens to the indices.
+
+    Source: vLLM 0.26, model_executor/models/utils.py, _merge_multimodal_embeddings.
+    """
+    image, places = batch * image_tokens * width, batch * image_tokens * INDEX
+    yield copy("concatenate", image)
+    yield kernel("places", writes=places)
+    written = in_place(kernel("scatter", reads=(image * HALF, places), writes=image * HALF, pattern=Pattern.STRIDED))
+    freed = (image * HALF, places)
+    yield written._replace(work=image, frees=allocated(freed), freed=(*written.freed, *freed))

@@ -41,7 +41,14 @@ def encoder(sam: Sam, images: Size, side: int, many: Size, attention: str, engin
     x = images * grid * grid * sam.width
     pixels = images * sam.channels * side * side * HALF
     shape = (images, sam.channels, sam.width, sam.patch, side, grid)
-    yield convolution("patch_embed", *shape, bias=True, io=pixels, pattern=Pattern.SIMT)
+    embedded = convolution("patch_embed", *shape, bias=True, io=pixels, pattern=Pattern.SIMT)
+    if engine.linear_patches:
+        yield copy("patches", images * sam.channels * side * side)._replace(io_bytes=pixels)
+        rows, width = images * grid * grid, sam.channels * sam.patch * sam.patch
+        product = linear("patch_embed", rows, width, sam.width, frees=pixels)
+        yield product._replace(parameters=embedded.parameters)
+    else:
+        yield embedded
     yield from under("positions", absolute_positions(sam, x, grid))
     blocks, whole = Loop("SAM's blocks"), tuple(sam.global_layers)
     windowed, others = (
@@ -142,7 +149,8 @@ def self_attention(
         row = -(-side * side // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
         padded = maps * sam.heads * side * side * row if row != side * side else 0
         if padded != 0:
-            yield copy("pad_bias", scores, into=padded)._replace(pattern=Pattern.ABSORBED)
+            pattern = Pattern.STRIDED if engine.padded_bias else Pattern.ABSORBED
+            yield copy("pad_bias", scores, into=padded)._replace(pattern=pattern, launches=2)  # it is filled first
         vector = out * VECTOR_FLOPS["mul"] + scores * (VECTOR_FLOPS["add"] + VECTOR_FLOPS["softmax"])
         yield fused_attention(
             "fused",

@@ -29,7 +29,7 @@ Process = dict[str, dict[str, Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/energy"))
-    parser.add_argument("--window-ms", type=int, default=500)
+    parser.add_argument("--window-ms", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--points", nargs="+", default=POINTS, help="stage-grid")
     parser.add_argument("--budget-s", type=float, default=225.0, help="after which nothing new is started")

@@ -13,6 +13,6 @@ fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
 "$PY" -c "import pynvml" || echo "pynvml is not installed: no energy can be read (pip install nvidia-ml-py)"
-"$PY" dev/bench/energy.py --out "$OUT" --window-ms "${WINDOW_MS:-500}" --processes "${PROCESSES:-5}" "$@" 2>&1 |
+"$PY" dev/bench/energy.py --out "$OUT" --window-ms "${WINDOW_MS:-1000}" --processes "${PROCESSES:-5}" "$@" 2>&1 |
   tee "$OUT/energy.txt"
 exit "${PIPESTATUS[0]}"

@@ -109,6 +109,7 @@ hosts: $(DEV)
 
 docs: $(DEV)
 	{ echo "# Times recorded on an NVIDIA H200"; echo; $(BIN)/python dev/docs/times_table.py; } > docs/h200.md
+	$(BIN)/python dev/profiles/kernel_table.py > docs/vllm-kernels.md
 	$(BIN)/python dev/docs/time_chart.py time docs/h200.svg
 	$(BIN)/python dev/docs/screenshot.py docs/report.png  # needs a Chromium: without one it stays as it is
 

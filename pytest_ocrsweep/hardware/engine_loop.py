@@ -197,6 +197,9 @@ class Loop:
 
     def _use(self, part: str, time_ns: float, tensor_flops: float) -> None:
         self._device_ns = max(self._device_ns, self._host_ns) + time_ns
+        self._count(part, time_ns, tensor_flops)
+
+    def _count(self, part: str, time_ns: float, tensor_flops: float) -> None:
         self._busy[part] += time_ns
         self._flops += tensor_flops
 
@@ -212,8 +215,7 @@ class Loop:
         self._advance(steps)
         self._host_ns, self._device_ns = self._host_ns + took_ns, self._device_ns + took_ns
         pending.end_ns += took_ns
-        self._busy["decode"] += steps * decode_ns
-        self._flops += steps * flops
+        self._count("decode", steps * decode_ns, steps * flops)
 
 
 def _kinds(weights: Sequence[float]) -> Iterator[int]:

@@ -38,4 +38,6 @@ def test_a_second_is_enough_for_processes_within_the_goal_and_half_of_it_is_not(
 def test_an_energy_is_its_power_times_its_time(run: dict) -> None:
     for point in run["points"].values():
         for mj, watts, ns in zip(point["mj"], point["power_w"], point["time_ns"], strict=True):
-            assert mj / 1000 == pytest.approx(watts * ns / 1e9, rel=0.025)  # a batch of calls ends later than its window
+            assert mj / 1000 == pytest.approx(
+                watts * ns / 1e9, rel=0.025
+            )  # a batch of calls ends later than its window

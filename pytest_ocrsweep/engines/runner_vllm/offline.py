@@ -48,15 +48,12 @@ class OfflineEngine:
 
     def __init__(self) -> None:
         self._llm: Any = None
-        self._temperature = 0
 
     def start(
         self, model_folder: str, weights: str, encoder_graphs: bool, max_crops: int | None, **options: Any
     ) -> dict[str, Any]:
         began = time.perf_counter()
         check_version(versions()["version"])
-        # The likeliest tokens of random weights are the same for all pages, and so are the experts that they choose.
-        self._temperature = int(weights == "random")
         import vllm
 
         check_version(getattr(vllm, "__version__", None))
@@ -135,7 +132,7 @@ class OfflineEngine:
         from vllm.sampling_params import RequestOutputKind
 
         sampling = SamplingParams(
-            temperature=self._temperature,
+            temperature=0,
             max_tokens=new_tokens,
             ignore_eos=True,
             detokenize=False,

@@ -203,10 +203,8 @@ def _switches(engine: Engine) -> Iterator[tuple[bool, str]]:
     )
     for name in ("captured_batches", "captured_views", "captured_crops"):
         sizes = getattr(engine, name)
-        yield (
-            list(sizes) == sorted(set(sizes)),
-            f"engine.{name} must be different and in order, got {list(sizes)}",
-        )
+        in_order = list(sizes) == sorted(set(sizes))
+        yield in_order, f"engine.{name} must be different and in order, got {list(sizes)}"
     yield (
         bool(engine.captured_views) == bool(engine.captured_crops),
         "engine.captured_views and engine.captured_crops go together: give both, or leave out both",

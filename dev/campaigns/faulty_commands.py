@@ -47,7 +47,7 @@ def commands(project: Path) -> list[Command]:
     """Each in a folder of its own; what takes seconds and writes nothing is left out."""
     config.compose(["workload.batch=2"])  # Hydra loads once
     mock.patch("pytest_ocrsweep.report.charts.charts", drawn).start()
-    mock.patch("pytest_ocrsweep.report.html.page", lambda report, _: f"{PAGE}{len(report.points)}\n").start()
+    mock.patch("pytest_ocrsweep.report.html.page", lambda report, *_: f"{PAGE}{len(report.points)}\n").start()
     (project / "suites").mkdir()
     (project / "pytest.ini").write_text("[pytest]\n")
     for stage in ("prefill", "decode"):

@@ -397,7 +397,7 @@ def test_nothing_fits_beyond_the_models_positions_new_tokens_included(said):
     assert cells(lines, "h200")[2:] == ["no", "-", "-", "-"]
     assert lines[-1] == f"2x3 fits nowhere: {BEYOND}decode of 2x3, 40,903 tokens a page"
     lines = said("fits", "9x9", "--device", "h200")
-    assert cells(lines, "h200")[2:] == ["no", "-", "8x9", "7,563"]
+    assert cells(lines, "h200")[2:] == ["no", "-", "3x3", "1,213"]
     assert lines[-1] == f"9x9 fits nowhere: {BEYOND}prefill and decode of 9x9, up to 8,573 tokens a page"
     assert not any("positions" in line for line in said("fits", "2x3", "--device", "h200"))
 

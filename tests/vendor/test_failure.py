@@ -177,6 +177,7 @@ class Fake:
             sample=lambda: samples,
             tensor_flops=7,
             token_ns=lambda: None,
+            energy=lambda: None,
         )
 
 

@@ -62,6 +62,12 @@ def run(options: argparse.Namespace) -> int:
     held = {name: present[name] for name in KEYS if name in present and (present[name] or name in wanted)}
     keys = {**wanted, **{name: _value(file, name, value) for name, value in held.items()}}
     _composed(options.overrides, "")  # though the file's may come before them
+    asked, there = wanted.get(SET), keys.get(SET)
+    if asked is not None and list(asked) != list(there or []):
+        raise ArgumentError(
+            f"{file}: {SET} is {' '.join(there or [])}, and {' '.join(asked)} is asked for:",
+            "change it there, or use --ocrsweep-set with pytest",
+        )
     settings = _composed(list(keys.get(SET, [])), f"{file}: {SET}" if SET in held else "")
     suites = options.suites or _suites(root, present)
     if suites.is_absolute() or ".." in suites.parts or str(suites).startswith("-") or not str(suites).isprintable():

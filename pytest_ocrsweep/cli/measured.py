@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..hardware.host_fit import HostFit, MeasuredLoad
     from ..report.imported.tool_run import ToolRun
 
+MOST_OFF = 4  # times: what no host explains. Hosts that were measured made plans 2.2 times too fast at most
 MOST_PROMPT = 1000  # tokens beside a page's image: with more, the page is another one
 
 
@@ -72,6 +73,17 @@ def _page(run: ToolRun, model: Model) -> Workload:
     if sides is None:
         raise ArgumentError(f"{run.where}: its page is {quoted(run.page or 'not known')}: it must be WIDTHxHEIGHT")
     return Workload(model.grid_of(int(sides[1]), int(sides[2]))).cut_by(model.architecture.tiling)
+
+
+def check(path: str, fit: HostFit) -> None:
+    """Raises ArgumentError for a load that is unlike its plan with any host."""
+    for number, load in enumerate(fit.off, 1):
+        worst = max(load, key=lambda factor: max(factor, 1 / factor))
+        if not 1 / MOST_OFF <= worst <= MOST_OFF:
+            raise ArgumentError(
+                f"{path}: load {number} is {max(worst, 1 / worst):,.3g} times off what is planned for it with the host "
+                "that fits best: it is of another page, engine or GPU, or was disturbed; leave it out"
+            )
 
 
 def lines(path: str, fit: HostFit) -> Iterator[str]:

@@ -25,6 +25,7 @@ from .speeds import shown
 if TYPE_CHECKING:
     from ..hardware.host_fit import HostFit
     from ..model.analytic import Model
+    from ..model.engine import Engine
 
 DOLLARS = "dollars_per_million_pages"
 NUMBERS = {  # of a plan, by its JSON key: how a row is called
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
     if settings.workload.pages != 1:
         raise ArgumentError(f"workload.pages={settings.workload.pages}: a plan is of prompts with one page")
+    _check_start(settings.engine)
     catalogue = flags.compared(options, settings)
     model, fit = _measured(options, settings, catalogue)
     modes = list(settings.model.tiling.modes) if options.modes else [settings.workload.resolution]
@@ -108,6 +110,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_start(engine: Engine) -> None:
+    """Raises ArgumentError for a way to start the engine that no plan knows."""
+    if engine.start.enforce_eager:
+        raise ArgumentError("engine.start.enforce_eager=true: steps without CUDA graphs are not planned; leave it out")
+    if engine.start.encoder_graphs and not engine.captured_views:
+        raise ArgumentError(f"engine.start.encoder_graphs=true: {engine.name} has no encoder graphs; leave it out")
+
+
 def _measured(
     options: argparse.Namespace, settings: Settings, catalogue: Mapping[str, Device]
 ) -> tuple[Model, HostFit | None]:
@@ -121,6 +131,7 @@ def _measured(
 
     (device,) = catalogue.values()
     fit = fitted_host(model, device, measured.loads(options.measured, model, device))
+    measured.check(options.measured, fit)
     return replace(model, engine=replace(model.engine, host=fit.host)), fit
 
 
@@ -168,9 +179,13 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     yield ""
     asked = {name: title for name, title in NUMBERS.items() if name != DOLLARS or options.price is not None}
     rows = [(title, *_cells(getattr(found, name))) for name, title in asked.items()]
+    if found.tpot_ms is None:
+        rows[list(asked).index("tpot_ms")] = (asked["tpot_ms"], "-", "-", "no second token")
     yield from aligned([("", "value", "nine of ten", "is"), *rows])
     yield ""
-    why = "their KV caches fill the memory" if found.by_memory else f"{found.engine} takes no more"
+    together = settings.engine.most_step_tokens is None
+    fills = "one prefill of them all fills the memory" if together else "their KV caches fill the memory"
+    why = fills if found.by_memory else f"{found.engine} takes no more"
     yield f"at most {found.max_concurrency:,} such pages are in flight: {why}"
     whole = sum(found.parts_ms.values())
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])
@@ -178,6 +193,10 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     yield from wrap(f"a page takes {shown(whole)} ms of the device: {shares}", WIDTH, subsequent_indent="  ")
     yield f"bound by {found.bound}: {BOUNDS[found.bound]}"
     yield from (f"wide: {reason}" for reason in found.reasons)
+    host = settings.engine.host
+    if host.launch_ns is None and host.step_ns is None:
+        batch = ", all pages as one batch" if together else ""
+        yield f"host: not known of {found.engine}; planned as CUDA graphs{batch}"
     if fit is not None:
         for line in measured.lines(options.measured, fit):
             yield from wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

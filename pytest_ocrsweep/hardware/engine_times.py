@@ -45,6 +45,8 @@ def most_pages(model: Model, work: Workload, device: Device) -> int:
     prefill = model.ledger("prefill", replace(work, batch=group))
     one = model.ledger("decode", replace(work, batch=1))
     free = device.memory_bytes * engine.host.memory_percent / 100 - prefill.weight_bytes - prefill.peak_activation_bytes
+    if engine.start.kv_cache_bytes is not None:
+        free = min(free, engine.start.kv_cache_bytes)
     pages = int(free // one.kv_cache_bytes) if free > 0 else 0
     return pages if engine.host.most_pages is None else min(pages, engine.host.most_pages)
 

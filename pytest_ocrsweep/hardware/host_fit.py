@@ -74,8 +74,9 @@ def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> 
 
     found = least_squares(residuals, start)
     rest = np.concatenate(off(found))
-    # As many numbers as there are constants can always be met: what is left over is that of the others.
-    deviation = float(np.sqrt(np.sum(rest**2) / max(1, len(rest) - len(names))))
+    # As many numbers as there are constants can always be met: for those, the engine's own spread stands.
+    before = np.log(model.engine.host.spread) / Z
+    deviation = float(np.sqrt((np.sum(rest**2) + len(names) * before**2) / max(len(rest), len(names))))
     spread = max(LEAST_SPREAD, float(np.exp(Z * deviation)))
     return HostFit(replace(host(found), spread=spread), tuple(tuple(map(float, np.exp(each))) for each in off(found)))
 

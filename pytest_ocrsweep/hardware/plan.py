@@ -32,7 +32,7 @@ PARTS = {  # of a page's time in the engine
 }
 MEMORY, HOST = "KV memory", "host"
 FREE = replace(REFERENCE.host, spread=1.0)  # a floor has no host
-BOUNDS = {**PARTS, MEMORY: "memory for KV caches", HOST: "the host's cores, which render pages"}
+BOUNDS = {**PARTS, MEMORY: "memory, which holds no more pages in flight", HOST: "the host's cores, which render pages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,10 @@ def _parts(served: Served) -> dict[str, float]:
 
 
 def _bound(served: Served, out_of_memory: bool) -> str:
-    """What takes the most of a page's time; if the tower waits for its launches, all of it is theirs."""
+    """What takes the most of a page's time. The tower is one part, named by its kernels or by its launches."""
     parts = _parts(served)
-    if parts["launches"] > 0:
-        parts |= {"vision": 0.0, "launches": parts["launches"] + parts["vision"]}
+    tower, other = sorted(("vision", "launches"), key=parts.__getitem__, reverse=True)
+    parts |= {tower: parts[tower] + parts[other], other: 0.0}
     longest = max(parts, key=parts.__getitem__)
     of_steps = list(PARTS)[-2:]
     return MEMORY if out_of_memory and longest in of_steps else longest

@@ -232,12 +232,15 @@ def test_settings_become_words_that_pytest_reads_back(name, text):
     assert project_file.words(name, "ocrsweep_set", parsed(name, changed)["ocrsweep_set"]) == words
 
 
-def test_settings_that_are_there_stay_and_are_what_is_counted(capsys):
+def test_settings_that_are_there_stay_and_others_are_refused(capsys):
     init(capsys, "--model=deepseek-ocr-2", "--stage=decode", "--grids=1x1")
     before = content()
-    lines = init(capsys, "--model=deepseek-ocr-tiny", "--stage=decode")
-    assert lines[0] == "pytest.ini: left as it is: ocrsweep_set is ['model=deepseek-ocr-2']"
-    assert lines[-1] == "nothing changed: some files were left"
+    (line,) = init(capsys, "--model=deepseek-ocr-tiny", "--stage=decode", code=2)
+    assert line == (
+        "ocrsweep: pytest.ini: ocrsweep_set is model=deepseek-ocr-2, and model=deepseek-ocr-tiny is asked for: "
+        "change it there, or use --ocrsweep-set with pytest"
+    )
+    assert init(capsys, "--stage=decode", "--grids=1x1")[-1] == "nothing changed: all is there already"
     assert init(capsys, "--model=nope", code=2)[0].startswith("ocrsweep: model must be one of")
     assert content() == before
 

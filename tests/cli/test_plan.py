@@ -88,6 +88,10 @@ REFUSED = {
     "plan 3x2 --set workload.batch=4": "workload.batch=4 says nothing of a plan: set --concurrency",
     "plan 3x3 --engine vllm": "vllm cuts a page into at most 6 crops, and 3x3 has 9: engine.most_crops=9 lifts the "
     "limit",
+    "plan 3x2 --engine vllm --set engine.start.enforce_eager=true": "engine.start.enforce_eager=true: steps without "
+    "CUDA graphs are not planned; leave it out",
+    "plan 3x2 --set engine.start.encoder_graphs=true": "engine.start.encoder_graphs=true: transformers has no encoder "
+    "graphs; leave it out",
     "plan 3x2:x": "'3x2:x': a weight must be a positive number, got 'x'",
     "plan 3x2 --engine vlm": "engine must be one of original, transformers, vllm: got 'vlm'; did you mean 'vllm'?",
     "plan nothing": "'nothing' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image",
@@ -164,6 +168,15 @@ MISFITS = {
         _changed(concurrency=None),
         "it has no time to first token, rate or concurrency: measure it anew",
     ),
+    "none in flight": (_changed(concurrency=0), "concurrency must be from 1 to its 8 requests, got 0"),
+    "more in flight than there are": (
+        _changed(concurrency=9),
+        "concurrency must be from 1 to its 8 requests, got 9",
+    ),
+    "times that no host explains": (
+        _changed(requests=[[0, 10**12, 10**13, 913, 100]], wall_ns=10**13),
+        "load 1 is ",
+    ),
     "no request": (_changed(requests=[]), "no request was answered: there is nothing to take"),
     "no JSON": ("{", "it is not JSON (column 2: Expecting property name enclosed in double quotes)"),
     "another tool": ("{}", "no tool that is known here wrote this"),
@@ -183,3 +196,24 @@ def test_a_load_that_is_not_the_plans_is_one_line(what: str, capsys, tmp_path) -
 def test_loads_are_of_one_gpu(capsys) -> None:
     assert main(["plan", "3x2", "--engine", "vllm", "--measured", str(SERVED)]) == 2
     assert capsys.readouterr().err == "ocrsweep: --measured is of one GPU: choose it with --device\n"
+
+
+def lines_of(capsys, *words: str) -> list[str]:
+    assert main(["plan", "3x2", *words]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_bytes_of_the_cache_limit_the_pages_in_flight(capsys) -> None:
+    lines = lines_of(capsys, "--device", "h200", "--engine", "vllm", "--set", "engine.start.kv_cache_bytes=1000000000")
+    assert "at most 15 such pages are in flight: their KV caches fill the memory" in lines
+
+
+def test_a_plan_says_where_no_host_is_in_it_and_what_fills_the_memory(capsys) -> None:
+    lines = lines_of(capsys, "--device", "h100")
+    assert "at most 83 such pages are in flight: one prefill of them all fills the memory" in lines
+    assert lines[-1] == "host: not known of transformers; planned as CUDA graphs, all pages as one batch"
+
+
+def test_the_tower_is_named_by_what_takes_most_of_it(capsys) -> None:
+    lines = lines_of(capsys, "--device", "l40s", "--engine", "vllm", "--concurrency", "64")
+    assert "bound by vision: the vision tower's kernels" in lines

@@ -250,6 +250,7 @@ def test_an_energy_that_nothing_is_recorded_of_is_a_line_and_fails_nothing(stead
 
 
 @pytest.mark.usefixtures("without_charts")
+@pytest.mark.slow
 def test_an_energy_comes_from_a_worker_too(measured, monkeypatch):
     monkeypatch.setattr(gpu_state, "energy_counter", gpu_state.energy_counter)  # put back what the plugin changes
     measured.file.unlink()

@@ -25,6 +25,9 @@ def read(fields: Fields) -> ToolRun:
     wall_ns = fields.whole("wall_ns")
     if not wall_ns:
         raise fields.wrong("it has no wall_ns: it is damaged, or of a version that is not known here")
+    concurrency = fields.whole("concurrency")
+    if concurrency is not None and not 1 <= concurrency <= len(requests):
+        raise fields.wrong(f"concurrency must be from 1 to its {len(requests):,} requests, got {concurrency:,}")
     load = Load(1, 1, len(requests))  # its pages are named beside it: only times and tokens are taken from here
     energy = None if fields.raw.get("energy_mj") is None else fields.whole("energy_mj")
     total = summary(ServedLoad(load, requests, wall_ns, energy_mj=energy))
@@ -44,7 +47,7 @@ def read(fields: Fields) -> ToolRun:
         sum(each.prompt_tokens for each in requests) / len(requests),
         sum(each.new_tokens for each in requests) / len(requests),
         "the engine did not read the image",
-        fields.whole("concurrency"),
+        concurrency,
         None,
         model=fields.text("model"),
         engine=fields.text("engine"),

@@ -189,6 +189,7 @@ def scale(steady, factor: float) -> None:
     steady.edit(change)
 
 
+@pytest.mark.slow
 def test_where_nothing_counts_the_energy_is_null_and_the_point_passes(steady):
     assert steady.run("--ocrsweep-update").ret == 0
     result = steady.run(ON, "--ocrsweep-report=out")
@@ -199,6 +200,7 @@ def test_where_nothing_counts_the_energy_is_null_and_the_point_passes(steady):
     assert vendor_of(steady)["energy"] == {**dict.fromkeys(names(EnergyResult)), "why": why}
 
 
+@pytest.mark.slow
 def test_without_the_setting_there_is_no_word_of_it(steady):
     result = steady.run("--ocrsweep-update", "--ocrsweep-report=out")
     assert result.ret == 0
@@ -208,6 +210,7 @@ def test_without_the_setting_there_is_no_word_of_it(steady):
 
 
 @pytest.mark.usefixtures("counter")
+@pytest.mark.slow
 def test_an_energy_is_recorded_and_shown_beside_the_power_at_rest(steady):
     result = steady.run(ON, "--ocrsweep-update", "--ocrsweep-report=out")
     assert result.ret == 0
@@ -219,6 +222,7 @@ def test_an_energy_is_recorded_and_shown_beside_the_power_at_rest(steady):
 
 
 @pytest.mark.usefixtures("counter")
+@pytest.mark.slow
 def test_more_energy_fails_beside_the_same_time_and_less_is_a_line(steady):
     assert steady.run(ON, "--ocrsweep-update").ret == 0
     scale(steady, 1 / 1000)
@@ -241,6 +245,7 @@ def test_more_energy_fails_beside_the_same_time_and_less_is_a_line(steady):
 
 
 @pytest.mark.usefixtures("counter")
+@pytest.mark.slow
 def test_an_energy_that_nothing_is_recorded_of_is_a_line_and_fails_nothing(steady):
     assert steady.run("--ocrsweep-update").ret == 0
     result = steady.run(ON)

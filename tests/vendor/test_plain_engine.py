@@ -19,12 +19,16 @@ VLLM = load_model(overrides=["engine=vllm"])
 WORKS = [
     Workload("1x1"),
     Workload("2x3"),
-    Workload("6x1", batch=3),
-    Workload("1x2", batch=5, prompt_tokens=37),
     Workload("1x1", batch=2, resolution="tiny"),
-    Workload("2x2", resolution="gundam-m"),
+    *(
+        pytest.param(work, marks=pytest.mark.slow)
+        for work in (
+            Workload("6x1", batch=3),
+            Workload("1x2", batch=5, prompt_tokens=37),
+            Workload("2x2", resolution="gundam-m"),
+        )
+    ),
 ]
-
 
 ORIGINALS = [
     Workload("2x3"),
@@ -99,6 +103,7 @@ SWITCHES |= {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_each_switch_alone_is_that_of_plain_torch(switch: str) -> None:
     """On a tiny model, so that all of them are fast; sizes differ, formulas do not."""

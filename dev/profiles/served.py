@@ -104,8 +104,8 @@ def energy(plans: Sequence[LoadPlan], host: Host) -> Iterator[str]:
 def main() -> None:
     model, device, other = load_model(engine="vllm"), devices()["h200"], devices()["h100"]
     loads = recorded(model, device)
-    plans = [LoadPlan.of(model, device, load) for load in loads]
-    probe = [LoadPlan.of(model, other, load) for load in PROBE]
+    plans = LoadPlan.each(model, device, loads)
+    probe = LoadPlan.each(model, other, PROBE)
     host, four, every = model.engine.host, from_four(model, device, loads).host, fitted_host(model, device, loads).host
     print("\n".join(table(plans, four)))
     unseen = [plan for plan in plans if names(plan.load) not in FOUR]

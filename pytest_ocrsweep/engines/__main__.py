@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from ..errors import EngineError
 from ..files.text import quoted, terminal_line
+from ..hardware.served_load import pages_of
 from .about import About, StartOptions
 from .http import HttpEngine
 from .process import EngineProcess, Runner
@@ -117,7 +118,7 @@ def opened(options: argparse.Namespace) -> HttpEngine | EngineProcess:
 
 def load(options: argparse.Namespace, concurrency: int) -> Load:
     width, height = options.page
-    pages = options.pages or max(8, 4 * concurrency)
+    pages = options.pages or pages_of(concurrency)
     return Load(width, height, pages, concurrency, options.new_tokens, seed=options.seed)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..model.analytic import Model
+from ..model.engine import padded
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .devices import Device
@@ -157,8 +158,3 @@ class EngineTimes:
         found = estimate(ledger, self.device)
         launches = float(ledger.work_of_lines().launches.sum())
         return Kernels(found.time_ns, launches, flops, found.terms["attention"]).times(1 / ledger.steps)
-
-
-def padded(count: int, captured: Sequence[int]) -> int:
-    """The smallest captured size that holds so many; beyond the last, or of none, as many."""
-    return next((size for size in captured if size >= count), count) if count else 0

@@ -60,7 +60,7 @@ def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> 
     if not names:
         raise PlanError(f"{model.engine.name} has no host whose time could be fitted;", "choose --engine vllm")
     start = np.log([getattr(model.engine.host, name) for name in names])
-    plans = [LoadPlan.of(model, device, load) for load in loads]
+    plans = LoadPlan.each(model, device, loads)
 
     def host(logarithms: Array) -> Host:
         constants: dict[str, Any] = dict(zip(names, map(float, np.exp(logarithms)), strict=True))
@@ -73,12 +73,13 @@ def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> 
         return np.concatenate([*off(logarithms), (logarithms - start) * (OF_A_NUMBER / OF_A_CONSTANT)]) / OF_A_NUMBER
 
     found = least_squares(residuals, start)
-    rest = np.concatenate(off(found))
+    left = off(found)
+    rest = np.concatenate(left)
     # As many numbers as there are constants can always be met: for those, the engine's own spread stands.
     before = np.log(model.engine.host.spread) / Z
     deviation = float(np.sqrt((np.sum(rest**2) + len(names) * before**2) / max(len(rest), len(names))))
     spread = max(LEAST_SPREAD, float(np.exp(Z * deviation)))
-    return HostFit(replace(host(found), spread=spread), tuple(tuple(map(float, np.exp(each))) for each in off(found)))
+    return HostFit(replace(host(found), spread=spread), tuple(tuple(map(float, np.exp(each))) for each in left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,15 @@ class LoadPlan:
     times: EngineTimes
 
     @classmethod
-    def of(cls, model: Model, device: Device, load: MeasuredLoad) -> LoadPlan:
-        engine = replace(model.engine, start=replace(model.engine.start, encoder_graphs=load.encoder_graphs))
-        return cls(load, engine, EngineTimes(replace(model, engine=engine), [load.work], device, How.ESTIMATED))
+    def each(cls, model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> list[LoadPlan]:
+        """Of each load, in their order. Those of one page share what its kernels take."""
+        known: dict[tuple[Workload, bool], tuple[Engine, EngineTimes]] = {}
+        for load in loads:
+            if (key := (load.work, load.encoder_graphs)) not in known:
+                engine = replace(model.engine, start=replace(model.engine.start, encoder_graphs=load.encoder_graphs))
+                times = EngineTimes(replace(model, engine=engine), [load.work], device, How.ESTIMATED)
+                known[key] = engine, times
+        return [cls(load, *known[load.work, load.encoder_graphs]) for load in loads]
 
     def served(self, host: Host) -> Served:
         load = self.load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -130,8 +131,16 @@ class Engine:
 
     def step_rows(self, batch: int) -> int:
         """The rows that `batch` of them are padded to: the next captured batch; beyond the last one, none are added."""
-        place = bisect_left(self.captured_batches, batch)
-        return self.captured_batches[place] if place < len(self.captured_batches) else batch
+        return padded(batch, self.captured_batches)
+
+
+def padded(count: int, captured: Sequence[int]) -> int:
+    """The smallest of the captured sizes, which are in order, that holds so many; beyond the last one, as many.
+
+    None are padded to none.
+    """
+    place = bisect_left(captured, count)
+    return captured[place] if place < len(captured) and count else count
 
 
 ANY = "any"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.hardware.engine_loop import Loop
-from pytest_ocrsweep.hardware.engine_times import EngineTimes, How, padded
+from pytest_ocrsweep.hardware.engine_times import EngineTimes, How
 from pytest_ocrsweep.hardware.served_load import Served, pages_of
-from pytest_ocrsweep.model.engine import Engine
+from pytest_ocrsweep.model.engine import Engine, padded
 from pytest_ocrsweep.sweep.config import devices
 
 VLLM = load_model(engine="vllm")

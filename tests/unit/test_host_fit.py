@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = run_path(str(ROOT / "dev" / "profiles" / "served.py"))
 VLLM, H200, H100 = load_model(engine="vllm"), devices()["h200"], devices()["h100"]
 LOADS = SCRIPT["recorded"](VLLM, H200)
-PLANS = [LoadPlan.of(VLLM, H200, load) for load in LOADS]
-PROBE = [LoadPlan.of(VLLM, H100, load) for load in SCRIPT["PROBE"]]
+PLANS = LoadPlan.each(VLLM, H200, LOADS)
+PROBE = LoadPlan.each(VLLM, H100, SCRIPT["PROBE"])
 
 
 def test_nine_of_ten_measured_numbers_lie_in_the_plans_interval() -> None:

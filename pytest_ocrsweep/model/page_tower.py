@@ -13,13 +13,14 @@ from .engine import Engine
 from .geometry import queries
 from .kernels import HALF, INDEX, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released, under
 from .layers import clip, projector, sam
+from .original_tower import Remains
 from .sizes import COLUMNS, MANY_COLUMNS, ROWS
 from .symbolic import Size
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page's sizes, in elements."""
+    """A page's pixels, in elements, and bytes of what it leaves."""
 
     model: Architecture
     resolution: str
@@ -34,24 +35,18 @@ class Page:
         return ROWS * COLUMNS * self.model.sam.channels * self._crop_side**2
 
     @property
-    def view_lines(self) -> int:
-        q = queries(self.model.tiling.sides(self.resolution).base_side)
-        return q * (q + 1) * self.model.decoder.width
-
-    @property
-    def crop_lines(self) -> Size:
-        c = queries(self._crop_side)
-        return ROWS * c * (COLUMNS * c + 1) * self.model.decoder.width
-
-    @property
     def _crop_side(self) -> int:
         return self.model.tiling.sides(self.resolution).crop_side or 0
 
     @property
+    def remains(self) -> Remains:
+        return Remains(self.model, self.resolution, self.crops)
+
+    @property
     def named(self) -> tuple[Size, ...]:
         """Bytes of what it leaves beside its tokens: its view, and the lines of tokens of its view and crops."""
-        elements = (self.view_pixels, self.view_lines, *((self.crop_lines,) if self.crops else ()))
-        return tuple(size * HALF for size in elements)
+        crop_lines = self.remains.of_crops[-1:] if self.crops else ()
+        return self.view_pixels * HALF, self.remains.of_view[-1], *crop_lines
 
 
 def pixel_sum(path: str, pixels: Size) -> Kernel:
@@ -71,21 +66,23 @@ def page_alone(page: Page, attention: str, engine: Engine, tokens: Size, before:
     model, width = page.model, page.model.decoder.width
     sides = model.tiling.sides(page.resolution)
     q, pixels = queries(sides.base_side), page.view_pixels
+    *features, lines = page.remains.of_view
     yield kernel("pixels/view", reads=(pixels * HALF, INDEX), io=pixels * HALF, writes=pixels * HALF)
     yield released(before * pixels * HALF)
     yield from _projected(model, 1, sides.base_side, 0, attention, engine)
     yield from under("projector", [projector.newlines("global_lines", 1, q, q, width, owner=True)])
-    yield released(*_kept(model, 1, q), before * page.view_lines * HALF)
+    yield released(q * q * width * HALF, *features, before * lines)
     if page.crops:
         assert sides.crop_side is not None
         c, images = queries(sides.crop_side), ROWS * COLUMNS
+        *features, lines = page.remains.of_crops
         yield pixel_sum("pixels/sum_of_crops", page.crop_pixels)
         for k in _projected(model, images, sides.crop_side, 1, attention, engine):
             yield k._replace(weight_bytes=0, used_bytes=0)
         placed = images * c * c * width * MANY_COLUMNS
         newlines = projector.newlines("crop_lines", 1, ROWS * c, COLUMNS * c, width, owner=False)
         yield from under("projector", [projector.place_crops(placed), newlines])
-        yield released(placed * HALF, *_kept(model, images, c), before * page.crop_lines * HALF)
+        yield released(placed * HALF, images * c * c * width * HALF, *features, before * lines)
     yield from under("projector", [projector.pages(1, tokens, width)])
 
 
@@ -101,10 +98,3 @@ def _projected(model: Architecture, images: Size, side: int, many: Size, attenti
     project = projector.project(images, patches, of_clip + of_sam, model.decoder.width)
     yield from under("projector", [join._replace(frees=0, freed=()), project])
     yield released(projector.joined_bytes(images, patches, of_clip, of_sam))
-
-
-def _kept(model: Architecture, images: Size, patches: int) -> tuple[Size, Size, Size]:
-    """Bytes of projected tokens, and of SAM's and CLIP's features."""
-    square, of_sam, of_clip = patches * patches, model.sam.downsample_widths[-1], model.with_clip.width
-    widths = (square * model.decoder.width, square * of_sam, (square + 1) * of_clip)
-    return tuple(images * elements * HALF for elements in widths)  # type: ignore[return-value]

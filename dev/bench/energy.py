@@ -124,12 +124,12 @@ def windows(options: argparse.Namespace) -> None:
     """The power of each point over a long window, and how far shorter ones within it lie from it."""
     import torch
 
-    from pytest_ocrsweep.baselines.energy import Reading, steps
+    from pytest_ocrsweep.baselines.energy import Power, Reading, power, steps
     from pytest_ocrsweep.baselines.watch import Watch
     from pytest_ocrsweep.errors import MeasureError
     from pytest_ocrsweep.sweep.config import compose
     from pytest_ocrsweep.vendor_model import gpu_state
-    from pytest_ocrsweep.vendor_model.energy import POLL_S
+    from pytest_ocrsweep.vendor_model.energy import POLL_S, RAMP_S
     from pytest_ocrsweep.vendor_model.timing import Vendor
 
     settings = compose(options.set)
@@ -155,15 +155,12 @@ def windows(options: argparse.Namespace) -> None:
         print(
             f"{name}: {len(seen)} steps, {min(apart):.1f} to {max(apart):.1f} ms apart, median {median(apart):.1f}; "
             f"read every {median(polls) * 1000:.2f} ms, at most {max(polls) * 1000:.1f}; W from step to step: "
-            + " ".join(f"{(b.mj - a.mj) / 1000 / (b.at_s - a.at_s):.0f}" for a, b in pairwise(seen))[:400]
+            + " ".join(f"{Power(a.at_s, b.at_s, b.mj - a.mj, 1).watts:.0f}" for a, b in pairwise(seen))[:400]
         )
-        late = [each for each in seen if each.at_s > begun + 0.2]
+        begins = [each.at_s for each in seen if each.at_s > begun + RAMP_S]
         for window in SHORTER_MS:
-            watts = []
-            for i, a in enumerate(late):
-                b = next((each for each in late[i + 1 :] if each.at_s - a.at_s >= window / 1000), None)
-                if b:
-                    watts.append((b.mj - a.mj) / 1000 / (b.at_s - a.at_s))
+            inside = (power(watch.readings, begin, window / 1000) for begin in begins)
+            watts = [each.watts for each in inside if each]
             if len(watts) > 1:
                 print(f"  windows of {window} ms: {min(watts):.1f} to {max(watts):.1f} W, "
                       f"{(max(watts) - min(watts)) / median(watts):.2%} apart, {len(watts)} of them")  # fmt: skip

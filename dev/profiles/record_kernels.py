@@ -75,19 +75,10 @@ class Engine:
         }
 
     def add(self, grid: str, pages: int, tokens: int) -> None:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        sampling = SamplingParams(
-            temperature=1,
-            max_tokens=tokens,
-            ignore_eos=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA,
-        )
+        params = self._offline.sampling(tokens, temperature=1)
         for i in range(pages):
             ready = self._offline.renamed(self._ready[grid][i % 8])
-            self._core.add_request(ready["mm_hashes"]["image"][0], ready, sampling.clone())
+            self._core.add_request(ready["mm_hashes"]["image"][0], ready, params.clone())
 
     def step(self) -> int:
         """Runs one step; how many tokens it made."""

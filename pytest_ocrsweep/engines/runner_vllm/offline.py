@@ -128,31 +128,22 @@ class OfflineEngine:
 
     def _serve(self, pages: Iterator[dict[str, Any]], concurrency: int, new_tokens: int) -> list[list[int]]:
         """Keeps `concurrency` requests in flight. A row for each: sent, first, last, prompt tokens, new tokens."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        sampling = SamplingParams(
-            temperature=0,
-            max_tokens=new_tokens,
-            ignore_eos=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA,
-        )
+        params = sampling(new_tokens)
         in_flight: dict[str, list[int]] = {}
         rows: list[list[int]] = []
         page = next(pages, None)
         while page is not None or in_flight:
             while page is not None and len(in_flight) < concurrency:
-                self._send(page, sampling, in_flight)
+                self._send(page, params, in_flight)
                 page = next(pages, None)
             for output in self._engine.step():
                 note(output, time.perf_counter_ns(), in_flight, rows)
         return rows
 
-    def _send(self, page: dict[str, Any], sampling: Any, in_flight: dict[str, list[int]]) -> None:
+    def _send(self, page: dict[str, Any], params: Any, in_flight: dict[str, list[int]]) -> None:
         name, sent_ns = uuid.uuid4().hex, time.perf_counter_ns()
         try:
-            self._engine.add_request(name, page, sampling.clone())
+            self._engine.add_request(name, page, params.clone())
         except ValueError as error:  # it does not fit into the engine's length
             self._engine.abort_request(list(in_flight))
             raise Refused(str(error)) from None
@@ -163,6 +154,20 @@ class OfflineEngine:
         if self._llm is None:
             raise Refused("the engine is not started")
         return self._llm.llm_engine
+
+
+def sampling(new_tokens: int, temperature: float = 0) -> Any:
+    """Just so many tokens for each request, the likeliest ones, each handed out when it is there."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=temperature,
+        max_tokens=new_tokens,
+        ignore_eos=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
 
 
 def note(output: Any, now_ns: int, in_flight: dict[str, list[int]], rows: list[list[int]]) -> None:

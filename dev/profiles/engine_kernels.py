@@ -136,7 +136,7 @@ def rule(path: str) -> re.Pattern[str]:
 
 @cache
 def kind_of(name: str) -> str:
-    """The kind of a kernel of that name. Raises NotMatched, which names it, if it is none of KINDS."""
+    """Which of KINDS a kernel of that name is. Raises NotMatched, with the name, for a kernel of no kind."""
     for kind, pattern in KINDS.items():
         if re.search(pattern, name):
             return kind

@@ -52,10 +52,10 @@ a step is one line of the ledger of `engine=vllm`, in order, and each line has i
 `tests/unit/test_engine_kernels.py` matches them again. `dev/profiles/record_kernels.py` has how they were recorded, and
 `python dev/profiles/kernel_table.py` prints this page.
 
-A kernel is matched by its place and its name. Where the profiler gives the sizes of its operation, its work is compared
-too, and is equal: FLOPs of products and attention, bytes of copies, elements of elementwise operations, operands and
-results of norms. What is outside the ledger is listed kernel by kernel as well: the inputs of a step, the host's
-questions about pages, and the sampling of tokens.
+The place and the name of a kernel say which line it is. For some kernels the profiler gives sizes of operands. Their
+work equals the line's: FLOPs of products and attention, bytes of copies, elements of elementwise operations, operands
+and results of norms. Kernels outside the ledger are listed one by one as well: those for the inputs of a step, for the
+host's questions about pages, and for the sampling of tokens.
 
 "limit" is what the lines need at the H200's limits, as in `ocrsweep cost`, with as many experts as uniform routing
 reaches. These random weights send most tokens to the same experts: at 8 and 64 pages, experts took less time than

@@ -22,7 +22,7 @@ def margin(recorded: Baseline) -> float:
 
 
 def judge(found: EnergyResult, recorded: Baseline | None) -> EnergyResult:
-    """The energy beside that of the recorded processes that it compares with; None if there are none."""
+    """The energy with its outcome against the recorded processes; `recorded` is None if none compares with it."""
     if found.mj is None:
         return found
     then = recorded.energy if recorded else None

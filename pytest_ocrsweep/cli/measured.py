@@ -44,8 +44,7 @@ def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:
                 f"{where}: its {what} is {quoted(theirs or 'not known')}, and that of the plan {quoted(ours)}: "
                 f"choose another {option}, or measure there"
             )
-    figures = {name: run.metrics.get(name) for name in ("ttft_ns", "tpot_ns", "pages_per_s")}
-    ttft, tpot, rate = figures.values()
+    ttft, tpot, rate = (run.metrics.get(name) for name in ("ttft_ns", "tpot_ns", "pages_per_s"))
     if ttft is None or rate is None or run.concurrency is None:
         raise ArgumentError(f"{where}: it has no time to first token, rate or concurrency: measure it anew")
     tokens = round(run.output_tokens)
@@ -78,10 +77,10 @@ def _page(run: ToolRun, model: Model) -> Workload:
 def check(path: str, fit: HostFit) -> None:
     """Raises ArgumentError for a load that is unlike its plan with any host."""
     for number, load in enumerate(fit.off, 1):
-        worst = max(load, key=lambda factor: max(factor, 1 / factor))
-        if not 1 / MOST_OFF <= worst <= MOST_OFF:
+        worst = max(max(factor, 1 / factor) for factor in load)
+        if worst > MOST_OFF:
             raise ArgumentError(
-                f"{path}: load {number} is {max(worst, 1 / worst):,.3g} times off what is planned for it with the host "
+                f"{path}: load {number} is {worst:,.3g} times off what is planned for it with the host "
                 "that fits best: it is of another page, engine or GPU, or was disturbed; leave it out"
             )
 

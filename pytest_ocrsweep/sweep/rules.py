@@ -46,9 +46,6 @@ def validate(settings: Settings) -> None:
     for mode in settings.model.tiling.modes:
         check_choice("model.tiling.modes", mode, RESOLUTIONS)
     check_choice("workload.resolution", settings.workload.resolution, settings.model.tiling.modes)
-    window = settings.vendor.energy_ms
-    if window is not None and not SHORTEST_MS <= window <= LONGEST_MS:
-        raise ConfigError(f"vendor.energy_ms must be from {SHORTEST_MS} to {LONGEST_MS:,}, got {window:,}")
     for holds, otherwise in _rules(settings):
         if not holds:
             raise ConfigError(otherwise)
@@ -118,6 +115,11 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     yield (
         re.fullmatch(r"cpu|cuda(:[0-9]+)?", settings.vendor.device) is not None,
         f"vendor.device must be cpu, cuda or cuda:INDEX, got {quoted(settings.vendor.device)}",
+    )
+    window = settings.vendor.energy_ms
+    yield (
+        window is None or SHORTEST_MS <= window <= LONGEST_MS,
+        f"vendor.energy_ms must be from {SHORTEST_MS} to {LONGEST_MS:,}, got {window or 0:,}",
     )
     yield from _grouped_products(settings.model)
     yield from switches(settings.engine)

@@ -20,7 +20,8 @@ from .page_images import pages
 from .served import Load, ServedLoad, checked
 
 RUNNER = Path(__file__).with_name("runner_vllm")
-PROTOCOL = 1
+PROTOCOL = 2
+PASSED = ("warmup", "concurrency", "new_tokens", "prompt", "slowdown_percent")  # of a load, to the runner
 OPTION = "engine.python"
 GIVE = "give the path of a Python interpreter, 3.10 or later, that has vLLM"
 HINTS = {
@@ -90,7 +91,7 @@ class EngineProcess:
 
     def run(self, load: Load) -> ServedLoad:
         """Serves a load. Its pages wait rendered: the time to a first token is without that."""
-        given = {name: getattr(load, name) for name in ("warmup", "concurrency", "new_tokens", "prompt")}
+        given = {name: getattr(load, name) for name in PASSED}
         given["pages"] = [base64.b64encode(page).decode() for page in pages(load)]
         served = self._ask("run", given, self._runner.answer_s, lambda value: answers.served(value, load))
         return checked(str(self._runner), replace(served, started_s=self._started_s))

@@ -36,6 +36,7 @@ class Load:
     seed: int = 0
     image_tokens: int = GLOBAL_VIEW
     warmup: int = 2
+    slowdown_percent: float = 0.0  # by which an engine of ours lengthens each of its steps, to test the gate
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

@@ -153,7 +153,7 @@ class EngineMeter(Meter):
 
     def _run(self, work: Workload) -> ServedLoad:
         try:
-            served = self._running[0].run(_load(work, with_tokens=self.settings.engine.url is None))
+            served = self._running[0].run(self._load_of(work))
         except EngineLost as error:
             self.lost = str(error)
             raise
@@ -163,6 +163,23 @@ class EngineMeter(Meter):
             what = f"{work.grid}: the engine reads {found} tokens for a page where {work.context_tokens:,} are counted;"
             raise EngineError(what, "serve the model of these settings, at the same resolution and crops")
         return served
+
+    def _load_of(self, work: Workload) -> Load:
+        """Pages that are cut into the workload's grid, as many at once as its batch."""
+        from ..engines.served import Load
+
+        width, height = page_of(work)
+        is_server = bool(self.settings.engine.url)
+        return Load(
+            width,
+            height,
+            pages=max(PAGES, 2 * work.batch),
+            concurrency=work.batch,
+            new_tokens=work.new_tokens,
+            prompt="Free OCR." if is_server else tuple(10 + i % 100 for i in range(work.prompt_tokens)),
+            image_tokens=work.image_tokens,
+            slowdown_percent=self.slowdown.percent,
+        )
 
     def profiled(self, point: TimedPoint, stored: RecordedTime | None, measured: Measured) -> Measured:
         """An engine's lines are not measured."""
@@ -174,16 +191,6 @@ def _whole(stage: str, work: Workload) -> Callable[[Request], float | None]:
     if STAGES[stage].latency is Latency.TTFT:
         return lambda request: float(request.ttft_ns)
     return lambda request: None if request.tpot_ns is None else request.tpot_ns * work.new_tokens
-
-
-def _load(work: Workload, *, with_tokens: bool) -> Load:
-    """Pages that are cut into the workload's grid, as many at once as its batch."""
-    from ..engines.served import Load
-
-    width, height = page_of(work)
-    prompt = tuple(10 + i % 100 for i in range(work.prompt_tokens)) if with_tokens else "Free OCR."
-    pages = max(PAGES, 2 * work.batch)
-    return Load(width, height, pages, work.batch, work.new_tokens, prompt, image_tokens=work.image_tokens)
 
 
 def page_of(work: Workload) -> tuple[int, int]:

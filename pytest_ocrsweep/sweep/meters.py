@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..model.stages import STAGES
+from .options import SLOWDOWN
 
 if TYPE_CHECKING:
     from ..model.analytic import Model
@@ -27,6 +29,22 @@ def why_not(settings: Settings) -> str | None:
     if engine.python or engine.url:
         return None
     return f"{engine.name} is not timed: set engine.python to an interpreter that has it, or engine.url to a server"
+
+
+def check(settings: Settings, options: Options) -> None:
+    """Raises ArgumentError for what only the reference model can be asked, which would do nothing here."""
+    engine = settings.engine
+    if engine.is_reference:
+        return
+    slowed = options.slowdown
+    for asked, what in (
+        (options.profile, "--ocrsweep-profile: the lines of {} are not measured;"),
+        (settings.vendor.energy_ms, "vendor.energy_ms: the energy of a point is not measured on {};"),
+        (slowed.component, f"{SLOWDOWN}: the components of {{}} cannot be slowed;"),
+        (slowed.percent and engine.url, f"{SLOWDOWN}: a server cannot be slowed, and {{}} is one;"),
+    ):
+        if asked:
+            raise ArgumentError(what.format(engine.name), "leave it out, or choose engine=transformers")
 
 
 def has_time(settings: Settings, stage: str) -> bool:
@@ -52,7 +70,8 @@ def meter(settings: Settings, model: Model, options: Options, say: Callable[[str
     if not settings.engine.is_reference:
         from .engine_meter import EngineMeter
 
-        return EngineMeter(settings, model, options.checkpoint, lock=partial(gpu_lock, settings.engine.name, say))
+        lock = partial(gpu_lock, settings.engine.name, say)
+        return EngineMeter(settings, model, options.checkpoint, slowdown=options.slowdown, lock=lock)
     from .fresh import FRESH_S, FreshProcesses
     from .meter import Meter
 

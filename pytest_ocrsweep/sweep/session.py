@@ -129,6 +129,8 @@ class Sweep:
         with_times = with_baselines and not self.options.analytic_only
         try:
             _ = (self.settings, self.points, with_baselines and self.recorded, with_times and self.recorded_times)
+            if self.measures:
+                meters.check(self.settings, self.options)
             if with_times:
                 self._check_own()
             if with_times and self.options.update:

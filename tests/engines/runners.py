@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-HELLO = 'import json, os, sys, time\nprint(json.dumps({"protocol": 1, "version": "0.32.0"}), flush=True)\n'
+HELLO = 'import json, os, sys, time\nprint(json.dumps({"protocol": 2, "version": "0.32.0"}), flush=True)\n'
 NEXT = "sys.stdin.readline()\n"
 
 

@@ -144,8 +144,8 @@ def test_a_script_that_does_not_begin_as_ours_is_named(code: str, line: str, run
 
 
 def test_another_protocol_is_named(runner: Callable[..., Runner]) -> None:
-    text = refused(runner('print(\'{"protocol": "2\\\\u001b"}\')'))
-    assert r"its script has protocol '2\x1b', and this needs 1; two versions of this project are mixed" in text
+    text = refused(runner('print(\'{"protocol": "3\\\\u001b"}\')'))
+    assert r"its script has protocol '3\x1b', and this needs 2; two versions of this project are mixed" in text
 
 
 def test_an_interpreter_without_the_engine_gets_the_command_that_installs_it() -> None:

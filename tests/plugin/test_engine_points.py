@@ -39,13 +39,14 @@ class Steady:
 
     def run(self, load: Load) -> ServedLoad:
         self.loads.append(load)
-        requests = tuple(self._request(load, i) for i in range(load.pages))
+        slower = self.slower * (1 + load.slowdown_percent / 100)
+        requests = tuple(self._request(load, i, slower) for i in range(load.pages))
         return ServedLoad(load, requests, requests[-1].last_ns)
 
-    def _request(self, load: Load, i: int) -> Request:
+    def _request(self, load: Load, i: int, slower: float) -> Request:
         sent, jitter = i * 300 * MS, i % 3 * MS // 50
-        first = sent + round(30 * MS * self.slower) + jitter
-        last = first + round(2 * MS * self.slower) * (load.new_tokens - 1) + jitter
+        first = sent + round(30 * MS * slower) + jitter
+        last = first + round(2 * MS * slower) * (load.new_tokens - 1) + jitter
         return Request(sent, first, last, load.image_tokens + len(load.prompt) + self.tokens_off, load.new_tokens)
 
     def close(self) -> None:
@@ -90,6 +91,35 @@ def test_prefill_and_decode_of_one_page_are_one_load(project, engine):
 def test_the_batch_of_the_workload_is_the_concurrency(project, engine):
     run(project, "-k", "decode", "--ocrsweep-set=workload.batch=8")
     assert {(load.concurrency, load.pages) for load in engine.loads} == {(8, 16)}
+
+
+def test_a_slowdown_reaches_the_engine_and_fails_its_points(project, engine):
+    run(project, "--ocrsweep-update", "-k", "decode")
+    engine.loads.clear()
+    run(project, "-k", "decode", "--ocrsweep-slowdown=20").assert_outcomes(failed=1)
+    assert {load.slowdown_percent for load in engine.loads} == {20}
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (["--ocrsweep-profile"], "--ocrsweep-profile: the lines of vllm are not measured; "),
+        (["--ocrsweep-set=vendor.energy_ms=500"], "vendor.energy_ms: the energy of a point is not measured on vllm; "),
+        (["--ocrsweep-slowdown=decoder/attn:10"], "--ocrsweep-slowdown: the components of vllm cannot be slowed; "),
+    ],
+)
+def test_what_an_engine_cannot_be_asked_is_refused(project, engine, asked, line):
+    result = run(project, *asked)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {line}leave it out, or choose engine=transformers"])
+    assert not engine.loads
+
+
+def test_a_server_cannot_be_slowed(project):
+    server = ("--ocrsweep-set=engine=vllm", "--ocrsweep-set=engine.url=http://127.0.0.1:9")
+    result = project.run(*CHOSEN, *server, "--ocrsweep-slowdown=5")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --ocrsweep-slowdown: a server cannot be slowed, and vllm is one; *"])
 
 
 def test_vision_is_counted_and_has_no_time_of_its_own(project, engine):

@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, TextIO
 
-PROTOCOL = 1
+PROTOCOL = 2
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "runner_vllm"
 ENVIRONMENT = {

@@ -88,7 +88,13 @@ class OfflineEngine:
         }
 
     def run(
-        self, pages: list[str], warmup: int, concurrency: int, new_tokens: int, prompt: str | list[int]
+        self,
+        pages: list[str],
+        warmup: int,
+        concurrency: int,
+        new_tokens: int,
+        prompt: str | list[int],
+        slowdown_percent: float,
     ) -> dict[str, Any]:
         """Serves the pages, PNG files in base64, after the last `warmup` of them."""
         count = len(pages) - warmup
@@ -97,7 +103,8 @@ class OfflineEngine:
         self._check_length(max(len(page["prompt_token_ids"]) for page in ready) + new_tokens)
         self._serve(iter(early), concurrency, new_tokens)
         before_mj, began = model.energy_mj(), time.perf_counter_ns()
-        rows = self._serve((renamed(ready[index % len(ready)]) for index in range(count)), concurrency, new_tokens)
+        named = (renamed(ready[index % len(ready)]) for index in range(count))
+        rows = self._serve(named, concurrency, new_tokens, slowdown_percent)
         wall_ns = time.perf_counter_ns() - began
         after_mj = model.energy_mj()
         energy_mj = None if before_mj is None or after_mj is None else after_mj - before_mj
@@ -126,7 +133,9 @@ class OfflineEngine:
         if tokens > most:
             raise Refused(f"a page and its answer have {tokens:,} tokens, and max_model_len is {most:,}")
 
-    def _serve(self, pages: Iterator[dict[str, Any]], concurrency: int, new_tokens: int) -> list[list[int]]:
+    def _serve(
+        self, pages: Iterator[dict[str, Any]], concurrency: int, new_tokens: int, slowdown_percent: float = 0.0
+    ) -> list[list[int]]:
         """Keeps `concurrency` requests in flight. A row for each: sent, first, last, prompt tokens, new tokens."""
         params = sampling(new_tokens)
         in_flight: dict[str, list[int]] = {}
@@ -136,7 +145,10 @@ class OfflineEngine:
             while page is not None and len(in_flight) < concurrency:
                 self._send(page, params, in_flight)
                 page = next(pages, None)
-            for output in self._engine.step():
+            began = time.perf_counter_ns()
+            outputs = self._engine.step()
+            lengthen(began, slowdown_percent)
+            for output in outputs:
                 note(output, time.perf_counter_ns(), in_flight, rows)
         return rows
 
@@ -168,6 +180,14 @@ def sampling(new_tokens: int, temperature: float = 0) -> Any:
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
     )
+
+
+def lengthen(began_ns: int, percent: float) -> None:
+    """Waits until what began then has taken so much longer than it did; a sleep would be too coarse."""
+    now_ns = time.perf_counter_ns()
+    end_ns = now_ns + round((now_ns - began_ns) * percent / 100)
+    while percent and time.perf_counter_ns() < end_ns:
+        pass
 
 
 def note(output: Any, now_ns: int, in_flight: dict[str, list[int]], rows: list[list[int]]) -> None:

@@ -53,7 +53,7 @@ def _replays(call: Call) -> tuple[float, list[Kernel]]:
     clock = GraphClock(call)
     clock.batch(WARM_UP)
     device_ns = median(clock.batch(TIMED))
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiler:
         clock.batch(PROFILED)
     events = [e for e in profiler.events() if e.device_type.name == "CUDA"]
     events.sort(key=lambda event: event.time_range.start)

@@ -112,7 +112,7 @@ def traced(call: Call, experts_per_token: int, device: torch.device) -> list[Ope
     on_gpu = device.type == "cuda"
     trace = Trace(experts_per_token)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with profile(activities=activities) as profiler:
+    with profile(activities=activities, acc_events=True) as profiler:
         with trace:
             kept = call()
         if on_gpu:

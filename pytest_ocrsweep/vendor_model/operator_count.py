@@ -121,6 +121,6 @@ def _runs_compiled(call: Callable[[], object]) -> bool:
     call()
     if not anything_compiled():
         return False
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         call()
     return any(event.name.startswith(COMPILED_REGION) for event in profiler.events())

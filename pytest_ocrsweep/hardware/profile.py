@@ -202,7 +202,7 @@ def read(path: Path) -> Profiles:
     return Profiles(printable(str(header.get("device"))), known, tuple(points.values()), *of)
 
 
-def _objects(path: Path) -> list[dict[str, Any]]:
+def _objects(path: Path) -> list[Mapping[str, Any]]:
     with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as unpacked:
         text = unpacked.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:

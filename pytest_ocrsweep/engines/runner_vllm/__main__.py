@@ -18,6 +18,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, TextIO
 
+Row = dict[str, Any]  # a line of the protocol
 PROTOCOL = 2
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "runner_vllm"
@@ -50,7 +51,7 @@ def part(name: str) -> Any:
     return import_module(f"{NAME}.{name}")
 
 
-def listen(stream: TextIO, commands: queue.Queue[dict[str, Any]]) -> None:
+def listen(stream: TextIO, commands: queue.Queue[Row]) -> None:
     """Hands on each command, and ends everything when the stream ends: whoever started this is gone."""
     for line in stream:
         commands.put(json.loads(line))
@@ -59,7 +60,7 @@ def listen(stream: TextIO, commands: queue.Queue[dict[str, Any]]) -> None:
     os._exit(1)
 
 
-def answer(engine: Any, command: dict[str, Any]) -> dict[str, Any]:
+def answer(engine: Any, command: Row) -> Row:
     """The answer to a command. After a failure of the kind `refused` the engine is as before; after others, lost."""
     try:
         return {"done": getattr(engine, command.pop("command"))(**command)}
@@ -71,7 +72,7 @@ def answer(engine: Any, command: dict[str, Any]) -> dict[str, Any]:
         return _failed("memory" if any(text in line.lower() for text in MEMORY) else "engine", line)
 
 
-def _failed(kind: str, line: str) -> dict[str, Any]:
+def _failed(kind: str, line: str) -> Row:
     return {"failed": {"kind": kind, "line": " ".join(line.split())[:1000]}}
 
 
@@ -83,12 +84,12 @@ def main() -> None:
     sys.path.remove(HERE)
     os.environ.update({**ENVIRONMENT, **os.environ, **ONE_PROCESS})
 
-    def say(row: dict[str, Any]) -> None:
+    def say(row: Row) -> None:
         print(json.dumps(row), file=answers, flush=True)
 
     offline = part("offline")
     say({"protocol": PROTOCOL, "engine": "vllm", **offline.versions()})
-    commands: queue.Queue[dict[str, Any]] = queue.Queue()
+    commands: queue.Queue[Row] = queue.Queue()
     threading.Thread(target=listen, args=(stream, commands), daemon=True).start()
     engine = offline.OfflineEngine()
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+Row = dict[str, Any]  # an object of JSON, or what the engine makes of one
 RANDOM = "ocrsweep_random"  # a load format
 DEVIATION = 0.02
 LIMITS = ("max_num", "max_crops")  # vLLM's names for the most crops
@@ -51,7 +52,7 @@ def draw(name: str, weights: Any) -> None:
         weights.normal_(0, DEVIATION)
 
 
-def figures(model: Any) -> dict[str, Any]:
+def figures(model: Any) -> Row:
     """The bytes of the weights, None if kernels have packed them and nobody counted before; how the decoder attends."""
     layers = [module for module in model.modules() if type(module).__name__ == "Attention"]
     packed = any(weights.numel() == 0 for weights in model.parameters())

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import model
+from .model import Row
 
 LEAST = (0, 26)  # the first version that this was tried with
 RENDERED = 64  # pages that wait in memory, 42 MB each at 2x3; beyond it they come again under new names
@@ -51,7 +52,7 @@ class OfflineEngine:
 
     def start(
         self, model_folder: str, weights: str, encoder_graphs: bool, max_crops: int | None, **options: Any
-    ) -> dict[str, Any]:
+    ) -> Row:
         began = time.perf_counter()
         check_version(versions()["version"])
         import vllm
@@ -68,7 +69,7 @@ class OfflineEngine:
         )  # fmt: skip
         return {"started_s": time.perf_counter() - began}
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Row:
         import vllm
 
         config = self._engine.vllm_config
@@ -95,7 +96,7 @@ class OfflineEngine:
         new_tokens: int,
         prompt: str | list[int],
         slowdown_percent: float,
-    ) -> dict[str, Any]:
+    ) -> Row:
         """Serves the pages, PNG files in base64, after the last `warmup` of them."""
         count = len(pages) - warmup
         early = [self._render(page, prompt)[0] for page in pages[count:]]
@@ -110,7 +111,7 @@ class OfflineEngine:
         energy_mj = None if before_mj is None or after_mj is None else after_mj - before_mj
         return {"requests": rows, "wall_ns": wall_ns, "rendered_ns": took, "energy_mj": energy_mj}
 
-    def _render(self, page: str, prompt: str | list[int]) -> tuple[dict[str, Any], int]:
+    def _render(self, page: str, prompt: str | list[int]) -> tuple[Row, int]:
         """A page as the engine takes it, and how long its PNG took to become that."""
         from PIL import Image
 
@@ -134,7 +135,7 @@ class OfflineEngine:
             raise Refused(f"a page and its answer have {tokens:,} tokens, and max_model_len is {most:,}")
 
     def _serve(
-        self, pages: Iterator[dict[str, Any]], concurrency: int, new_tokens: int, slowdown_percent: float = 0.0
+        self, pages: Iterator[Row], concurrency: int, new_tokens: int, slowdown_percent: float = 0.0
     ) -> list[list[int]]:
         """Keeps `concurrency` requests in flight. A row for each: sent, first, last, prompt tokens, new tokens."""
         params = sampling(new_tokens)
@@ -152,7 +153,7 @@ class OfflineEngine:
                 note(output, time.perf_counter_ns(), in_flight, rows)
         return rows
 
-    def _send(self, page: dict[str, Any], params: Any, in_flight: dict[str, list[int]]) -> None:
+    def _send(self, page: Row, params: Any, in_flight: dict[str, list[int]]) -> None:
         name, sent_ns = uuid.uuid4().hex, time.perf_counter_ns()
         try:
             self._engine.add_request(name, page, params.clone())
@@ -201,7 +202,7 @@ def note(output: Any, now_ns: int, in_flight: dict[str, list[int]], rows: list[l
         rows.append(in_flight.pop(output.request_id))
 
 
-def renamed(ready: dict[str, Any]) -> dict[str, Any]:
+def renamed(ready: Row) -> Row:
     """A rendered page under a new name, so that no cache has its views."""
     return {**ready, "mm_hashes": {"image": [uuid.uuid4().hex]}}
 

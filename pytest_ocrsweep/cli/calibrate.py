@@ -21,7 +21,7 @@ from ..hardware.profile import Point, Profile, Profiles, read, weight_bytes, wri
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
-from ..sweep.rules import require_one_page
+from ..sweep.rules import require_profiled
 from . import flags
 from .flags import Subparsers
 from .output_file import refuse_other
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, one) and getattr(options, other):
             raise ArgumentError(f"--{'from' if one == 'source' else one} and --{other} exclude each other: keep one")
     _check_places(options)
-    settings = require_one_page(flags.compose(options))
+    settings = require_profiled(flags.compose(options))
     model = model_of(settings)
     if options.source:
         profiles = read(options.source)

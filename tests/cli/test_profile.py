@@ -203,3 +203,23 @@ def test_a_calibration_may_be_written_again(capsys: pytest.CaptureFixture[str], 
     (out := tmp_path / "own.json").write_text(json.dumps(calibration_file.to_json(packaged()["NVIDIA H200"])))
     assert main(["calibrate", "--from", str(tmp_path / "none.gz"), "--output", str(out)]) == 2
     assert "none.gz' is no file of profiles: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("profile", "2x3"), ("calibrate",)])
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("engine=vllm", "the lines of vllm are counted, and not measured; leave it out, or choose engine=transformers"),
+        ("engine=original", "the lines of original are counted, and not measured;"),
+        (
+            "precision=fp8",
+            "lines with weights in fp8 are counted, and not measured; leave it out, or choose precision=",
+        ),
+    ],
+)
+def test_lines_of_the_reference_model_alone_are_measured(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], setting: str, named: str
+) -> None:
+    for source in ((), ("--from", str(PROFILES))):
+        assert main([*command, *source, "--set", setting]) == 2
+        assert named in capsys.readouterr().err

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError
 from ..files import atomic
 from ..files.text import quoted
+from ..hardware import calibration_file
 from ..hardware.calibration import CONSTANTS, Calibration
 from ..hardware.calibration_file import calibration_of, to_json
 from ..hardware.calibration_points import FITTED, JUDGED
@@ -20,9 +21,10 @@ from ..hardware.profile import Point, Profile, Profiles, read, weight_bytes, wri
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
-from ..sweep.rules import require_one_page
+from ..sweep.rules import require_profiled
 from . import flags
 from .flags import Subparsers
+from .output_file import refuse_other
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
@@ -62,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     for one, other in (("source", "profiles"), ("validate", "output")):
         if getattr(options, one) and getattr(options, other):
             raise ArgumentError(f"--{'from' if one == 'source' else one} and --{other} exclude each other: keep one")
-    settings = require_one_page(flags.compose(options))
+    _check_places(options)
+    settings = require_profiled(flags.compose(options))
     model = model_of(settings)
     if options.source:
         profiles = read(options.source)
@@ -82,6 +85,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         flags.show(*_lines(calibration))
     return 0
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Raises ArgumentError for a file that would be lost, or not be written, after minutes of measuring."""
+    if options.output:
+        refuse_other(options.output, calibration_file.read, "a calibration")
+    if options.profiles:
+        refuse_other(options.profiles, read, "a file of profiles")
+    if options.output and options.profiles and options.output.resolve() == options.profiles.resolve():
+        raise ArgumentError("--output and --profiles are one file: give each its own")
 
 
 def _calibrated(model: Model, device: Device, profiles: Profiles) -> Calibration:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 import time
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, OcrsweepError, ReportError
-from ..files import atomic
 from ..files.text import printable, quoted, terminal_lines
 from ..report.table import points
 from . import flags
 from .flags import Subparsers
+from .output_file import refuse_unwritable, write
 
 if TYPE_CHECKING:
     from ..baselines.sweep_report import Report
@@ -125,22 +124,6 @@ def gated(options: argparse.Namespace) -> int:
     if options.markdown:
         write(options.markdown, paired.markdown(judgement, about))
     return RED if judgement.red else GREEN
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Raises ArgumentError if something else stands in the file's place, or nothing can be written there."""
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if path.exists() and not path.is_file():
-        raise ArgumentError(f"{path}: it is not a regular file:", "name another one")
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ArgumentError(f"{path}: nothing can be written in {folder}:", "name another folder")
-
-
-def write(path: Path, text: str) -> None:
-    try:
-        atomic.write(path, text)
-    except OSError as error:
-        raise ArgumentError(f"{path}: it cannot be written ({error.strerror}):", atomic.remedy(error)) from None
 
 
 def pytest_words(options: argparse.Namespace) -> list[str]:

@@ -18,7 +18,7 @@ from ..model.stages import point as symbols_of
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.config import device_of
-from ..sweep.rules import require_one_page
+from ..sweep.rules import require_profiled
 from . import flags
 from .flags import Subparsers
 
@@ -69,7 +69,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = require_one_page(flags.compose(options))
+    settings = require_profiled(flags.compose(options))
     work, model = flags.workload(options.target, settings), model_of(settings)
     points = [Point(stage, options.attention, work) for stage in options.stages or STAGES]
     gpu, profiles = (

@@ -12,6 +12,7 @@ from ..model.architecture import DTYPES, Architecture
 from ..model.engine import REFERENCE
 from ..model.geometry import PATCH, RESOLUTIONS
 from ..model.layers.moe import EXPERTS
+from ..model.precision import NATIVE_NAME
 from .engine_rules import formats, switches
 from .settings import Settings, check_choice
 
@@ -60,6 +61,18 @@ def require_one_page(settings: Settings) -> Settings:
             f"ocrsweep cost 1x1 --set workload.pages={pages}"
         )
     return settings
+
+
+def require_profiled(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError for all but one page on the reference model, whose lines alone are measured."""
+    engine, precision = settings.engine, settings.precision
+    if not engine.is_reference:
+        what = f"the lines of {engine.name} are counted, and not measured;"
+        raise ConfigError(what, f"leave it out, or choose engine={REFERENCE.name}")
+    if not precision.is_native:
+        what = f"lines with weights in {precision.name} are counted, and not measured;"
+        raise ConfigError(what, f"leave it out, or choose precision={NATIVE_NAME}")
+    return require_one_page(settings)
 
 
 def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:

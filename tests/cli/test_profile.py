@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_ocrsweep.cli import main
+from pytest_ocrsweep.hardware import calibration_file
+from pytest_ocrsweep.hardware.calibration_file import packaged
 from pytest_ocrsweep.hardware.profile import read, write
 
 PROFILES = Path(__file__).parents[2] / "dev" / "profiles" / "nvidia-h200-lines.jsonl.gz"
@@ -169,3 +171,55 @@ def test_a_gpu_that_is_not_in_the_catalogue_is_calibrated_by_a_sheet(
     document = json.loads(printed(capsys, *words, "--device", "h200", "--set", "device.bandwidth_bytes_per_s=4.9e12"))
     assert document["device"] == "NVIDIA H300"
     assert document["sheet"]["bandwidth_bytes_per_s"] == 4.9e12
+
+
+@pytest.mark.parametrize("option", ["--output", "--profiles"])
+def test_a_file_that_calibrate_did_not_write_is_not_lost(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    kept = tmp_path / "kept.jsonl.gz"
+    content = PROFILES.read_bytes() if option == "--output" else b"notes of mine"
+    kept.write_bytes(content)
+    source = ["--from", str(kept)] if option == "--output" else []
+    assert main(["calibrate", *source, option, str(kept)]) == 2
+    assert "and stays as it is: name another one" in capsys.readouterr().err
+    assert kept.read_bytes() == content
+
+
+def test_places_that_cannot_be_written_are_refused_before_minutes_of_measuring(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for words, named in (
+        (["--output", str(tmp_path)], "it is not a regular file: name another one"),
+        (["--profiles", str(tmp_path / "file" / "x.gz")], "nothing can be written in"),
+        (["--output", "one.json", "--profiles", "./one.json"], "--output and --profiles are one file"),
+    ):
+        assert main(["calibrate", *words]) == 2
+        assert named in capsys.readouterr().err
+
+
+def test_a_calibration_may_be_written_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (out := tmp_path / "own.json").write_text(json.dumps(calibration_file.to_json(packaged()["NVIDIA H200"])))
+    assert main(["calibrate", "--from", str(tmp_path / "none.gz"), "--output", str(out)]) == 2
+    assert "none.gz' is no file of profiles: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("profile", "2x3"), ("calibrate",)])
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("engine=vllm", "the lines of vllm are counted, and not measured; leave it out, or choose engine=transformers"),
+        ("engine=original", "the lines of original are counted, and not measured;"),
+        (
+            "precision=fp8",
+            "lines with weights in fp8 are counted, and not measured; leave it out, or choose precision=",
+        ),
+    ],
+)
+def test_lines_of_the_reference_model_alone_are_measured(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], setting: str, named: str
+) -> None:
+    for source in ((), ("--from", str(PROFILES))):
+        assert main([*command, *source, "--set", setting]) == 2
+        assert named in capsys.readouterr().err

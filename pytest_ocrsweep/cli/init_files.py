@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WORKFLOW = Path(".github/workflows/ocrsweep.yml")
 
 NOT_ON_PYPI = "not on PyPI yet: put that wheel into the repository, or write a git URL with a commit"
+BY_HAND = "add these lines for pytest yourself"
 
 SUITE = '''\
 """The `{stage}` stage of every crop grid and attention, against its baseline."""
@@ -190,7 +191,7 @@ def set_keys(files: NewFiles, file: Path, keys: Mapping[str, Value]) -> str:
     if changed is None or file.is_symlink():
         files.left += 1
         lines = "; ".join(_lines(file.name, missing))
-        return f"{file}: left as it is; add these lines for pytest yourself: {lines}"
+        return f"{file}: left as it is; {BY_HAND}: {lines}"
     return files.change(file, changed)
 
 

@@ -144,10 +144,11 @@ def test_keys_are_added_and_every_other_byte_stays(name, text):
 def test_a_table_in_another_form_is_left_and_the_lines_are_printed(capsys, text):
     assert tomllib.loads(text)
     Path("pyproject.toml").write_text(text)
-    line = init(capsys, "--stage=vision")[0]
+    line, *_, last = init(capsys, "--stage=vision")
     assert line == (
         'pyproject.toml: left as it is; add these lines for pytest yourself: ocrsweep_baselines = "baselines"'
     )
+    assert last == "3 files written; next: add the lines, then pytest"
     assert Path("pyproject.toml").read_text() == text
 
 

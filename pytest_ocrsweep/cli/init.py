@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> int:
     lines = [init_files.set_keys(files, file, wanted)]
     lines += [files.put(path, text) for path, text in texts.items()]
     lines += [] if options.no_workflow else [_workflow(files, root, suites)]
-    flags.show(*lines, *_next(files, suites, present))
+    first = "add the lines, then " if init_files.BY_HAND in lines[0] else ""
+    flags.show(*lines, *_next(files, suites, present, first))
     return 0
 
 
@@ -156,11 +157,11 @@ def _workflow(files: NewFiles, root: Path, suites: Path) -> str:
     return line if origin or not line.endswith("written") else f"{line}; its line of pip: {init_files.NOT_ON_PYPI}"
 
 
-def _next(files: NewFiles, suites: Path, present: Mapping[str, object]) -> Iterator[str]:
+def _next(files: NewFiles, suites: Path, present: Mapping[str, object], first: str) -> Iterator[str]:
     """What was done in all, and the command that comes next."""
     if not files.written:
         yield "nothing changed: " + ("some files were left" if files.left else "all is there already")
         return
     paths = _testpaths(present)
     found = not paths or any(suites.is_relative_to(path) for path in paths)
-    yield f"{files.written} files written; next: pytest{'' if found else f' {suites.as_posix()}'}"
+    yield f"{files.written} files written; next: {first}pytest{'' if found else f' {suites.as_posix()}'}"

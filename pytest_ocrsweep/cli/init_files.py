@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 WORKFLOW = Path(".github/workflows/ocrsweep.yml")
 
-NOT_ON_PYPI = "not on PyPI yet: write a git URL with a commit, or a wheel in this repository"
+NOT_ON_PYPI = "not on PyPI yet: put that wheel into the repository, or write a git URL with a commit"
+BY_HAND = "add these lines for pytest yourself"
 
 SUITE = '''\
 """The `{stage}` stage of every crop grid and attention, against its baseline."""
@@ -123,8 +124,9 @@ def workflow(suites: Path, origin: str | None) -> str:
     """The workflow for GitHub Actions; it installs the version that runs here, from where that came from."""
     from importlib.metadata import version
 
-    unknown = f"pytest-ocrsweep=={version('pytest-ocrsweep')} # {NOT_ON_PYPI}"
-    return COUNTS.format(install=f'"{origin}"' if origin else unknown, suites=suites.as_posix())
+    # A file of the repository: pip asks no index for a name that somebody else may take there.
+    wheel = f"./pytest_ocrsweep-{version('pytest-ocrsweep')}-py3-none-any.whl # {NOT_ON_PYPI}"
+    return COUNTS.format(install=f'"{origin}"' if origin else wheel, suites=suites.as_posix())
 
 
 def origin() -> str | None:
@@ -189,7 +191,7 @@ def set_keys(files: NewFiles, file: Path, keys: Mapping[str, Value]) -> str:
     if changed is None or file.is_symlink():
         files.left += 1
         lines = "; ".join(_lines(file.name, missing))
-        return f"{file}: left as it is; add these lines for pytest yourself: {lines}"
+        return f"{file}: left as it is; {BY_HAND}: {lines}"
     return files.change(file, changed)
 
 

@@ -144,10 +144,11 @@ def test_keys_are_added_and_every_other_byte_stays(name, text):
 def test_a_table_in_another_form_is_left_and_the_lines_are_printed(capsys, text):
     assert tomllib.loads(text)
     Path("pyproject.toml").write_text(text)
-    line = init(capsys, "--stage=vision")[0]
+    line, *_, last = init(capsys, "--stage=vision")
     assert line == (
         'pyproject.toml: left as it is; add these lines for pytest yourself: ocrsweep_baselines = "baselines"'
     )
+    assert last == "3 files written; next: add the lines, then pytest"
     assert Path("pyproject.toml").read_text() == text
 
 
@@ -286,11 +287,10 @@ def test_the_workflow_installs_the_package_from_where_it_came(capsys, monkeypatc
         assert run == f'python -m pip install "{wanted}"'
         assert said == ".github/workflows/ocrsweep.yml: written"
     else:
-        assert run == "python -m pip install pytest-ocrsweep==0.1.0"
-        assert "# not on PyPI yet" in text
-        assert said.endswith(
-            "; its line of pip: not on PyPI yet: write a git URL with a commit, or a wheel in this repository"
-        )
+        wheel = "./pytest_ocrsweep-0.1.0-py3-none-any.whl"
+        assert run == f"python -m pip install {wheel}"  # of no index: there the name is nobody's, or a stranger's
+        assert f"{wheel} # {init_files.NOT_ON_PYPI}\n" in text
+        assert said.endswith(f"; its line of pip: {init_files.NOT_ON_PYPI}")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"url": 3}', '{"vcs_info": {"vcs": "git"}, "url": "https://a"}'])

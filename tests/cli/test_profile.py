@@ -223,3 +223,17 @@ def test_lines_of_the_reference_model_alone_are_measured(
     for source in ((), ("--from", str(PROFILES))):
         assert main([*command, *source, "--set", setting]) == 2
         assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_a_profile_without_all_lines_is_not_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, json_too: list[str]
+) -> None:
+    profiles = read(PROFILES)
+    (found,) = (p for p in profiles.points if p.label == "decode 1x1 flash")
+    half = replace(profiles, points=(replace(found, lines=found.lines[:40]),))
+    write(tmp_path / "half.jsonl", half)
+    assert main(["profile", "1x1", "--stage", "decode", "--from", str(tmp_path / "half.jsonl"), *json_too]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "decode 1x1 flash has no line decoder/norm2/rsqrt; profile it anew" in err

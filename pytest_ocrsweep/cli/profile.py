@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     )
     device = device_of(gpu)
     if options.json:
-        flags.print_json({"model": model.name, "gpu": gpu, "stages": [to_json(profile) for profile in profiles]})
+        flags.print_json({"model": model.name, "gpu": gpu, "stages": list(map(_document, profiles))})
         return 0
     for profile in profiles:
         flags.show("", *_table(model, profile, device, gpu, max(options.depth, 1)))
@@ -113,6 +114,12 @@ def _not_there(source: Path, point: Point, kept: Sequence[Profile]) -> ProfileEr
     near = ", ".join(profile.label for profile in kept if (profile.stage, profile.work.grid) == wanted)
     what = f"{quoted(str(source))} has no {point.label}; it has {near or f'no {point.stage} of {point.work.grid}'};"
     return ProfileError(what, hint="to measure on this GPU, leave out --from")
+
+
+def _document(profile: Profile) -> dict[str, object]:
+    """A point with its lines by names, which a file of many thousands leaves out."""
+    lines = [{**asdict(line), "time_ns": round(line.time_ns)} for line in profile.lines]
+    return {**to_json(profile), "gap_ns": round(profile.gap_ns), "lines": lines}
 
 
 def _table(model: Model, profile: Profile, device: Device | None, gpu: str, depth: int) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ProfileError
 from ..files.text import quoted
+from ..hardware import profile_lines
 from ..hardware.profile import Point, Profile, read, to_json
 from ..hardware.roofline import least_ns
 from ..model.cost import Cost
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     )
     device = device_of(gpu)
     if options.json:
-        flags.print_json({"model": model.name, "gpu": gpu, "stages": [to_json(profile) for profile in profiles]})
+        flags.print_json({"model": model.name, "gpu": gpu, "stages": list(map(_document, profiles))})
         return 0
     for profile in profiles:
         flags.show("", *_table(model, profile, device, gpu, max(options.depth, 1)))
@@ -98,6 +100,9 @@ def _kept(source: Path, model: Model, points: Sequence[Point], *, every: bool) -
     kept = read(source)
     kept.check(model)
     known = {profile.point: profile for profile in kept.points}
+    for point in points:
+        if point in known:
+            profile_lines.check(model, known[point])
     missing = [point for point in points if point not in known]
     if len(missing) > (0 if every else len(points) - 1):
         raise _not_there(source, missing[0], kept.points)
@@ -109,6 +114,12 @@ def _not_there(source: Path, point: Point, kept: Sequence[Profile]) -> ProfileEr
     near = ", ".join(profile.label for profile in kept if (profile.stage, profile.work.grid) == wanted)
     what = f"{quoted(str(source))} has no {point.label}; it has {near or f'no {point.stage} of {point.work.grid}'};"
     return ProfileError(what, hint="to measure on this GPU, leave out --from")
+
+
+def _document(profile: Profile) -> dict[str, object]:
+    """A point with its lines by names, which a file of many thousands leaves out."""
+    lines = [{**asdict(line), "time_ns": round(line.time_ns)} for line in profile.lines]
+    return {**to_json(profile), "gap_ns": round(profile.gap_ns), "lines": lines}
 
 
 def _table(model: Model, profile: Profile, device: Device | None, gpu: str, depth: int) -> list[str]:
@@ -132,16 +143,12 @@ def _table(model: Model, profile: Profile, device: Device | None, gpu: str, dept
 
 
 def _rows(model: Model, profile: Profile, device: Device | None, depth: int) -> list[Row]:
-    work = profile.work
-    program = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention)
-    at = symbols_of(work, model.architecture.decoder)
+    kernels = profile_lines.program_of(model, profile).sequence
+    at = symbols_of(profile.work, model.architecture.decoder)
     rows: dict[str, Row] = {}
     for line in profile.lines:
-        if line.index >= len(program.sequence) or program.sequence[line.index].path != line.path:
-            what = f"line {line.path} of {profile.label} is not one of {model.name};"
-            raise ProfileError(what, hint="profile it anew")
         path = "/".join(line.path.split("/")[:depth])
-        cost = Cost(*numbers(program.sequence[line.index], at)) * program.sequence[line.index].times
+        cost = Cost(*numbers(kernels[line.index], at)) * kernels[line.index].times
         row = rows.get(path, Row(path, 0.0, 0, Cost(), 0.0))
         limit_ns = least_ns(cost, device) if device else 0.0
         rows[path] = Row(

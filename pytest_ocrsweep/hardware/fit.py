@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import CalibrationError
 from ..model.analytic import Model
 from ..model.kernels import Pattern
-from ..model.line_work import LineWork, Work
-from ..model.stages import point
+from ..model.line_work import Work
+from . import profile_lines
 from .calibration import CONSTANTS, SHEET, Calibration, Constant, Range
 from .devices import Device
 from .line_time import Rates
@@ -54,21 +54,19 @@ class Measured:
 
 
 def measured(model: Model, points: Sequence[Profile]) -> Measured:
-    """The lines of `points` beside their work. Raises CalibrationError if a point is no point of the model."""
+    """The lines of `points` beside their work. Raises CalibrationError without times, ProfileError for other lines."""
     if not points:
         raise CalibrationError("no point was profiled;", hint="profile at least one")
     works, patterns, times, places = [], [], [], []
     for i, profile in enumerate(points):
-        line_work = of_profile(model, profile)
-        timed = [line for line in profile.lines if line.time_ns > 0 and line.kernels]
-        known = {line.index: line for line in timed}
+        line_work, work = profile_lines.check(model, profile)
+        known = profile_lines.timed(model, profile)
         kept = [place for place, index in enumerate(line_work.index) if index in known]
         lines = [known[line_work.index[place]] for place in kept]
-        same_paths = [line_work.paths[place] for place in kept] == [line.path for line in lines]
-        if not lines or len(lines) != len(timed) or not same_paths:
-            raise CalibrationError(f"{profile.label} has other lines than the model;", hint="profile it anew")
-        gap_ns = profile.gap_ns / sum(line.kernels for line in lines)
-        works.append([numbers[kept] for numbers in line_work.at(point(profile.work, model.architecture.decoder))])
+        if not lines:
+            raise CalibrationError(f"no line of {profile.label} took any time;", hint=profile_lines.REMEDY)
+        gap_ns = (profile.device_ns - sum(line.time_ns for line in lines)) / sum(line.kernels for line in lines)
+        works.append([numbers[kept] for numbers in work])
         patterns += [line_work.patterns[place] for place in kept]
         # A point whose profiled kernels were slower than its timed ones has no gaps; a line keeps half of its time.
         times.append([max(line.time_ns + gap_ns * line.kernels, line.time_ns / 2) for line in lines])
@@ -81,13 +79,6 @@ def measured(model: Model, points: Sequence[Profile]) -> Measured:
         np.concatenate(times),
         np.array([profile.device_ns for profile in points]),
     )
-
-
-def of_profile(model: Model, profile: Profile) -> LineWork:
-    """The lines of a profile's stage; a decode's are those of one step."""
-    work = profile.work
-    program = model.program(profile.stage, work.resolution, bool(work.grid.crops), profile.attention)
-    return LineWork(program.sequence, per_step=False, merged=False)
 
 
 def constants(data: Measured, device: Device) -> dict[str, float]:

@@ -185,6 +185,9 @@ def read(path: Path) -> Profiles:
         raise ProfileError(
             f"{quoted(str(path))} has schema {quoted(header.get('schema'))}, not {SCHEMA};", hint="record it anew"
         )
+    gpu = header.get("device")
+    if not isinstance(gpu, str) or not gpu:
+        raise ProfileError(f"{quoted(str(path))} names no GPU, but {quoted(gpu)};", hint="record it anew")
     points: dict[Point, Profile] = {}
     for number, entry in enumerate(entries, start=2):
         try:
@@ -199,7 +202,7 @@ def read(path: Path) -> Profiles:
     environment = header.get("environment")
     known = {str(key): str(value) for key, value in environment.items()} if isinstance(environment, dict) else {}
     of = header.get("model"), header.get("weight_bytes")
-    return Profiles(printable(str(header.get("device"))), known, tuple(points.values()), *of)
+    return Profiles(printable(gpu), known, tuple(points.values()), *of)
 
 
 def _objects(path: Path) -> list[Mapping[str, Any]]:

@@ -37,7 +37,8 @@ def test_a_profile_as_json_holds_every_line(capsys: pytest.CaptureFixture[str]) 
     document = json.loads(printed(capsys, "profile", "1x1", "--stage", "vision", "--json", *TINY))
     (stage,) = document["stages"]
     assert document["gpu"] == "cpu"
-    assert {line[1].split("/")[0] for line in stage["lines"]} == {"sam", "clip", "projector"}
+    assert {line["path"].split("/")[0] for line in stage["lines"]} == {"sam", "clip", "projector"}
+    assert stage["lines"][0].keys() == {"index", "path", "runs", "kernels", "time_ns"}
 
 
 def test_kept_profiles_are_shown_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +47,13 @@ def test_kept_profiles_are_shown_without_a_gpu(capsys: pytest.CaptureFixture[str
     assert lines[0] == "prefill 2x3 flash on NVIDIA H200: 39.448 ms; 2,931 kernels, each of one of 300 lines"
     shares = [float(line.split()[-5 if "between" not in line else -1]) for line in lines[2:]]
     assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_lines_and_the_gap_of_a_profile_as_json_are_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(printed(capsys, "profile", "1x1", "--stage", "decode", "--json", "--from", str(PROFILES)))
+    (stage,) = document["stages"]
+    sum_ns = sum(line["time_ns"] for line in stage["lines"]) + stage["gap_ns"]
+    assert sum_ns == pytest.approx(stage["device_ns"], abs=len(stage["lines"]))
 
 
 def test_without_a_gpu_a_profile_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,3 +231,17 @@ def test_lines_of_the_reference_model_alone_are_measured(
     for source in ((), ("--from", str(PROFILES))):
         assert main([*command, *source, "--set", setting]) == 2
         assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_a_profile_without_all_lines_is_not_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, json_too: list[str]
+) -> None:
+    profiles = read(PROFILES)
+    (found,) = (p for p in profiles.points if p.label == "decode 1x1 flash")
+    half = replace(profiles, points=(replace(found, lines=found.lines[:40]),))
+    write(tmp_path / "half.jsonl", half)
+    assert main(["profile", "1x1", "--stage", "decode", "--from", str(tmp_path / "half.jsonl"), *json_too]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "decode 1x1 flash has no line decoder/norm2/rsqrt; profile it anew" in err

@@ -16,21 +16,24 @@ from pytest_ocrsweep.errors import CalibrationError, ProfileError
 from pytest_ocrsweep.hardware import calibration_file, profile
 from pytest_ocrsweep.hardware.calibration_file import packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
-from pytest_ocrsweep.hardware.fit import calibrate, constants, measured, of_profile
+from pytest_ocrsweep.hardware.fit import calibrate, constants, measured
 from pytest_ocrsweep.hardware.line_time import Rates
 from pytest_ocrsweep.hardware.profile import Point, Profile, ProfiledLine, Profiles
+from pytest_ocrsweep.hardware.profile_lines import line_work_of, program_of
+from pytest_ocrsweep.model.kernels import Pattern
 from pytest_ocrsweep.model.stages import point
 from pytest_ocrsweep.sweep.config import devices
 
 MODEL = load_model("deepseek-ocr")
 H100 = devices()["h100"]
+HEADER = '{"schema": 1, "device": "a GPU"}'
 TRUE = {name: value * 1.2 for name, value in packaged()[H100.name].values.items()}  # of a GPU that does not exist
 
 
 def made(where: Point, noise: float = 0.0) -> Profile:
     """A profile whose times are those of TRUE, each line off by a random share."""
     empty = Profile(where.stage, where.attention, where.work, 0.0, ())
-    lines = of_profile(MODEL, empty)
+    lines = line_work_of(MODEL, empty)
     work = lines.at(point(where.work, MODEL.architecture.decoder))
     times = Rates(TRUE, lines.patterns, H100.l2_bytes).times(work)
     off = np.random.default_rng(0).normal(0, noise, len(lines.index))
@@ -71,8 +74,25 @@ def test_few_points_are_refused() -> None:
 def test_a_profile_of_another_model_is_refused() -> None:
     renamed = made(FITTED[0])
     renamed = replace(renamed, lines=(replace(renamed.lines[0], path="sam/other"), *renamed.lines[1:]))
-    with pytest.raises(CalibrationError, match="vision 1x1 flash has other lines than the model; profile it anew"):
+    with pytest.raises(ProfileError, match="line sam/other of vision 1x1 flash is not one of deepseek-ocr; profile it"):
         measured(MODEL, [renamed])
+
+
+def test_a_line_that_only_some_gpus_run_is_a_part_of_the_attention_that_others_run_without_it() -> None:
+    """An A100 pads SAM's bias, as the ledger says; an H100 does not."""
+    profile = made(FITTED[3])
+    kernels = program_of(MODEL, profile).sequence
+    pads = [i for i, kernel in enumerate(kernels) if kernel.pattern is Pattern.ABSORBED]
+    assert [kernels[i].path for i in pads] == 2 * ["sam/window/attn/pad_bias"]
+    padded = replace(
+        profile,
+        lines=(*profile.lines, *(ProfiledLine(i, kernels[i].path, 8, 16, 1e5) for i in pads)),
+        device_ns=profile.device_ns + 2e5,
+    )
+    before, after = measured(MODEL, [profile]), measured(MODEL, [padded])
+    more = {before.patterns[i] for i in np.flatnonzero(after.time_ns - before.time_ns > 5e4)}
+    assert more == {Pattern.NARROW}
+    assert after.time_ns.sum() == pytest.approx(padded.device_ns)
 
 
 @pytest.mark.parametrize("name", ["some.jsonl", "some.jsonl.gz"])
@@ -93,11 +113,13 @@ def test_profiles_are_read_as_they_were_written(tmp_path: Path, name: str) -> No
         (b"[1]\n", "is no file of profiles: every line must be a JSON object"),
         (b"\xff\xfe", "is no file of profiles"),
         (b'{"schema": 7}\n', "has schema 7, not 1; record it anew"),
-        (b'{"schema": 1}\n{"stage": "vision"}\n', "line 2 is no profile: no 'batch'; record it anew"),
+        (b'{"schema": 1}\n', "names no GPU, but None; record it anew"),
+        (b'{"schema": 1, "device": 5}\n', "names no GPU, but 5"),
+        (b'{"schema": 1, "device": "x"}\n{"stage": "vision"}\n', "line 2 is no profile: no 'batch'; record it anew"),
         (b'{"schema": "\\u001b"}\n', r"has schema '\\x1b', not 1"),
         (gzip.compress(b'{"schema": 1}', mtime=0)[:-9], "is no file of profiles"),
     ],
-    ids=["empty", "list", "binary", "schema", "point", "escape", "cut"],
+    ids=["empty", "list", "binary", "schema", "no GPU", "a number", "point", "escape", "cut"],
 )
 def test_a_damaged_file_of_profiles_is_one_line(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / ("x.gz" if content[:2] == b"\x1f\x8b" else "x.jsonl")
@@ -136,27 +158,40 @@ ENTRY = {
 )
 def test_a_profile_with_a_value_that_no_gpu_gives_is_one_line(tmp_path: Path, changed, named: str) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_text(f'{{"schema": 1}}\n{json.dumps(ENTRY | changed)}\n')
+    path.write_text(f"{HEADER}\n{json.dumps(ENTRY | changed)}\n")
     with pytest.raises(ProfileError, match=named) as raised:
         profile.read(path)
     assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    "lines",
-    [[], [[0, "sam/patch_embed", 1, 2, 0]], [[9999, "sam/patch_embed", 1, 2, 5]], [[0, "sam/other", 1, 2, 5]]],
-    ids=["none", "no time", "no such line", "another path"],
+    ("lines", "named"),
+    [
+        ([], "vision 1x1 flash has no line sam/patch_embed; profile it anew"),
+        ([[0, "sam/patch_embed", 1, 2, 5]], "vision 1x1 flash has no line sam/positions/add; profile it anew"),
+        (2 * [[0, "sam/patch_embed", 1, 2, 5]], "line sam/patch_embed is twice in vision 1x1 flash; profile it anew"),
+        ([[9999, "sam/patch_embed", 1, 2, 5]], "line sam/patch_embed of vision 1x1 flash is not one of deepseek-ocr"),
+        ([[0, "sam/other", 1, 2, 5]], "line sam/other of vision 1x1 flash is not one of deepseek-ocr; profile it"),
+    ],
+    ids=["none", "one", "twice", "no such line", "another path"],
 )
-def test_a_profile_of_other_lines_than_the_models_is_not_fitted(tmp_path: Path, lines) -> None:
+def test_a_profile_of_other_lines_than_the_models_is_not_fitted(tmp_path: Path, lines, named: str) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_text(f'{{"schema": 1}}\n{json.dumps(ENTRY | {"lines": lines})}\n')
-    with pytest.raises(CalibrationError, match="vision 1x1 flash has other lines than the model"):
+    path.write_text(f"{HEADER}\n{json.dumps(ENTRY | {'lines': lines})}\n")
+    with pytest.raises(ProfileError, match=named):
         measured(MODEL, profile.read(path).points)
+
+
+def test_a_profile_whose_lines_took_no_time_is_not_fitted() -> None:
+    still = made(FITTED[0])
+    still = replace(still, device_ns=5.0, lines=tuple(replace(line, time_ns=0.0) for line in still.lines))
+    with pytest.raises(CalibrationError, match="no line of vision 1x1 flash took any time; profile it anew"):
+        measured(MODEL, [still])
 
 
 def test_a_point_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_text("\n".join(['{"schema": 1}', json.dumps(ENTRY), json.dumps(ENTRY | {"device_ns": 1})]))
+    path.write_text("\n".join([HEADER, json.dumps(ENTRY), json.dumps(ENTRY | {"device_ns": 1})]))
     with pytest.raises(ProfileError, match="line 3 is no profile: vision 1x1 flash is there twice; record it anew"):
         profile.read(path)
 

@@ -85,6 +85,12 @@ def test_a_variable_for_colours_is_obeyed(recorded, monkeypatch):
     ("words", "line"),
     [
         (["--ocrsweep-gird=1x1"], "ERROR: no option --ocrsweep-gird; did you mean '--ocrsweep-grids'?"),
+        (["--ocrsweep-prun"], "ERROR: no option --ocrsweep-prun; did you mean '--ocrsweep-prune'?"),
+        (["--ocrsweep-engine=vllm"], "ERROR: no option --ocrsweep-engine; did you mean '--ocrsweep-set engine=…'?"),
+        (["--ocrsweep-batch", "4"], "ERROR: *-batch; did you mean '--ocrsweep-set workload.batch=…'?"),
+        (["--ocrsweep-new_token=4"], "ERROR: *-new_token; did you mean '--ocrsweep-set workload.new_tokens=…'?"),
+        (["--ocrsweep-zzzz"], "ERROR: no option --ocrsweep-zzzz; ours are --ocrsweep-grids, *"),
+        (["-o", "ocrsweep_model=x"], "ERROR: no ini key ocrsweep_model; did you mean 'ocrsweep_set = model=…'?"),
         (["--ocrsweep-grids=2*3"], "ERROR: *did you mean 2x3?"),
         (["--ocrsweep-set=workload.bach=4"], "ERROR: *did you mean 'workload.batch'?"),
         (["-o", "ocrsweep_missng=fail"], "ERROR: no ini key ocrsweep_missng; did you mean 'ocrsweep_missing'?"),

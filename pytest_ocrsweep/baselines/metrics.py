@@ -31,6 +31,7 @@ class Metric:
     value: Callable[[PointResult], float | None] | None = None  # finds it among what a point holds
     column: int | None = None  # its place among the columns of tables; None: they do not show it
     comment: str = ""  # on its column in the database
+    word: str = ""  # what a line that has little room calls it, if it is exact
 
     def show(self, value: float | None) -> str:
         """Scaled and rounded, for people; a dash where there is no number."""
@@ -93,18 +94,44 @@ def _tokens(point: PointResult) -> int:
 
 # Documents and databases hold the counted ones in this order; an added one is a further field of both.
 METRICS = {
-    "image_tokens": Metric("tokens", EXACT, "image tokens", value=lambda point: point.image_tokens),
-    "context_tokens": Metric("tokens", EXACT, "tokens", value=lambda point: point.context_tokens, column=1),
-    "tensor_flops": Metric("FLOP", EXACT, "tensor TFLOP", 10**12, 3, of=lambda ledger: ledger.tensor_flops),
-    "vector_flops": Metric("FLOP", EXACT, "vector TFLOP", 10**12, 3, of=lambda ledger: ledger.vector_flops),
-    "read_bytes": Metric(
-        "bytes", EXACT, "GB read", 10**9, 2, of=lambda ledger: ledger.read_bytes, comment="kernel by kernel"
+    "image_tokens": Metric(
+        "tokens", EXACT, "image tokens", value=lambda point: point.image_tokens, word="image tokens"
     ),
-    "write_bytes": Metric("bytes", EXACT, "GB written", 10**9, 2, of=lambda ledger: ledger.write_bytes),
-    "weight_bytes": Metric("bytes", EXACT, "weights GB", 10**9, 3, of=lambda ledger: ledger.weight_bytes),
-    "kv_cache_bytes": Metric("bytes", EXACT, "KV MB", 10**6, 1, of=lambda ledger: ledger.kv_cache_bytes, column=6),
+    "context_tokens": Metric(
+        "tokens", EXACT, "tokens", value=lambda point: point.context_tokens, column=1, word="tokens"
+    ),
+    "tensor_flops": Metric(
+        "FLOP", EXACT, "tensor TFLOP", 10**12, 3, of=lambda ledger: ledger.tensor_flops, word="FLOPs"
+    ),
+    "vector_flops": Metric(
+        "FLOP", EXACT, "vector TFLOP", 10**12, 3, of=lambda ledger: ledger.vector_flops, word="vector FLOPs"
+    ),
+    "read_bytes": Metric(
+        "bytes",
+        EXACT,
+        "GB read",
+        10**9,
+        2,
+        of=lambda ledger: ledger.read_bytes,
+        comment="kernel by kernel",
+        word="reads",
+    ),
+    "write_bytes": Metric("bytes", EXACT, "GB written", 10**9, 2, of=lambda ledger: ledger.write_bytes, word="writes"),
+    "weight_bytes": Metric(
+        "bytes", EXACT, "weights GB", 10**9, 3, of=lambda ledger: ledger.weight_bytes, word="weights"
+    ),
+    "kv_cache_bytes": Metric(
+        "bytes", EXACT, "KV MB", 10**6, 1, of=lambda ledger: ledger.kv_cache_bytes, column=6, word="KV cache"
+    ),
     "peak_activation_bytes": Metric(
-        "bytes", EXACT, "peak GB", 10**9, 3, of=lambda ledger: ledger.peak_activation_bytes, column=5
+        "bytes",
+        EXACT,
+        "peak GB",
+        10**9,
+        3,
+        of=lambda ledger: ledger.peak_activation_bytes,
+        column=5,
+        word="peak memory",
     ),
     "floor_ns": Metric("ns", DERIVED, "floor ms", 10**6, 3, value=_floor_ns, column=9),
     "estimate_ns": Metric("ns", DERIVED, "estimate ms", 10**6, 3, value=_estimate_ns, column=10),

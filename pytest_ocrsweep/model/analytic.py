@@ -103,10 +103,7 @@ class Model:
 
     def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""
-        for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
-            if given not in known:
-                meant = did_you_mean(str(given), known)
-                raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}{meant}")
+        check_names(stage, attention)
         if attention not in self.engine.attentions:
             has = ", ".join(self.engine.attentions)
             raise ConfigError(f"{self.engine.name} has no {attention} attention: choose from {has}")
@@ -119,3 +116,11 @@ class Model:
             )
             self._programs[key] = program
         return program
+
+
+def check_names(stage: str, attention: str) -> None:
+    """Raises ValueError for an unknown stage or attention, and names the known."""
+    for given, known, what in ((stage, STAGES, "stage"), (attention, ATTENTION, "attention")):
+        if given not in known:
+            meant = did_you_mean(str(given), known)
+            raise ValueError(f"unknown {what} {given!r}: choose from {', '.join(known)}{meant}")

@@ -12,13 +12,13 @@ from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files.text import terminal_line, terminal_lines
 from ..model.geometry import CropGrid
-from ..sweep.check import Judgement, judge
+from ..sweep.check import Judgement, asked, judge
 from ..sweep.own_check import OwnJudgement, judge_call, judge_model
 from . import benchmark
 from .state import sweep_of
 from .transport import BENCHMARKS, ENVIRONMENT, ITEM, OWN, POINTS, SHORT
 
-J = TypeVar("J", Judgement, OwnJudgement)
+Found = TypeVar("Found", Judgement, OwnJudgement, CropGrid)
 
 
 def failed(message: str, short: str) -> BaseException:
@@ -44,18 +44,16 @@ class Checker:
         """
         __tracebackhide__ = True
         file = self._config.stash[ITEM].path
+        there = _refused(lambda: asked(self._sweep, stage, grid, attention))
         if model is None:
             if name is not None:
                 pytest.fail("ocrsweep.check: name= is that of a model of your own: give model= too", pytrace=False)
-            judgement = _refused(lambda: judge(self._sweep, stage, CropGrid.of(grid), attention, file))
+            judgement = _refused(lambda: judge(self._sweep, stage, there, attention, file))
             self._keep(judgement)
             _settle(judgement)
             return judgement.point
-        own = _refused(
-            lambda: judge_model(
-                self._sweep, MODEL if name is None else name, stage, CropGrid.of(grid), attention, model, file
-            )
-        )
+        called = MODEL if name is None else name
+        own = _refused(lambda: judge_model(self._sweep, called, stage, there, attention, model, file))
         self._keep_own(own)
         _settle(own)
         assert own.point is not None  # else it was skipped
@@ -88,7 +86,7 @@ class Checker:
             item.stash[BENCHMARKS].append(benchmark.own(item, result))
 
 
-def _refused(find: Callable[[], J]) -> J:
+def _refused(find: Callable[[], Found]) -> Found:
     """What it finds; an error of ours fails the test in its own words."""
     __tracebackhide__ = True
     try:

@@ -14,7 +14,8 @@ from ..baselines.moved import Moved
 from ..baselines.recorded_time import RecordedTime
 from ..baselines.result import Analytic, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
-from ..errors import DeviceLost, EngineError, OutOfMemory
+from ..errors import ArgumentError, DeviceLost, EngineError, OutOfMemory
+from ..model.analytic import check_names
 from ..model.geometry import CropGrid, Workload
 from ..model.ledger import Ledger
 from .energy_parts import energy_part
@@ -72,6 +73,15 @@ class Timing:
     recorded: RecordedTime | None = None
     missing: Part | None = None
     environment: Environment | None = None
+
+
+def asked(sweep: Sweep, stage: str, grid: CropGrid | str, attention: str) -> CropGrid:
+    """The grid of a point that a test asks for. Raises ArgumentError if there is no such point."""
+    try:
+        check_names(stage, attention)
+        return sweep.settings.workload.on(CropGrid.of(grid)).grid
+    except ValueError as error:
+        raise ArgumentError(f"ocrsweep.check: {error}") from None
 
 
 def judge(sweep: Sweep, stage: str, grid: CropGrid, attention: str, file: Path) -> Judgement:

@@ -11,6 +11,7 @@ from ..baselines.blame import Cause
 from ..baselines.counted import NumberChange
 from ..baselines.gate import Decision
 from ..baselines.measurement import GateResult
+from ..baselines.metrics import METRICS
 from ..baselines.moved import Moved
 from ..baselines.verdict import Verdict
 
@@ -42,7 +43,7 @@ def short_of_counted(changes: Sequence[NumberChange]) -> str:
     first, more = changes[0], len(changes) - 1
     ratio = (first.new - first.old) / first.old if first.old else 0
     change = f"{100 * ratio:+.2f} %" if abs(ratio) >= SMALL else f"{first.new - first.old:+,}"
-    how = f"{first.metric} {change}"
+    how = f"{METRICS[first.metric].word} {change}"
     return f"{how}, and {more} more number{'s' if more > 1 else ''}" if more else how
 
 

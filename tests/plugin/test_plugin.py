@@ -261,3 +261,22 @@ def test_a_run_lets_go_of_what_an_earlier_one_in_its_process_froze(pytester):
     gc.freeze()
     pytester.parseconfigure()
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("'dekode', '2x3', 'flash'", "unknown stage 'dekode': choose from *; did you mean 'decode'?"),
+        ("'decode', '2-3', 'flash'", "'2-3' is not a crop grid; did you mean 2x3?"),
+        ("'decode', (2, 3), 'flash'", "*is not a crop grid*"),
+        ("'decode', '2x3', 'flsh'", "unknown attention 'flsh': choose from eager, flash; did you mean 'flash'?"),
+        ("'dekode', '2x3', 'flash', model=1", "unknown stage 'dekode': *"),
+    ],
+)
+def test_a_point_that_there_is_not_fails_in_one_line_without_a_traceback(recorded, asked, said):
+    recorded.write("suites/test_it.py", f"def test_it(ocrsweep):\n    ocrsweep.check({asked})\n")
+    result = recorded.run("suites/test_it.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"ocrsweep.check: {said}"])
+    assert "Traceback" not in result.stdout.str()
+    assert "pytest_ocrsweep/model" not in result.stdout.str()

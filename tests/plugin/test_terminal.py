@@ -19,7 +19,16 @@ def test_the_line_about_a_failed_test_begins_with_the_metric_and_its_change(reco
     make_red(recorded)
     lines = recorded.run(*AT, *way).stdout.str().splitlines()
     (line,) = [line for line in lines if line.startswith("FAILED")]
-    assert line == "FAILED suites/test_decode.py::test_decode[2x3-flash] - kv_cache_bytes -50.00 %"
+    assert line == "FAILED suites/test_decode.py::test_decode[2x3-flash] - KV cache -50.00 %"
+
+
+def test_the_change_is_legible_in_80_columns_in_the_suites_that_init_writes(recorded):
+    recorded.edit(lambda points: points[5].update(tensor_flops=points[5]["tensor_flops"] * 2, kv_cache_bytes=7))
+    suite = recorded.path / "suites" / "test_decode.py"
+    suite.rename(suite.with_name("test_ocrsweep_decode.py"))
+    said = recorded.run("suites/test_ocrsweep_decode.py", "-k", "2x3").stdout.str()
+    (line,) = [line for line in said.splitlines() if line.startswith("FAILED")]
+    assert line == "FAILED suites/test_ocrsweep_decode.py::test_decode[2x3-flash] - FLOPs -50.00 ..."
 
 
 def test_a_failure_of_the_users_own_is_summed_up_by_pytest(recorded):
@@ -85,6 +94,12 @@ def test_a_variable_for_colours_is_obeyed(recorded, monkeypatch):
     ("words", "line"),
     [
         (["--ocrsweep-gird=1x1"], "ERROR: no option --ocrsweep-gird; did you mean '--ocrsweep-grids'?"),
+        (["--ocrsweep-prun"], "ERROR: no option --ocrsweep-prun; did you mean '--ocrsweep-prune'?"),
+        (["--ocrsweep-engine=vllm"], "ERROR: no option --ocrsweep-engine; did you mean '--ocrsweep-set engine=…'?"),
+        (["--ocrsweep-batch", "4"], "ERROR: *-batch; did you mean '--ocrsweep-set workload.batch=…'?"),
+        (["--ocrsweep-new_token=4"], "ERROR: *-new_token; did you mean '--ocrsweep-set workload.new_tokens=…'?"),
+        (["--ocrsweep-zzzz"], "ERROR: no option --ocrsweep-zzzz; ours are --ocrsweep-grids, *"),
+        (["-o", "ocrsweep_model=x"], "ERROR: no ini key ocrsweep_model; did you mean 'ocrsweep_set = model=…'?"),
         (["--ocrsweep-grids=2*3"], "ERROR: *did you mean 2x3?"),
         (["--ocrsweep-set=workload.bach=4"], "ERROR: *did you mean 'workload.batch'?"),
         (["-o", "ocrsweep_missng=fail"], "ERROR: no ini key ocrsweep_missng; did you mean 'ocrsweep_missing'?"),

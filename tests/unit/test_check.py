@@ -117,10 +117,10 @@ def test_a_slower_time_in_short_is_its_change_and_what_grew_most(causes, shared,
 
 def test_numbers_that_changed_in_short_are_the_first_one_and_a_count():
     one, from_zero = NumberChange("read_bytes", 200, 300), NumberChange("kv_cache_bytes", 0, 1_000)
-    assert short_of_counted([one]) == "read_bytes +50.00 %"
-    assert short_of_counted([from_zero, one]) == "kv_cache_bytes +1,000, and 1 more number"
-    assert short_of_counted([one, one, one]) == "read_bytes +50.00 %, and 2 more numbers"
-    assert short_of_counted([NumberChange("tensor_flops", 10**12, 10**12 - 7)]) == "tensor_flops -7"
+    assert short_of_counted([one]) == "reads +50.00 %"
+    assert short_of_counted([from_zero, one]) == "KV cache +1,000, and 1 more number"
+    assert short_of_counted([one, one, one]) == "reads +50.00 %, and 2 more numbers"
+    assert short_of_counted([NumberChange("tensor_flops", 10**12, 10**12 - 7)]) == "FLOPs -7"
 
 
 def test_a_margin_beyond_what_the_gate_is_to_see_is_a_failure_in_percent():

@@ -137,3 +137,9 @@ def test_an_estimate_is_shown_with_its_interval():
 @pytest.mark.parametrize("change", [{"clock": "host"}, {"wall_ns": None}])
 def test_what_launching_costs_is_unknown_without_both_clocks(change):
     assert values(row(vendor=replace(TIMES, **change)))["launch_overhead_ns"] is None
+
+
+def test_each_exact_metric_has_a_word_of_its_own_that_leaves_room_for_its_change():
+    words = [METRICS[name].word for name in exact_names()]
+    assert len(set(words)) == len(words)
+    assert all(0 < len(word) <= 12 for word in words)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 
 import checkouts
 import numpy  # noqa: F401  # a run inside a test forgets what it imported, and numpy cannot be loaded twice
@@ -26,6 +29,7 @@ WAYS = {
     "loadgroup": ["-n2", "--dist", "loadgroup"],
     "no-xdist": ["-p", "no:xdist"],
 }
+WITHOUT = ("randomly", "hypothesispytest", "hydra_pytest", "anyio")
 QUICK_WAYS = ("plain",)  # `make test` has this one, `make slow` the others
 
 # How many random cases a property is tried on: few in `make test`, many in `make slow`. No deadline: machines differ.
@@ -35,6 +39,8 @@ if settings.get_current_profile_name() in ("default", "ci"):  # dev/campaigns/mu
     settings.load_profile("few")
 
 REAL_ENGINE = "needs a real vLLM"  # what those tests' reason to be skipped begins with
+# Torch's threads stand in each other's way where two workers share two cores: five times the CPU time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell's job in the background ignores SIGINT, and hands that down: a Ctrl-C of a test would reach nobody.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,9 +82,10 @@ def _as_at_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Its runs are without what only the tests themselves use: pytest-randomly would shuffle them, and Hypothesis
-    imports all of itself at the end of each worker, which xdist then kills on a slow machine.
+    imports all of itself at the end of each worker, which xdist then kills on a slow machine. The plugins of Hydra and
+    anyio load Hydra and trio in each process: half of what it takes. `test_documented.py` runs with every plugin.
     """
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:hypothesispytest")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{plugin}" for plugin in WITHOUT))
     return pytester
 
 
@@ -133,17 +140,19 @@ class Project:
 
 @pytest.fixture(scope="session")
 def _imported() -> None:
-    """pytester forgets what a run imports: Hydra takes its time, and a second sqlite3 has errors of its
-    own. So they are imported before.
+    """pytester forgets what a run imports: Hydra and our own modules take their time, and a second sqlite3 has errors
+    of its own. So they are imported before.
     """
     from pytest_ocrsweep import load_model
-    from pytest_ocrsweep.files import database  # noqa: F401
-    from pytest_ocrsweep.sweep import grid_sources, results, shapes  # noqa: F401
 
     load_model(overrides=["workload.batch=2"])  # without an override it would not load Hydra
-    for module in ("numpy", "jinja2"):
-        if find_spec(module):
-            import_module(module)
+    for part in ("baselines", "files", "plugin", "report", "sweep"):
+        package = import_module(f"pytest_ocrsweep.{part}")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    for name in ("numpy", "jinja2"):
+        if find_spec(name):
+            import_module(name)
 
 
 @pytest.fixture
@@ -152,10 +161,20 @@ def project(pytester: pytest.Pytester, _imported: None) -> Project:
     return Project(pytester)
 
 
+@pytest.fixture(scope="session")
+def _updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `recorded` keeps what its first run recorded."""
+    return tmp_path_factory.mktemp("recorded") / "baselines"
+
+
 @pytest.fixture
-def recorded(project: Project) -> Project:
+def recorded(project: Project, _updated: Path) -> Project:
     """A project whose baselines are what it finds."""
-    assert project.run("--ocrsweep-update").ret == 0
+    if _updated.exists():
+        shutil.copytree(_updated, project.path / "baselines")
+    else:
+        assert project.run("--ocrsweep-update").ret == 0
+        shutil.copytree(project.path / "baselines", _updated)
     return project
 
 

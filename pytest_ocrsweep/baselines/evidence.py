@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from . import power_cap, sampling
 from .attribution import UNSEEN, Observed
@@ -63,7 +64,7 @@ class Noise:
         return self.sigma * math.sqrt(1 / processes + 1 / self.recorded)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Baseline:
     """One point's recorded processes, and what was seen along with them."""
 
@@ -74,7 +75,7 @@ class Baseline:
         if not self.processes:
             raise ValueError(f"Baseline: no process recorded: record at least one with {ACCEPT}")
 
-    @property
+    @cached_property
     def typical(self) -> tuple[Process, ...]:
         """The processes within OUTLYING of their middle; all of them where those are no majority, or where two are all.
 
@@ -89,7 +90,7 @@ class Baseline:
         """The processes that are not typical."""
         return tuple(p for p in self.processes if p not in self.typical)
 
-    @property
+    @cached_property
     def time_ns(self) -> float:
         """Mean of the typical processes' medians, ns."""
         return statistics.fmean(p.median_ns for p in self.typical)
@@ -115,7 +116,7 @@ class Baseline:
         known = [(each.energy.mj, each.samples) for each in self.processes if each.energy]
         return Baseline(tuple(Process(mj, mj, mj, samples) for mj, samples in known)) if known else None
 
-    @property
+    @cached_property
     def spread(self) -> float | None:
         """Standard deviation of the typical processes' medians over their mean; None for a single process."""
         typical = self.typical

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from .machine import UNKNOWN, Machine, contended, graph_speed, mean, throttled
@@ -20,7 +21,7 @@ GLANCE_S = 0.05
 """From one reading of the machine to the next while samples are taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Samples:
     """Raw times of one round in whole ns, in the order taken, and the machine around and `during` them."""
 
@@ -39,7 +40,7 @@ class Samples:
         """The fastest sample, ns."""
         return min(self.ns)
 
-    @property
+    @cached_property
     def quartiles(self) -> tuple[float, float, float]:
         """q1, median and q3 in ns, interpolated between samples; all the same for a single one."""
         if len(self.ns) == 1:
@@ -63,7 +64,7 @@ class Samples:
         """The readings that say most of these samples."""
         return self.during or (self.before, self.after)
 
-    @property
+    @cached_property
     def objections(self) -> tuple[str, ...]:
         """Why these samples are not acceptable, by the machine's state around and during them; empty if they are."""
         return objections([self])

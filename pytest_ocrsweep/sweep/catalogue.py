@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -12,7 +13,10 @@ from ..hardware import roofline
 from ..hardware.devices import Device
 from ..hardware.estimate import Estimate, estimate
 from ..model.analytic import Model
+from ..model.architecture import Architecture
+from ..model.engine import Engine
 from ..model.ledger import Ledger
+from ..model.precision import Precision
 from .config import devices
 from .search_path import searching
 from .settings import Settings
@@ -47,4 +51,9 @@ class Catalogue:
 
 def model_of(settings: Settings, config_dir: Path | None = None) -> Model:
     """The analytic model of the settings, whose ledgers know the catalogue, with the devices of `config_dir`."""
-    return Model(settings.model, Catalogue(config_dir), settings.engine, settings.precision)
+    return _model(settings.model, settings.engine, settings.precision, config_dir)
+
+
+@lru_cache(8)  # stages that are laid out stay so: tests that each load the model, or change its workload, share them
+def _model(model: Architecture, engine: Engine, precision: Precision, config_dir: Path | None) -> Model:
+    return Model(model, Catalogue(config_dir), engine, precision)

@@ -14,13 +14,24 @@ from pytest_ocrsweep.report import files
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports of two halves, and of the whole; without charts, which take seconds each."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(files, "find_spec", lambda module: None)
+        for grids, report in (("1x1,2x3", "report-0"), ("1x2,10x1", "report-1"), ("1x1,1x2,2x3,10x1", "whole")):
+            assert main(["sweep", "--grids", grids, "--report", report]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, and no charts."""
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "find_spec", lambda module: None)
-    for grids, folder in (("1x1,2x3", "report-0"), ("1x2,10x1", "report-1"), ("1x1,1x2,2x3,10x1", "whole")):
-        assert main(["sweep", "--grids", grids, "--report", folder]) == 0
     return tmp_path
 
 

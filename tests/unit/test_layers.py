@@ -128,6 +128,13 @@ def test_a_model_lays_a_stage_out_once_and_is_still_its_architecture_and_nothing
     assert repr(model) == f"Model(architecture={model.architecture!r})"
 
 
+def test_a_model_that_is_loaded_again_has_its_stages_laid_out():
+    laid = load_model().program("decode", "gundam", True, "flash")
+    assert load_model(overrides=["workload.batch=4"]).program("decode", "gundam", True, "flash") is laid
+    assert load_model(engine="vllm").program("decode", "gundam", True, "flash") is not laid
+    assert load_model(overrides=["model.decoder.experts=32"]).program("decode", "gundam", True, "flash") is not laid
+
+
 # One layer by itself
 
 

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,21 @@ def test_parts_add_up_to_the_whole() -> None:
         parts = [column for name, column in found.columns.items() if name.endswith(f" {what}")]
         for at, total in enumerate(found.columns[whole]):
             assert sum(column[at] or 0 for column in parts) == total
+
+
+@pytest.mark.parametrize(
+    "grids", [("1x1",), ("1x1", "2x3"), ("1x1", "1x2", "2x3"), tuple(f"1x{n}" for n in range(1, 25))]
+)
+def test_no_bar_reaches_over_the_numbers_of_its_axis_or_its_neighbour(grids: tuple[str, ...]) -> None:
+    for chart in charts(document(*grids)):
+        for panel in chart.panels:
+            bars = re.findall(r'<rect class="block[^>]* x="([\d.-]+)"[^>]* width="([\d.]+)"', panel.body)
+            spans = sorted({(float(x), float(x) + float(width)) for x, width in bars})
+            if bars:
+                assert len(spans) == len(grids)
+                assert spans[0][0] >= drawing.LEFT
+                assert spans[-1][1] <= drawing.WIDTH - drawing.RIGHT
+                assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 
 def test_a_point_without_a_number_has_none() -> None:

@@ -13,6 +13,7 @@ from .scales import Grids, Scale
 
 WIDTH, HEIGHT = 340, 250  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 36, 54  # around its plot
+INSET = 8  # of marks, from the edges of the plot
 WIDE, TALL = 700, 340  # of the one panel of a wide chart
 GAP, HEAD, KEY = 14, 58, 20  # of a picture: between panels, above them, and a line of its legend
 ROW = 3  # panels in a row of a picture
@@ -175,9 +176,9 @@ def dot(x: float, y: float, classes: str, point: int, r: float = 3) -> str:
     return f'<circle class="{classes}" cx="{x:.1f}" cy="{y:.1f}" r="{r:g}" data-id="{point}"/>'
 
 
-def across(axis: Grids, width: int = WIDTH) -> Scale:
-    """The x of each place of an axis."""
-    start, end = LEFT + 8, width - RIGHT - 8
+def across(axis: Grids, width: int = WIDTH, inset: float = INSET) -> Scale:
+    """The x of each place of an axis; the first and the last are `inset` pixels from the plot's edges."""
+    start, end = LEFT + inset, width - RIGHT - inset
     if axis.labels:
         last = max(len(axis.keys) - 1, 1)
         return Scale(0, last, start, end, axis.keys)

@@ -8,7 +8,7 @@ from ..columns import Points
 from . import drawing, lines, scales
 from .drawing import HEIGHT, LEFT, RIGHT, WIDTH, Key, Panel, attention_class, stage_class
 from .lines import Values
-from .scales import Grids
+from .scales import Grids, Scale
 
 Rule = tuple[float, str] | None  # a named value across a panel
 MOST_WIDE = 34  # pixels of a bar
@@ -62,9 +62,8 @@ def _panel(
             if value > 0:
                 bars.append((at, at_part, base.get(at, 0.0), value, point))
                 base[at] = base.get(at, 0.0) + value
-    x = drawing.across(axis)
     y = scales.linear([*base.values(), *reach, *([rule[0]] if rule else [])], HEIGHT - drawing.BOTTOM, drawing.TOP)
-    wide = min(MOST_WIDE, 0.8 * (x.end - x.start) / max(1, len(axis.keys) - 1))
+    x, wide = _places(axis)
     body = [drawing.frame(name, y, unit, x, axis, axis.title, WIDTH, HEIGHT)]
     if axis.labels:
         for at, at_part, low, value, point in bars:
@@ -79,3 +78,10 @@ def _panel(
         body.append(drawing.line([(LEFT, y(rule[0])), (WIDTH - RIGHT, y(rule[0]))], "rule"))
         body.append(drawing.text(LEFT + 4, y(rule[0]) - 4, rule[1]))
     return Panel(name, "".join(body), classes)
+
+
+def _places(axis: Grids) -> tuple[Scale, float]:
+    """The x of each bar, and how wide it is: none reaches beyond the plot, where the axis has its numbers."""
+    x = drawing.across(axis)
+    wide = min(MOST_WIDE, 0.8 * (x.end - x.start) / max(1, len(axis.keys) - 1))
+    return drawing.across(axis, inset=max(drawing.INSET, wide / 2)), wide

@@ -250,6 +250,18 @@ def test_no_bar_reaches_over_the_numbers_of_its_axis_or_its_neighbour(grids: tup
                 assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 
+def test_a_component_has_one_colour_in_every_report() -> None:
+    colours: dict[str, set[str]] = {}
+    for stages in (("vision",), ("decode",), tuple(STAGES)):
+        for chart in charts(document("1x1", "2x3", stages=stages)):
+            if chart.name in ("flops", "bytes"):
+                for key in chart.keys:
+                    colours.setdefault(key.label, set()).add(key.classes)
+    assert {"SAM", "experts", "head"} <= colours.keys()
+    assert {len(each) for each in colours.values()} == {1}
+    assert len(set.union(*colours.values())) == len(colours)
+
+
 def test_a_point_without_a_number_has_none() -> None:
     columns = points(document("1x1", stages=("vision", "decode"))).columns
     assert columns["sam:read_bytes"][-1] is None

@@ -21,7 +21,7 @@ from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import Chart, charts, drawing, scales
-from pytest_ocrsweep.report.columns import points
+from pytest_ocrsweep.report.columns import PARTS, points
 
 ROOT = Path(__file__).parents[2]
 GRIDS = ["1x1", "1x2", "2x1", "2x3", "1x9", "3x3"]
@@ -260,6 +260,8 @@ def test_a_component_has_one_colour_in_every_report() -> None:
     assert {"SAM", "experts", "head"} <= colours.keys()
     assert {len(each) for each in colours.values()} == {1}
     assert len(set.union(*colours.values())) == len(colours)
+    assert len(PARTS) == drawing.OF_MEMORY
+    assert len(drawing.PART_COLOURS) == len(PARTS) + 3
 
 
 def test_a_point_without_a_number_has_none() -> None:

@@ -19,7 +19,9 @@ GAP, HEAD, KEY = 14, 58, 20  # of a picture: between panels, above them, and a l
 ROW = 3  # panels in a row of a picture
 STAGE_COLOURS = (("#1f6fc4", "#6cb0f5"), ("#0a7d5c", "#3fc79c"), ("#b8560b", "#f09a4a"), ("#9d4a8f", "#d993cc"))
 PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue is used for nothing else
-    *(("#1f6fc4", "#6cb0f5"), ("#7fb2e6", "#3f77b0"), ("#b9d6f2", "#27496b")),
+    ("#1f6fc4", "#6cb0f5"),
+    *[("#7fb2e6", "#3f77b0")] * 2,  # of the second encoder: no model has both
+    ("#b9d6f2", "#27496b"),
     *(
         ("#6b4a94", "#b79ddb"),
         ("#c2609f", "#e08cc3"),
@@ -29,7 +31,7 @@ PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue 
     ),
     *(("#4a5568", "#aab6c6"), ("#8693a5", "#74839a"), ("#c8d0db", "#3f4a5a")),
 )
-OF_MEMORY = 8  # the first of the latter
+OF_MEMORY = 9  # the first of the latter
 DASHES = ("none", "5 3", "2 2", "7 2 2 2")  # of the fused attention, and of others
 STYLE = """
 :root { --c: var(--soft); }

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import Chart, charts, drawing, scales
-from pytest_ocrsweep.report.columns import points
+from pytest_ocrsweep.report.columns import PARTS, points
 
 ROOT = Path(__file__).parents[2]
 GRIDS = ["1x1", "1x2", "2x1", "2x3", "1x9", "3x3"]
@@ -232,6 +233,35 @@ def test_parts_add_up_to_the_whole() -> None:
         parts = [column for name, column in found.columns.items() if name.endswith(f" {what}")]
         for at, total in enumerate(found.columns[whole]):
             assert sum(column[at] or 0 for column in parts) == total
+
+
+@pytest.mark.parametrize(
+    "grids", [("1x1",), ("1x1", "2x3"), ("1x1", "1x2", "2x3"), tuple(f"1x{n}" for n in range(1, 25))]
+)
+def test_no_bar_reaches_over_the_numbers_of_its_axis_or_its_neighbour(grids: tuple[str, ...]) -> None:
+    for chart in charts(document(*grids)):
+        for panel in chart.panels:
+            bars = re.findall(r'<rect class="block[^>]* x="([\d.-]+)"[^>]* width="([\d.]+)"', panel.body)
+            spans = sorted({(float(x), float(x) + float(width)) for x, width in bars})
+            if bars:
+                assert len(spans) == len(grids)
+                assert spans[0][0] >= drawing.LEFT
+                assert spans[-1][1] <= drawing.WIDTH - drawing.RIGHT
+                assert all(left[1] <= right[0] for left, right in pairwise(spans))
+
+
+def test_a_component_has_one_colour_in_every_report() -> None:
+    colours: dict[str, set[str]] = {}
+    for stages in (("vision",), ("decode",), tuple(STAGES)):
+        for chart in charts(document("1x1", "2x3", stages=stages)):
+            if chart.name in ("flops", "bytes"):
+                for key in chart.keys:
+                    colours.setdefault(key.label, set()).add(key.classes)
+    assert {"SAM", "experts", "head"} <= colours.keys()
+    assert {len(each) for each in colours.values()} == {1}
+    assert len(set.union(*colours.values())) == len(colours)
+    assert len(PARTS) == drawing.OF_MEMORY
+    assert len(drawing.PART_COLOURS) == len(PARTS) + 3
 
 
 def test_a_point_without_a_number_has_none() -> None:

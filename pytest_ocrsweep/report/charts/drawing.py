@@ -13,12 +13,15 @@ from .scales import Grids, Scale
 
 WIDTH, HEIGHT = 340, 250  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 36, 54  # around its plot
+INSET = 8  # of marks, from the edges of the plot
 WIDE, TALL = 700, 340  # of the one panel of a wide chart
 GAP, HEAD, KEY = 14, 58, 20  # of a picture: between panels, above them, and a line of its legend
 ROW = 3  # panels in a row of a picture
 STAGE_COLOURS = (("#1f6fc4", "#6cb0f5"), ("#0a7d5c", "#3fc79c"), ("#b8560b", "#f09a4a"), ("#9d4a8f", "#d993cc"))
 PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue is used for nothing else
-    *(("#1f6fc4", "#6cb0f5"), ("#7fb2e6", "#3f77b0"), ("#b9d6f2", "#27496b")),
+    ("#1f6fc4", "#6cb0f5"),
+    *[("#7fb2e6", "#3f77b0")] * 2,  # of the second encoder: no model has both
+    ("#b9d6f2", "#27496b"),
     *(
         ("#6b4a94", "#b79ddb"),
         ("#c2609f", "#e08cc3"),
@@ -28,7 +31,7 @@ PART_COLOURS = (  # of components, then of what fills memory; a stage's own hue 
     ),
     *(("#4a5568", "#aab6c6"), ("#8693a5", "#74839a"), ("#c8d0db", "#3f4a5a")),
 )
-OF_MEMORY = 8  # the first of the latter
+OF_MEMORY = 9  # the first of the latter
 DASHES = ("none", "5 3", "2 2", "7 2 2 2")  # of the fused attention, and of others
 STYLE = """
 :root { --c: var(--soft); }
@@ -175,9 +178,9 @@ def dot(x: float, y: float, classes: str, point: int, r: float = 3) -> str:
     return f'<circle class="{classes}" cx="{x:.1f}" cy="{y:.1f}" r="{r:g}" data-id="{point}"/>'
 
 
-def across(axis: Grids, width: int = WIDTH) -> Scale:
-    """The x of each place of an axis."""
-    start, end = LEFT + 8, width - RIGHT - 8
+def across(axis: Grids, width: int = WIDTH, inset: float = INSET) -> Scale:
+    """The x of each place of an axis; the first and the last are `inset` pixels from the plot's edges."""
+    start, end = LEFT + inset, width - RIGHT - inset
     if axis.labels:
         last = max(len(axis.keys) - 1, 1)
         return Scale(0, last, start, end, axis.keys)

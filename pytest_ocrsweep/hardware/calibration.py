@@ -28,6 +28,7 @@ CONSTANTS = {
 }
 
 SHEET = ("tensor_flops_per_s", "vector_flops_per_s", "bandwidth_bytes_per_s")  # of a Device
+L2 = "l2_bytes"  # nothing grows with it, but constants were fitted beside it; older files do not have it
 # Of a device's sheet: what a constant grows with. Launches, which no sheet speaks of, are the same everywhere. What is
 # limited by how many threads issue, and how fast, grows as the vector FLOPs do.
 RESOURCE = {
@@ -81,7 +82,8 @@ class Range:
     """What the calibration's points reach, for one stage and attention."""
 
     batch: int
-    context_tokens: int
+    tokens: int  # as those of a ledger
+    weight_bytes: int | None = None  # of the model that was measured; None in older files
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +91,7 @@ class Calibration:
     """Constants by the names of CONSTANTS, with all that says how far they may be trusted."""
 
     device: str  # as the driver reports it
-    sheet: Mapping[str, float]  # of that device, by the names of SHEET
+    sheet: Mapping[str, float]  # of that device, by the names of SHEET and L2
     constants: Mapping[str, Constant]
     spread: Mapping[str, float]  # by stage: 90 % of measured times are at most so many times more or less
     covers: Mapping[str, Range]  # by "stage attention"

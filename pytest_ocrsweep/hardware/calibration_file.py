@@ -15,7 +15,8 @@ from ..errors import CalibrationError
 from ..files.text import quoted, text_of
 from ..files.untrusted import parse_json
 from ..files.untrusted import read as read_bytes
-from .calibration import CONSTANTS, OTHER_DEVICE, RESOURCE, SHEET, Calibration, Constant, Range
+from ..model.stages import STAGES
+from .calibration import CONSTANTS, L2, OTHER_DEVICE, RESOURCE, SHEET, Calibration, Constant, Range
 from .devices import Device
 
 SCHEMA = 1
@@ -50,11 +51,12 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
     if document["constants"].keys() != CONSTANTS.keys():
         raise ValueError(f"its constants are not {', '.join(CONSTANTS)}")
     constants = {name: _constant(fields) for name, fields in document["constants"].items()}
-    if not document["spread"]:
-        raise ValueError("its spread is empty")
+    if not document["spread"] or document["spread"].keys() - STAGES:
+        raise ValueError(f"its spread is not of {', '.join(STAGES)}")
+    known = (*SHEET, L2) if L2 in document["sheet"] else SHEET
     return Calibration(
         device=str(document["device"]),
-        sheet={what: _positive(document["sheet"][what]) for what in SHEET},
+        sheet={what: _positive(document["sheet"][what]) for what in known},
         constants=constants,
         spread={str(stage): _positive(factor, least=1) for stage, factor in document["spread"].items()},
         covers={str(key): _range(reach) for key, reach in document["covers"].items()},
@@ -79,7 +81,16 @@ def _constant(fields: Mapping[str, Any]) -> Constant:
 
 
 def _range(fields: Mapping[str, Any]) -> Range:
-    return Range(*(int(_positive(fields[name], least=1)) for name in ("batch", "context_tokens")))
+    tokens = "tokens" if "tokens" in fields else "context_tokens"  # as older files say
+    weight_bytes = fields.get("weight_bytes")
+    known = None if weight_bytes is None else _count(weight_bytes)
+    return Range(_count(fields["batch"]), _count(fields[tokens]), known)
+
+
+def _count(number: object) -> int:
+    if type(number) is not int:
+        raise ValueError(f"{quoted(number)} is not a whole number")
+    return int(_positive(number, least=1))
 
 
 def read(path: Path) -> Calibration:
@@ -103,14 +114,14 @@ def packaged() -> dict[str, Calibration]:
 def calibration_of(device: Device) -> Calibration:
     """The device's own calibration, or that of the GPU in `calibrated_as`, scaled by both data sheets.
 
-    A file of another GPU is scaled too, and so is a device's own if a rate of its sheet was changed.
+    A file of another GPU is scaled too, and so is a device's own if a rate of its sheet, or its L2, was changed.
 
     Raises CalibrationError, which names the remedy, if the device has neither.
     """
     measured = read(Path(device.calibration)) if device.calibration is not None else _packaged(device)
     if measured is None:
         raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
-    same_sheet = all(isclose(getattr(device, what), measured.sheet[what], rel_tol=1e-9) for what in SHEET)
+    same_sheet = all(isclose(getattr(device, what), known, rel_tol=1e-9) for what, known in measured.sheet.items())
     own = _is_of(measured.device, device) and same_sheet
     return replace(measured, device=device.name) if own else scaled(measured, device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log2
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import CalibrationError
 from ..model.engine import REFERENCE
-from ..model.geometry import Workload
 from ..model.ledger import Ledger
 from ..model.precision import NATIVE_NAME
+from ..model.stages import STAGES
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
@@ -25,11 +25,17 @@ Terms = Iterable[tuple[str, float]]  # a name of TERMS, ns
 # The power by which an interval grows each time that a size doubles beyond what the calibration covers. From batch 1 to
 # 64, six doublings, and from prompts of 1,000 tokens to 7,000, errors of at most 6 % were seen: this allows for more.
 WIDER = 1.05
-# How many times more or less the kernels of another engine may take than those that were calibrated. Once, on an H100,
-# vLLM's took 29 ms a page of 3x2 where 31 are estimated, and a step of 8 pages 2.0 to 2.4 ms where 2.1 are.
-UNKNOWN_ENGINE = 1.2
+# How many times more or less other kernels, or those of other sizes, may take than those that were calibrated. Once, on
+# an H100, vLLM's took 29 ms a page of 3x2 where 31 are estimated, and a step of 8 pages 2.0 to 2.4 ms where 2.1 are.
+UNKNOWN_KERNELS = 1.2
 # And kernels that widen weights as they read them: nobody has measured one here, and some take as long as without.
 UNKNOWN_PRECISION = 2.0
+
+BEYOND = {  # what a stage reads of a page
+    "image_tokens": "{:,} image tokens are",
+    "context_tokens": "context {:,} is",
+    "keys": "context {:,}, new tokens included, is",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +54,7 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
     calibration = calibration_of(device)
     terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
-    spread, reasons = _spread(calibration, ledger.stage, ledger.attention, ledger.work)
-    spread *= unknown_kernels(engine=ledger.engine != REFERENCE.name, stage=ledger.unmeasured is not None)
-    if ledger.engine != REFERENCE.name:
-        reasons = (*reasons, f"no kernel of {ledger.engine} was calibrated")
-    if ledger.precision != NATIVE_NAME:
-        spread *= UNKNOWN_PRECISION
-        reasons = (*reasons, f"no kernel that widens {ledger.precision} weights was calibrated")
-    if ledger.unmeasured is not None:
-        reasons = (*reasons, f"nobody calibrated {ledger.unmeasured}")
+    spread, reasons = _spread(calibration, ledger)
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
         terms, reasons = (
@@ -67,9 +65,30 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
 
 
-def unknown_kernels(*, engine: bool, stage: bool) -> float:
-    """How many times wider an interval is for what was not calibrated: an engine's kernels, a part of a stage."""
-    return UNKNOWN_ENGINE ** (engine + stage)
+def unknown(
+    calibration: Calibration,
+    stage: str,
+    attention: str,
+    *,
+    engine: str,
+    precision: str,
+    unmeasured: str | None,
+    weight_bytes: int,
+) -> Iterator[tuple[float, str]]:
+    """How many times wider an interval is for each thing that was not calibrated, and what that is."""
+    if engine != REFERENCE.name:
+        yield UNKNOWN_KERNELS, f"no kernel of {engine} was calibrated"
+    if precision != NATIVE_NAME:
+        yield UNKNOWN_PRECISION, f"no kernel that widens {precision} weights was calibrated"
+    reach = calibration.covers.get(f"{stage} {attention}")
+    calibrated = None if reach is None else reach.weight_bytes
+    if unmeasured is not None:
+        yield UNKNOWN_KERNELS, f"nobody calibrated {unmeasured}"
+    elif precision == NATIVE_NAME and calibrated not in (None, weight_bytes):
+        megabytes = f"{weight_bytes / 1e6:,.1f} MB of weights"
+        yield UNKNOWN_KERNELS, f"no {stage} of a model with {megabytes} was calibrated"
+    if stage not in calibration.spread:
+        yield 1.0, f"no {stage} judged the calibration"
 
 
 def _raised(terms: Mapping[str, int], total: int) -> dict[str, int]:
@@ -89,9 +108,9 @@ def why_not(device: Device) -> CalibrationError | None:
     return None
 
 
-def _spread(calibration: Calibration, stage: str, attention: str, work: Workload) -> tuple[float, tuple[str, ...]]:
+def _spread(calibration: Calibration, ledger: Ledger) -> tuple[float, tuple[str, ...]]:
     """How many times more or less than the estimate a measured time may be, and why that is more than usual."""
-    reasons = []
+    stage, attention, reasons = ledger.stage, ledger.attention, []
     if calibration.scaled_from:
         reasons.append(f"scaled from {calibration.scaled_from} by both sheets")
     doublings, reach = 0.0, calibration.covers.get(f"{stage} {attention}")
@@ -99,14 +118,26 @@ def _spread(calibration: Calibration, stage: str, attention: str, work: Workload
         doublings = 1.0
         reasons.append(f"no {stage} with {attention} attention was calibrated")
     else:
-        for size, most, word in (
-            (work.batch, reach.batch, "batch"),
-            (work.context_tokens, reach.context_tokens, "context"),
+        for size, most, words in (
+            (ledger.work.batch, reach.batch, "batch {:,} is"),
+            (ledger.tokens, reach.tokens, BEYOND[STAGES[stage].tokens]),
         ):
             if size > most:
                 doublings += log2(size / most)
-                reasons.append(f"{word} {size:,} is beyond the calibration's {most:,}")
-    return calibration.spread_of(stage) * WIDER**doublings, tuple(reasons)
+                reasons.append(f"{words.format(size)} beyond the calibration's {most:,}")
+    spread = calibration.spread_of(stage) * WIDER**doublings
+    for factor, reason in unknown(
+        calibration,
+        stage,
+        attention,
+        engine=ledger.engine,
+        precision=ledger.precision,
+        unmeasured=ledger.unmeasured,
+        weight_bytes=ledger.weight_bytes,
+    ):
+        spread *= factor
+        reasons.append(reason)
+    return spread, tuple(reasons)
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
-from .estimate import UNKNOWN_PRECISION, WIDER, unknown_kernels
+from .estimate import WIDER, unknown
 from .line_time import NS, Array, Rates
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
@@ -39,6 +40,7 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
     for kind in set(crops.tolist()):
         program = model.program(columns.stage, columns.resolution, kind, columns.attention)
         times = _Times(program, calibration, device)
+        wider = _wider(calibration, model, columns, program)
         places = np.flatnonzero(crops == kind)
         at_once = LINES // len(program.line_work.patterns) + 1
         for start in range(0, places.size, at_once):
@@ -50,10 +52,7 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
             padded = padded_rows(model.engine, batch, image + prompt)
             window = model.architecture.decoder.window
             at = symbols(rows, columns_of, batch, image, prompt, new, padded, pages=columns.pages, window=window)
-            wider = unknown_kernels(engine=not model.engine.is_reference, stage=program.unmeasured is not None)
-            spread = (
-                _spread(calibration, columns, block) * wider * (1.0 if model.precision.is_native else UNKNOWN_PRECISION)
-            )
+            spread = _spread(calibration, columns, at[program.tokens], block) * wider
             numbers = np.array(times.at(at, spread))
             if not numbers.max() < 2.0**63:
                 raise ColumnOverflow(
@@ -63,12 +62,26 @@ def estimates(model: Model, columns: Columns, device: Device) -> Estimates:
     return Estimates(*found)
 
 
-def _spread(calibration: Calibration, columns: Columns, block: Any) -> Array:
-    """As that of an `Estimate`, for each point."""
+def _wider(calibration: Calibration, model: Model, columns: Columns, program: Program) -> float:
+    """How much wider all intervals are for what nobody calibrated, which no size of a point changes."""
+    found = unknown(
+        calibration,
+        columns.stage,
+        columns.attention,
+        engine=model.engine.name,
+        precision=model.precision.name,
+        unmeasured=program.unmeasured,
+        weight_bytes=int(columns["weight_bytes"][0]),
+    )
+    return prod(factor for factor, _ in found)
+
+
+def _spread(calibration: Calibration, columns: Columns, tokens: Array, block: Any) -> Array:
+    """As that of an `Estimate`, for each point, if all of it was calibrated."""
     reach = calibration.covers.get(f"{columns.stage} {columns.attention}")
     doublings = np.ones(len(block))
     if reach is not None:
-        sizes = columns["batch"][block] / reach.batch, columns["context_tokens"][block] / reach.context_tokens
+        sizes = columns["batch"][block] / reach.batch, tokens / reach.tokens
         doublings = sum((np.log2(np.maximum(size, 1.0)) for size in sizes), np.zeros(len(block)))
     spread: Array = calibration.spread_of(columns.stage) * WIDER**doublings
     return spread

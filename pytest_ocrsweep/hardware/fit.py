@@ -13,7 +13,7 @@ from ..model.analytic import Model
 from ..model.kernels import Pattern
 from ..model.line_work import Work
 from . import profile_lines
-from .calibration import CONSTANTS, SHEET, Calibration, Constant, Range
+from .calibration import CONSTANTS, L2, SHEET, Calibration, Constant, Range
 from .devices import Device
 from .line_time import Rates
 from .profile import Profile, Profiles
@@ -173,10 +173,10 @@ def calibrate(model: Model, device: Device, fitted: Profiles, judged: Profiles) 
     off = np.log(test.device_ns / estimates(test, best, device))
     return Calibration(
         device=device.name,
-        sheet={what: getattr(device, what) for what in SHEET},
+        sheet={what: getattr(device, what) for what in (*SHEET, L2)},
         constants={name: _constant(best[name], [values[name] for values in without]) for name in CONSTANTS},
         spread=_spread([profile.stage for profile in test.points], off),
-        covers=_covered((*fitted.points, *judged.points)),
+        covers=_covered(model, (*fitted.points, *judged.points)),
         environment=dict(fitted.environment),
         fitted=tuple(profile.label for profile in fitted.points),
         judged=tuple(profile.label for profile in judged.points),
@@ -206,12 +206,11 @@ def _spread(stages: Sequence[str], off: Array) -> dict[str, float]:
     }
 
 
-def _covered(points: Sequence[Profile]) -> dict[str, Range]:
-    keys = dict.fromkeys((profile.stage, profile.attention) for profile in points)
-    return {
-        f"{stage} {attention}": Range(
-            max(p.work.batch for p in points if (p.stage, p.attention) == (stage, attention)),
-            max(p.work.context_tokens for p in points if (p.stage, p.attention) == (stage, attention)),
-        )
-        for stage, attention in keys
-    }
+def _covered(model: Model, points: Sequence[Profile]) -> dict[str, Range]:
+    found: dict[str, Range] = {}
+    for point in points:
+        ledger = model.ledger(point.stage, point.work, point.attention)
+        key, reach = f"{point.stage} {point.attention}", Range(point.work.batch, ledger.tokens, ledger.weight_bytes)
+        before = found.get(key, reach)
+        found[key] = Range(max(before.batch, reach.batch), max(before.tokens, reach.tokens), reach.weight_bytes)
+    return found

@@ -132,6 +132,11 @@ class Ledger:
         return self.work.new_tokens if self._program.steps else 1
 
     @property
+    def tokens(self) -> int:
+        """Tokens of a page that the stage reads: those of its image, or its context; in a decode's last step, keys."""
+        return self._point[self._program.tokens]
+
+    @property
     def unmeasured(self) -> str | None:
         """What of the stage was never measured on a GPU, in words; None if all of it was."""
         return self._program.unmeasured

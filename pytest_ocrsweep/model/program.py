@@ -24,13 +24,20 @@ class Program:
     Every number is a row of coefficients over one list of monomials. A ledger evaluates that list once, and then each
     of its numbers is a dot product. If the kernels are one of a workload's `steps`, costs are summed over all of them.
     `window` is how many new tokens each step sees at most; None: all. `cache` is the bytes of the KV cache at the end,
-    `growth` those of them that the kernels allocate.
+    `growth` those of them that the kernels allocate. `tokens` names the size of a page that the stage reads.
     """
 
     def __init__(
-        self, kernels: Iterable[Kernel], cache: Size, growth: Size, *, steps: bool, window: int | None = None
+        self,
+        kernels: Iterable[Kernel],
+        cache: Size,
+        growth: Size,
+        *,
+        steps: bool,
+        window: int | None = None,
+        tokens: str = "context_tokens",
     ) -> None:
-        self.steps, self.window = steps, window
+        self.steps, self.window, self.tokens = steps, window, tokens
         self.sequence = sequence = list(kernels)
         self._monomials: dict[Monomial, int] = {}
         self.lines = [

@@ -33,6 +33,7 @@ class Stage:
     keys_after: Size  # and after, if all stay
     experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder
     latency: Latency | None = None  # the time that a target limits; None: no user waits for this stage alone
+    tokens: str = "context_tokens"  # of a page that a step of it reads: the name of a size
     per_token: bool = False  # the kernels are one step for one token; the stage runs `new_tokens` of them
 
     def keys_stored(self, decoder: Decoder) -> Size:
@@ -63,11 +64,11 @@ class Stage:
         before, after = (kv_cache_bytes(model, keys, engine) for keys in (self.keys_before, kept))
         growth = after - before if engine.kv_block_tokens is None else 0  # blocks are there before a stage begins
         window = model.decoder.window if self.per_token else None
-        return Program(kernels, after, growth, steps=self.per_token, window=window)
+        return Program(kernels, after, growth, steps=self.per_token, window=window, tokens=self.tokens)
 
 
 STAGES = {
-    "vision": Stage(vision, keys_before=0, keys_after=0),
+    "vision": Stage(vision, keys_before=0, keys_after=0, tokens="image_tokens"),
     "prefill": Stage(
         prefill,
         keys_before=0,
@@ -81,6 +82,7 @@ STAGES = {
         keys_after=KEYS,
         experts=lambda decoder: decoder.decode_experts,
         latency=Latency.TPOT,
+        tokens="keys",
         per_token=True,
     ),
 }

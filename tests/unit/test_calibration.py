@@ -233,9 +233,11 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda c: c["constants"]["dram_bytes_per_s"].update(value=float("nan")), "nan is not a number from"),
         (lambda c: c["sheet"].update(tensor_flops_per_s="fast"), "'fast' is not a number from"),
         (lambda c: c.update(covers=3), "is no calibration"),
-        (lambda c: c.update(spread={}), "its spread is empty"),
+        (lambda c: c.update(spread={}), "its spread is not of vision, prefill, decode"),
+        (lambda c: c.update(spread={"vison": 1.1}), "its spread is not of vision, prefill, decode"),
         (lambda c: c["spread"].update(decode=0.5), "0.5 is not a number from 1 to"),
-        (lambda c: c["covers"]["vision flash"].update(batch="many"), "'many' is not a number from 1 to"),
+        (lambda c: c["covers"]["vision flash"].update(batch="many"), "'many' is not a whole number"),
+        (lambda c: c["covers"]["vision flash"].update(tokens=0), "0 is not a number from 1 to"),
         (lambda c: c["constants"]["dram_bytes_per_s"].update(value=1e300), "is not a number from"),
         (lambda c: c["constants"]["dram_bytes_per_s"].update(low=9e12, high=9e12), "is not within its interval"),
     ],
@@ -248,8 +250,10 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         "sheet",
         "covers",
         "empty",
+        "typo",
         "below",
         "range",
+        "none",
         "huge",
         "interval",
     ],
@@ -272,6 +276,19 @@ def test_a_calibration_on_another_sheet_than_its_own_is_scaled_and_says_so(tmp_p
         expected = work.estimate(replace(device, calibration=str(path)))
         assert expected.time_ns < work.estimate(H100).time_ns
         assert expected.reasons == (f"scaled from {H100.name} by both sheets",)
+
+
+def test_a_calibration_of_before_these_were_in_its_file_is_read(tmp_path: Path) -> None:
+    document = calibration_file.to_json(packaged()[H100.name])
+    del document["sheet"]["l2_bytes"]
+    for reach in document["covers"].values():
+        reach["context_tokens"] = reach.pop("tokens")
+        del reach["weight_bytes"]
+    (path := tmp_path / "c.json").write_text(json.dumps(document))
+    device = replace(H100, calibration=str(path))
+    for stage in ("vision", "prefill", "decode"):
+        ledger = MODEL.ledger(stage, Workload(CropGrid(2, 3)))
+        assert ledger.estimate(device) == ledger.estimate(H100)
 
 
 def test_a_stage_that_was_not_judged_has_the_widest_spread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.model.kernels import Pattern
 from pytest_ocrsweep.model.line_work import LineWork
 from pytest_ocrsweep.model.stages import STAGES, point
-from pytest_ocrsweep.sweep.config import devices
+from pytest_ocrsweep.sweep.config import compose, devices
 
 MODEL = load_model("deepseek-ocr")
 PROFILED = Path(__file__).parents[2] / "dev" / "profiles"
@@ -129,6 +130,66 @@ def test_beyond_what_a_calibration_covers_the_interval_widens_and_says_why() -> 
     assert inside.reasons == ()
     assert beyond.reasons == ("batch 256 is beyond the calibration's 64",)
     assert beyond.high_ns / beyond.time_ns > 1.1 * inside.high_ns / inside.time_ns
+
+
+def relative_width(expected) -> float:
+    return expected.high_ns / expected.time_ns
+
+
+def test_a_prompt_that_vision_does_not_read_widens_no_interval_of_it() -> None:
+    short, long = (MODEL.ledger("vision", Workload(CropGrid(2, 3), prompt)).estimate(H100) for prompt in (10, 7000))
+    assert short == long
+
+
+def test_new_tokens_are_a_part_of_the_context_that_a_decode_was_calibrated_for() -> None:
+    few, many = (
+        MODEL.ledger("decode", Workload(CropGrid(2, 3), 10, new), "eager").estimate(H100) for new in (100, 6000)
+    )
+    assert few.reasons == ()
+    assert many.reasons == ("context 6,903, new tokens included, is beyond the calibration's 1,003",)
+    assert relative_width(many) > 1.1 * relative_width(few)
+
+
+def test_a_full_window_of_new_tokens_is_all_that_counts_of_them() -> None:
+    windowed = load_model("unlimited-ocr")
+    few, many = (windowed.ledger("decode", Workload(CropGrid(2, 3), 10, new)).estimate(H100) for new in (128, 20_000))
+    assert few.reasons == many.reasons == ("nobody calibrated steps with a window of 128 new tokens",)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        load_model("deepseek-ocr-tiny"),
+        load_model(overrides=["model.decoder.layers=6"]),
+        load_model(overrides=["model.decoder.experts=32"]),
+    ],
+    ids=["tiny", "layers", "experts"],
+)
+def test_sizes_that_nobody_calibrated_widen_the_interval(other: Model) -> None:
+    expected = other.ledger("decode", Workload(CropGrid(2, 3))).estimate(H100)
+    own = MODEL.ledger("decode", Workload(CropGrid(2, 3))).estimate(H100)
+    (reason,) = expected.reasons
+    assert re.fullmatch(r"no decode of a model with [\d,.]+ MB of weights was calibrated", reason)
+    assert relative_width(expected) == pytest.approx(1.2 * relative_width(own), rel=1e-6)
+
+
+def test_a_sibling_with_the_same_decoder_is_as_sure() -> None:
+    sibling = load_model("deepseek-ocr-2").ledger("decode", Workload(CropGrid(1, 1))).estimate(H100)
+    assert sibling.reasons == ()
+
+
+def test_another_l2_than_the_constants_were_fitted_beside_is_scaled_and_says_so() -> None:
+    ledger = MODEL.ledger("decode", Workload(CropGrid(2, 3)))
+    device = compose(["device=h100", "device.l2_bytes=500000000"]).device
+    assert ledger.estimate(device).reasons == (f"scaled from {H100.name} by both sheets",)
+
+
+def test_a_stage_that_judged_no_calibration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = packaged()[H100.name]
+    partly = replace(known, spread={"vision": known.spread["vision"]})
+    monkeypatch.setattr("pytest_ocrsweep.hardware.estimate.calibration_of", lambda _: partly)
+    expected = MODEL.ledger("decode", Workload(CropGrid(2, 3))).estimate(H100)
+    assert expected.reasons == ("no decode judged the calibration",)
 
 
 def test_every_pattern_has_its_constants_and_no_gpu_more_than_sixteen() -> None:

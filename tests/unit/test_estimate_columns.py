@@ -60,6 +60,19 @@ def test_columns_of_an_engine_are_as_sure_as_single_estimates(engine: Engine) ->
         assert (found.low_ns[at], found.high_ns[at]) == pytest.approx((one.low_ns, one.high_ns), abs=1)
 
 
+@pytest.mark.parametrize("name", ["deepseek-ocr-tiny", "unlimited-ocr", "deepseek-ocr-2"])
+@pytest.mark.parametrize(("stage", "attention"), [("decode", "eager"), ("vision", "flash")])
+def test_columns_of_other_models_and_long_answers_are_as_sure_as_single_estimates(
+    name: str, stage: str, attention: str
+) -> None:
+    model, h100, new = load_model(name), devices()["h100"], [1, 100, 4000]
+    columns = model.sweep(stage, rows=2, cols=3, prompt_tokens=3000, new_tokens=new, attention=attention)
+    found = estimates(model, columns, h100)
+    for at, tokens in enumerate(new):
+        one = model.ledger(stage, Workload(CropGrid(2, 3), 3000, tokens), attention).estimate(h100)
+        assert (found.low_ns[at], found.high_ns[at]) == pytest.approx((one.low_ns, one.high_ns), abs=1, rel=1e-14)
+
+
 def test_columns_of_a_device_without_a_calibration_are_refused() -> None:
     columns = MODEL.sweep("vision", rows=1, cols=[1, 2])
     with pytest.raises(CalibrationError, match="has no calibration"):

@@ -40,6 +40,7 @@ RESOURCE = {
         "tensor_flops_per_s",
     ),
 }
+MOST_OFF = 20.0  # times that a constant may be more or less than its sheet suggests: no fit goes beyond
 OTHER_DEVICE = 1.5  # how much wider each way an interval is on a device that nobody measured: a guess
 
 
@@ -66,6 +67,28 @@ LIMITS: dict[Pattern, Limit] = {
     Pattern.NARROW: Limit("staged_kernel_ns", "narrow_bytes_per_s", "attention"),
 }
 TERMS = ("launches", *dict.fromkeys(limit.term for limit in LIMITS.values()))
+
+
+def suggested_by(sheet: Mapping[str, float]) -> dict[str, float]:
+    """Plausible constants of a GPU with this sheet, from which a fit starts."""
+    tensor, vector, bandwidth = (sheet[what] for what in SHEET)
+    return {
+        "short_kernel_ns": 1500.0,
+        "indexed_kernel_ns": 2500.0,
+        "staged_kernel_ns": 4000.0,
+        "dram_bytes_per_s": 0.9 * bandwidth,
+        "l2_bytes_per_s": 1.4 * bandwidth,
+        "strided_elements_per_s": vector / 190,
+        "transposed_elements_per_s": vector / 500,
+        "norm_elements_per_s": vector / 330,
+        "serial_bytes_per_s": vector / 480,
+        "product_flops_per_s": 0.8 * tensor,
+        "grouped_flops_per_s": 0.5 * tensor,
+        "batched_flops_per_s": 0.15 * tensor,
+        "simt_flops_per_s": vector / 4,
+        "attention_flops_per_s": 0.4 * tensor,
+        "narrow_bytes_per_s": 0.6 * bandwidth,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,18 @@ from ..files.text import quoted, text_of
 from ..files.untrusted import parse_json
 from ..files.untrusted import read as read_bytes
 from ..model.stages import STAGES
-from .calibration import CONSTANTS, L2, OTHER_DEVICE, RESOURCE, SHEET, Calibration, Constant, Range
+from .calibration import (
+    CONSTANTS,
+    L2,
+    MOST_OFF,
+    OTHER_DEVICE,
+    RESOURCE,
+    SHEET,
+    Calibration,
+    Constant,
+    Range,
+    suggested_by,
+)
 from .devices import Device
 
 SCHEMA = 1
@@ -50,15 +61,18 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
         raise ValueError(f"schema {document['schema']!r}, not {SCHEMA}")
     if document["constants"].keys() != CONSTANTS.keys():
         raise ValueError(f"its constants are not {', '.join(CONSTANTS)}")
-    constants = {name: _constant(fields) for name, fields in document["constants"].items()}
+    known = (*SHEET, L2) if L2 in document["sheet"] else SHEET
+    sheet = {what: _positive(document["sheet"][what]) for what in known}
+    constants = {name: _constant(name, fields, sheet) for name, fields in document["constants"].items()}
+    if not isinstance(document["device"], str) or not document["device"]:
+        raise ValueError(f"its device is {quoted(document['device'])}, and not a name")
     if not document["spread"] or document["spread"].keys() - STAGES:
         raise ValueError(f"its spread is not of {', '.join(STAGES)}")
-    known = (*SHEET, L2) if L2 in document["sheet"] else SHEET
     return Calibration(
-        device=str(document["device"]),
-        sheet={what: _positive(document["sheet"][what]) for what in known},
+        device=document["device"],
+        sheet=sheet,
         constants=constants,
-        spread={str(stage): _positive(factor, least=1) for stage, factor in document["spread"].items()},
+        spread={str(stage): _positive(factor, 1, MOST_OFF) for stage, factor in document["spread"].items()},
         covers={str(key): _range(reach) for key, reach in document["covers"].items()},
         environment={str(key): str(value) for key, value in document["environment"].items()},
         fitted=tuple(map(str, document["fitted"])),
@@ -66,17 +80,22 @@ def from_json(document: Mapping[str, Any]) -> Calibration:
     )
 
 
-def _positive(number: object, least: float = 1e-3) -> float:
+def _positive(number: object, least: float = 1e-3, most: float = MOST) -> float:
     """Bounded, so that no sum of lines overflows."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= MOST:
-        raise ValueError(f"{quoted(number)} is not a number from {least:g} to {MOST:g}")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+        raise ValueError(f"{quoted(number)} is not a number from {least:g} to {most:g}")
     return float(number)
 
 
-def _constant(fields: Mapping[str, Any]) -> Constant:
-    value, low, high = (_positive(fields[name]) for name in ("value", "low", "high"))
+def _constant(name: str, fields: Mapping[str, Any], sheet: Mapping[str, float]) -> Constant:
+    value, low, high = (_positive(fields[end]) for end in ("value", "low", "high"))
     if not low <= value <= high:
         raise ValueError(f"{value:g} is not within its interval, {low:g} to {high:g}")
+    if fields["unit"] != CONSTANTS[name][0]:
+        raise ValueError(f"{name} is in {quoted(fields['unit'])}, and not in {CONSTANTS[name][0]}")
+    off = value / suggested_by(sheet)[name]
+    if not 1 / MOST_OFF < off * (1 + 1e-9) < MOST_OFF * (1 + 1e-8):
+        raise ValueError(f"{name} is {value:g} {CONSTANTS[name][0]}, {off:.2g} times what its sheet suggests")
     return Constant(value, low, high)
 
 
@@ -120,7 +139,13 @@ def calibration_of(device: Device) -> Calibration:
     """
     measured = read(Path(device.calibration)) if device.calibration is not None else _packaged(device)
     if measured is None:
-        raise CalibrationError(f"{device.name} has no calibration, and there is none to scale to it;", hint=REMEDY)
+        kin = device.calibrated_as
+        to_scale = (
+            f"{quoted(kin)} has none either: {', '.join(packaged())} have one"
+            if kin
+            else "there is none to scale to it"
+        )
+        raise CalibrationError(f"{device.name} has no calibration, and {to_scale};", hint=REMEDY)
     same_sheet = all(isclose(getattr(device, what), known, rel_tol=1e-9) for what, known in measured.sheet.items())
     own = _is_of(measured.device, device) and same_sheet
     return replace(measured, device=device.name) if own else scaled(measured, device)

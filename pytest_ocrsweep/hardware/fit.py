@@ -13,7 +13,7 @@ from ..model.analytic import Model
 from ..model.kernels import Pattern
 from ..model.line_work import Work
 from . import profile_lines
-from .calibration import CONSTANTS, L2, SHEET, Calibration, Constant, Range
+from .calibration import CONSTANTS, L2, MOST_OFF, SHEET, Calibration, Constant, Range, suggested_by
 from .devices import Device
 from .line_time import Rates
 from .profile import Profile, Profiles
@@ -88,7 +88,8 @@ def constants(data: Measured, device: Device) -> dict[str, float]:
     of every point. A constant that no line of `data` depends on keeps its start, which is the device's sheet.
     """
     names = list(CONSTANTS)
-    start = np.log([_start(device)[name] for name in names])
+    suggested = suggested_by({what: getattr(device, what) for what in SHEET})
+    start = np.log([suggested[name] for name in names])
     weights = LINE_WEIGHT * np.sqrt(data.time_ns / data.device_ns[data.place])
 
     def residuals(logarithms: Array) -> Array:
@@ -109,7 +110,7 @@ def times(data: Measured, values: dict[str, float], device: Device) -> Array:
 
 def least_squares(residuals: Callable[[Array], Array], start: Array) -> Array:
     """Levenberg and Marquardt's method, with residuals above 1 weighed down."""
-    at, damping = start, 1e-2
+    at, damping, far = start, 1e-2, np.log(MOST_OFF)
 
     def cost(values: Array) -> float:
         return float(np.sum(np.sqrt(1 + residuals(values) ** 2) - 1))
@@ -121,37 +122,15 @@ def least_squares(residuals: Callable[[Array], Array], start: Array) -> Array:
         robust = 1 / np.sqrt(1 + off**2)
         normal, gradient = (slope * robust[:, None]).T @ slope, (slope * robust[:, None]).T @ off
         moved = at - np.linalg.solve(normal + damping * np.diag(np.diag(normal)) + 1e-9 * np.eye(len(at)), gradient)
-        new = cost(np.clip(moved, start - 3, start + 3))
+        new = cost(np.clip(moved, start - far, start + far))
         if new >= now:
             damping *= 4
             continue
         done = now - new < 1e-7 * now
-        at, now, damping = np.clip(moved, start - 3, start + 3), new, damping / 3
+        at, now, damping = np.clip(moved, start - far, start + far), new, damping / 3
         if done:
             break
     return at
-
-
-def _start(device: Device) -> dict[str, float]:
-    """Plausible constants of a GPU with this sheet, from which the fit starts."""
-    tensor, bandwidth, vector = device.tensor_flops_per_s, device.bandwidth_bytes_per_s, device.vector_flops_per_s
-    return {
-        "short_kernel_ns": 1500.0,
-        "indexed_kernel_ns": 2500.0,
-        "staged_kernel_ns": 4000.0,
-        "dram_bytes_per_s": 0.9 * bandwidth,
-        "l2_bytes_per_s": 1.4 * bandwidth,
-        "strided_elements_per_s": vector / 190,
-        "transposed_elements_per_s": vector / 500,
-        "norm_elements_per_s": vector / 330,
-        "serial_bytes_per_s": vector / 480,
-        "product_flops_per_s": 0.8 * tensor,
-        "grouped_flops_per_s": 0.5 * tensor,
-        "batched_flops_per_s": 0.15 * tensor,
-        "simt_flops_per_s": vector / 4,
-        "attention_flops_per_s": 0.4 * tensor,
-        "narrow_bytes_per_s": 0.6 * bandwidth,
-    }
 
 
 def calibrate(model: Model, device: Device, fitted: Profiles, judged: Profiles) -> Calibration:

@@ -236,10 +236,21 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda c: c.update(spread={}), "its spread is not of vision, prefill, decode"),
         (lambda c: c.update(spread={"vison": 1.1}), "its spread is not of vision, prefill, decode"),
         (lambda c: c["spread"].update(decode=0.5), "0.5 is not a number from 1 to"),
+        (lambda c: c["spread"].update(decode=1e9), "1000000000.0 is not a number from 1 to 20"),
         (lambda c: c["covers"]["vision flash"].update(batch="many"), "'many' is not a whole number"),
         (lambda c: c["covers"]["vision flash"].update(tokens=0), "0 is not a number from 1 to"),
         (lambda c: c["constants"]["dram_bytes_per_s"].update(value=1e300), "is not a number from"),
         (lambda c: c["constants"]["dram_bytes_per_s"].update(low=9e12, high=9e12), "is not within its interval"),
+        (
+            lambda c: c["constants"]["dram_bytes_per_s"].update(unit="GB/s"),
+            "dram_bytes_per_s is in 'GB/s', and not in B/s",
+        ),
+        (
+            lambda c: c["constants"]["dram_bytes_per_s"].update(value=2779, low=2637, high=2930),
+            "dram_bytes_per_s is 2779 B/s, 9.2e-10 times what its sheet suggests",
+        ),
+        (lambda c: c["sheet"].update(vector_flops_per_s=67e15), "is .* times what its sheet suggests"),
+        (lambda c: c.update(device=None), "its device is None, and not a name"),
     ],
     ids=[
         "spread",
@@ -252,10 +263,15 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         "empty",
         "typo",
         "below",
+        "wide",
         "range",
         "none",
         "huge",
         "interval",
+        "unit",
+        "gigabytes",
+        "another sheet",
+        "nameless",
     ],
 )
 def test_a_damaged_calibration_is_one_line_with_its_remedy(tmp_path: Path, damage, named: str) -> None:
@@ -276,6 +292,19 @@ def test_a_calibration_on_another_sheet_than_its_own_is_scaled_and_says_so(tmp_p
         expected = work.estimate(replace(device, calibration=str(path)))
         assert expected.time_ns < work.estimate(H100).time_ns
         assert expected.reasons == (f"scaled from {H100.name} by both sheets",)
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_the_packages_calibrations_are_read_as_a_users(name: str) -> None:
+    document = calibration_file.to_json(packaged()[name])
+    assert calibration_file.to_json(calibration_file.from_json(document)) == document
+
+
+def test_a_kin_without_a_calibration_is_named_with_those_that_have_one() -> None:
+    own = replace(H100, name="Some GPU", calibrated_as="h100")
+    named = "Some GPU has no calibration, and 'h100' has none either: .*NVIDIA H200.* have one; calibrate it"
+    with pytest.raises(CalibrationError, match=named):
+        calibration_file.calibration_of(own)
 
 
 def test_a_calibration_of_before_these_were_in_its_file_is_read(tmp_path: Path) -> None:

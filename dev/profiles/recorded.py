@@ -13,7 +13,7 @@ from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.hardware.calibration import Calibration
 from pytest_ocrsweep.hardware.calibration_file import packaged, scaled
 from pytest_ocrsweep.hardware.devices import Device
-from pytest_ocrsweep.hardware.line_time import Rates
+from pytest_ocrsweep.hardware.line_time import Rates, limits_of
 from pytest_ocrsweep.model.analytic import Model
 from pytest_ocrsweep.sweep.config import devices
 
@@ -30,7 +30,7 @@ def errors(model: Model, device: Device, calibration: Calibration) -> dict[str, 
             ledger = model.ledger(
                 document["stage"], Workload(CropGrid.parse(point["grid"]), **sizes), point["attention"]
             )
-            rates = Rates(calibration.values, ledger.lines_of_work.patterns, device.l2_bytes)
+            rates = Rates(calibration.values, limits_of(ledger.lines_of_work.patterns), device.l2_bytes)
             times = rates.times(ledger.work_of_lines())
             recorded = median(process["median_ns"] for process in point["processes"])
             error = float(times.launch_ns.sum() + times.busy_ns.sum()) / recorded - 1

@@ -147,9 +147,9 @@ def _laid_out(
     """A function that gives each term of a ledger with its ns."""
     import numpy as np
 
-    from .line_time import Rates
+    from .line_time import Rates, limits_of
 
-    rates = Rates(calibration.values, lines.patterns, l2_bytes)
+    rates = Rates(calibration.values, limits_of(lines.patterns), l2_bytes)
     places = np.array([TERMS.index(LIMITS[pattern].term) for pattern in lines.patterns])
 
     def terms(ledger: Ledger) -> Terms:

@@ -18,7 +18,7 @@ from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
 from .estimate import WIDER, unknown
-from .line_time import NS, Array, Rates
+from .line_time import NS, Array, Rates, limits_of
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
 SIZES = ("rows", "cols", "batch", "image_tokens", "prompt_tokens", "new_tokens")
@@ -92,7 +92,7 @@ class _Times:
 
     def __init__(self, program: Program, calibration: Calibration, device: Device) -> None:
         self._program, self._lines = program, program.line_work
-        self._rates = Rates(calibration.values, self._lines.patterns, device.l2_bytes)
+        self._rates = Rates(calibration.values, limits_of(self._lines.patterns), device.l2_bytes)
         terms = [TERMS.index(LIMITS[pattern].term) for pattern in self._lines.patterns]
         self._terms = np.array([[float(term == at) for at in terms] for term in range(1, len(TERMS))])
         self._device = device

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import CalibrationError
 from ..model.analytic import Model
-from ..model.kernels import Pattern
 from ..model.line_work import Work
 from . import profile_lines
 from .calibration import CONSTANTS, L2, MOST_OFF, SHEET, Calibration, Constant, Range, suggested_by
 from .devices import Device
-from .line_time import Rates
+from .line_time import Places, Rates, limits_of
 from .profile import Profile, Profiles
 
 Array = NDArray[np.float64]
@@ -33,8 +32,8 @@ class Measured:
     """The lines of several profiles, one after the other."""
 
     points: tuple[Profile, ...]
-    place: NDArray[np.intp]  # [lines]: of each line's point
-    patterns: tuple[Pattern, ...]
+    place: Places  # [lines]: of each line's point
+    limits: Places  # [lines]: of each line's pattern among LIMITS
     work: Work  # arrays [lines]
     time_ns: Array  # [lines], with the line's part of the time between kernels
     device_ns: Array  # [points]
@@ -46,7 +45,7 @@ class Measured:
         return Measured(
             tuple(self.points[i] for i in chosen),
             np.array([new[i] for i in self.place[lines]], dtype=np.intp),
-            tuple(self.patterns[i] for i in lines),
+            self.limits[lines],
             Work(*(numbers[lines] for numbers in self.work)),
             self.time_ns[lines],
             self.device_ns[list(chosen)],
@@ -74,7 +73,7 @@ def measured(model: Model, points: Sequence[Profile]) -> Measured:
     return Measured(
         tuple(points),
         np.concatenate(places),
-        tuple(patterns),
+        limits_of(patterns),
         Work(*(np.concatenate(numbers) for numbers in zip(*works, strict=True))),
         np.concatenate(times),
         np.array([profile.device_ns for profile in points]),
@@ -103,7 +102,7 @@ def constants(data: Measured, device: Device) -> dict[str, float]:
 
 def times(data: Measured, values: dict[str, float], device: Device) -> Array:
     """Estimated nanoseconds of each line."""
-    lines = Rates(values, data.patterns, device.l2_bytes).times(data.work)
+    lines = Rates(values, data.limits, device.l2_bytes).times(data.work)
     total: Array = lines.launch_ns + lines.busy_ns
     return total
 

@@ -14,6 +14,7 @@ from .calibration import LIMITS
 
 NS = 1e9
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 
 class LineTimes(NamedTuple):
@@ -23,13 +24,19 @@ class LineTimes(NamedTuple):
     busy_ns: Array
 
 
-class Rates:
-    """The constants of a GPU, laid out for the lines of one stage."""
+def limits_of(patterns: Sequence[Pattern]) -> Places:
+    """Where each line's limit stands among LIMITS: a fit asks for the times of the same lines thousands of times."""
+    places = {pattern: place for place, pattern in enumerate(LIMITS)}
+    return np.array([places[pattern] for pattern in patterns], dtype=np.intp)
 
-    def __init__(self, constants: Mapping[str, float], patterns: Sequence[Pattern], l2_bytes: int) -> None:
-        limits = [LIMITS[pattern] for pattern in patterns]
-        self._kernel_ns = np.array([constants[limit.kernel_ns] for limit in limits])
-        self._work_ns = np.array([NS / constants[limit.rate] if limit.rate else 0.0 for limit in limits])
+
+class Rates:
+    """The constants of a GPU, laid out for the lines of one stage, whose limits stand at `places` among LIMITS."""
+
+    def __init__(self, constants: Mapping[str, float], places: Places, l2_bytes: int) -> None:
+        limits = LIMITS.values()
+        self._kernel_ns = np.array([constants[limit.kernel_ns] for limit in limits])[places]
+        self._work_ns = np.array([NS / constants[limit.rate] if limit.rate else 0.0 for limit in limits])[places]
         self._dram_ns, self._l2_ns = NS / constants["dram_bytes_per_s"], NS / constants["l2_bytes_per_s"]
         self._l2_bytes = max(l2_bytes, 1)  # a device may be described without one
 

@@ -97,7 +97,9 @@ def devices() -> dict[str, Device]:
 
 @cache
 def _devices(_: Stamp) -> dict[str, Device]:
-    found = {name: read(Device, _loaded(file), "device") for name, file in ours("device").items()}
+    from . import conf_file
+
+    found = {name: read(Device, conf_file.read(file), "device") for name, file in ours("device").items()}
     for name, file in theirs("device").items():
         device = own_device.beside_its_file(_of_file("device", file).device)
         if same := next((other for other, each in found.items() if each.name == device.name), None):
@@ -129,17 +131,14 @@ def _chosen(overrides: tuple[str, ...]) -> dict[str, str]:
 
 def _loaded_groups(files: dict[str, Path]) -> dict[str, object]:
     """What Hydra composes from these files, and from the default of every other group."""
-    composed = _loaded(CONF / "config.yaml")
+    from . import conf_file
+
+    composed = conf_file.read(CONF / "config.yaml")
     defaults = cast("list[str | dict[str, str]]", composed.pop("defaults"))
     chosen = {group: name for entry in defaults if isinstance(entry, dict) for group, name in entry.items()}
     groups = [group for group in chosen if not group.startswith("override ")]
-    return {group: _loaded(files.get(group, CONF / group / f"{chosen[group]}.yaml")) for group in groups} | composed
-
-
-def _loaded(file: Path) -> dict[str, object]:
-    from omegaconf import OmegaConf
-
-    return cast("dict[str, object]", OmegaConf.to_container(OmegaConf.load(file)))
+    read_from = {group: files.get(group, CONF / group / f"{chosen[group]}.yaml") for group in groups}
+    return {group: conf_file.read(file) for group, file in read_from.items()} | composed
 
 
 # Any other override: Hydra composes.

@@ -14,10 +14,11 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ProfileError
 from pytest_ocrsweep.hardware import calibration_file, profile
+from pytest_ocrsweep.hardware.calibration import LIMITS
 from pytest_ocrsweep.hardware.calibration_file import packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.fit import calibrate, constants, measured
-from pytest_ocrsweep.hardware.line_time import Rates
+from pytest_ocrsweep.hardware.line_time import Rates, limits_of
 from pytest_ocrsweep.hardware.profile import Point, Profile, ProfiledLine, Profiles
 from pytest_ocrsweep.hardware.profile_lines import line_work_of, program_of
 from pytest_ocrsweep.model.kernels import Pattern
@@ -35,7 +36,7 @@ def made(where: Point, noise: float = 0.0) -> Profile:
     empty = Profile(where.stage, where.attention, where.work, 0.0, ())
     lines = line_work_of(MODEL, empty)
     work = lines.at(point(where.work, MODEL.architecture.decoder))
-    times = Rates(TRUE, lines.patterns, H100.l2_bytes).times(work)
+    times = Rates(TRUE, limits_of(lines.patterns), H100.l2_bytes).times(work)
     off = np.random.default_rng(0).normal(0, noise, len(lines.index))
     total = (times.launch_ns + times.busy_ns) * np.exp(off)
     rows = zip(lines.index, lines.paths, work.launches, total, strict=True)
@@ -90,7 +91,7 @@ def test_a_line_that_only_some_gpus_run_is_a_part_of_the_attention_that_others_r
         device_ns=profile.device_ns + 2e5,
     )
     before, after = measured(MODEL, [profile]), measured(MODEL, [padded])
-    more = {before.patterns[i] for i in np.flatnonzero(after.time_ns - before.time_ns > 5e4)}
+    more = {tuple(LIMITS)[before.limits[i]] for i in np.flatnonzero(after.time_ns - before.time_ns > 5e4)}
     assert more == {Pattern.NARROW}
     assert after.time_ns.sum() == pytest.approx(padded.device_ns)
 

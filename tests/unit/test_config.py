@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.errors import ConfigError
 from pytest_ocrsweep.model.architecture import Architecture, Clip, Decoder, Sam
 from pytest_ocrsweep.model.geometry import TILING
-from pytest_ocrsweep.sweep import config
+from pytest_ocrsweep.sweep import conf_file, config
 from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.rules import validate
 from pytest_ocrsweep.sweep.search_path import CONF, searching
@@ -51,6 +52,11 @@ def test_files_chosen_without_hydra_are_what_hydra_composes(overrides: tuple[str
     files = config._chosen_files(overrides)
     assert files is not None
     assert config._loaded_groups(files) == config._composed(overrides)
+
+
+def test_each_of_our_files_is_read_as_omegaconf_reads_it() -> None:
+    for file in CONF.rglob("*.yaml"):
+        assert conf_file.read(file) == OmegaConf.to_container(OmegaConf.load(file)), file
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pytest_ocrsweep.hardware.calibration_file import calibration_of, packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
 from pytest_ocrsweep.hardware.estimate import estimate
 from pytest_ocrsweep.hardware.fit import estimates, measured
-from pytest_ocrsweep.hardware.line_time import Rates
+from pytest_ocrsweep.hardware.line_time import Rates, limits_of
 from pytest_ocrsweep.hardware.profile import Profile, Profiles, read
 from pytest_ocrsweep.hardware.roofline import floor
 from pytest_ocrsweep.model.kernels import Pattern
@@ -218,7 +218,7 @@ def test_merged_lines_take_as_long_as_single_ones(stage: str, attention: str, ba
     sums = []
     for merged in (False, True):
         lines = LineWork(program.sequence, per_step=program.steps, merged=merged)
-        times = Rates(packaged()[H100.name].values, lines.patterns, H100.l2_bytes).times(
+        times = Rates(packaged()[H100.name].values, limits_of(lines.patterns), H100.l2_bytes).times(
             lines.at(point(work, MODEL.architecture.decoder))
         )
         sums.append(float(times.launch_ns.sum() + times.busy_ns.sum()))

@@ -83,9 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         stages = [_document(ledger, device, path, depth) for ledger in ledgers]
         about = {
-            "model": model.name,
-            "engine": model.engine.name,
-            "precision": model.precision.name,
+            **flags.about(model, work),
             "device": device.name,
             **flags.positions(settings, work),
             **({"pages": work.pages} if work.pages > 1 else {}),
@@ -95,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     prompt = f"{work.image_tokens:,} image + {work.prompt_tokens:,} prompt = {work.context_tokens:,} tokens"
     together = f", {work.pages} pages in each prompt" if work.pages > 1 else ""
     flags.show(
-        f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch}, {work.resolution}{together}"
+        f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch:,}, {work.resolution}{together}"
     )
     if not model.precision.is_native:
         flags.show(f"weights are stored in {model.precision.name}; products run in {settings.model.dtype}")
@@ -173,7 +171,8 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
     floor, limit = roofline.floor(ledger, device), roofline.kernel_limit(ledger, device)
     peak = METRICS["peak_activation_bytes"].show(ledger.peak_activation_bytes)
     cache = METRICS["kv_cache_bytes"].show(ledger.kv_cache_bytes)
-    over = f", over {ledger.steps} new tokens" if STAGES[ledger.stage].per_token else ""
+    tokens = f"{ledger.steps:,} new token{'s' * (ledger.steps != 1)}"
+    over = f", over {tokens}" if STAGES[ledger.stage].per_token else ""
     times = [
         *_expected(ledger, device),
         ("floor", f"{ms(floor.time_ns)} ms ({floor.bound}): nothing runs faster"),

@@ -79,18 +79,19 @@ def run(options: argparse.Namespace) -> int:
     fits = [_on_device(name, device, model, work, attention) for name, device in catalogue.items()]
     if options.json:
         stages = [{**asdict(part), "total_bytes": part.total_bytes} for part in parts]
-        document = {"model": model.name, "grid": str(work.grid), "batch": work.batch, "attention": attention}
+        document = {**flags.about(model, work), "grid": str(work.grid), "batch": work.batch, "attention": attention}
         document |= flags.positions(settings, work)
         flags.print_json({**document, "stages": stages, "devices": [asdict(each) for each in fits]})
         return 0
-    flags.show(f"{model.title} {work.grid}, {attention}: {work.context_tokens:,} tokens, batch {work.batch}", "")
+    tokens = f"{work.context_tokens:,} tokens, batch {work.batch:,}, {work.resolution}"
+    flags.show(f"{model.title} {work.grid}, {attention}: {tokens}", "")
     cells = [[part.stage, *(f"{getattr(part, name) / 1e9:,.3f}" for name in PARTS)] for part in parts]
     flags.show(*aligned([HEADER, *cells]), "")
     flags.show(*screen.fitted([DEVICES, *map(_row, fits)], IMPORTANT))
     if timed := {each.device: each.speeds for each in fits if each.speeds}:
         times = aligned([TIMES, *([name, *_cells(speeds)] for name, speeds in timed.items())])
         why_wide = notes({name: catalogue[name] for name in timed}, {name: [each] for name, each in timed.items()})
-        flags.show("", f"how long it takes, with {work.new_tokens} new tokens:", "", *times, *why_wide)
+        flags.show("", f"how long it takes, with {work.new_tokens:,} new tokens:", "", *times, *why_wide)
     for line in uncut(settings.model, settings.engine, [work]):
         flags.show("", line)
     for line in beyond(settings.model, ((stage, work) for stage in STAGES)):

@@ -37,6 +37,7 @@ __all__ = [  # what subcommands take from here, and is defined elsewhere
 
 if TYPE_CHECKING:
     from ..hardware.devices import Device
+    from ..model.analytic import Model
     from ..sweep.grid_entry import GridEntry
     from ..sweep.settings import Settings
 
@@ -167,6 +168,13 @@ def points(source: str | None, settings: Settings) -> list[GridEntry]:
         except ValueError as error:
             raise ArgumentError(str(error)) from None
     return named
+
+
+def about(model: Model, work: Workload) -> dict[str, object]:
+    """For a JSON document: what its numbers are of, but for the grid."""
+    sizes = {name: getattr(work, name) for name in ("prompt_tokens", "new_tokens", "batch", "resolution")}
+    names = {"model": model.name, "engine": model.engine.name, "precision": model.precision.name}
+    return {**names, "workload": sizes}
 
 
 def positions(settings: Settings, work: Workload) -> dict[str, int]:

@@ -98,7 +98,9 @@ def run(options: argparse.Namespace) -> int:
         for mode in modes
     ]
     if options.json:
-        plans = [{"mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
+        of = {"model": model.name, "precision": model.precision.name, "pages": options.targets}
+        of["prompt_tokens"] = settings.workload.prompt_tokens
+        plans = [{**of, "mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
         flags.print_json(plans[0] if len(found) == 1 else plans)
     elif len(found) == 1:
         flags.show(*_page(options, settings, found[0][2], fit))
@@ -164,7 +166,8 @@ def _share(text: str, settings: Settings) -> Share:
 def _title(options: argparse.Namespace, settings: Settings) -> str:
     tokens = settings.workload.new_tokens
     pages = " ".join(_named(text, settings) for text in options.targets)
-    return f"{model_of(settings).title}, {pages}: {options.concurrency:,} in flight, {tokens:,} new tokens"
+    new = f"{tokens:,} new token{'s' * (tokens != 1)}"
+    return f"{model_of(settings).title}, {pages}: {options.concurrency:,} in flight, {new}"
 
 
 def _named(text: str, settings: Settings) -> str:

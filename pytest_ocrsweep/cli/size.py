@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         _sized(model, work, catalogue, target, options.attention) for work in watched(works, len(works), unit="grids")
     ]
     if options.json:
-        document = {"model": model.name, "attention": options.attention, **asdict(target)}
+        document = {**flags.about(model, works[0]), "attention": options.attention, **asdict(target)}
         flags.print_json(
             {
                 **document,
@@ -92,8 +92,10 @@ def run(options: argparse.Namespace) -> int:
         )
         return 0
     kept = f"{target.ttft_s:g} s to the first token, {target.tpot_s:g} s a token after"
-    flags.show(f"{model.name}, {options.attention}: {kept}")
-    flags.show(f"what a batch of {works[0].batch} takes:", "", *_needs(sizes))
+    work = works[0]
+    flags.show(f"{model.title}, {options.attention}, {work.resolution}: {kept}")
+    tokens = f"{work.prompt_tokens:,} prompt tokens and {work.new_tokens:,} new ones"
+    flags.show(f"what a batch of {work.batch:,} takes, with {tokens}:", "", *_needs(sizes))
     all_of = {name: [each.devices[name].speeds for each in sizes] for name in catalogue}
     flags.show("", "the largest batch that each device serves in time, and pages a second with it:", "")
     flags.show(*_served(sizes), *notes(catalogue, all_of))

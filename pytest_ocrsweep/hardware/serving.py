@@ -6,13 +6,14 @@ software is faster. On a device without a calibration only the floors are known.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..model.analytic import Model
 from ..model.geometry import Workload
 from . import roofline, sizing
 from .devices import Device
-from .estimate import estimate, why_not
+from .estimate import Estimate, estimate, why_not
 from .sizing import Target
 
 NS = 1e9
@@ -71,14 +72,22 @@ def speeds(model: Model, work: Workload, device: Device, attention: str = "flash
     floor = Speed.of(work, *(roofline.floor(ledger, device).time_ns for ledger in ledgers))
     if why_not(device):
         return Speeds(None, None, None, floor)
-    prefill, decode = (estimate(ledger, device) for ledger in ledgers)
+    found = {ledger.stage: estimate(ledger, device) for ledger in ledgers}
+    prefill, decode = found.values()
     return Speeds(
         Speed.of(work, prefill.time_ns, decode.time_ns),
         Speed.of(work, prefill.high_ns, decode.high_ns),
         Speed.of(work, prefill.low_ns, decode.low_ns),
         floor,
-        tuple(dict.fromkeys((*prefill.reasons, *decode.reasons))),
+        tuple(_reasons(found)),
     )
+
+
+def _reasons(found: Mapping[str, Estimate]) -> Iterator[str]:
+    """Each reason once; one that not all stages have names its stage."""
+    for reason in dict.fromkeys(reason for each in found.values() for reason in each.reasons):
+        stages = [stage for stage, each in found.items() if reason in each.reasons]
+        yield reason if len(stages) == len(found) else f"{', '.join(stages)}: {reason}"
 
 
 def served(model: Model, work: Workload, device: Device, target: Target, attention: str = "flash") -> Served:

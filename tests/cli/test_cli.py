@@ -383,6 +383,38 @@ def test_fits_is_what_sizing_says(answered):
     assert [stage["total_bytes"] for stage in document["stages"]] == [part.total_bytes for part in fit.parts]
 
 
+@pytest.mark.parametrize(
+    "words", [("cost", "1x1"), ("fits", "1x1", "--device", "h100"), ("size", "1x1", "--ttft", "1s", "--tpot", "1s")]
+)
+def test_json_and_headers_say_what_their_numbers_are_of(said, answered, words):
+    sizes = ("--resolution", "tiny", "--prompt-tokens", "20", "--new-tokens", "30", "--batch", "2")
+    words = (*words, *sizes, "--set", "precision=fp8")
+    document = answered(*words)
+    assert (document["model"], document["engine"], document["precision"]) == ("deepseek-ocr", "transformers", "fp8")
+    workload = {"prompt_tokens": 20, "new_tokens": 30, "batch": 2, "resolution": "tiny"}
+    assert document["workload"] == workload
+    header = said(*words)[0]
+    assert header.startswith("deepseek-ocr in fp8")
+    assert "tiny" in header
+
+
+def test_size_says_how_many_tokens_its_pages_a_second_have(said):
+    words = ("size", "1x1", "--ttft", "1s", "--tpot", "1s", "--device", "h100", "--new-tokens", "1200")
+    assert said(*words)[1] == "what a batch of 1 takes, with 10 prompt tokens and 1,200 new ones:"
+
+
+def test_a_reason_that_one_stage_has_names_it(said, answered):
+    (row,) = answered("fits", "2x3", "--device", "h100", "--set", "workload.batch=8")["devices"]
+    assert row["speeds"]["reasons"] == ["prefill: batch 8 is beyond the calibration's 4"]
+    (row,) = answered("fits", "2x3", "--device", "h100-pcie")["devices"]
+    assert row["speeds"]["reasons"] == ["scaled from NVIDIA H100 80GB HBM3 by both sheets"]
+
+
+def test_one_new_token_is_one(said):
+    lines = said("cost", "1x1", "--stage", "decode", "--new-tokens", "1")
+    assert any(line.endswith("over 1 new token:") for line in lines)
+
+
 def test_what_does_not_fit_is_no_and_dashes(said):
     lines = said("fits", "2x3", "--device", "rtx-4090", "--set", "workload.batch=64")
     assert cells(lines, "rtx-4090")[2:] == ["no", "19", "-", "-"]

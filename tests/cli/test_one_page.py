@@ -42,7 +42,7 @@ def test_a_person_reads_how_much_more_the_second_has(capsys) -> None:
     text = printed(capsys, FIRST, SECOND, "--page", "3x2")
     rows = {line[:26].strip(): line.split() for line in text.splitlines()}
     assert rows["image tokens"][-4:] == ["903", "1,121", "+24.1", "%"]
-    assert text.endswith("deepseek-ocr-2: wide: nobody calibrated an encoder with queries\n")
+    assert text.endswith("deepseek-ocr-2: wide: prefill: nobody calibrated an encoder with queries\n")
 
 
 def test_a_device_without_a_calibration_has_floors_alone(capsys) -> None:

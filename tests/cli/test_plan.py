@@ -32,6 +32,8 @@ def test_json_has_every_number_with_its_interval_and_where_it_is_from(capsys) ->
     assert main(["plan", "3x2", "--device", "h100", "--engine", "vllm", "--json", "--price", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(KEYS) <= found.keys()
+    of = ("deepseek-ocr", "native", ["3x2"], 10)
+    assert tuple(found[name] for name in ("model", "precision", "pages", "prompt_tokens")) == of
     for name, number in found["numbers"].items():
         if number is not None:
             assert number["low"] <= number["value"] <= number["high"]

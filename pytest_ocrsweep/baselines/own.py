@@ -15,6 +15,7 @@ from ..files.text import quoted
 from ..model.geometry import CropGrid
 from .json_layout import NOTHING, JsonObject
 from .measurement import Environment, Measurement
+from .moved import Moved
 from .result import FloorResult
 from .verdict import Verdict
 
@@ -90,7 +91,7 @@ class OwnCount(JsonObject):
         difference = self.tensor_flops - self.analytic_flops
         if not difference:
             return "as many tensor FLOPs as the reference model"
-        each = ", ".join(f"{operator} {flops:+,}" for operator, flops in self.differences.items())
+        each = ", ".join(f"{operator} {flops:+,.0f}" for operator, flops in self.differences.items())
         percent = f"{100 * difference / self.analytic_flops:+.4g} %" if self.analytic_flops else "from 0"
         way = "more" if difference > 0 else "fewer"
         return f"{abs(difference):,} tensor FLOPs {way} than the reference model ({percent}){each and f': {each}'}"
@@ -109,6 +110,7 @@ class OwnResult(JsonObject):
     measured: Measurement | None
     environment: Environment | None
     verdict: Verdict
+    moved: tuple[Moved, ...] = ()  # since its recorded time, if it failed or improved
 
     @property
     def key(self) -> OwnKey:

@@ -181,6 +181,7 @@ OWN_RESULT = Layout(
         "measured": known(MEASUREMENT),
         "environment": known(HOST),
         "verdict": VERDICT,
+        "moved": later(many(MOVED), ()),
     },
 )
 PAST = Layout(

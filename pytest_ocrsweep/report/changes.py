@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..baselines.metrics import METRICS
-from .page_answer import PointMoved
+from .what_moved import PointMoved
 
 
 @dataclass(frozen=True, slots=True)

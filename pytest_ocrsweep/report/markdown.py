@@ -34,15 +34,13 @@ def page(report: Report, found: Answer | None = None, trends: Trends | None = No
     """
     points, found = report.points, found or answer(report)
     failing = [point for point in points if point.verdict.failed]
-    what = f"{len(failing)} of {len(points)} points failed" if failing else f"{counted(len(points))}, none failed"
-    if red := [each for each in report.own if each.verdict.failed]:
-        what += f"; of your own code failed {', '.join(markdown(str(each)) for each in red)}"
-    parts = [f"## {markdown(report.model)}: {what}"]
+    parts = [f"## {markdown(report.model)}: {'; '.join(_said(report, len(failing)))}"]
     if found.first:
         parts += [_first(found.first, found, price), *_trends(found.first, trends or Trends())]
     if found.moved:
         parts += _moved(found)
-    parts.append(_verdicts(points))
+    if points or not report.own:
+        parts.append(_verdicts(points))
     if failing:
         shown, left = failing[:FAILING], len(failing) - FAILING
         more = [f"… and {left:,} failing points more: `sweep.json` has all."] if left > 0 else []
@@ -54,6 +52,19 @@ def page(report: Report, found: Answer | None = None, trends: Trends | None = No
     if report.own:
         parts.append(_own(report.own))
     return "\n\n".join([*parts, _folded("Workload and environment", _about(report)), *_notes(points)]) + "\n"
+
+
+def _said(report: Report, failing: int) -> list[str]:
+    """How many points and how much code of the user's own there is, and which of it failed."""
+    count, own, said = len(report.points), report.own, []
+    if count or not own:
+        said.append(f"{failing} of {count} points failed" if failing else f"{counted(count)}, none failed")
+    if red := [markdown(str(each)) for each in own if each.verdict.failed]:
+        more = f" and {len(red) - FEW} more" if len(red) > FEW else ""
+        said.append(f"of your own code failed {', '.join(red[:FEW])}{more}")
+    elif own:
+        said.append(f"{len(own)} of your own code, none failed")
+    return said
 
 
 def _folded(title: str, *texts: str) -> str:

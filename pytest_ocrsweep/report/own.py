@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ..baselines.own import OwnResult
@@ -10,6 +11,7 @@ from ..sweep.results import Results
 from .table import aligned
 
 HEADER = ("own code", "at", "ms", "change %", "margin %", "GFLOP", "than the reference %", "clock", "verdict")
+WORDS = (1, 2, 8, 9)  # columns, from 1, that are words: to the left
 
 
 def cells(results: Sequence[OwnResult]) -> list[list[str]]:
@@ -40,9 +42,15 @@ def _percent(ratio: float | None, form: str) -> str:
     return "-" if ratio is None else f"{100 * ratio:{form}}"
 
 
+def counts(results: Sequence[OwnResult]) -> str:
+    """How much has which verdict, the worst first: "1 FAIL, 2 PASS"."""
+    found = Counter(result.verdict for result in results)
+    return ", ".join(f"{found[each]} {each}" for each in sorted(found, key=lambda verdict: (verdict.rank, verdict)))
+
+
 def table(results: Sequence[OwnResult]) -> list[str]:
     """For a terminal; nothing without results."""
-    return aligned([HEADER, *cells(results)], left=(0, 1, -2, -1)) if results else []
+    return aligned([HEADER, *cells(results)], left=[each - 1 for each in WORDS]) if results else []
 
 
 def notes(results: Sequence[OwnResult]) -> Iterator[str]:

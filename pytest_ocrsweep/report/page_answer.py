@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..baselines.moved import Moved
 from ..baselines.result import PointResult
 from ..baselines.sweep_report import Report
+from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
+from .what_moved import PointMoved, of_report
 
 PREFILL, VISION, DECODE, DECODER = "prefill", "vision", "decode", "decoder"
 BETWEEN = "between kernels"
@@ -94,20 +95,6 @@ class PageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class PointMoved:
-    """A number of a point that is not what its baseline says."""
-
-    stage: str
-    grid: CropGrid
-    attention: str
-    verdict: str
-    moved: Moved
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.grid} {self.attention}"
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What a sweep says first."""
 
@@ -115,7 +102,8 @@ class Answer:
     pages: tuple[PageAnswer, ...]  # by grid, and the usual attention first
     first: PageAnswer | None  # the one to show
     moved: tuple[PointMoved, ...]  # what fails first, the largest change first
-    verdicts: Mapping[str, int]  # the worst first
+    verdicts: Mapping[str, int]  # of points, the worst first
+    own_verdicts: Mapping[str, int]  # of code of the user's own
 
 
 def answer(report: Report) -> Answer:
@@ -127,17 +115,22 @@ def answer(report: Report) -> Answer:
     pages = tuple(_page(*key, by_page[key]) for key in keys)
     devices = {point.floor.device for point in report.points if point.floor}
     device = report.environment.gpu or (devices.pop() if len(devices) == 1 else None)
-    moved = sorted(_moved(report.points), key=lambda each: (not _fails(each), -_size(each.moved)))
-    counts = Counter(point.verdict for point in report.points)
-    ordered = sorted(counts, key=lambda verdict: (verdict.rank, verdict))
-    return Answer(device, pages, _first(pages, moved), tuple(moved), {each.value: counts[each] for each in ordered})
+    moved = of_report(report)
+    verdicts = _counts(point.verdict for point in report.points)
+    return Answer(device, pages, _first(pages, moved), moved, verdicts, _counts(each.verdict for each in report.own))
+
+
+def _counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    counts = Counter(verdicts)
+    return {each.value: counts[each] for each in sorted(counts, key=lambda verdict: (verdict.rank, verdict))}
 
 
 def _first(pages: tuple[PageAnswer, ...], moved: Iterable[PointMoved]) -> PageAnswer | None:
     """One with a failed point, else the usual one, one with a profile, or the middle one: a whole one if any is."""
     whole = [page for page in pages if page.how] or pages
     by_key = {(page.grid, page.attention): page for page in whole}
-    wanted = [*((each.grid, each.attention) for each in moved if _fails(each)), USUAL]
+    failing = [(each.grid, each.attention) for each in moved if each.own is None and each.fails]
+    wanted: list[tuple[CropGrid | None, str | None]] = [*failing, USUAL]
     profiled = [page for page in whole if any(stage.shares_are is How.MEASURED for stage in page.stages)]
     found = [by_key[key] for key in wanted if key in by_key] or profiled or list(whole[len(whole) // 2 :])
     return found[0] if found else None
@@ -226,17 +219,3 @@ def _joules(points: Mapping[str, PointResult]) -> float | None:
         else:
             return None
     return energy / points[DECODE].batch
-
-
-def _moved(points: Iterable[PointResult]) -> Iterable[PointMoved]:
-    for point in points:
-        for each in point.moved:
-            yield PointMoved(point.stage, point.grid, point.attention, point.verdict.value, each)
-
-
-def _fails(moved: PointMoved) -> bool:
-    return moved.verdict in ("FAIL", "NO SAMPLE")
-
-
-def _size(moved: Moved) -> float:
-    return float("inf") if moved.change is None else abs(moved.change)

@@ -12,7 +12,7 @@ from ..model.attention import ATTENTION
 from ..model.stages import STAGES
 
 APPLICATION_ID = 0x4F435253  # "OCRS": what `file` and we know such a database by
-VERSION = 4  # of these tables and their views
+VERSION = 5  # of these tables and their views
 
 
 def _choices(names: Iterable[str]) -> str:
@@ -168,7 +168,37 @@ SELECT run, stage, grid, attention, vendor_gpu AS gpu,
        json_extract(more, '$.vendor.energy.why') AS why
 FROM points WHERE json_extract(more, '$.vendor.energy') IS NOT NULL;
 """
-SQL = TABLES + MOVED + ENERGY
+OWN = """
+CREATE VIEW own AS  -- code of the user's own: a model at a point, or a call without grid and attention
+SELECT run,
+       json_extract(each.value, '$.name') AS name,
+       json_extract(each.value, '$.stage') AS stage,
+       json_extract(each.value, '$.grid') AS grid,
+       json_extract(each.value, '$.attention') AS attention,
+       json_extract(each.value, '$.measured.gpu') AS gpu,
+       json_extract(each.value, '$.verdict') AS verdict,
+       json_extract(each.value, '$.counted.tensor_flops') AS tensor_flops,  -- NULL: not counted
+       json_extract(each.value, '$.measured.device_ns.median') AS time_ns,
+       json_extract(each.value, '$.measured.clock') AS clock,
+       json_extract(each.value, '$.measured.gate.change') AS change_ratio,
+       json_extract(each.value, '$.measured.gate.margin') AS margin_ratio,
+       coalesce(json_extract(each.value, '$.moved'), '[]') AS moved  -- JSON: as in own_moved
+FROM runs, json_each(runs.more, '$.own') AS each;
+"""
+OWN_MOVED = """
+CREATE VIEW own_moved AS  -- what moved of code of the user's own, a row a number, as in moved
+SELECT run, name, stage, grid, attention, verdict,
+       json_extract(number.value, '$.metric') AS metric,
+       json_extract(number.value, '$.old') AS old,
+       json_extract(number.value, '$.new') AS new,
+       json_extract(number.value, '$.change') AS change_ratio,
+       json_extract(number.value, '$.margin') AS margin_ratio,
+       json_extract(number.value, '$.causes') AS causes,
+       json_extract(number.value, '$.accept') AS accept
+FROM own, json_each(own.moved) AS number;
+"""
+ALL_VIEWS = (MOVED, ENERGY, OWN, OWN_MOVED)
+SQL = TABLES + "".join(ALL_VIEWS)
 
 Path = tuple[str, ...]
 CLOCKED = ("device_ns", "wall_ns")  # each: min, median, q1, q3 and samples

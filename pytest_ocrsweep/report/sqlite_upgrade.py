@@ -1,4 +1,4 @@
-"""Upgrades a sweep.sqlite: in version 1 `estimate_ns` was the kernel limit, without estimates; 2 and 3 lack views."""
+"""Upgrades a sweep.sqlite: in version 1 `estimate_ns` was the kernel limit, without estimates; 2 to 4 lack views."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Callable
 
 from ..baselines.json_layout import Json
-from .sqlite_schema import ENERGY, MOVED, VERSION
+from .sqlite_schema import ALL_VIEWS, ENERGY, MOVED, VERSION
 from .sqlite_schema import TABLES as TODAY
 
 OLD_VERSION = 1
-VIEWS = {2: "", 3: MOVED}  # of versions whose tables are today's
+VIEWS = {2: "", 3: MOVED, 4: MOVED + ENERGY}  # of versions whose tables are today's
 TABLES = ("runs", "points", "components", "samples")  # those that others refer to come first
 RENAMED = {"kernel_limit_ns": "estimate_ns"}  # each new name with its old one; only `points` has such columns
 ADDED = ("estimate_device", "estimate_ns", "estimate_low_ns", "estimate_high_ns")
@@ -45,7 +45,7 @@ def upgrade(db: sqlite3.Connection, lay_out: Callable[[], None]) -> None:
 
 def add_views(db: sqlite3.Connection, version: int) -> None:
     """Make of a version in VIEWS today's; the caller holds a transaction, and has compared tables and views."""
-    for view in (MOVED, ENERGY):
+    for view in ALL_VIEWS:
         if view not in VIEWS[version]:
             db.execute(view)
     db.execute(f"PRAGMA user_version = {VERSION}")

@@ -57,10 +57,10 @@ def lines(results: Results, width: int | None = None) -> list[str]:
 
 
 def short(results: Results) -> list[str]:
-    """One line for a run that is to be quiet, and what it recorded; nothing without points."""
-    if not results.points:
-        return []
-    return [f"ocrsweep: {terminal.counts(results.points.values())}", *_about_updates(results)]
+    """One line for a run that is to be quiet, and what it recorded; nothing without points and code of one's own."""
+    said = [terminal.counts(results.points.values())] if results.points else []
+    said += [f"own code: {own.counts(results.own.results)}"] if results.own.found else []
+    return [f"ocrsweep: {'; '.join(said)}", *_about_updates(results)] if said else []
 
 
 def _about_folder(options: Options) -> Iterator[str]:

@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 from ..baselines.json_layout import Json
 from ..baselines.moved import MOVED
+from ..baselines.own import OwnResult
 from ..baselines.sweep_report import WORKLOAD, Report
 from .elsewhere import engine_of
 from .page_answer import Answer, PageAnswer
 from .trends import Trends
+from .what_moved import PointMoved
 
 SCHEMA = 1
 
@@ -27,17 +29,31 @@ def document(report: Report, found: Answer, trends: Trends, price: float | None 
         "dollars_per_hour": price,
         "first": {"page": str(first.grid), "attention": first.attention} if first else None,
         "verdicts": dict(found.verdicts),
-        "moved": [
-            {"stage": each.stage, "grid": str(each.grid), "attention": each.attention, "verdict": each.verdict}
-            | MOVED.write(each.moved)
-            for each in found.moved
-        ],
+        "moved": [_at(each, each.own) | {"verdict": each.verdict} | MOVED.write(each.moved) for each in found.moved],
+        "own": [_at(each, each.name) | _own(each) for each in report.own],
         "pages": [_page(page, price) for page in found.pages],
         "runs": [asdict(run) for run in trends.runs],
         "trends": {
             name: {"metric": trend.metric, "values": list(trend.values), "since_run": _since(trend.since, trends)}
             for name, trend in (trends.of or {}).items()
         },
+    }
+
+
+def _at(found: PointMoved | OwnResult, own: str | None) -> Json:
+    """Where it was found; `own` is the name of the user's own code, null for a point."""
+    grid = None if found.grid is None else str(found.grid)
+    return {"own": own, "stage": found.stage, "grid": grid, "attention": found.attention}
+
+
+def _own(result: OwnResult) -> Json:
+    measured = result.measured
+    return {
+        "verdict": result.verdict.value,
+        "time_ns": measured.device_ns.median if measured else None,
+        "change": measured.gate.change if measured else None,
+        "margin": measured.gate.margin if measured else None,
+        "tensor_flops": result.counted.tensor_flops,
     }
 
 

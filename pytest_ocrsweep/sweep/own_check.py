@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..baselines.counted import NumberChange
+from ..baselines.moved import Moved
 from ..baselines.own import CALL, OwnCount, OwnKey, OwnResult, checked_name
 from ..baselines.point_key import PointKey, call_key
-from ..baselines.result import FloorResult, PointResult
+from ..baselines.result import NOT_MOVED, FloorResult, PointResult
 from ..baselines.verdict import Verdict, worst
 from ..errors import ArgumentError, DeviceLost, OutOfMemory
 from ..files.text import quoted
@@ -129,17 +130,24 @@ def _decide(
     verdict = worst(*(part.verdict for part in parts))
     failures = [part.failure for part in parts if part.failure]
     skips = [part.skip for part in parts if part.skip]
-    result = _result(subject, count, floor, timing, verdict)
+    moved = tuple(each for part in parts for each in part.moved)
+    result = _result(subject, count, floor, timing, verdict, moved)
     skip = None if failures else "; ".join(skips) or None
     return OwnJudgement(result, "\n".join(failures) or None, skip, short=short_of(parts) or None)
 
 
 def _result(
-    subject: Priced | Called, count: OwnCount, floor: FloorResult | None, timing: Timing, verdict: Verdict
+    subject: Priced | Called,
+    count: OwnCount,
+    floor: FloorResult | None,
+    timing: Timing,
+    verdict: Verdict,
+    moved: tuple[Moved, ...] = (),
 ) -> OwnResult:
     key = OwnKey.of(subject.own, subject.stage, subject.key.work.grid, subject.key.attention)
     measured = timing.measured.measurement if timing.measured else None
-    return OwnResult(*key, count, floor, measured, timing.environment, verdict)
+    absent = frozenset[str]() if moved else NOT_MOVED
+    return OwnResult(*key, count, floor, measured, timing.environment, verdict, moved, absent=absent)
 
 
 def _counted_part(own: OwnSweep, subject: Subject, count: OwnCount) -> Part:
@@ -157,5 +165,7 @@ def _count_part(own: OwnSweep, subject: Subject, timing: Timing, count: OwnCount
     if then is None or now is None or then == now:
         return PASSED
     change = NumberChange("tensor_flops", then, now)
-    lines = [f"{subject} does other work than is recorded:", f"  {change}", own.options.accepting(file)]
-    return Part(Verdict.FAIL, "\n".join(lines), short=short_of_counted([change]))
+    accept = own.options.accepting(file)
+    lines = [f"{subject} does other work than is recorded:", f"  {change}", accept]
+    moved = (Moved.counted(change.metric, then, now, accept),)
+    return Part(Verdict.FAIL, "\n".join(lines), short=short_of_counted([change]), moved=moved)

@@ -118,7 +118,7 @@ def test_a_slower_layer_turns_a_users_model_red_and_the_unchanged_one_stays_gree
     assert (point["grid"], point["attention"], point["clock"]) == ("1x1", "flash", "host")
     run(project).assert_outcomes(passed=1)
     project.write("suites/test_own.py", model(SLOWER))
-    result = run(project)
+    result = run(project, "--ocrsweep-report=out")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -129,6 +129,15 @@ def test_a_slower_layer_turns_a_users_model_red_and_the_unchanged_one_stays_gree
             "tuned *decode 1x1 flash *host *FAIL",
         ]
     )
+    (own,) = json.loads((project.path / "out" / "sweep.json").read_text())["own"]
+    (moved,) = own["moved"]
+    assert (moved["metric"], moved["old"] < moved["new"]) == ("device_ns", True)
+    assert moved["change"] == own["measured"]["gate"]["change"] > moved["margin"]
+    assert moved["accept"].endswith("--ocrsweep-update")
+    for name in ("report.md", "summary.json"):
+        assert moved["accept"] in (project.path / "out" / name).read_text()
+    result = run(project, "-q")
+    assert "ocrsweep: own code: 1 FAIL" in result.stdout.str().splitlines()
 
 
 def test_a_model_that_does_other_work_is_said_and_recorded_and_fails_when_its_work_changes(project):
@@ -146,8 +155,10 @@ def test_a_model_that_does_other_work_is_said_and_recorded_and_fails_when_its_wo
     assert "### Own code" in page
     assert "more than the reference model" in page
     project.write("suites/test_own.py", model())
-    result = run(project)
+    result = run(project, "--ocrsweep-report=out")
     result.assert_outcomes(failed=1)
+    (own,) = json.loads((project.path / "out" / "sweep.json").read_text())["own"]
+    assert ("tensor_flops", -819_200) in [(each["metric"], each["new"] - each["old"]) for each in own["moved"]]
     result.stdout.fnmatch_lines(
         [
             "E *tuned at decode 1x1 flash does other work than is recorded:",

@@ -14,6 +14,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 import red_run
 
@@ -291,6 +292,22 @@ def test_verdicts_that_fail_come_first(h200: Report) -> None:
 def test_a_page_of_no_points_is_a_page(h200: Report) -> None:
     empty = html.page(replace(h200, points=()))
     assert data(empty)["columns"] == {"id": []}
+
+
+@pytest.mark.parametrize("points", [(), (documents.point(),)], ids=["alone", "beside points"])
+def test_code_of_the_users_own_is_said_first_with_what_moved_and_how_to_accept_it(points: tuple[Any, ...]) -> None:
+    made = html.page(
+        documents.with_own(documents.own(), documents.own("render", "call", verdict="PASS", moved=[]), points=points)
+    )
+    said = words(made)
+    assert "Moved since the baseline: 1 number" in said
+    assert "tuned at decode 2x3 flash device ms 16.000 20.000 +25.00 % 2.0 % not known" in said
+    assert "If that is meant, accept it: pytest test_mine.py --ocrsweep-update" in said
+    assert said.index("render call 20.000") < said.index("Reset")
+    assert "Nothing was" not in said
+    hidden = [tag.get("id") for name in ("form", "section") for tag in Tags(made).of(name) if "hidden" in tag]
+    assert hidden == ([] if points else ["filters", "points", "charts"])
+    assert ("Your own code: 1 FAIL, 1 PASS." in first_screen(made)) == (not points)
 
 
 def words(markup: str) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from documents import point, report, vendor
+from documents import own, point, report, vendor, with_own
 
 from pytest_ocrsweep.baselines.measurement import ENVIRONMENT
 from pytest_ocrsweep.baselines.moved import Moved
@@ -185,3 +185,17 @@ def test_a_page_of_both_stages_is_one_sentence_in_front():
         "**One 2x3 page takes 40.0 ms (measured)**, flash on NVIDIA H200: prefill 20.0, then 100 tokens 20.0. "
         "25 pages/s, $ 27.8 a million pages, 24.5 J a page."
     ) in text.split("\n\n")
+
+
+def test_code_of_the_users_own_alone_is_the_answer() -> None:
+    passes = own("render", "call", verdict="PASS", moved=[])
+    red, green = page(with_own(own(), passes)), page(with_own(passes))
+    assert red.startswith("## deepseek-ocr: of your own code failed tuned at decode 2x3 flash\n")
+    assert "| tuned at decode 2x3 flash | device ms | 16.000 | 20.000 | +25.00 % | 2.0 % | not known |" in red
+    assert "pytest test_mine.py --ocrsweep-update" in red
+    assert green.startswith("## deepseek-ocr: 1 of your own code, none failed\n")
+    assert "Nothing was swept" not in red + green
+    many = page(with_own(*(own(f"n{at}") for at in range(FEW + 2)), points=(point(),)))
+    first, _ = many.split("\n", 1)
+    assert first.endswith(f"n{FEW - 1} at decode 2x3 flash and 2 more")
+    assert first.startswith("## deepseek-ocr: 1 point, none failed; of your own code failed n0 at decode 2x3 flash, ")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from documents import point, report, vendor
+from documents import own, point, report, vendor, with_own
 
 from pytest_ocrsweep.baselines.moved import Moved
 from pytest_ocrsweep.baselines.result_json import from_json, to_json
@@ -156,3 +156,23 @@ def test_the_summary_is_json_in_base_units() -> None:
     assert page["stages"][1]["estimate"] == {"time_ns": 19 * MS, "low_ns": 18_100_000, "high_ns": 19_900_000}
     assert page["dollars_per_million_pages"] == pytest.approx(2.5 / 3600 * 0.230 * 1e6)
     assert document["runs"] == []
+
+
+def test_code_of_the_users_own_that_moved_is_an_answer_and_no_page() -> None:
+    found = with_own(own(), own("render", "call", verdict="PASS", moved=[]), points=(point(), point("decode")))
+    said = answer(found)
+    assert [(str(each), each.fails, each.moved.change) for each in said.moved] == [
+        ("tuned at decode 2x3 flash", True, 0.25)
+    ]
+    assert (dict(said.verdicts), dict(said.own_verdicts)) == ({"PASS": 2}, {"FAIL": 1, "PASS": 1})
+    document = summary_json.document(found, said, Trends())
+    (moved,) = document["moved"]
+    assert (moved["own"], moved["stage"], moved["grid"], moved["old"], moved["new"]) == (
+        *("tuned", "decode", "2x3"),
+        *(16 * MS, 20 * MS),
+    )
+    assert moved["accept"] == "pytest test_mine.py --ocrsweep-update"
+    assert [(each["own"], each["grid"], each["verdict"], each["time_ns"]) for each in document["own"]] == [
+        ("tuned", "2x3", "FAIL", 20 * MS),
+        ("render", None, "PASS", 20 * MS),
+    ]

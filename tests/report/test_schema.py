@@ -48,7 +48,13 @@ def _recorded() -> Report:
     return some.beside(past.histories(some, ROOT / "baselines"))
 
 
-@pytest.mark.parametrize("report", [documents.report, _recorded], ids=["a made-up one", "the recorded H200"])
+def _own() -> Report:
+    return documents.with_own(documents.own(), documents.own("render", "call"))
+
+
+@pytest.mark.parametrize(
+    "report", [documents.report, _recorded, _own], ids=["a made-up one", "the recorded H200", "code of one's own"]
+)
 def test_each_field_of_a_report_that_we_write_is_described(report: Callable[[], Report]) -> None:
     document = json.loads(json.dumps(result_json.to_json(report(), fill=True)))
     assert [f"{error.json_path}: {error.message}" for error in DESCRIBED.iter_errors(document)] == []
@@ -93,7 +99,8 @@ BEYOND = ("ascending order", "a second time")
 
 @pytest.mark.parametrize("value", [..., None, -1, 1.5, "x", True, [], {}], ids=repr)
 def test_the_schema_and_the_reader_agree_on_each_damaged_field(value: object) -> None:
-    whole = documents.document(documents.point(vendor=documents.vendor(power_cap={"share": 0.5, "sm_clock_mhz": 1700})))
+    measured = documents.vendor(power_cap={"share": 0.5, "sm_clock_mhz": 1700})
+    whole = documents.document(documents.point(vendor=measured)) | {"own": [documents.own()]}
     disagree = []
     for at in _places(whole):
         if isinstance(at[-1], int) and value is ...:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documents import documents, point, report, vendor
+from documents import documents, own, point, report, vendor, with_own
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ocrsweep.baselines.energy import EnergyResult
@@ -243,8 +243,8 @@ WRITE, OTHER = "write one with --ocrsweep-report=DIR", "give another file"
 DAMAGE = {
     foreign: ("it is a SQLite database, but not one of sweeps: ", OTHER),
     marked: ("it is a SQLite database, but not one of sweeps: ", OTHER),
-    newer: ("its tables are of version 9, but this one uses 4: ", REMEDY),
-    extended: ("its view 'more' is not ours, so it is not a database of version 4: ", REMEDY),
+    newer: ("its tables are of version 9, but this one uses 5: ", REMEDY),
+    extended: ("its view 'more' is not ours, so it is not a database of version 5: ", REMEDY),
     emptied: ("it holds no run: ", WRITE),
     edited: ("run 1 is not what was written (its sha256 differs); ", REMEDY),
     odd: ("it cannot be read (more is not a JSON object: []); ", REMEDY),
@@ -467,7 +467,7 @@ def test_a_run_that_somebody_changed_is_not_taken_for_the_same_run_again(path):
 @pytest.mark.parametrize("version", sqlite_upgrade.VIEWS)
 def test_a_file_of_a_version_with_fewer_views_is_read_and_gets_them_with_its_next_run(path, version):
     sqlite.write(report(), path)
-    for name in ("moved", "energy"):
+    for name in ("moved", "energy", "own", "own_moved"):
         if f"VIEW {name} " not in sqlite_upgrade.VIEWS[version]:
             query(path, f"DROP VIEW {name}")
     query(path, f"PRAGMA user_version = {version}")
@@ -476,7 +476,8 @@ def test_a_file_of_a_version_with_fewer_views_is_read_and_gets_them_with_its_nex
     assert path.read_bytes() == before
     assert sqlite.write(replace(report(), model="another"), path) == 2
     assert query(path, "PRAGMA user_version") == [(sqlite_schema.VERSION,)]
-    assert sorted(query(path, "SELECT name FROM sqlite_master WHERE type = 'view'")) == [("energy",), ("moved",)]
+    views = query(path, "SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name")
+    assert views == [("energy",), ("moved",), ("own",), ("own_moved",)]
     assert sqlite.read(path, 1) == report()
 
 
@@ -491,6 +492,24 @@ def test_a_view_has_the_energy_of_each_point_that_was_asked_for_it(path):
     wanted = "SELECT stage, energy_mj, power_w, idle_w, outcome, change_ratio, margin_ratio, why FROM energy"
     assert query(path, wanted) == [(first.stage, 7_123.4, 512.0, 110.5, "pass", 0.001, 0.02, None)]
     assert with_energy.vendor in [each.vendor for each in sqlite.read(path).points]
+
+
+def test_views_have_code_of_the_users_own_and_what_moved_of_it(path):
+    found = with_own(own(), own("render", "call", verdict="PASS", moved=[]))
+    sqlite.write(found, path)
+    assert sqlite.read(path) == found
+    rows = query(
+        path, "SELECT name, stage, grid, attention, gpu, verdict, time_ns, change_ratio, margin_ratio FROM own"
+    )
+    assert rows == [
+        ("tuned", "decode", "2x3", "flash", "NVIDIA H200", "FAIL", 20_000_000, 0.25, 0.02),
+        ("render", "call", None, None, "NVIDIA H200", "PASS", 20_000_000, 0.25, 0.02),
+    ]
+    moved = query(path, "SELECT name, metric, old, new, change_ratio, margin_ratio, causes, accept FROM own_moved")
+    accept = "pytest test_mine.py --ocrsweep-update"
+    assert moved == [("tuned", "device_ns", 16_000_000, 20_000_000, 0.25, 0.02, "[]", accept)]
+    sqlite.write(report(), path)
+    assert query(path, "SELECT DISTINCT run FROM own UNION SELECT DISTINCT run FROM own_moved") == [(1,)]
 
 
 # Files of version 1

@@ -97,9 +97,41 @@ def point(stage: str = "prefill", grid: str = "2x3", attention: str = "flash", *
     return found | changed
 
 
+def own(name: str = "tuned", stage: str = "decode", **changed: Any) -> dict[str, Any]:
+    """Code of the user's own that got slower: a model at a point, or a call."""
+    at = {"grid": None, "attention": None} if stage == "call" else {"grid": "2x3", "attention": "flash"}
+    found = {
+        "name": name,
+        "stage": stage,
+        **at,
+        "counted": {"tensor_flops": 7, "analytic_flops": 8, "differences": {"addmm": -1}, "why": None},
+        "floor": None,
+        "measured": vendor(gate={"outcome": "fail", "change": 0.25, "margin": 0.02}),
+        "environment": dict.fromkeys(KNOWN[:-1], "known") | {"host": "node1"},
+        "verdict": "FAIL",
+        "moved": [
+            {
+                "metric": "device_ns",
+                "old": 16_000_000,
+                "new": 20_000_000,
+                "change": 0.25,
+                "margin": 0.02,
+                "causes": [],
+                "accept": "pytest test_mine.py --ocrsweep-update",
+            }
+        ],
+    }
+    return found | changed
+
+
 def order(found: dict[str, Any]) -> tuple[int, CropGrid, str]:
     """How a document's points are sorted."""
     return list(STAGES).index(found["stage"]), CropGrid.parse(found["grid"]), found["attention"]
+
+
+def with_own(*results: dict[str, Any], points: tuple[dict[str, Any], ...] = ()) -> Report:
+    """A report of code of the user's own, and of these points; without points by default."""
+    return from_json(document(*points) | {"points": sorted(points, key=order), "own": list(results)}, "a test")
 
 
 def report(*points: dict[str, Any], **environment: str | None) -> Report:

@@ -193,9 +193,10 @@ def test_a_benchmark_beside_ours_is_disabled_under_xdist_with_the_warning(timed,
     assert "Benchmarks are automatically disabled because xdist plugin is active" in f"{result.stdout}{result.stderr}"
 
 
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("off", ["--benchmark-disable", "--benchmark-skip", "-pno:benchmark"])
-def test_without_pytest_benchmark_tests_run_as_ever(timed, off):
-    result = timed.run(off, "-n2")
+def test_without_pytest_benchmark_tests_run_as_ever(timed, off, workers):
+    result = timed.run(off, workers)
     result.assert_outcomes(passed=7)
     result.stdout.no_fnmatch_line("*Rounds*")
 

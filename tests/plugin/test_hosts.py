@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import namespaces
@@ -71,6 +72,7 @@ def test_an_interpreter_without_pytest_is_one_line(checkout: Checkout, tmp_path:
     assert f"ERROR: gw0 on {socket.gethostname()} ended before it had collected: ModuleNotFoundError" in told
 
 
+needs_transformers = pytest.mark.skipif(not find_spec("transformers"), reason="needs the extra [vendor]")
 needs_hosts = pytest.mark.skipif(bool(namespaces.why_not()), reason=f"hosts of one machine: {namespaces.why_not()}")
 LANES = """
 import os, socket
@@ -127,12 +129,48 @@ def pytest_collection_finish(session):
 ON_CPU = [
     f"--ocrsweep-set={name}" for name in ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.new_tokens=1")
 ]
+# An engine that takes 30 ms to a first token and 2 ms a token, and needs no torch.
+ENGINE = """
+from pytest_ocrsweep.engines.about import About
+from pytest_ocrsweep.engines.served import Request, ServedLoad
+from pytest_ocrsweep.sweep.engine_meter import EngineMeter
+
+MS = 10**6
+
+class Engine:
+    def about(self):
+        return About("vllm", version="0.26.0", versions={"torch": "2.11.0"}, gpu=os.environ["GPU"])
+
+    def run(self, load):
+        tokens = load.image_tokens + len(load.prompt), load.new_tokens
+        sent = [i * 300 * MS for i in range(load.pages)]
+        answers = tuple(Request(at, at + 30 * MS, at + (28 + 2 * load.new_tokens) * MS, *tokens) for at in sent)
+        return ServedLoad(load, answers, answers[-1].last_ns)
+
+    def close(self):
+        pass
+
+EngineMeter._opened = lambda self: Engine()
+"""
+OF_ENGINE = [f"--ocrsweep-set={name}" for name in ("engine=vllm", "engine.python=/any", "engine.folder=/any")]
 
 
 @needs_hosts
-def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) -> None:
-    pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
-    (checkout.path / "conftest.py").write_text(CONFTEST + NAMED_GPU)
+@pytest.mark.parametrize(
+    ("measures", "settings", "recorded_as"),
+    [
+        pytest.param(
+            *(NAMED_GPU, ON_CPU, "deepseek-ocr-tiny"),
+            marks=[pytest.mark.slow, needs_transformers],
+            id="reference model",
+        ),
+        pytest.param(ENGINE, OF_ENGINE, "deepseek-ocr/vllm", id="engine"),
+    ],
+)
+def test_two_hosts_time_one_sweep_though_a_worker_is_killed(
+    checkout: Checkout, measures, settings, recorded_as
+) -> None:
+    (checkout.path / "conftest.py").write_text(CONFTEST + measures)
     there = checkout.copy("there")
     with namespaces.hosts({"node1": checkout.path, "node2": there.path}) as hosts:
         for name, host in hosts.items():
@@ -140,7 +178,7 @@ def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) 
             host.serve(GPU=f"GPU of {name}", **ALONE, **told)
         through = [f"--px=id={name}//socket={host.address}:{namespaces.PORT}" for name, host in hosts.items()]
         workers = [f"--tx=popen//via={name}" for name in hosts]
-        arguments = [*through, *workers, "-k", "flash", *ON_CPU, "--ocrsweep-update", "--ocrsweep-report=out"]
+        arguments = [*through, *workers, "-k", "flash", *settings, "--ocrsweep-update", "--ocrsweep-report=out"]
         told = checkout.run("-d", *arguments)
     assert re.search(r"3 passed, 1 retried in", told)
     document = json.loads((checkout.path / "out" / "sweep.json").read_text())
@@ -150,9 +188,7 @@ def test_two_hosts_time_one_sweep_though_a_worker_is_killed(checkout: Checkout) 
     assert document["environment"]["host"] is None
     assert [each["host"] for each in document["environment"]["hosts"]] == ["node1", "node2"]
     assert "measured on node1: GPU of node1, " in told
-    timed_by = {
-        path.parent.name: path for path in checkout.path.glob("baselines/deepseek-ocr-tiny/timed/*/decode.json")
-    }
+    timed_by = {path.parent.name: path for path in checkout.path.glob(f"baselines/{recorded_as}/timed/*/decode.json")}
     for name in ("node1", "node2"):
         (environment,) = json.loads(timed_by.pop(f"gpu-of-{name}").read_text())["environments"]
         assert environment["host"] == name

@@ -210,8 +210,12 @@ def test_two_updates_at_once_record_what_both_found(project):
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends neither signal to one process")
 @pytest.mark.parametrize(
     ("name", "way"),
-    [("SIGINT", ()), ("SIGTERM", ()), ("SIGINT", ("-n2",)), ("SIGTERM", ("-n2",))],
-    ids=["SIGINT", "SIGTERM", "SIGINT-n2", "SIGTERM-n2"],
+    [
+        pytest.param("SIGINT", (), id="SIGINT"),
+        pytest.param("SIGTERM", (), id="SIGTERM", marks=pytest.mark.slow),
+        pytest.param("SIGINT", ("-n2",), id="SIGINT-n2", marks=pytest.mark.slow),
+        pytest.param("SIGTERM", ("-n2",), id="SIGTERM-n2"),
+    ],
 )
 def test_a_run_that_is_stopped_tells_writes_and_records_what_it_found(project, name, way):
     project.write("conftest.py", NO_CHARTS + HEARS)

@@ -67,7 +67,9 @@ def pytest_handlecrashitem(crashitem, report, sched):
 """
 
 
-@pytest.mark.parametrize(("times", "passed", "tries"), [(1, 6, 2), (2, 6, 3), (9, 5, 3)])
+@pytest.mark.parametrize(
+    ("times", "passed", "tries"), [(1, 6, 2), pytest.param(2, 6, 3, marks=pytest.mark.slow), (9, 5, 3)]
+)
 def test_a_point_that_another_plugin_runs_again_is_not_run_twice(checkout: Checkout, times, passed, tries) -> None:
     with (checkout.path / "conftest.py").open("a") as file:
         file.write(RERUN)

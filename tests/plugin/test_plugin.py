@@ -212,8 +212,17 @@ def test_what_does_not_fit_is_one_line_before_any_test(project, argument, error,
     assert "Traceback" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+@pytest.mark.parametrize(
+    ("workers", "capture"),
+    [
+        ("-n0", "fd"),
+        ("-n2", "sys"),
+        *(
+            pytest.param(*way, marks=pytest.mark.slow)
+            for way in (("-n0", "sys"), ("-n0", "no"), ("-n2", "fd"), ("-n2", "no"))
+        ),
+    ],
+)
 def test_what_a_test_says_to_who_waits_is_seen_whatever_is_captured(pytester, workers, capture):
     pytester.makepyfile("""
         from pytest_ocrsweep.plugin.state import say

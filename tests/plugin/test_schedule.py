@@ -122,14 +122,14 @@ def test_without_workers_nothing_changes(project: Project) -> None:
 
 
 def test_one_gpu_has_one_worker_that_times_in_order_and_the_others_see_no_gpu(project: Project) -> None:
-    ran = project.whole("-n4", gpus="7")
+    ran = project.whole("-n3", gpus="7")
     assert [line for line in ran if line.timed] == [Ran(item, "gw0", "7") for item in TIMED_ITEMS]
     assert {line.gpu for line in ran if line.worker != "gw0"} == {"none"}
     assert len({line.worker for line in ran if not line.timed}) > 1
 
 
 def test_two_gpus_share_the_timed_items_each_in_order(project: Project) -> None:
-    ran = project.whole("-n4", gpus="2 5")
+    ran = project.whole("-n3", gpus="2 5")
     assert {(line.worker, line.gpu) for line in ran if line.timed} == {("gw0", "2"), ("gw1", "5")}
     for worker in ("gw0", "gw1"):
         numbers = [TIMED_ITEMS.index(line.item) for line in ran if line.timed and line.worker == worker]
@@ -137,12 +137,12 @@ def test_two_gpus_share_the_timed_items_each_in_order(project: Project) -> None:
 
 
 def test_without_a_gpu_all_workers_share_all_and_keep_their_environment(project: Project) -> None:
-    ran = project.whole("-n4")
-    assert {line.worker for line in ran} == {"gw0", "gw1", "gw2", "gw3"}
+    ran = project.whole("-n2")
+    assert {line.worker for line in ran} == {"gw0", "gw1"}
     assert {line.gpu for line in ran} == {"-"}
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+@pytest.mark.parametrize("device", ["cuda:1", pytest.param("cpu", marks=pytest.mark.slow)])
 def test_a_device_by_torchs_name_has_one_worker_and_no_variable(project: Project, device: str) -> None:
     ran = project.whole("-n2", gpus=device)
     assert {line.worker for line in ran if line.timed} == {"gw0"}

@@ -26,7 +26,14 @@ def test_two_workers_of_two_specs_share_the_points(checkout: Checkout) -> None:
     assert checkout.recorded() == len(POINTS)
 
 
-@pytest.mark.parametrize("dist", ["load", "loadgroup", "loadscope", "loadfile", "worksteal"])
+@pytest.mark.parametrize(
+    "dist",
+    [
+        "load",
+        "loadscope",
+        *(pytest.param(dist, marks=pytest.mark.slow) for dist in ("loadgroup", "loadfile", "worksteal")),
+    ],
+)
 def test_a_dist_runs_each_point_once(checkout: Checkout, dist: str) -> None:
     checkout.run("-n2", f"--dist={dist}", *COUNTED)
     assert sorted(item for item, *_ in checkout.ran) == sorted(POINTS)

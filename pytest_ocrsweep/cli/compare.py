@@ -120,10 +120,12 @@ def _only(name: str, keys: Sequence[ComparisonKey]) -> str:
 def _table(changes: Sequence[Change]) -> list[str]:
     from ..report.changes import percent
 
-    cells = [["stage", "grid", "attention", "metric", "A", "B", "change", "why"]]
+    own = any(change.key.own for change in changes)
+    cells = [[*["own code"] * own, "stage", "grid", "attention", "metric", "A", "B", "change", "why"]]
     cells += [
         [
-            *str(change.key).split(),
+            *[change.key.own or "-"] * own,
+            *(str(each or "-") for each in change.key[1:4]),
             change.metric,
             f"{change.old:,}",
             f"{change.new:,}",
@@ -132,4 +134,4 @@ def _table(changes: Sequence[Change]) -> list[str]:
         ]
         for change in changes
     ]
-    return cut(aligned(cells, left=(0, 1, 2, 3, -1)), width())
+    return cut(aligned(cells, left=(*range(len(cells[0]) - 4), -1)), width())

@@ -76,12 +76,12 @@ def pages(found: Comparison) -> list[changes.Row]:
         decode = times.get(key._replace(stage=DECODE))
         if key.stage == PREFILL and decode:
             old, new = prefill.old + decode.old, prefill.new + decode.new
-            name = f"{key.grid} {key.attention}"
+            name = " ".join(filter(None, (key.own, str(key.grid), key.attention)))
             by = [f"{each.key.stage} {changes.percent(each.ratio)}" for each in (prefill, decode) if each.moved]
             row = changes.row(name, TIME, old, new, new / old - 1, None).because(
                 by or ["within the margin"], None, bad=new > old if by else None
             )
-            usual = (key.grid, key.attention) == USUAL
+            usual = (key.grid, key.attention) == USUAL and not key.own
             rows.append((not usual, -abs(new / old - 1), replace(row, margin="–")))  # a sum has no margin of its own
     return [row for _, _, row in sorted(rows, key=lambda each: each[:2])]
 

@@ -18,9 +18,10 @@ from ..baselines.sweep_report import Report
 from ..errors import ReportError
 from ..files import untrusted
 from ..files.near_miss import did_you_mean
-from ..model.geometry import Workload
+from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
+from ..sweep.session import describe
 from . import load, recorded_settings
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
@@ -48,7 +49,8 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
     if given := [text for text in overrides if text.startswith("device")]:
         raise ReportError(f"--set {given[0]} changes nothing: A and B name the devices:", "leave it out")
     if recorded:
-        points = [(point.work, key.stage, key.attention) for key, point in recorded[0].points.items()]
+        keys = [(key, point) for key, point in recorded[0].points.items() if not key.own]
+        points = [(point.work, key.stage, str(key.attention)) for key, point in keys]
     else:
         points = _swept(grids, overrides)
     beside = recorded[0] if recorded else None
@@ -71,8 +73,8 @@ def _find(text: str, overrides: Sequence[str]) -> Side | Price:
 
 
 def of_report(report: Report, name: str) -> Side:
-    """A report's points."""
-    points = {}
+    """A report's points, and the code of the user's own."""
+    points: dict[ComparisonKey, SidePoint] = {}
     for point in report.points:
         try:
             work = report.workload.on(point.grid)
@@ -86,9 +88,23 @@ def of_report(report: Report, name: str) -> Side:
             point.components,
             _measured(point.vendor, report.environment) if point.vendor else None,
         )
+    points |= _own(report)
     floors = {point.floor.device for point in report.points if point.floor}
     about = {"model": report.model, **{name: getattr(report.environment, name) for name in SHARED}}
     return Side(name, {**about, "floor_device": ", ".join(sorted(floors)) or None}, points)
+
+
+def _own(report: Report) -> dict[ComparisonKey, SidePoint]:
+    """Its FLOPs, as far as they were counted, and its time."""
+    points = {}
+    for result in report.own:
+        work = report.workload.on(result.grid or CropGrid(1, 1))
+        flops = result.counted.tensor_flops
+        key = ComparisonKey(describe(work), *result.key[1:], own=result.name)
+        ran_on = result.environment or report.environment
+        time = _measured(result.measured, ran_on) if result.measured else None
+        points[key] = SidePoint(work, {} if flops is None else {"tensor_flops": flops}, time=time)
+    return points
 
 
 def _measured(vendor: Measurement, environment: Environment) -> SideTime:

@@ -10,6 +10,7 @@ from ..baselines import evidence, gate
 from ..baselines.attribution import attribute
 from ..baselines.json_layout import Json
 from ..baselines.metrics import exact_names
+from ..baselines.own import CALL, OwnKey
 from ..baselines.result import COSTS, Costs
 from ..errors import ReportError
 from ..model.geometry import CropGrid, Workload
@@ -20,19 +21,23 @@ from .table import points as counted_points
 EXACT = (*exact_names(), "floor_ns")
 TIME = "device_ns"
 METRICS = (*EXACT, TIME)
+ORDER = (*STAGES, CALL)
 PARTS = 3  # components that the reason of a change names
+SOME = 3  # kinds of points and grids that an error names
 
 
 class ComparisonKey(NamedTuple):
-    """What a point is found by on both sides."""
+    """What a point, or code of a user's `own`, is found by on both sides; a call has neither grid nor attention."""
 
     workload: str  # as the options that give it
     stage: str
-    grid: CropGrid
-    attention: str
+    grid: CropGrid | None
+    attention: str | None
+    own: str = ""
 
     def __str__(self) -> str:
-        return f"{self.stage} {self.grid} {self.attention}"
+        key = OwnKey(self.own, self.stage, self.grid, self.attention)
+        return str(key) if self.own else key.point
 
     @classmethod
     def of(cls, work: Workload, stage: str, attention: str) -> ComparisonKey:
@@ -153,7 +158,8 @@ def compare(a: Side, b: Side) -> Comparison:
             compared[TIME] += 1
             changes.append(_timed(key, old.time, new.time))
     if not any(compared.values()) and not apart:
-        raise ReportError(f"{a.name} and {b.name} have nothing in common: {_has(a)}, and {_has(b)}")
+        has = _has if both else _points
+        raise ReportError(f"{a.name} and {b.name} have nothing in common: {has(a)}, and {has(b)}")
     notes += other_workload
     notes += [f"times cannot be compared at {counted_points(count)}: {unlike}" for unlike, count in apart.items()]
     changes.sort(key=lambda change: (-change.size, _order(change.key), METRICS.index(change.metric)))
@@ -213,17 +219,27 @@ def _differs(then: str | None, now: str | None) -> bool:
 
 
 def _has(side: Side) -> str:
-    """What a side has, in short."""
+    """Which numbers a side has, in short, of points that the other one has too."""
     metrics = {metric for point in side.points.values() for metric in point.numbers}
     metrics |= {TIME for point in side.points.values() if point.time}
-    named = ", ".join(metric for metric in METRICS if metric in metrics)
-    points = f"{counted_points(len(side.points))} of {'; '.join(sorted({key.workload for key in side.points}))}"
-    return f"{side.name} has {named} of {points}" if side.points else f"{side.name} has no points"
+    return f"{side.name} has {', '.join(metric for metric in METRICS if metric in metrics)}"
 
 
-def _named(key: ComparisonKey) -> dict[str, str]:
-    return {"workload": key.workload, "stage": key.stage, "grid": str(key.grid), "attention": key.attention}
+def _points(side: Side) -> str:
+    """Which points a side has, in short, of which the other one has none."""
+    keys = sorted(side.points, key=_order)
+    kinds = ([key.own or str(key.grid) for key in keys], [key.stage for key in keys], [key.workload for key in keys])
+    few = [list(dict.fromkeys(names)) for names in kinds]
+    said = [", ".join(names[:SOME]) + f" and {len(names) - SOME} more" * (len(names) > SOME) for names in few]
+    return f"{side.name} has {counted_points(len(keys))}: {'; '.join(said)}" if keys else f"{side.name} has no points"
 
 
-def _order(key: ComparisonKey) -> tuple[str, int, CropGrid, str]:
-    return key.workload, list(STAGES).index(key.stage), key.grid, key.attention
+def _named(key: ComparisonKey) -> Json:
+    """`own` is null for a point."""
+    grid = key.grid and str(key.grid)
+    at = {"workload": key.workload, "stage": key.stage, "grid": grid, "attention": key.attention}
+    return at | {"own": key.own or None}
+
+
+def _order(key: ComparisonKey) -> tuple[str, str, int, CropGrid, str]:
+    return key.workload, key.own, ORDER.index(key.stage), key.grid or CropGrid(1, 1), key.attention or ""

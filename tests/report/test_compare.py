@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import clocked, document, point, report, vendor
+from documents import clocked, document, own, point, report, vendor
 
 from pytest_ocrsweep import CropGrid, Workload, cli, load_model
 from pytest_ocrsweep.baselines import evidence, gate
@@ -162,8 +163,47 @@ def test_two_workloads_are_compared_point_by_point_and_noted():
 
 
 def test_sides_with_nothing_in_common_are_an_error_that_says_what_each_has():
-    with pytest.raises(ReportError, match=r"nothing in common: A has .* 1 point of .* and B has no points"):
-        compared(document(), document() | {"points": []})
+    said = "A and B have nothing in common: A has 1 point: 2x3; prefill; prompt_tokens=10, .*, and B has "
+    others = {
+        "no points": document() | {"points": []},
+        "1 point: 3x3; prefill;": document(point(grid="3x3")),
+        "1 point: tuned; decode;": document() | {"points": [], "own": [own()]},
+        "5 points: 1x1, 1x2, 1x3 and 2 more; decode;": document(*(point("decode", f"1x{n}") for n in range(1, 6))),
+    }
+    for has, other in others.items():
+        with pytest.raises(ReportError, match=said + re.escape(has)):
+            compared(document(), other)
+
+
+def of_own(*results: dict[str, Any]) -> dict[str, Any]:
+    return document() | {"own": list(results)}
+
+
+def test_code_of_the_users_own_is_compared_by_its_name():
+    slow = own(measured=vendor(device_ns=clocked(30_000_000)))
+    more = own("render", "call", counted=own()["counted"] | {"tensor_flops": 9})
+    found = compared(of_own(own(), own("render", "call"), own("gone")), of_own(slow, more, own("new")))
+    assert moved(found) == [("tuned at decode 2x3 flash", "device_ns"), ("render", "tensor_flops")]
+    assert found.compared["tensor_flops"] == 3  # the point's too
+    assert [*map(str, found.only_a), *map(str, found.only_b)] == [
+        *("gone at decode 2x3 flash", "new at decode 2x3 flash")
+    ]
+    changes = [change for change in found.as_json()["changes"] if change["moved"]]
+    assert [(each["own"], each["stage"], each["grid"]) for each in changes] == [
+        ("tuned", "decode", "2x3"),
+        ("render", "call", None),
+    ]
+    text = "\n".join(lines_of(found, 40))
+    assert re.search(r"^own code +stage +grid +attention +metric", text, re.M)
+    assert re.search(r"^tuned +decode +2x3 +flash +device_ns +20,000,000 +30,000,000 +\+50.00 %", text, re.M)
+    assert re.search(r"^render +call +- +- +tensor_flops +7 +9 +\+28.57 %", text, re.M)
+
+
+def test_a_model_is_not_priced_at_code_of_the_users_own(tmp_path):
+    (tmp_path / "sweep.json").write_text(json.dumps(of_own(own("render", "call"))))
+    found = compare(*sides(str(tmp_path), "deepseek-ocr"))
+    assert [str(key) for key in found.only_a] == ["render"]
+    assert found.only_b == []
 
 
 def test_the_recorded_baselines_are_what_the_model_counts():
@@ -331,7 +371,11 @@ WRONG = {
     ("nowhere", "deepseek-ocr"): "nowhere: there is no such report or folder of baselines, and no model of that name",
     ("h100", "deepseek-ocr"): "did you mean device:h100?",
     ("device:h10", "deepseek-ocr"): "device:h10: there is no device 'h10': choose from a100-40,",
-    ("device:h100", "deepseek-ocr", "--grids=1x1"): "have nothing in common: device:h100 has floor_ns of 6 points",
+    (
+        "device:h100",
+        "deepseek-ocr",
+        "--grids=1x1",
+    ): "have nothing in common: device:h100 has floor_ns, and deepseek-ocr has image_tokens, ",
     ("deepseek-ocr", "deepseek-ocr", "--grids=6"): "cannot sweep '6'",
     ("deepseek-ocr", "deepseek-ocr", "--set=workload.resolution=tiny", "--grids=1x2"): "(--grids chooses the grids)",
     ("deepseek-ocr", "deepseek-ocr", "--set=model.layers=1"): "no option 'model.layers'",

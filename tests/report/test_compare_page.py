@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from documents import point, report, vendor
+from documents import own, point, report, vendor, with_own
 
 from pytest_ocrsweep import cli
 from pytest_ocrsweep.report import sqlite
@@ -37,6 +37,17 @@ def test_the_page_says_what_moved_and_what_a_page_takes(database: Path, tmp_path
     assert "2x3 flash device ms 230.000 260.100 +13.09 % – decode +15.00 %" in said
     assert "decode 2x3 flash device ms 200.000 230.000 +15.00 %" in said
     assert "<script" not in file.read_text(encoding="utf-8")
+
+
+def test_a_page_of_the_users_own_model_is_one(tmp_path: Path) -> None:
+    path, file = tmp_path / "nightly.sqlite", tmp_path / "compared.html"
+    for decode in (200, 260):
+        times = {"prefill": vendor(30 * MS), "decode": vendor(decode * MS)}
+        sqlite.write(with_own(*(own("tuned", stage, measured=time) for stage, time in times.items())), path)
+    assert cli.main(["compare", f"{path}#1", str(path), "--html", str(file)]) == 1
+    said = words(file)
+    assert "tuned 2x3 flash device ms 230.000 290.000 +26.09 % – decode +30.00 %" in said
+    assert "tuned at decode 2x3 flash device ms 200.000 260.000 +30.00 %" in said
 
 
 def test_what_is_the_same_says_so(database: Path, tmp_path: Path) -> None:

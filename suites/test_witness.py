@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -20,8 +21,12 @@ MODES = [
     for name, mode in RESOLUTIONS.items()
 ]
 WORKLOADS = {f"{work.resolution}-{work.grid}": work for work in [*map(Workload, GRIDS), *MODES]}
-# One page without crops, one with, a tall one, a huge one, and every mode: the others take minutes.
-FEW = ["gundam-1x1", "gundam-2x3", "gundam-9x1", "gundam-15x26", *(f"{work.resolution}-{work.grid}" for work in MODES)]
+# One page without crops, one with, a huge one, and modes with smaller and larger views: the others take minutes.
+FEW = [
+    *product(["gundam-2x3"], [1, 4], ATTENTION),
+    *(("gundam-1x1", 1, "flash"), ("gundam-15x26", 1, "flash"), ("tiny-1x1", 1, "eager"), ("gundam-m-2x3", 1, "flash")),
+]
+OTHERS = ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"]
 
 
 def slow_unless(kept: bool, *values):
@@ -68,14 +73,9 @@ def test_every_layer_type_counts_what_the_vendors_does(name, attention, experts)
     assert len(seen) >= 20, sorted(seen)
 
 
-@pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize(
-    ("name", "batch"),
-    [
-        slow_unless((batch == 1 and name in FEW) or name == "gundam-2x3", name, batch)
-        for name in WORKLOADS
-        for batch in (1, 4)
-    ],
+    ("name", "batch", "attention"),
+    [slow_unless(case in FEW, *case) for case in product(WORKLOADS, (1, 4), ATTENTION)],
 )
 def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batch, attention):
     from pytest_ocrsweep.vendor_model.stage_calls import StageCall, steps_flops
@@ -97,10 +97,13 @@ def test_every_stage_counts_what_flopcountermode_does(ocrsweep_model, name, batc
         assert {stage: model.ledger(stage, work, attention).total().tensor_flops for stage in STAGES} == theirs
 
 
-@pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize(
-    "name", ["gundam-1x1", "gundam-3x1", "gundam-2x3", "gundam-10x10", "large-1x1", "tiny-1x1", "gundam-m-2x3"]
+    ("name", "batch", "attention"),
+    [
+        slow_unless(name == "gundam-2x3" or (batch, attention) in ((1, "flash"), (4, "eager")), *case)
+        for case in product(OTHERS, (1, 4), ATTENTION)
+        for name, batch, attention in [case]
+    ],
 )
 def test_vector_flops_bytes_and_peak_equal_the_dispatchers(ocrsweep_model, name, batch, attention):
     from pytest_ocrsweep.vendor_model import witness
@@ -141,10 +144,9 @@ WINDOWED = {
 }
 
 
-@pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize(
-    ("name", "batch"),
-    [slow_unless((name, batch) == ("2x3", 4), name, batch) for name in WINDOWED for batch in (1, 4)],
+    ("name", "batch", "attention"),
+    [slow_unless(case == ("2x3", 4, "flash"), *case) for case in product(WINDOWED, (1, 4), ATTENTION)],
 )
 def test_unlimited_ocr_counts_what_its_own_code_does(name, batch, attention):
     """Every number of every stage; of a decode, of single steps and of all."""
@@ -226,11 +228,12 @@ def test_steps_taken_one_after_the_other_cost_what_each_is_priced():
         before = now
 
 
-def test_a_hundred_single_token_steps_add_up_to_ours(ocrsweep_model):
+@pytest.mark.parametrize("count", [7, pytest.param(100, marks=pytest.mark.slow)])
+def test_single_token_steps_add_up_to_ours(ocrsweep_model, count):
     from pytest_ocrsweep.vendor_model.stage_calls import StageCall
 
-    model, work = ocrsweep_model.architecture, cut(ocrsweep_model, Workload(CropGrid(2, 3)))
-    steps = [StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, 101)]
+    model, work = ocrsweep_model.architecture, cut(ocrsweep_model, Workload(CropGrid(2, 3), new_tokens=count))
+    steps = [StageCall(model, "decode", work, "flash", model.decoder.decode_experts, i) for i in range(1, count + 1)]
     assert sum(step.tensor_flops() for step in steps) == ocrsweep_model.ledger("decode", work).total().tensor_flops
 
 

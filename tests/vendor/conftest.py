@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import forked
 import pytest
 from filelock import FileLock
 from measured import ON_CPU, ONE_THREAD, SUITE, Measured
@@ -28,9 +26,10 @@ if TYPE_CHECKING:
 def one_thread() -> Iterator[None]:
     """Torch's threads stand in each other's way on a busy machine."""
     torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
-    # Their operators are registered once a process, and pytester forgets the modules that a run in this process loads.
-    for name in ("fused_attention", "slowed"):
-        import_module(f"pytest_ocrsweep.vendor_model.{name}")
+    # pytester forgets the modules that a run in this process loads, or a fixture beside it: operators are registered
+    # once a process, and what fixtures change must be what a run reads.
+    for name in ("baselines.gate", "vendor_model.fused_attention", "vendor_model.slowed", "vendor_model.timing"):
+        import_module(f"pytest_ocrsweep.{name}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -57,10 +56,10 @@ def record(folder: Path) -> None:
     for stage in STAGES:
         (folder / f"test_{stage}.py").write_text(SUITE.format(stage=stage))
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark", *ON_CPU]
-    command += ["-k", "flash", "--ocrsweep-update", "--ocrsweep-report=out"]
-    environment = {**os.environ, **ONE_THREAD, "TMPDIR": str(folder)}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    arguments = ["-p", "no:cacheprovider", "-p", "no:benchmark", "-p", "briefly", *ON_CPU]
+    arguments += ["-k", "flash", "--ocrsweep-update", "--ocrsweep-report=out"]
+    code = forked.run(folder, *arguments, environment={**ONE_THREAD, "TMPDIR": str(folder)})
+    assert code == 0, (folder / "printed.txt").read_text()
 
 
 @pytest.fixture(scope="session")

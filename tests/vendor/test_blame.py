@@ -9,7 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
-from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from small_pages import SMALL, small  # noqa: E402
+
+from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
 from pytest_ocrsweep.baselines import gate  # noqa: E402
 from pytest_ocrsweep.baselines.point_profile import PointProfile  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import TimeCap  # noqa: E402
@@ -20,15 +22,14 @@ from pytest_ocrsweep.vendor_model.clocks import HostClock  # noqa: E402
 from pytest_ocrsweep.vendor_model.line_profile import profile_point  # noqa: E402
 
 CPU = torch.device("cpu")
-MODEL = load_model("deepseek-ocr-tiny")
-PAGE = Workload(CropGrid(1, 1), new_tokens=3, resolution="tiny")
+PAGE = small(Workload(CropGrid(1, 1), new_tokens=3, resolution="tiny"))
 MS = 10**6
-DELAY_NS = 500 * MS
+DELAY_NS = 200 * MS  # no component of a small page takes so long
 
 
 @pytest.fixture(scope="module")
 def vendor() -> timing.Vendor:
-    return timing.Vendor(MODEL.architecture, CPU, rule=TimeCap(0.01))
+    return timing.Vendor(SMALL.architecture, CPU, rule=TimeCap(0.01))
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_delay_of_any_component_is_profiled_as_its_own(vendor, stage, monkeypa
     for component in components_at(stage):
         vendor.delay = slowed.Delay(component, DELAY_NS)
         try:
-            profile = PointProfile.measured(profile_point(vendor, MODEL, stage, PAGE, "flash"))
+            profile = PointProfile.measured(profile_point(vendor, SMALL, stage, PAGE, "flash"))
         finally:
             vendor.delay = None
         slow = [name for name, part in profile.components.items() if part.time_ns >= DELAY_NS]
@@ -76,7 +77,7 @@ def test_a_component_without_modules_is_refused_by_name(vendor):
     vendor.delay = slowed.Delay("decoder/rope", 1)
     try:
         with pytest.raises(MeasureError, match="component decoder/rope cannot be slowed; choose one of sam, "):
-            profile_point(vendor, MODEL, "decode", PAGE, "flash")
+            profile_point(vendor, SMALL, "decode", PAGE, "flash")
     finally:
         vendor.delay = None
 

@@ -7,21 +7,21 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 
 pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
+import briefly
+import forked
 from measured import ONE_THREAD, SUITE
 
 from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.baselines.metrics import analytic_names
 from pytest_ocrsweep.files import atomic
 from pytest_ocrsweep.sweep.journals import Journals
-from pytest_ocrsweep.vendor_model import build, timing
+from pytest_ocrsweep.vendor_model import build
 
 ON_CPU = [
     f"--ocrsweep-set={each}" for each in ("model=deepseek-ocr-tiny", "vendor.device=cpu", "workload.new_tokens=1")
@@ -30,16 +30,11 @@ ARGUMENTS = ["-p", "no:cacheprovider", "suites/test_decode.py", "-k", "flash", *
 assert build  # with all of torch that a run loads: pytester forgets what it imports, and torch cannot come twice
 GRIDS = ["1x1", "1x2", "2x3"]
 COUNTED = dict.fromkeys(analytic_names(), 7)
-# Short samples; and the process that sees every report is killed when so many tests are done.
+# The process that sees every report is killed when so many tests are done.
 CONFTEST = """
 import os, signal
-from functools import partial
-from pytest_ocrsweep.baselines.sampling import TimeCap
-from pytest_ocrsweep.vendor_model import timing
 
-left = int(os.environ.get("KILL_AFTER", 0))
-if left:  # else this is the test's own process, in which the fixtures do that
-    timing.WARM_UP_S, timing.Vendor = 0.1, partial(timing.Vendor, rule=TimeCap(0.1))
+left = int(os.environ.get("KILL_AFTER", 0))  # none in the test's own process
 
 class Kill:
     def pytest_runtest_logfinish(self):
@@ -56,10 +51,9 @@ def pytest_configure(config):
 
 def kill(project, *arguments: str, after: int) -> None:
     """A run in `project` that is killed when so many tests are done."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:benchmark", *ARGUMENTS, *arguments]
-    environment = {**os.environ, **ONE_THREAD, "KILL_AFTER": str(after)}
-    killed = subprocess.run(command, cwd=project, env=environment, capture_output=True, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stdout.decode()
+    environment = {**ONE_THREAD, "KILL_AFTER": str(after)}
+    code = forked.run(project, "-p", "no:benchmark", "-p", "briefly", *ARGUMENTS, *arguments, environment=environment)
+    assert code == -signal.SIGKILL, (project / "printed.txt").read_text()
 
 
 class Killed:
@@ -130,7 +124,7 @@ def once(tmp_path_factory):
 
 @pytest.fixture
 def killed(project, pytester, once, alone, monkeypatch) -> Killed:
-    monkeypatch.setattr(timing, "WARM_UP_S", 0.1)
+    briefly.shorten(monkeypatch.setattr)
     return Killed(project, pytester, once)
 
 

@@ -37,6 +37,7 @@ def page(found: Comparison) -> str:
     except ImportError:
         raise ReportError("no page: jinja2 is not installed:", "pip install 'pytest-ocrsweep[report]'") from None
 
+    moved = [_row(change) for change in found.moved]
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -51,7 +52,8 @@ def page(found: Comparison) -> str:
         ],
         notes=[*found.notes, *_only("A", found.only_a), *_only("B", found.only_b)],
         pages=pages(found),
-        moved=[_row(change) for change in found.moved],
+        moved=moved,
+        kinds=moved if len(moved) <= FEW else changes.gathered(moved),
         metrics=summary(found),
         style=f"{style}\n{drawing.STYLE}{drawing.colours()}",
         FEW=FEW,
@@ -87,7 +89,8 @@ def pages(found: Comparison) -> list[changes.Row]:
 
 
 def _row(change: Change) -> changes.Row:
-    row = changes.row(str(change.key), change.metric, change.old, change.new, change.ratio, change.margin)
+    stage = None if change.key.own else change.key.stage
+    row = changes.row(str(change.key), change.metric, change.old, change.new, change.ratio, change.margin, stage)
     return row.because([change.why] if change.why else [], None, bad=change.new > change.old)
 
 

@@ -34,7 +34,7 @@ FACTS = (
 LEFT_OUT = ("flops_per_token", "moved_bytes_per_token")  # of the table: facts of a point alone
 GOOD = (Verdict.PASS, Verdict.RECORDED)
 JUDGED = (Verdict.PASS, Verdict.IMPROVED, *FAILED)
-FEW, MOST = 8, 200  # numbers that moved: on the first screen, and on the page
+FEW, KINDS, MOST = 8, 15, 200  # numbers that moved: one by one, by their kinds, and in all on the page
 SWITCHES = ("engine", "device", "page", "attention")
 
 
@@ -50,6 +50,7 @@ def page(
     document, found = to_json(replace(report, points=())), points(report)
     drawn = charts.charts(report, table=found) if drawn is None else drawn
     said, profiles = answer(report), time_lines(report)
+    moved = changes.of_points(said.moved)
     strict = jinja2.StrictUndefined
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict)
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
@@ -69,8 +70,9 @@ def page(
         first=shown.by_key.get(shown.first, ""),
         switches=_switches(shown),
         price=price,
-        moved=changes.of_points(said.moved),
-        FEW=FEW,
+        moved=moved,
+        kinds=moved if len(moved) <= FEW else changes.gathered(moved),
+        KINDS=KINDS,
         MOST=MOST,
         judged=any(verdict in JUDGED for verdict in (*said.verdicts, *said.own_verdicts)),
         profiled={place: str(report.points[place]) for place in profiles["points"]},

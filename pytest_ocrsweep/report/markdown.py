@@ -21,7 +21,8 @@ from .terminal import HEAVIEST, MANY
 from .trends import Trends
 
 FAILING = 50  # failing points that a page shows
-FEW = 5  # numbers that moved which are not folded away
+FEW = 5  # numbers that moved which stand one by one
+KINDS = 15  # of more numbers: each a metric of a stage
 SHARES = 4  # components of a stage, the largest
 
 LEFT_OUT = ("launch_overhead_ns",)  # a page is narrower than a terminal
@@ -128,30 +129,27 @@ def _trends(page: PageAnswer, trends: Trends) -> list[str]:
 
 
 def _moved(found: Answer) -> list[str]:
-    """What moved, the largest first; more than a few are folded."""
+    """What moved, the largest first; of more than a few numbers each kind is a row, and all are folded."""
     rows = changes.of_points(found.moved)
-    header = ["point", "number", "old", "new", "change", "margin", "component or line"]
-    cells = [
-        [
-            row.point,
-            row.metric,
-            row.old,
-            row.new,
-            row.change,
-            row.margin,
-            "; ".join(map(markdown, row.causes)) or "not known",
-        ]
-        for row in rows
-    ]
+    kinds = rows if len(rows) <= FEW else changes.gathered(rows)
     numbers = f"{len(rows):,} number{'' if len(rows) == 1 else 's'}"
-    parts = [f"### Moved since the baseline: {numbers}", _grid(header, cells[:FEW], names=2)]
+    parts = [f"### Moved since the baseline: {numbers}", _changes(kinds[:KINDS])]
     if commands := changes.commands(rows):
         shown = "\n".join(commands[:FEW])
         parts.append(f"If that is meant, accept it:\n\n```\n{shown}\n```")
-    if rows[FEW:]:
+    if len(rows) > FEW:
         left = [f"… and {len(rows) - FAILING:,} more: `sweep.json` has all."] if len(rows) > FAILING else []
-        parts.append(_folded(f"{len(rows) - FEW:,} more", _grid(header, cells[FEW:FAILING], names=2), *left))
+        parts.append(_folded(f"Each of these {len(rows):,} numbers", _changes(rows[:FAILING]), *left))
     return parts
+
+
+def _changes(rows: Sequence[changes.Row]) -> str:
+    cells = [
+        [row.point, row.metric, row.old, row.new, row.change, row.margin, "; ".join(map(markdown, row.causes))]
+        for row in rows
+    ]
+    header = ["point", "number", "old", "new", "change", "margin", "component or line"]
+    return _grid(header, [[*each[:-1], each[-1] or "not known"] for each in cells], names=2)
 
 
 def _own(results: Sequence[OwnResult]) -> str:

@@ -408,6 +408,13 @@ def test_a_points_history_is_a_dot_a_process_and_a_line_where_it_moved(driver: C
     heights = [float(dot.get_attribute("cy") or 0) for dot in dots]
     assert min(heights) == heights[5]
     assert len(driver.find_elements(By.CSS_SELECTOR, "#past .moved")) == 1
+    with screenshot.browser(390, 844) as phone:
+        phone.get(file.as_uri())
+        screenshot.wait(phone, READY)
+        letters = "return [...document.querySelectorAll('#past text')].map((each) => each.getBoundingClientRect())"
+        boxes = phone.execute_script(letters)
+        assert boxes
+        assert all(box["height"] >= 9 and box["left"] >= 0 and box["right"] <= 390 for box in boxes)
     assert [log for log in driver.get_log("browser") if log["level"] == "SEVERE"] == []
 
 

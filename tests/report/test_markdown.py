@@ -173,9 +173,15 @@ def test_what_moved_is_said_with_its_component_and_the_command_that_accepts_it()
     assert text.index("Moved since") < text.index("<details>")
 
 
-def test_more_than_a_few_numbers_that_moved_are_folded_and_very_many_are_cut():
-    assert "more</summary>" not in page(red(FEW))
-    assert "<summary>1 more</summary>" in page(red(FEW + 1))
+def test_more_than_a_few_numbers_that_moved_are_a_row_a_kind_and_folded_and_very_many_are_cut():
+    assert "numbers</summary>" not in page(red(FEW))
+    said = page(red(FEW + 1))
+    kind = (
+        f"| decode, {FEW + 1} points; most at 1x1 flash | GB read | 1.00 | 1.10 | +10.00 % | exact | decoder/attn +1 |"
+    )
+    assert kind in said
+    assert said.index(kind) < said.index("If that is meant") < said.index("| decode 1x1 flash | GB read")
+    assert f"<summary>Each of these {FEW + 1} numbers</summary>" in said
     assert "… and 10 more: `sweep.json` has all." in page(red(FAILING + 10))
 
 

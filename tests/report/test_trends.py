@@ -14,7 +14,7 @@ from documents import point, report, vendor
 
 from pytest_ocrsweep.baselines.moved import Moved
 from pytest_ocrsweep.baselines.sweep_report import Report
-from pytest_ocrsweep.report import files, sqlite, trends
+from pytest_ocrsweep.report import files, sqlite, sqlite_schema, trends
 from pytest_ocrsweep.report.first_screen import since
 
 MS = 1_000_000
@@ -119,12 +119,12 @@ def test_a_database_without_the_view_is_read_and_gets_it_with_the_next_run(tmp_p
     path = tmp_path / "sweep.sqlite"
     first = run(path, 100)
     with closing(sqlite3.connect(path)) as db:
-        db.execute("DROP VIEW moved")
-        db.execute("DROP VIEW energy")
+        for name in ("moved", "energy", "own", "own_moved"):
+            db.execute(f"DROP VIEW {name}")
         db.execute("PRAGMA user_version = 2")
     assert sqlite.read(path) == first
     run(path, 101)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM moved").fetchone() == (0,)
-        assert db.execute("PRAGMA user_version").fetchone() == (4,)
+        assert db.execute("PRAGMA user_version").fetchone() == (sqlite_schema.VERSION,)
     assert sqlite.read(path, 1) == first

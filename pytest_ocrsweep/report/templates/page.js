@@ -272,7 +272,9 @@ document.documentElement.dataset.script = "on";
   function past() {
     const found = history[$("#recorded").value], percents = found.map((each) => 100 * each.change);
     const low = Math.min(-1, ...percents), high = Math.max(1, ...percents); // noise alone stays flat
-    const x = (at) => 74 + (at * 796) / Math.max(1, found.length - 1), y = (percent) => 165 - ((percent - low) * 145) / (high - low);
+    const wide = $("#past").clientWidth || 900; // its letters are as large on a phone
+    $("#past").setAttribute("viewBox", `0 0 ${wide} 190`);
+    const x = (at) => 74 + (at * (wide - 104)) / Math.max(1, found.length - 1), y = (percent) => 165 - ((percent - low) * 145) / (high - low);
     const made = (tag, attributes, text) => {
       const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
@@ -281,7 +283,7 @@ document.documentElement.dataset.script = "on";
     };
     const percent = (value) => `${value > 0 ? "+" : ""}${value.toFixed(1)} %`;
     const axis = [low, 0, high].flatMap((value) => [
-      made("line", { x1: 60, x2: 880, y1: y(value), y2: y(value), class: value ? "rule" : "rule zero" }),
+      made("line", { x1: 60, x2: wide - 20, y1: y(value), y2: y(value), class: value ? "rule" : "rule zero" }),
       made("text", { x: 52, y: y(value) + 4, "text-anchor": "end" }, percent(value)),
     ]);
     const moves = found.flatMap((each, at) => (each.moved ? [made("line", { x1: x(at - 0.5), x2: x(at - 0.5), y1: 10, y2: 170, class: "moved" })] : []));

@@ -40,10 +40,10 @@ SHARED = ("flops", "moved_bytes")  # shown with their share of the stage
 EXAMPLES = """\
 examples:
   ocrsweep cost 2x3                                    every stage, a line for each component
-  ocrsweep cost page.png --set workload.batch=8        eight pages like this one
+  ocrsweep cost page.png --batch 8                     eight pages like this one
   ocrsweep cost 3x3 --stage prefill --attention eager --depth 3
   ocrsweep cost 2x3 --stage decode --path decoder/attn --depth 2 --device rtx-4090
-  ocrsweep cost 1x1 --set workload.resolution=base --json
+  ocrsweep cost 1x1 --resolution base --json
 
 A decode's numbers cover all its new tokens. The floor is the least time that the device's peak rates and the compulsory
 traffic allow; nothing runs faster. Bytes moved are those that each kernel reads and writes.

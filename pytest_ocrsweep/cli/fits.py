@@ -29,7 +29,7 @@ TIMES = ("device", "TTFT ms", "nine of ten", "TPOT ms", "pages/s", "nine of ten"
 EXAMPLES = """\
 examples:
   ocrsweep fits 2x3                                        on every device of the catalogue
-  ocrsweep fits 2x3 --device rtx-4090 --set workload.batch=32
+  ocrsweep fits 2x3 --device rtx-4090 --batch 32
   ocrsweep fits page.png --device l40s --attention eager --json
 
 The column "peak GB" is activations. The largest batch has pages like this one. The largest page is the largest square

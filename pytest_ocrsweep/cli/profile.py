@@ -33,7 +33,7 @@ EXAMPLES = """\
 examples:
   ocrsweep profile 2x3 --stage decode              a step's components, and the time between its kernels
   ocrsweep profile 2x3 --stage vision --depth 4    down to single lines
-  ocrsweep profile 1x1 --set workload.batch=8 --json
+  ocrsweep profile 1x1 --batch 8 --json
   ocrsweep profile 2x3 --from my-gpu.jsonl.gz      what ocrsweep calibrate kept, without a GPU
 
 The times are those of a CUDA graph's replays. Each kernel is matched to the line of the ledger that launched it, by

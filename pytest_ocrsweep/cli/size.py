@@ -33,7 +33,7 @@ EXAMPLES = """\
 examples:
   ocrsweep size 2x3 --ttft 500ms --tpot 20ms
   ocrsweep size 1x1,2x3,3x3 --ttft 200ms --tpot 5ms --device l40s --device h100
-  ocrsweep size shapes.sqlite:10..100/10 --ttft 5s --tpot 20ms --set workload.batch=4 --json
+  ocrsweep size shapes.sqlite:10..100/10 --ttft 5s --tpot 20ms --batch 4 --json
 
 "batch" is the largest one that keeps the targets at estimated times, which are the device's own time for the reference
 model. "safe batch" keeps them even at the slow end of the interval that holds nine of ten measured times. The first

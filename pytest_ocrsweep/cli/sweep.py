@@ -31,7 +31,7 @@ examples:
   ocrsweep sweep                                                   the model's 23 grids
   ocrsweep sweep --grids 1x1,2x3 --stage decode --device h100
   ocrsweep sweep --grids shapes.sqlite:1..1000/10 --report out     every tenth shape of a database
-  ocrsweep sweep --set workload.batch=8 --json > sweep.json
+  ocrsweep sweep --batch 8 --json > sweep.json
   ocrsweep sweep --parquet space.parquet --rows 1..30 --cols 1..30 --batch 1,2,4,8 --new-tokens 1..1000/10
 
 `pytest suites/ --ocrsweep-analytic-only` counts the same numbers, and compares them with baselines.

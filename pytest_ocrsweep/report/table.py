@@ -9,15 +9,16 @@ from collections.abc import Sequence
 
 BETWEEN = "  "  # two columns
 SENTENCE = 26  # columns of a terminal that the last column of a table takes, if its cells need more
+LEAST = 40  # columns: a narrower terminal breaks lines, which says more than their first letters
 
 
 def width() -> int | None:
     """What COLUMNS says, else a terminal's width; None for a file or a pipe, which get all columns of a table."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told):
-        return int(told)
+        return max(int(told), LEAST)
     is_terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
-    return shutil.get_terminal_size().columns if is_terminal else None
+    return max(shutil.get_terminal_size().columns, LEAST) if is_terminal else None
 
 
 def aligned(cells: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:

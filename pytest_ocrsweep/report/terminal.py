@@ -97,7 +97,8 @@ def estimates(points: Sequence[PointResult]) -> Iterator[str]:
         if wide := [each for each in found if each[1].reasons]:
             point, widest = max(wide, key=lambda each: each[1].spread)
             why = "; ".join(widest.reasons)
-            yield f"{len(wide)} of {len(found)} intervals are wider than usual; the widest, {point}: {why}"
+            are = "is" if len(wide) == 1 else "are"
+            yield f"{len(wide)} of {len(found)} intervals {are} wider than usual; the widest, {point}: {why}"
     unknown = [point for point in points if point.estimate is None and "estimate" not in point.absent]
     for device in dict.fromkeys(point.floor.device for point in unknown if point.floor):
         yield f"no estimate for {device}, which has no calibration; {REMEDY}"

@@ -110,7 +110,7 @@ def _check_name(group: str, file: Path) -> None:
         return
     if not NAME.fullmatch(file.stem):
         raise ConfigFileError(f"{shown(file)}: a name has letters, digits, '_' and '-':", "rename the file")
-    if file.stem in ours(group):
+    if file.stem.casefold() in ours(group):  # which are in small letters; some disks take both for one folder
         raise ConfigFileError(
             f"{shown(file)}: pytest-ocrsweep has a {group} of that name, which nothing replaces:", "rename the file"
         )

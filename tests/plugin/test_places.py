@@ -148,6 +148,7 @@ def test_a_near_miss_of_a_model_of_the_project_is_named(configured):
             MINE,
             "conf/model/deepseek-ocr.yaml: pytest-ocrsweep has a model of that name",
         ),
+        ("conf/device/H200.yaml", MINE, "conf/device/H200.yaml: pytest-ocrsweep has a device of that name"),
         ("conf/model/mine.yml", MINE, "conf/model/mine.yml: Hydra reads .yaml only: rename the file"),
         (
             "conf/model/mine.yaml",

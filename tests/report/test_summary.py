@@ -97,6 +97,7 @@ def test_why_intervals_are_wide_is_said_once():
     assert why == (
         "2 of 3 intervals are wider than usual; the widest, decode 1x2 flash: batch 9 is beyond the calibration's 4"
     )
+    assert table(points[:2], {})[-1].startswith("1 of 2 intervals is wider than usual; ")
 
 
 def test_a_device_without_a_calibration_has_no_estimates_and_the_remedy():

@@ -44,7 +44,9 @@ def test_a_sentence_in_the_last_column_is_cut():
     assert table.fitted(cells, (0, -1), 30, ()) == (["name  why", "one   a sentence that is long…"], [])
 
 
-@pytest.mark.parametrize(("columns", "width"), [("100", 100), ("0", None), ("-3", None), ("wide", None), ("", None)])
+@pytest.mark.parametrize(
+    ("columns", "width"), [("100", 100), ("1", 40), ("0", None), ("-3", None), ("wide", None), ("", None)]
+)
 def test_columns_sets_the_width_and_a_pipe_has_none(monkeypatch, columns, width):
     monkeypatch.setenv("COLUMNS", columns)
     assert table.width() == width

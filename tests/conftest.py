@@ -187,8 +187,8 @@ def without_charts(monkeypatch: pytest.MonkeyPatch, _imported: None) -> None:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path / "here")
+def checkout(tmp_path: Path, pytester: pytest.Pytester, _imported: None) -> Checkout:
+    return Checkout(tmp_path / "here", pytester)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_a_test_that_is_no_point_dies_as_ever(checkout: Checkout) -> None:
 
 def test_a_host_that_is_gone_ends_the_run_in_one_line_and_what_is_left_is_listed(checkout: Checkout, serve) -> None:
     gone = serve(die=f"{POINTS[1]} 9", HOST_DIES="1")
-    told = checkout.run("-d", *gone, *COUNTED, code=2)
+    told = checkout.run("-d", *gone, *COUNTED, code=2, process=True)
     here = re.escape(socket.gethostname())
     assert re.search(rf"Exit: gw0 on {here} was lost and cannot be replaced: the connection is closed", told)
     assert "no worker was left to run 5 points:" in told

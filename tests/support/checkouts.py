@@ -1,4 +1,4 @@
-"""A project with six points, whose runs are processes of their own; for tests of workers elsewhere and of lost ones."""
+"""A project with six points, whose workers are processes; for tests of workers elsewhere and of lost ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 SUITE = """
 def test_decode(ocrsweep, grid, attention):
@@ -36,10 +38,10 @@ POINTS = [f"test_decode[{grid}-{attention}]" for grid in ("1x1", "1x2", "2x3") f
 
 
 class Checkout:
-    """A project with six points, whose runs are processes of their own."""
+    """A project with six points, whose workers are processes of their own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder
+    def __init__(self, folder: Path, pytester: pytest.Pytester) -> None:
+        self.path, self._pytester = folder, pytester
         self.told = folder.parent / f"{folder.name}.txt"
         (folder / "suites").mkdir(parents=True)
         (folder / "suites" / "test_decode.py").write_text(SUITE)
@@ -47,7 +49,7 @@ class Checkout:
         (folder / "pytest.ini").write_text("[pytest]\nocrsweep_grids = 1x1,1x2,2x3\nocrsweep_baselines = baselines\n")
 
     def copy(self, name: str) -> Checkout:
-        made = Checkout(self.path.parent / name)
+        made = Checkout(self.path.parent / name, self._pytester)
         shutil.copytree(self.path, made.path, dirs_exist_ok=True)
         return made
 
@@ -58,23 +60,21 @@ class Checkout:
         code: int = 0,
         plugins: tuple[str, ...] = ("ocrsweep",),
         paths: tuple[str, ...] = ("suites/",),
+        process: bool = False,
     ) -> str:
-        """What pytest says; it must end with that code."""
-        command = [sys.executable, "-m", "pytest", *paths, "-v", "-p", "no:cacheprovider"]
-        command += [f"-p{plugin}" for plugin in ("xdist", *plugins)]
-        environment = {**os.environ, **ALONE, "TOLD": str(self.told), "DIE": die}
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=self.path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout
-        assert "INTERNALERROR" not in done.stdout
-        return done.stdout
+        """What pytest says; it must end with that code. Its controller is this process, or one of its own."""
+        words = [*paths, "-v", "-p", "no:cacheprovider", *(f"-p{plugin}" for plugin in ("xdist", *plugins)), *arguments]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.path)
+            patch.delenv("PYTEST_ADDOPTS")
+            for name, value in {**ALONE, "TOLD": str(self.told), "DIE": die}.items():
+                patch.setenv(name, value)
+            run = self._pytester.run if process else self._pytester.runpytest_inprocess
+            result = run(*([sys.executable, "-m", "pytest"] if process else []), *words)
+        told = "\n".join([*result.outlines, *result.errlines, ""])
+        assert result.ret == code, told
+        assert "INTERNALERROR" not in told
+        return told
 
     @property
     def ran(self) -> list[list[str]]:

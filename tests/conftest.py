@@ -133,6 +133,14 @@ class Project:
         change(document["points"])
         self.baseline(stage).write_text(json.dumps(document))
 
+    def record_once(self, kept: Path) -> None:
+        """Record what it finds; or copy what an equal project recorded, which is `kept`."""
+        if kept.exists():
+            shutil.copytree(kept, self.path / "baselines")
+        else:
+            assert self.run("--ocrsweep-update").ret == 0
+            shutil.copytree(self.path / "baselines", kept)
+
     def points(self, stage: str = "decode") -> list[tuple[str, str]]:
         found = json.loads(self.baseline(stage).read_text())["points"]
         return [(point["grid"], point["attention"]) for point in found]
@@ -170,11 +178,7 @@ def _updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def recorded(project: Project, _updated: Path) -> Project:
     """A project whose baselines are what it finds."""
-    if _updated.exists():
-        shutil.copytree(_updated, project.path / "baselines")
-    else:
-        assert project.run("--ocrsweep-update").ret == 0
-        shutil.copytree(project.path / "baselines", _updated)
+    project.record_once(_updated)
     return project
 
 

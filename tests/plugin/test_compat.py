@@ -113,9 +113,11 @@ def test_a_version_fits_between_the_first_seen_and_the_next_major_one(monkeypatc
     ("module", "arguments"),
     [("xdist", ["-n2"]), ("execnet", ["-n2"]), ("pytest_benchmark", []), ("pytest_benchmark", ["-n2"]), ("pytest", [])],
 )
-@pytest.mark.usefixtures("project")
-def test_a_wrong_version_is_one_line_before_any_test(pytester, monkeypatch, module: str, arguments: list[str]) -> None:
-    monkeypatch.setattr(f"{module}.__version__", "99.1")
+def test_a_wrong_version_is_one_line_before_any_test(
+    project, pytester, monkeypatch, module: str, arguments: list[str]
+) -> None:
+    project.write("conftest.py", WRONG.format(module=module))  # for the workers too
+    monkeypatch.setattr(f"{module}.__version__", "99.1")  # and back again
     result = pytester.runpytest("-p", "xdist", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     package = next(name for name, known in compat.MODULES.items() if known == module)

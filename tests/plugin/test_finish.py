@@ -41,13 +41,18 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Written:
     return found
 
 
+@pytest.fixture(scope="module")
+def _of_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recorded") / "baselines"
+
+
 @pytest.fixture
-def small(project):
+def small(project, _of_small):
     """One stage of two grids, with baselines of three."""
     (project.path / "suites/test_prefill.py").unlink()
     project.write("suites/test_decode.py", ONE)
     project.ini()
-    assert project.run("--ocrsweep-update").ret == OK
+    project.record_once(_of_small)
     project.write("pytest.ini", "[pytest]\nocrsweep_grids = 1x1,1x2\n")
     return project
 

@@ -17,13 +17,14 @@ def error(result) -> str:
     return line.removeprefix("ERROR: ")
 
 
-def test_every_run_has_the_settings_and_the_command_line_comes_after(project):
+@pytest.mark.parametrize(("workers", "and_words"), [("-n2", "-n0"), pytest.param("-n0", "-n2", marks=pytest.mark.slow)])
+def test_every_run_has_the_settings_and_the_command_line_comes_after(project, workers, and_words):
     project.ini(f"ocrsweep_set = {TINY}", "    workload.batch=2")
     project.run("--ocrsweep-update").assert_outcomes(passed=12)
     recorded = json.loads(project.baseline(model="deepseek-ocr-tiny").read_text())["points"]
     assert {point["batch"] for point in recorded} == {2}
-    project.run("-n2").assert_outcomes(passed=12)
-    project.run("--ocrsweep-set=workload.batch=3", "-n2").assert_outcomes(skipped=12)
+    project.run(workers).assert_outcomes(passed=12)
+    project.run("--ocrsweep-set=workload.batch=3", and_words).assert_outcomes(skipped=12)
     project.run("--ocrsweep-set=model=deepseek-ocr").assert_outcomes(skipped=12)
     project.run("-o", "ocrsweep_set=").assert_outcomes(skipped=12)
 

@@ -10,7 +10,7 @@ MODES = [name for name, sides in RESOLUTIONS.items() if sides.crop_side is None]
 BEYOND = "beyond the 8,192 positions that deepseek-ocr was made for: "
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [MODES[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])])
 def test_a_resolution_without_crops_is_counted_recorded_and_judged_beside_one_with_crops(recorded, mode):
     at = (f"--ocrsweep-set=workload.resolution={mode}", "--ocrsweep-grids=1x1")
     recorded.run(*at).assert_outcomes(skipped=4)

@@ -17,6 +17,7 @@ from ..model.attention import ATTENTION
 from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from .energy import ENERGY_RESULT
+from .estimate_json import ESTIMATE
 from .json_layout import (
     NOTHING,
     Field,
@@ -42,7 +43,7 @@ from .moved import MOVED
 from .own import CALL, OwnCount, OwnResult
 from .point_profile import PROFILE
 from .power_cap import POWER_CAPPED
-from .result import COSTS, Analytic, Costs, EstimateResult, FloorResult, PointResult, order
+from .result import COSTS, Analytic, Costs, FloorResult, PointResult, order
 from .sweep_report import SCHEMA, WORKLOAD, PastTime, Report, SweepEnvironment, SweepWorkload
 from .verdict import Verdict
 
@@ -133,15 +134,6 @@ FLOOR = Layout(
         **dict.fromkeys(("attained", "mfu", "mbu"), unknown(number)),
     },
     renamed={"estimate_ns": "kernel_limit_ns"},
-)
-ESTIMATE = Layout(
-    EstimateResult,
-    {
-        "device": text,
-        **dict.fromkeys(("time_ns", "low_ns", "high_ns"), whole),
-        "terms": Field(each(whole), {}),
-        "reasons": Field(many(text), ()),
-    },
 )
 POINT = Layout(
     PointResult,

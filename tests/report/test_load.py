@@ -162,6 +162,15 @@ WRONG = {
     "points[0].vendor.device_ns.samples[1] must be a whole number of at least 0, got '2'": edit(
         "points", 0, "vendor", "device_ns", "samples", value=[1, "2"]
     ),
+    "points[0].estimate must have low_ns, time_ns and high_ns in ascending order, and a time above 0": edit(
+        "points", 0, "estimate", "low_ns", value=10**12
+    ),
+    "points[0].estimate must have low_ns, time_ns and high_ns in ascending order": edit(
+        "points", 0, "estimate", value={"device": "d", "time_ns": 0, "low_ns": 0, "high_ns": 0}
+    ),
+    "points[0].estimate must have terms that sum to its time_ns, 9, got 7": edit(
+        "points", 0, "estimate", value={"device": "d", "time_ns": 9, "low_ns": 8, "high_ns": 9, "terms": {"norms": 7}}
+    ),
     "points[0].floor.attained must be a number, got 'half'": edit("points", 0, "floor", "attained", value="half"),
     "points[0].floor.attained must be a number, got inf": edit("points", 0, "floor", "attained", value=1e999),
     "points[0].of_mine holds -inf, which is not a number": edit("points", 0, "of_mine", value=[{"deep": -1e999}]),

@@ -93,8 +93,8 @@ def _reads(document: dict[str, Any]) -> str | None:
     return None
 
 
-# What a schema cannot say: an order of numbers, and that no name or point comes twice.
-BEYOND = ("ascending order", "a second time")
+# What a schema cannot say: an order of numbers, a sum, and that no name or point comes twice.
+BEYOND = ("ascending order", "sum to its time_ns", "a second time")
 
 
 @pytest.mark.parametrize("value", [..., None, -1, 1.5, "x", True, [], {}], ids=repr)

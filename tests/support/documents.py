@@ -197,9 +197,18 @@ def floors() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def estimates() -> st.SearchStrategy[dict[str, Any]]:
-    known = {"device": name, **dict.fromkeys(("time_ns", "low_ns", "high_ns"), whole)}
-    parts = {"terms": st.dictionaries(name, whole, max_size=2), "reasons": st.lists(name, max_size=2)}
-    return st.fixed_dictionaries(known | parts, optional={"more": anything})
+    """A time inside its interval, and terms that sum to it, or none."""
+
+    def made(ends: list[int], terms: dict[str, int], more: dict[str, Any]) -> dict[str, Any]:
+        low_ns, time_ns, high_ns = sorted(ends)
+        if terms:
+            low_ns, time_ns, high_ns = 0, sum(terms.values()), 2**63 - 1
+        return {"time_ns": time_ns, "low_ns": low_ns, "high_ns": high_ns, "terms": terms, **more}
+
+    above_0 = whole.filter(bool)
+    terms = st.dictionaries(name, above_0.map(lambda ns: ns // 4 + 1), max_size=2)
+    more = st.fixed_dictionaries({"device": name, "reasons": st.lists(name, max_size=2)}, optional={"more": anything})
+    return st.builds(made, st.lists(above_0, min_size=3, max_size=3), terms, more)
 
 
 def points() -> st.SearchStrategy[dict[str, Any]]:

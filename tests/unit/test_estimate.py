@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import CalibrationError, ConfigError
 from pytest_ocrsweep.hardware.calibration import CONSTANTS, LIMITS, SHEET
 from pytest_ocrsweep.hardware.calibration_file import calibration_of, packaged
 from pytest_ocrsweep.hardware.calibration_points import FITTED, JUDGED
+from pytest_ocrsweep.hardware.devices import Device
 from pytest_ocrsweep.hardware.estimate import estimate
 from pytest_ocrsweep.hardware.fit import estimates, measured
 from pytest_ocrsweep.hardware.line_time import Rates, limits_of
@@ -248,3 +251,44 @@ def test_an_estimate_of_a_ledger_does_not_depend_on_those_before() -> None:
     first = estimate(one, H100)
     assert estimate(other, H100) != first
     assert estimate(one, H100) == first
+
+
+FAMILY = [
+    MODEL,
+    load_model("deepseek-ocr-2"),
+    load_model("unlimited-ocr"),
+    load_model(engine="vllm", overrides=["engine.most_step_tokens=null", "engine.most_crops=null"]),
+    load_model(engine="original"),
+    load_model(overrides=["precision=q4_k_m"]),
+]
+KNOWN = [device for device in devices().values() if device.calibrated_as or device.name in packaged()]
+sizes = st.fixed_dictionaries(
+    {
+        "batch": st.integers(1, 4096),
+        "prompt_tokens": st.integers(0, 20_000),
+        "new_tokens": st.integers(1, 10_000),
+    }
+)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(FAMILY),
+    st.sampled_from(list(STAGES)),
+    st.sampled_from(KNOWN),
+    st.builds(CropGrid, st.integers(1, 30), st.integers(1, 30)),
+    sizes,
+    st.sampled_from(["batch", "prompt_tokens", "new_tokens"]),
+)
+def test_no_size_breaks_the_order_of_floor_interval_and_time_and_more_takes_no_less(
+    model: Model, stage: str, device: Device, grid: CropGrid, least: dict[str, int], grown: str
+) -> None:
+    before = 0
+    for work in (Workload(grid, **least), Workload(grid, **least | {grown: 2 * least[grown] + 1})):
+        ledger = model.ledger(stage, work)
+        found = ledger.estimate(device)
+        assert floor(ledger, device).time_ns <= found.low_ns <= found.time_ns <= found.high_ns
+        assert sum(found.terms.values()) == found.time_ns
+        assert min(found.terms.values()) >= 0
+        assert found.time_ns >= before
+        before = found.time_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from ..errors import ReportError
 from ..files import atomic
 from ..files.text import command, printable
 from . import charts, markdown, owned, sqlite, summary_json, trends
+from .charts import Chart
 from .load import JSON, SQLITE
 from .owned import CHARTS, HTML, PAGE, SUMMARY
 from .page_answer import Answer, answer
@@ -97,6 +98,7 @@ class Writing:
     def __init__(self, report: Report, folder: Path, price: float | None, watch: Callable[[str], object]) -> None:
         self.report, self.folder, self.price, self.watch = report, folder, price, watch
         self.trends = trends.Trends()
+        self.charts: Sequence[Chart] = ()  # for the pictures and for the page, which is written without them too
         self.written: list[str] = []
         self.problems: list[str] = []
 
@@ -142,7 +144,12 @@ class Writing:
     def pictures(self) -> None:
         """A picture of each chart."""
         pictures: dict[str, str] = {}
-        if not self._drawn(CHARTS, lambda: pictures.update(_pictures(self.report))):
+
+        def draw() -> None:
+            self.charts = charts.charts(self.report)
+            pictures.update({f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in self.charts})
+
+        if not self._drawn(CHARTS, draw):
             return
         if not os.path.islink(self.folder / CHARTS):
             atomic.remove_leftovers(self.folder / CHARTS)
@@ -153,7 +160,9 @@ class Writing:
         from . import html
 
         pages: dict[str, str] = {}
-        if self._drawn(HTML, lambda: pages.update({HTML: html.page(self.report, None, self.trends, self.price)})):
+        if self._drawn(
+            HTML, lambda: pages.update({HTML: html.page(self.report, self.charts, self.trends, self.price)})
+        ):
             self.step(lambda: self.put(HTML, lambda: pages))
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> bool:
@@ -187,7 +196,3 @@ def _json(report: Report) -> str:
     document = to_json(report)
     points = document.pop("points")
     return render(document, points=points)
-
-
-def _pictures(report: Report) -> dict[str, str]:
-    return {f"{CHARTS}/{chart.name}.svg": chart.svg() for chart in charts.charts(report)}

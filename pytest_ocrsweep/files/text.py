@@ -14,6 +14,8 @@ SHORT.maxstring = SHORT.maxother = 100
 
 # As text, because every pytest run in an environment imports this file: `re` compiles them when they are first used.
 COMMAND = r"^(\s*:)(?=:)|##(?=\[)"  # GitHub's runner obeys lines that begin with "::", and "##[" anywhere
+WORD = r"""(?:[\w@%+=:,./-]|'[^'\n]*'|"'"|\$'(?:[^'\\\n]|\\['\\x])*')+"""  # of `command`: a shell obeys nothing in it
+OURS = rf"(?a:(?:pytest|ocrsweep)(?: {WORD})*)"
 MARKUP = r"([\\`*_\[\]<>|&#~$])"
 LINKED = r"(?i:(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-)))"  # mentions, issues, addresses
 
@@ -39,6 +41,14 @@ def command(*words: str) -> str:
     import shlex
 
     return " ".join(shlex.quote(word) if terminal_line(word) == word else f"$'{_by_bytes(word)}'" for word in words)
+
+
+def is_command(text: str) -> bool:
+    """Whether it is a line as `command` makes them that runs one of our programs, and nothing else, in a shell.
+
+    What stands in a report of somebody else is no command to offer to a reader before this is known.
+    """
+    return re.fullmatch(OURS, text) is not None
 
 
 def _by_bytes(word: str) -> str:

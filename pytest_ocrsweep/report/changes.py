@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..baselines.metrics import METRICS
+from ..files.text import is_command
 from .what_moved import PointMoved
 
 
@@ -37,7 +38,8 @@ def of_points(moved: Iterable[PointMoved]) -> list[Row]:
     for each in moved:
         found, stage = each.moved, None if each.own else each.stage
         of = row(str(each), found.metric, found.old, found.new, found.change, found.margin, stage)
-        rows.append(of.because(found.causes, found.accept, bad=each.verdict != "IMPROVED"))
+        accept = found.accept if found.accept and is_command(found.accept) else None  # who wrote the report is unknown
+        rows.append(of.because(found.causes, accept, bad=each.verdict != "IMPROVED"))
     return rows
 
 

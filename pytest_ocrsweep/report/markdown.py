@@ -144,12 +144,16 @@ def _moved(found: Answer) -> list[str]:
 
 
 def _changes(rows: Sequence[changes.Row]) -> str:
+    header = ["point", "number", "old", "new", "change", "margin", "component or line"]
     cells = [
-        [row.point, row.metric, row.old, row.new, row.change, row.margin, "; ".join(map(markdown, row.causes))]
+        [markdown(row.point), markdown(row.metric), row.old, row.new, row.change, row.margin, _causes(row)]
         for row in rows
     ]
-    header = ["point", "number", "old", "new", "change", "margin", "component or line"]
-    return _grid(header, [[*each[:-1], each[-1] or "not known"] for each in cells], names=2)
+    return _grid(header, cells, names=2)
+
+
+def _causes(row: changes.Row) -> str:
+    return "; ".join(map(markdown, row.causes)) or "not known"
 
 
 def _own(results: Sequence[OwnResult]) -> str:
@@ -171,7 +175,7 @@ def _grown(point: PointResult) -> str:
 def _about(report: Report) -> str:
     """The workload, and what is known of where it ran."""
     environment = report.environment
-    words = [f"{name}={getattr(report.workload, name)}" for name in WORKLOAD]
+    words = [f"{name}={markdown(getattr(report.workload, name))}" for name in WORKLOAD]
     known = [(name, getattr(environment, name)) for name in ENVIRONMENT]
     words += [f"{name} {markdown(value)}" for name, value in known if value]
     return "\n".join([", ".join(words), *(f"- {markdown(each)}" for each in environment.hosts)])

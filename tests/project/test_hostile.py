@@ -15,22 +15,28 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import damage
 import documents
 import fuzz
 import parsers
 import parsers_binary
+import parsers_shown
 import pytest
+import red_run
 
-from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines import counted, result_json, timed
+from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.cli import main
 from pytest_ocrsweep.errors import BaselineError, CheckpointError, ConfigError, ImageError, ReportError
 from pytest_ocrsweep.files import untrusted
 from pytest_ocrsweep.files.image_size import PageSize, page_size
-from pytest_ocrsweep.report import load, sqlite
+from pytest_ocrsweep.files.text import command, is_command
+from pytest_ocrsweep.report import load, markdown, recorded, sqlite
 from pytest_ocrsweep.sweep import config, grid_sources, shapes
 from pytest_ocrsweep.sweep.made_for import SweptFor
 
@@ -91,6 +97,100 @@ def test_the_fuzzer_tells_a_crash_from_a_refusal() -> None:
         fuzz.check_refusal(UnicodeError("somebody else's ValueError"))
     with pytest.raises(ZeroDivisionError):
         fuzz.case(parsers.Parser(list, damage.kept, lambda data, folder: 1 // 0), b"", Path())
+
+
+# A report of somebody else's run, of which a bot makes a comment
+
+EVIL = "x\n```\n\n# @octocat [a](https://evil.example) <img src=x> | b |\n$(touch x); www.evil.example\n```"
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Each text in a document, and each name of a field."""
+    for name, each in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, dict):
+            yield (*at, name, "name")
+        if isinstance(each, str):
+            yield (*at, name, "text")
+        elif isinstance(each, dict | list):
+            yield from _places(each, (*at, name))
+
+
+def _evil_at(document: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
+    made = deepcopy(document)
+    inner: Any = made
+    *path, name, what = place
+    for step in path:
+        inner = inner[step]
+    if what == "name":
+        inner[EVIL] = inner.pop(name)
+    else:
+        inner[name] = EVIL
+    return made
+
+
+def _whole() -> dict[str, Any]:
+    recorded_report = recorded.report(PACKAGE.parent / "baselines", "deepseek-ocr", "nvidia-h200", "2x3")
+    found = json.loads(json.dumps(to_json(red_run.red(recorded_report))))
+    found["points"] = [point for point in found["points"] if point["attention"] == "flash"]
+    host = dict.fromkeys(("gpu", "driver", "torch", "transformers", "dtype", "weights"), "known")
+    found["environment"]["hosts"] = [host | {"host": "node1"}, host | {"host": "node2"}]
+    assert any(point.get("moved") for point in found["points"])
+    assert any(point["vendor"]["profile"] for point in found["points"])
+    for name in ("samples", "lines"):
+        _shorten(found, name)
+    return found | {"own": [documents.own(), documents.own("render", "call")]}
+
+
+def _shorten(value: Any, name: str) -> None:
+    """A few of many that are alike."""
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == name:
+            value[key] = dict(list(each.items())[:3]) if isinstance(each, dict) else each[:3]
+        elif isinstance(each, dict | list):
+            _shorten(each, name)
+
+
+def test_no_text_of_a_report_becomes_markup_or_a_command_of_its_page_for_pull_requests() -> None:
+    document = _whole()
+    shown = 0
+    for place in _places(document):
+        try:
+            page = markdown.page(result_json.from_json(_evil_at(document, place), "a report"), price=2.0)
+        except ReportError:
+            continue
+        shown += "octocat" in page
+        parsers_shown.check_markdown(page)
+        lines = page.splitlines()
+        headings = [line for line in lines if line.startswith("#")]
+        assert all(re.match(r"## |### (?:Moved since the baseline|Own code)", line) for line in headings), place
+        assert len(headings) <= 3, place
+        fences = [at for at, line in enumerate(lines) if line.lstrip().startswith("```")]
+        assert len(fences) in (0, 2), place
+        for line in lines[fences[0] + 1 : fences[1]] if fences else ():
+            assert is_command(line), place
+    assert shown > 20
+
+
+def test_a_command_of_somebody_elses_report_is_shown_if_a_shell_runs_nothing_but_us() -> None:
+    assert is_command(
+        command("pytest", "tests/it's a.py", "--ocrsweep-set=a=$(x)", "-k", "a\nb\x1b", "--ocrsweep-update")
+    )
+    assert is_command(command("ocrsweep", "history", "accept", "decode", "2x3", "flash"))
+    for evil in (
+        *("curl evil.example", "pytest; curl evil", "pytest $(curl evil)", "pytest `x`", "pytest a | sh", "pytest > x"),
+        *(
+            "pytest\ncurl evil",
+            "pytest 'a",
+            'pytest "$(x)"',
+            "pytest & x",
+            "",
+            " pytest",
+            "pytest # x",
+            "./pytest",
+            "PATH=. pytest",
+        ),
+    ):
+        assert not is_command(evil), evil
 
 
 # Files that never end, never begin, or are too large

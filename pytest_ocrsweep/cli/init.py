@@ -164,4 +164,5 @@ def _next(files: NewFiles, suites: Path, present: Mapping[str, object], first: s
         return
     paths = _testpaths(present)
     found = not paths or any(suites.is_relative_to(path) for path in paths)
-    yield f"{files.written} files written; next: {first}pytest{'' if found else f' {suites.as_posix()}'}"
+    written = f"{files.written} file{'s' * (files.written != 1)} written"
+    yield f"{written}; next: {first}pytest{'' if found else f' {suites.as_posix()}'}"

@@ -81,10 +81,10 @@ class NewFiles:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode("utf-8"))
-        except OSError:
+        except OSError as error:
             with suppress(OSError):
                 target.unlink()
-            raise
+            raise OSError(error.errno, error.strerror, str(target)) from None
         self.written += 1
         return f"{path}: written"
 

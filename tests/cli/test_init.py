@@ -152,6 +152,18 @@ def test_a_table_in_another_form_is_left_and_the_lines_are_printed(capsys, text)
     assert Path("pyproject.toml").read_text() == text
 
 
+def test_a_file_that_finds_no_room_is_named_and_not_left_half_written(capsys, monkeypatch):
+    def full(descriptor, mode):
+        os.close(descriptor)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(init_files.os, "fdopen", full)
+    (line,) = init(capsys, "--stage=vision", code=2)
+    assert line.startswith("ocrsweep: pytest.ini: No space left on device; ")
+    assert not Path("pytest.ini").exists()
+    assert not Path("suites").exists()
+
+
 def test_suites_go_where_pytest_looks_for_tests(capsys):
     Path("tests").mkdir()
     Path("pytest.ini").write_text("[pytest]\ntestpaths = tests\n")

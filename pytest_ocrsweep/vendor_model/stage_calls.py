@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
@@ -61,11 +61,17 @@ def stage_flops(model: Architecture, stage: str, work: Workload, attention: str)
 def steps_flops(model: Architecture, stage: str, work: Workload, attention: str, experts: str) -> int:
     """FlopCounterMode's count of all `new_tokens` steps: of those while a window fills, and of those after."""
     filling = min(work.new_tokens, model.decoder.window or work.new_tokens)
+    one = replace(work, new_tokens=1)  # a step is the same however many follow
 
     def count(first: int, last: int) -> int:
-        return _series(lambda i: StageCall(model, stage, work, attention, experts, i).tensor_flops(), first, last)
+        return _series(lambda i: _step_flops(StageCall(model, stage, one, attention, experts, i)), first, last)
 
     return count(1, filling) + count(filling + 1, work.new_tokens)
+
+
+@cache
+def _step_flops(call: StageCall) -> int:
+    return call.tensor_flops()
 
 
 def _series(count: Callable[[int], int], first: int, last: int) -> int:

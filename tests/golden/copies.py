@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain, islice
 from pathlib import Path
 
 from golden import outside
@@ -104,7 +105,8 @@ def command_line(folder: Path) -> Copies:
         "compare": COMPARE,
         "refused": REFUSED,
     }
-    texts = {f"{name}.txt": outside.ocrsweep(folder, *commands) for name, commands in groups.items()}
+    said = iter(outside.transcripts(folder, *chain(*groups.values())))
+    texts = {f"{name}.txt": "\n".join(islice(said, len(commands))) for name, commands in groups.items()}
     return {
         **texts,
         "narrow.txt": outside.ocrsweep(folder, *NARROW, columns="80"),

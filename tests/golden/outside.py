@@ -60,13 +60,17 @@ def project(folder: Path) -> Path:
 
 def ocrsweep(folder: Path, *commands: str, columns: str = "") -> str:
     """A transcript of those commands, run in `folder` one after another; for a terminal of so many columns, if any."""
+    return "\n".join(transcripts(folder, *commands, columns=columns))
+
+
+def transcripts(folder: Path, *commands: str, columns: str = "") -> list[str]:
+    """The same, one a command."""
     words = [shlex.split(command) for command in commands]
     done = _run([sys.executable, "-c", DRIVER], folder, json.dumps(words), columns)
     assert done.returncode == 0, done.stderr
     ran = json.loads(done.stdout)
-    return "\n".join(
-        transcript(f"ocrsweep {command}", *rest) for command, rest in zip(commands, ran, strict=True)
-    ).replace(str(folder), "<here>")
+    said = [transcript(f"ocrsweep {command}", *rest) for command, rest in zip(commands, ran, strict=True)]
+    return [text.replace(str(folder), "<here>") for text in said]
 
 
 def pytest(folder: Path, command: str, columns: str = "") -> str:
@@ -98,7 +102,7 @@ def _run(command: Sequence[str], folder: Path, given: str = "", columns: str = "
         "PYTHONUTF8": "1",
     }
     return subprocess.run(
-        command, cwd=folder, env=environment, input=given, capture_output=True, encoding="utf-8", timeout=120
+        command, cwd=folder, env=environment, input=given, capture_output=True, encoding="utf-8", timeout=300
     )
 
 

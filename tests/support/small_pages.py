@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from pytest_ocrsweep import Workload, load_model
 
-SMALL = load_model(
-    "deepseek-ocr-tiny",
-    overrides=[
-        "model.tiling.view_sides=[256,128,160,256,320,320]",
-        "model.tiling.crop_sides=[192,0,0,0,0,256]",
-        "model.sam.image_side=256",
-        "model.sam.window=5",
-        "model.clip.image_side=56",
-    ],
+SIDES = (
+    "model.tiling.view_sides=[256,128,160,256,320,320]",
+    "model.tiling.crop_sides=[192,0,0,0,0,256]",
+    "model.sam.image_side=256",
+    "model.sam.window=5",
+    "model.clip.image_side=56",
 )
+SMALL = load_model("deepseek-ocr-tiny", overrides=SIDES)
 
 
 def small(work: Workload) -> Workload:

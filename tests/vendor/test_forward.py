@@ -7,6 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
+from small_pages import SMALL, small  # noqa: E402
+
 from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, forward  # noqa: E402
@@ -31,10 +33,14 @@ def prefilled(model, work: Workload, attention: str):
     return forward.prefill(model, page, ids, torch.arange(context)[None], mask), page, ids
 
 
-@pytest.mark.parametrize("work", [PAGE, CROPS], ids=["view", "crops of two pages"])
+@pytest.mark.parametrize(
+    ("sizes", "work"),
+    [(TINY, PAGE), (SMALL.architecture, small(CROPS)), pytest.param(TINY, CROPS, marks=pytest.mark.slow)],
+    ids=["view", "small crops of two pages", "crops of two pages"],
+)
 @pytest.mark.parametrize("attention", ATTENTION)
-def test_our_prefill_is_the_vendors_own_forward(attention, work):
-    model = build.build(TINY, attention, "grouped_mm", "cpu")
+def test_our_prefill_is_the_vendors_own_forward(attention, sizes, work):
+    model = build.build(sizes, attention, "grouped_mm", "cpu")
     ours, page, ids = prefilled(model, work, attention)
     del model.model.get_placeholder_mask  # now the vendor's own, which checks that tokens match features
     theirs = model(input_ids=ids, **page.arguments(model))

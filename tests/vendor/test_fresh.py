@@ -9,12 +9,14 @@ import pytest
 pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
+from small_pages import SIDES
+
 from pytest_ocrsweep import CropGrid
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.fresh import FreshProcesses
 from pytest_ocrsweep.sweep.timed_point import TimedPoint
 
-TINY = ("model=deepseek-ocr-tiny", "workload.resolution=tiny", "vendor.device=cpu")
+TINY = ("model=deepseek-ocr-tiny", *SIDES, "workload.resolution=tiny", "vendor.device=cpu")
 POINT = TimedPoint("vision", compose(TINY).workload.on(CropGrid(1, 1)), "flash")
 
 

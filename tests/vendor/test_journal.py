@@ -136,9 +136,13 @@ TOOK_UP = "took up 2 timed points of a run that began 20"
 WITHOUT = "times are not journalled from here on, and would be lost if this run were killed: "
 
 
-@pytest.mark.parametrize("way", [[], ["-n2"]], ids=["plain", "n2"])
-def test_what_a_killed_update_timed_is_recorded_by_the_next_one(killed, way):
-    killed.kill(*way)
+@pytest.mark.parametrize(
+    ("killed_way", "way"),
+    [([], []), (["-n2"], []), pytest.param(["-n2"], ["-n2"], marks=pytest.mark.slow)],  # a worker imports torch: 8 s
+    ids=["plain", "killed with workers", "n2"],
+)
+def test_what_a_killed_update_timed_is_recorded_by_the_next_one(killed, killed_way, way):
+    killed.kill(*killed_way)
     assert not killed.recorded.exists()
     journalled = killed.rows
     (missing,) = set(GRIDS) - journalled.keys()

@@ -157,7 +157,7 @@ def test_a_run_that_is_over_lets_its_device_go(measured):
 
 
 @pytest.mark.usefixtures("without_charts")
-@pytest.mark.parametrize("way", [[], ["-n2"]], ids=["plain", "n2"])
+@pytest.mark.parametrize("way", [[], pytest.param(["-n2"], marks=pytest.mark.slow)], ids=["plain", "n2"])
 def test_a_timed_point_is_one_of_pytest_benchmarks(measured, way):
     measured.write("conftest.py", NO_MACHINE_INFO)
     result = measured.run("--benchmark-json=b.json", "--ocrsweep-update", "--ocrsweep-report=out", *way, benchmark=True)

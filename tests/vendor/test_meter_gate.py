@@ -94,7 +94,11 @@ def test_a_time_of_something_else_is_no_baseline(measured, change, told):
     result.stdout.fnmatch_lines([f"SKIPPED *no time that compares ({told}) is recorded on cpu for decode 1x1 flash;*"])
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n2"], ["--ocrsweep-update"]], ids=["plain", "n2", "update"])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], pytest.param(["-n2"], marks=pytest.mark.slow), ["--ocrsweep-update"]],
+    ids=["plain", "n2", "update"],
+)
 def test_a_damaged_file_of_times_is_one_line_before_any_test(measured, arguments):
     measured.file.write_text(measured.file.read_text()[:-4])
     before = measured.file.read_bytes()

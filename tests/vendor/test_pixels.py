@@ -8,6 +8,8 @@ from PIL import Image, ImageOps
 torch = pytest.importorskip("torch", reason="the vendor model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the vendor model needs the extra [vendor]")
 
+from small_pages import small  # noqa: E402
+
 from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
 from pytest_ocrsweep.errors import ImageError  # noqa: E402
 from pytest_ocrsweep.vendor_model.forward import pages  # noqa: E402
@@ -164,7 +166,7 @@ def test_each_orientation_gives_the_page_that_pillow_shows(tmp_path, kind, orien
     painted(CropGrid(2, 3), 32).save(path, kind, exif=exif)
     with Image.open(path) as image:
         ImageOps.exif_transpose(image).convert("RGB").save(tmp_path / "upright.png")
-    crops = [page_pixels(each, WIDE, LIKE).crops for each in (path, tmp_path / "upright.png")]
+    crops = [page_pixels(each, small(WIDE), LIKE).crops for each in (path, tmp_path / "upright.png")]
     assert torch.equal(*crops)
 
 

@@ -9,7 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
 
-from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
+from small_pages import SMALL, small  # noqa: E402
+
+from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
 from pytest_ocrsweep.baselines.machine import Machine  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import TimeCap  # noqa: E402
 from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
@@ -17,9 +19,8 @@ from pytest_ocrsweep.model.stages import STAGES  # noqa: E402
 from pytest_ocrsweep.vendor_model import build, clocks, regions, timing  # noqa: E402
 
 CPU = torch.device("cpu")
-MODEL = load_model("deepseek-ocr-tiny")
-TINY = MODEL.architecture
-PAGE = Workload(CropGrid(1, 1), new_tokens=3, resolution="tiny")
+TINY = SMALL.architecture
+PAGE = small(Workload(CropGrid(1, 1), new_tokens=3, resolution="tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def vendor() -> timing.Vendor:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_calls_that_are_timed_are_the_ones_that_are_counted(vendor, stage, attention):
     with vendor.timed(stage, PAGE, attention, count=True) as point:
-        assert point.tensor_flops == MODEL.ledger(stage, PAGE, attention).total().tensor_flops
+        assert point.tensor_flops == SMALL.ledger(stage, PAGE, attention).total().tensor_flops
         assert len(point.clocks) == (2 if stage == "decode" else 1)
         assert (point.token_ns() is None) == (stage != "decode")
 

@@ -21,7 +21,7 @@ GLANCE_S = 0.05
 """From one reading of the machine to the next while samples are taken."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Samples:
     """Raw times of one round in whole ns, in the order taken, and the machine around and `during` them."""
 
@@ -40,7 +40,7 @@ class Samples:
         """The fastest sample, ns."""
         return min(self.ns)
 
-    @cached_property
+    @property
     def quartiles(self) -> tuple[float, float, float]:
         """q1, median and q3 in ns, interpolated between samples; all the same for a single one."""
         if len(self.ns) == 1:

@@ -19,4 +19,4 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 def read(file: Path) -> dict[str, Any]:
     """What the file holds."""
-    return dict(yaml.load(file.read_text(encoding="utf-8"), _Loader))
+    return dict(_Loader(file.read_text(encoding="utf-8")).get_single_data())

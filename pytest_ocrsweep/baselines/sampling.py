@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 from .machine import UNKNOWN, Machine, contended, graph_speed, mean, throttled
@@ -64,7 +63,7 @@ class Samples:
         """The readings that say most of these samples."""
         return self.during or (self.before, self.after)
 
-    @cached_property
+    @property
     def objections(self) -> tuple[str, ...]:
         """Why these samples are not acceptable, by the machine's state around and during them; empty if they are."""
         return objections([self])

@@ -28,6 +28,7 @@ from pytest_ocrsweep.errors import EngineError
 
 LOAD = Load(64, 48, pages=4, concurrency=2, new_tokens=5, warmup=1)
 MS = 10**6
+HUNG_S = 60  # a server that hangs; what gives it up is done long before, on a busy machine too
 
 
 def failure(behave: Callable[[Handler, dict[str, Any]], None], load: Load = LOAD, **options: Any) -> EngineError:
@@ -53,9 +54,9 @@ def test_a_request_has_the_time_to_its_first_token_and_between_tokens() -> None:
         served = HttpEngine(server.url).run(LOAD)
     assert len(served.requests) == 4
     for request in served.requests:
-        assert 50 * MS <= request.ttft_ns < 500 * MS
+        assert 50 * MS <= request.ttft_ns < 5000 * MS
         assert request.tpot_ns is not None
-        assert 5 * MS <= request.tpot_ns < 100 * MS  # where the first token was late, the others seem early
+        assert 5 * MS <= request.tpot_ns < 1000 * MS  # where the first token was late, the others seem early
         assert (request.prompt_tokens, request.new_tokens) == (servers.PROMPT_TOKENS, 5)
     assert served.wall_ns >= 2 * (50 + 4 * 10) * MS  # two rounds of two
 
@@ -233,11 +234,11 @@ def test_a_server_with_tls_is_timed_like_another(monkeypatch: pytest.MonkeyPatch
 
 def test_a_server_with_tls_that_is_too_slow_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    with serving(lambda handler, body: time.sleep(3), certificate=CERTIFICATE) as server:
+    with serving(lambda handler, body: time.sleep(HUNG_S), certificate=CERTIFICATE) as server:
         began = time.monotonic()
         with pytest.raises(EngineError, match=re.escape("took more than 0.5 s over one request")):
             HttpEngine(server.url, limit_s=0.5).run(LOAD)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HUNG_S
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
@@ -279,11 +280,11 @@ def test_a_web_page_is_not_shown() -> None:
 
 
 def test_a_server_that_is_silent_is_given_up() -> None:
-    with serving(answer(), lambda handler: time.sleep(2)) as server:
+    with serving(answer(), lambda handler: time.sleep(HUNG_S)) as server:
         began = time.monotonic()
         error = refused(server.url, limit_s=0.2)
     assert "took more than 0.2 s over one request; give it more time" in str(error)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < HUNG_S
 
 
 def test_what_speaks_another_protocol_is_named() -> None:
@@ -357,7 +358,7 @@ def endless_line(handler: Handler, body: dict[str, Any]) -> None:
 
 def trickle(handler: Handler, body: dict[str, Any]) -> None:
     handler.begin()
-    for _ in range(100):
+    for _ in range(20 * HUNG_S):
         handler.part(b"x")
         time.sleep(0.05)
 
@@ -442,36 +443,36 @@ def test_a_server_that_leads_elsewhere_is_not_followed() -> None:
     assert r"answered 307: leads to 'http://elsewhere\x7f/'; give the URL that it leads to" in str(failure(behave))
 
 
-@pytest.mark.parametrize("behave", [trickle, lambda handler, body: time.sleep(3)], ids=["trickle", "silent"])
+@pytest.mark.parametrize("behave", [trickle, lambda handler, body: time.sleep(HUNG_S)], ids=["trickle", "silent"])
 def test_a_server_that_is_too_slow_is_cut_off(behave: Callable[[Handler, dict[str, Any]], None]) -> None:
     began = time.monotonic()
     with serving(behave) as server:
         engine = HttpEngine(server.url, limit_s=0.3)
         with pytest.raises(EngineError, match=re.escape("took more than 0.3 s over one request")):
             engine.run(LOAD)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HUNG_S
 
 
 def test_the_first_fault_ends_the_other_requests_too() -> None:
     def behave(handler: Handler, body: dict[str, Any]) -> None:
-        close_at_once(handler, body) if len(server.bodies) == 3 else time.sleep(3)
+        close_at_once(handler, body) if len(server.bodies) == 3 else time.sleep(HUNG_S)
 
     with serving(behave) as server:
         began = time.monotonic()
         with pytest.raises(EngineError, match="closed the connection"):
             HttpEngine(server.url).run(Load(64, 48, pages=9, concurrency=3, new_tokens=2, warmup=0))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HUNG_S
         assert len(server.bodies) == 3
 
 
 def test_ctrl_c_ends_a_load_at_once() -> None:
-    with serving(lambda handler, body: time.sleep(3)) as server:
+    with serving(lambda handler, body: time.sleep(HUNG_S)) as server:
         engine = HttpEngine(server.url)
         threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             engine.run(LOAD)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HUNG_S
 
 
 def test_a_prompt_of_tokens_is_refused() -> None:

@@ -47,7 +47,8 @@ ENGINE ?= .venv-vllm
 MATRIX ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Bytecode is written where it is first needed: compiling all of torch and transformers takes half of the installation.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 

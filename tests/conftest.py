@@ -13,6 +13,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import checkouts
+import installed
 import numpy  # noqa: F401  # a run inside a test forgets what it imported, and numpy cannot be loaded twice
 import pytest
 from checkouts import Checkout
@@ -62,6 +63,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{len(missing)} tests of a real engine did not run: {missing[0].removeprefix('Skipped: ')}", yellow=True
         )
+
+
+_installed = pytest.fixture(scope="session", autouse=True)(installed.read_once)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..files.text import quoted
 from ..files.untrusted import MOST
@@ -60,6 +61,7 @@ class PointProfile(JsonObject):
         return {"kernels": self.kernels, "gap_ns": self.gap_ns, "lines": self.times}
 
 
+@lru_cache(4096)
 def component_of(path: str) -> str:
     """The component that a line belongs to: "sam", "clip", …, "decoder/attn", …, "head"."""
     first, _, rest = path.partition("/")

@@ -328,12 +328,13 @@ def damaged(rng: random.Random, text: str) -> str:
     return text
 
 
+@pytest.mark.parametrize("cases", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name", ["vllm-serve-1.json", "vllm-serve-detailed.json", "sglang.jsonl", "aiperf.json", "vllm-throughput.json"]
 )
-def test_a_damaged_file_is_a_line_and_never_a_traceback(recorded, run, name):
+def test_a_damaged_file_is_a_line_and_never_a_traceback(recorded, run, name, cases):
     rng, text, codes = random.Random(name), (DATA / name).read_text(encoding="utf-8"), set()
-    for _ in range(150):
+    for _ in range(cases):
         Path("damaged").write_text(damaged(rng, text), encoding="utf-8", errors="surrogatepass")
         code, _, err = run("damaged", "--new-tokens", "8")
         codes.add(code)

@@ -18,6 +18,7 @@ GPUS = ("nvidia-h200", "nvidia-h100-80gb-hbm3")
 MARGIN = 0.012  # the gate's, for vision and prefill on an H200
 DECODE_MARGIN = 0.025  # its widest
 TRIALS = 20
+PARTS = 4  # of the cases: `make test` tries the first part, `make slow` the others
 LINE_NOISE, GAP_NOISE, PACE = (0.002, 0.005), 0.02, 0.0025  # sigmas of each line, of the gaps, of all alike
 SLOWER = 1.1
 STAGE_SLOWER = 0.005
@@ -199,14 +200,17 @@ def test_a_recorded_profile_that_is_none_is_refused(changed, error):
 
 # Noise: last, they take seconds
 
+PART = pytest.mark.parametrize("part", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, PARTS))])
 
-def test_a_component_that_takes_a_tenth_more_is_named_and_no_other():
+
+@PART
+def test_a_component_that_takes_a_tenth_more_is_named_and_no_other(part):
     """At points of both GPUs, for every component by which the stage takes 0.5 % more: 20 trials each."""
     random_ = random.Random(17)
     cases = list(trials())
     assert len(cases) > 100
     missed, false = [], []
-    for gpu, point, slowed in cases:
+    for gpu, point, slowed in cases[part::PARTS]:
         named = []
         for _ in range(TRIALS):
             then, now = noisy(point, random_), noisy(point, random_, {slowed: SLOWER})
@@ -218,9 +222,10 @@ def test_a_component_that_takes_a_tenth_more_is_named_and_no_other():
     assert not false
 
 
-def test_nothing_is_named_of_an_unchanged_point():
+@PART
+def test_nothing_is_named_of_an_unchanged_point(part):
     random_ = random.Random(5)
     for gpu in GPUS:
-        for point in recorded(gpu):
+        for point in recorded(gpu)[part::PARTS]:
             for _ in range(TRIALS):
                 assert blame(noisy(point, random_), noisy(point, random_), margin_of(point)) == []

@@ -46,7 +46,7 @@ def test_the_table_of_the_page_is_what_the_script_prints() -> None:
     assert "\n".join(SCRIPT["table"](PLANS, four)) in page
 
 
-@pytest.mark.parametrize("factor", [0.6, 1.0, 1.7])
+@pytest.mark.parametrize("factor", [1.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.6, 1.7))])
 def test_a_host_is_found_again_from_loads_that_it_served(factor: float) -> None:
     truth = SCRIPT["scaled"](VLLM.engine.host, factor)
     chosen = [found for found in PLANS if SCRIPT["names"](found.load) in {*SCRIPT["FOUR"], ("1x1", 1, False)}]

@@ -29,7 +29,7 @@ def graphs() -> Model:
     return load_model(engine="vllm", overrides=["engine.start.encoder_graphs=true"])
 
 
-FEW = settings(max_examples=20, deadline=None)  # each plan prices tens of ledgers
+FEW = settings(max_examples=settings().max_examples // 3, deadline=None)  # each plan prices tens of ledgers
 
 
 @FEW

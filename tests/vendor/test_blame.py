@@ -51,7 +51,9 @@ def components_at(stage: str) -> list[str]:
     return [name for name in ours if name.startswith(parts[stage])]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=() if stage == "vision" else pytest.mark.slow) for stage in STAGES]
+)
 def test_a_delay_of_any_component_is_profiled_as_its_own(vendor, stage, monkeypatch):
     monkeypatch.setattr(HostClock, "batch", lambda clock, times: [0] * times)  # it would time three calls more
     for component in components_at(stage):

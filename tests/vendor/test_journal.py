@@ -138,7 +138,7 @@ WITHOUT = "times are not journalled from here on, and would be lost if this run 
 
 @pytest.mark.parametrize(
     ("killed_way", "way"),
-    [([], []), (["-n2"], []), pytest.param(["-n2"], ["-n2"], marks=pytest.mark.slow)],  # a worker imports torch: 8 s
+    [([], []), *(pytest.param(["-n2"], way, marks=pytest.mark.slow) for way in ([], ["-n2"]))],  # torch twice: 8 s
     ids=["plain", "killed with workers", "n2"],
 )
 def test_what_a_killed_update_timed_is_recorded_by_the_next_one(killed, killed_way, way):

@@ -28,7 +28,7 @@ def test_a_point_far_faster_than_recorded_is_a_notice_with_the_command_that_acce
     assert notice.endswith(" --ocrsweep-update")
 
 
-@pytest.mark.parametrize("way", [[], ["-n2"]], ids=["plain", "n2"])
+@pytest.mark.parametrize("way", [[], pytest.param(["-n2"], marks=pytest.mark.slow)], ids=["plain", "n2"])
 def test_a_point_far_slower_than_recorded_is_an_ordinary_failure(measured, way):
     measured.scale(1 / 1000)
     result = measured.run("--junitxml=junit.xml", *way)

@@ -150,8 +150,8 @@ $(BASE): pyproject.toml
 	$(PIP) --editable ".[report]"
 	touch $@
 
-$(DEV): $(BASE)
-	$(PIP) $(TORCH)
+$(DEV): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(if $(LOCKED),$(PIP) --no-deps --require-hashes --requirement dev/release/lock.txt)
-	$(PIP) --editable ".[vendor,report,columns,dev,site]"
-	touch $@
+	$(PIP) $(TORCH) --editable ".[vendor,report,columns,dev,site]"
+	touch $(BASE) $@

@@ -119,7 +119,7 @@ Sizes = Size | tuple[Size, ...]
 
 def each(sizes: Sizes) -> tuple[Size, ...]:
     """The sizes as a tuple, without zeros."""
-    return tuple([size for size in (sizes if isinstance(sizes, tuple) else (sizes,)) if size != 0])
+    return tuple([size for size in (sizes if isinstance(sizes, tuple) else (sizes,)) if size])
 
 
 def together(sizes: Sizes) -> Size:

@@ -59,7 +59,7 @@ class Program:
         )
 
     def _row(self, size: Size, times: int = 1) -> Row:
-        if size == 0:
+        if not size:
             return ()
         terms = poly(size).terms
         for monomial in terms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from . import original_tower
 from .architecture import Architecture
@@ -88,8 +89,15 @@ def pages(model: Architecture, resolution: str, crops: bool) -> tuple[Size, Size
     return BATCH, MANY_PAGES, IMAGE
 
 
-def vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
+@lru_cache(32)  # a prefill runs the same ones
+def vision(
+    model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE
+) -> tuple[Kernel, ...]:
     """The global view, the crop views, and each page's image tokens with newlines, if it has some, and separator."""
+    return tuple(_vision(model, resolution, crops, attention, engine))
+
+
+def _vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine) -> Kernels:
     count, many, tokens = pages(model, resolution, crops)
     if engine.original_tower:
         remains = Remains(model, resolution, crops)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from .architecture import Architecture, Decoder
 from .engine import REFERENCE, Engine
 from .geometry import Workload
-from .kernels import Kernels
+from .kernels import Kernel
 from .precision import NATIVE, Precision, stored
 from .program import Program
 from .sizes import CONTEXT, KEYS, LEAVES
@@ -28,7 +28,7 @@ class Latency(Enum):
 class Stage:
     """What a stage runs, and all else that differs between stages. To add a stage, add an entry to STAGES."""
 
-    kernels: Callable[..., Kernels]  # of a model, a resolution, crops or not, an attention, an engine
+    kernels: Callable[..., Iterable[Kernel]]  # of a model, a resolution, crops or not, an attention, an engine
     keys_before: Size  # keys of each page in the KV cache before the kernels run
     keys_after: Size  # and after, if all stay
     experts: Callable[[Decoder], str] | None = None  # how it runs a decoder's routed experts; None: it runs no decoder

@@ -110,12 +110,12 @@ class Poly:
     __slots__ = ("terms",)
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
-        self.terms = {monomial: c for monomial, c in terms.items() if c}
+        self.terms = dict(terms) if all(terms.values()) else {monomial: c for monomial, c in terms.items() if c}
 
     def __add__(self, other: Size) -> Poly:
-        if isinstance(other, int) and not other:
+        if not other:
             return self
-        terms = dict(self.terms)
+        terms = self.terms.copy()
         for monomial, c in ({CONSTANT: other} if isinstance(other, int) else other.terms).items():
             terms[monomial] = terms.get(monomial, 0) + c
         return Poly(terms)
@@ -147,6 +147,9 @@ class Poly:
         if isinstance(other, int):
             return self.terms == ({CONSTANT: other} if other else {})
         return isinstance(other, Poly) and self.terms == other.terms
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
 
     def __hash__(self) -> int:
         if self.terms.keys() <= {CONSTANT}:

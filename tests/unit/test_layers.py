@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from inspect import unwrap
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,9 @@ def plain(model: Model, stage: str, work: Workload, attention: str) -> list[Kern
     with pytest.MonkeyPatch.context() as patch:
         for name, size in symbols.items():
             patch.setattr(stage_kernels, name, size.at(point(work, model.architecture.decoder)))
-        kernels = STAGES[stage].kernels(model.architecture, work.resolution, work.grid.crops > 0, attention)
-        return list(kernels)
+        patch.setattr(stage_kernels, "vision", unwrap(stage_kernels.vision))  # it keeps those of the symbols
+        generator = unwrap(STAGES[stage].kernels)
+        return list(generator(model.architecture, work.resolution, work.grid.crops > 0, attention))
 
 
 def steps(work: Workload) -> Iterator[Workload]:

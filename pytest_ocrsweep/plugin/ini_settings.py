@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..files.text import printable
+from .usage import one_line
 
 KEY = "ocrsweep_set"
 
@@ -14,12 +14,12 @@ def value(config: pytest.Config, key: str) -> object:
     try:
         found: object = config.getini(key)
     except (pytest.UsageError, TypeError, ValueError) as error:  # which of them depends on pytest's version
-        raise pytest.UsageError(f"{where(config, key)}: {printable(str(error))}") from None
+        raise pytest.UsageError(f"{where(config, key)}: {one_line(error)}") from None
     if not isinstance(found, list):
         return found
     for item in found:  # pytest passes on what a list of TOML holds
         if not isinstance(item, str):
-            raise pytest.UsageError(f"{where(config, key)}: a list of texts is needed, got {printable(repr(item))}")
+            raise pytest.UsageError(f"{where(config, key)}: a list of texts is needed, got {one_line(repr(item))}")
     return found
 
 
@@ -34,4 +34,4 @@ def where(config: pytest.Config, key: str = KEY) -> str:
     given = [text.partition("=")[0] for text in config.getoption("override_ini", None) or ()]
     if key in given or config.inipath is None:
         return f"-o {key}" if key in given else key
-    return f"{printable(config.inipath.name)}: {key}"
+    return f"{one_line(config.inipath.name)}: {key}"

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..files.text import printable
 from . import compat, ini_settings, places
-from .usage import usage_error
+from .usage import one_line, usage_error
 
 if TYPE_CHECKING:
     from ..sweep.options import Options, Slowdown
@@ -111,7 +110,7 @@ def check(config: pytest.Config) -> None:
     if option.ocrsweep_analytic_only and option.ocrsweep_require_counted:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-require-counted exclude each other")
     if option.ocrsweep_checkpoint and not os.path.isdir(option.ocrsweep_checkpoint):
-        raise pytest.UsageError(f"--ocrsweep-checkpoint: {printable(option.ocrsweep_checkpoint)} is not a folder")
+        raise pytest.UsageError(f"--ocrsweep-checkpoint: {one_line(option.ocrsweep_checkpoint)} is not a folder")
     if option.ocrsweep_analytic_only and option.ocrsweep_profile:
         raise pytest.UsageError("--ocrsweep-analytic-only and --ocrsweep-profile exclude each other")
     if option.ocrsweep_slowdown != "0" and _slowdown(option).percent and option.ocrsweep_update:
@@ -145,7 +144,7 @@ def _slowdown(option: Any) -> Slowdown:  # imports only what a run of points nee
     try:
         return Slowdown.parse(option.ocrsweep_slowdown)
     except ValueError:
-        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {printable(option.ocrsweep_slowdown)}"
+        what = f"0 to 1000 percent, or COMPONENT:PERCENT such as sam:10, got {one_line(option.ocrsweep_slowdown)}"
         raise pytest.UsageError(f"--ocrsweep-slowdown: {what}") from None
 
 

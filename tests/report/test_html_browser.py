@@ -415,6 +415,10 @@ def test_a_points_history_is_a_dot_a_process_and_a_line_where_it_moved(driver: C
         boxes = phone.execute_script(letters)
         assert boxes
         assert all(box["height"] >= 9 and box["left"] >= 0 and box["right"] <= 390 for box in boxes)
+        shown = "return [...document.querySelectorAll('.part span')].filter((each) => each.offsetWidth)"
+        labels = phone.execute_script(f"{shown}.map((each) => [each.offsetWidth, each.parentElement.clientWidth])")
+        assert labels
+        assert all(label <= part for label, part in labels)  # one that has no room is not shown
     assert [log for log in driver.get_log("browser") if log["level"] == "SEVERE"] == []
 
 

@@ -21,6 +21,7 @@ from .served import Load, Request
 MOST_LINE = 1 << 20
 MOST_BODY = 1 << 16  # of an answer that is only read for its message
 STREAM = "data:"
+Json = Mapping[str, Any]  # an object of an answer
 # What servers say that do not read images; that a page has too many image tokens is another message.
 IMAGES = re.compile(
     r"at most 0 image|\bnot\b[^.]*(image|multi-?modal|vision)|(image|multi-?modal|vision)[^.]*\b(not|only) support",
@@ -65,7 +66,7 @@ class Stream:
     chunks: int = 0
     ended: bool = False
 
-    def take(self, chunk: Mapping[str, Any], now_ns: int) -> None:
+    def take(self, chunk: Json, now_ns: int) -> None:
         """Notes a chunk. How many tokens it has is not known: servers send several at once."""
         self.chunks += 1
         for choice in chunk.get("choices") or ():
@@ -76,7 +77,7 @@ class Stream:
             self.usage = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
 
 
-def _has_token(delta: Mapping[str, Any]) -> bool:
+def _has_token(delta: Json) -> bool:
     """Whether a part of the answer has come. A token whose text is not complete is an empty text without a role."""
     text = delta.get("content")
     return bool(text or delta.get("reasoning_content")) or (text == "" and not delta.get("role"))
@@ -95,7 +96,7 @@ def ask(endpoint: Endpoint, model: str, content: bytes, watch: ConnectionWatch) 
     return _request(endpoint, sent_ns, stream)
 
 
-def get(endpoint: Endpoint, path: str, watch: ConnectionWatch) -> Mapping[str, Any]:
+def get(endpoint: Endpoint, path: str, watch: ConnectionWatch) -> Json:
     """The object that a server has at a path. Raises EngineError, and Cut."""
     with _open(endpoint, watch, lambda: f"before it answered {path}") as connection:
         connection.request("GET", f"{endpoint.path}{path}", headers=endpoint.headers())
@@ -201,14 +202,14 @@ def refusal(endpoint: Endpoint, response: HTTPResponse) -> EngineError:
     return EngineError(f"{endpoint}: answered {status}: {message};", hint)
 
 
-def _object(content: bytes) -> Mapping[str, Any]:
+def _object(content: bytes) -> Json:
     value = parse_json(content)
     if not isinstance(value, dict):
         raise ValueError("it is no object")
     return value
 
 
-def _message(value: Mapping[str, Any]) -> str:
+def _message(value: Json) -> str:
     """The message of an error, wherever a server has it."""
     error = value.get("error", value)
     text = error if isinstance(error, str) else None

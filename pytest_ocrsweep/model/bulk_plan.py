@@ -19,7 +19,7 @@ from .engine import Engine
 from .geometry import Resolution, image_tokens
 from .program import COMPULSORY, WEIGHTS, Program, Row
 from .stages import symbols
-from .symbolic import DistinctExperts, Factor, Monomial, Poly, Symbol, symbol
+from .symbolic import DistinctExperts, Factor, Monomial, N, Poly, Symbol, symbol
 
 Numbers = int | NDArray[Any]  # an int if all points have the same, else an array [points]: int64, or Python's ints
 Inputs = Mapping[str, Numbers]  # by the name of a size
@@ -125,7 +125,7 @@ class Values:
         return self._known[factor]
 
 
-def padded_rows(engine: Engine, batch: Any, context: Any) -> tuple[Any, Any]:
+def padded_rows(engine: Engine, batch: N, context: N) -> tuple[N, N]:
     """The rows of a step and of a prefill of `batch` pages with `context` tokens: numbers, or arrays."""
     return _step_rows(engine, batch), _step_rows(engine, batch * context)
 

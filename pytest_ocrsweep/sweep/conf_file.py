@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,6 +16,6 @@ _FLOAT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, object]:
     """What the file holds."""
     return dict(_Loader(file.read_text(encoding="utf-8")).get_single_data())

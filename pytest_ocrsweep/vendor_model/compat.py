@@ -21,6 +21,8 @@ __all__ = ["DispatchMode", "Operation", "Packet"]
 # Types of what a dispatch mode is called with: an operation such as aten.add.Tensor, and all of its overloads.
 Operation = OpOverload
 Packet = OpOverloadPacket
+Arguments = tuple[Any, ...]  # what an operation is called with, by place
+Options = Mapping[str, Any]  # and by name
 
 
 class DispatchMode(TorchDispatchMode):
@@ -30,12 +32,12 @@ class DispatchMode(TorchDispatchMode):
         self,
         func: Operation,
         types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: Arguments = (),
+        kwargs: Options | None = None,
     ) -> Any:
         return self.run(func, args, kwargs or {})
 
-    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
         """What the operation gives to the code within the mode."""
         raise NotImplementedError
 

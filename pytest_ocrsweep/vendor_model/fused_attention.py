@@ -6,7 +6,7 @@ writes. It is caught above the dispatcher and replaced by one operation whose ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ..model.kernels import VECTOR_FLOPS
+from .compat import Arguments, Options
 
 
 def _output(
@@ -48,8 +49,8 @@ class Fuse(TorchFunctionMode):
         self,
         func: Callable[..., Any],
         types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: Arguments = (),
+        kwargs: Options | None = None,
     ) -> Any:
         if func is not torch.nn.functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))

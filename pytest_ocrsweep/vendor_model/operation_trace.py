@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from .compat import (
     CUDNN_ATTENTION,
     EFFICIENT_ATTENTION,
     FLASH_ATTENTION,
+    Arguments,
     DispatchMode,
+    Options,
     Packet,
 )
 from .compat import Operation as TorchOperation
@@ -45,7 +47,7 @@ class Trace(DispatchMode):
         self.operations: list[tuple[str, Numbers]] = []
         self._experts_per_token = experts_per_token
 
-    def run(self, func: TorchOperation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: TorchOperation, args: Arguments, kwargs: Options) -> Any:
         packet = func.overloadpacket
         if is_view(func) or packet in ALLOCATIONS:
             return func(*args, **kwargs)
@@ -61,8 +63,8 @@ class Trace(DispatchMode):
     def _plain(
         self,
         func: TorchOperation,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        args: Arguments,
+        kwargs: Options,
         inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
         out: object,
@@ -77,8 +79,8 @@ class Trace(DispatchMode):
     def _attention(
         self,
         func: TorchOperation,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        args: Arguments,
+        kwargs: Options,
         inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
         out: object,
@@ -97,7 +99,7 @@ def _at(args: Sequence[Any], place: int | None) -> Any:
     return args[place] if place is not None and len(args) > place else None
 
 
-def _products(packet: Packet, args: Sequence[Any], kwargs: Mapping[str, Any], out: object) -> int:
+def _products(packet: Packet, args: Sequence[Any], kwargs: Options, out: object) -> int:
     if packet in FORMULAS:
         return FORMULAS[packet](*(getattr(arg, "shape", arg) for arg in args))
     counted: Callable[..., int] | None = flop_registry.get(packet)

@@ -18,6 +18,7 @@ from ..model.symbolic import distinct_experts
 from . import fused_kernels as fused
 from .families import ReferenceModel
 
+Tables = tuple[torch.Tensor, torch.Tensor]  # cosines and sines
 Pool = list[tuple[torch.Tensor, torch.Tensor] | None]
 
 
@@ -54,7 +55,7 @@ class PlainDecoder:
             return self._summed_late(parts, inputs, tables)
         return self._two_streams(x, inputs, tables)
 
-    def _two_streams(self, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+    def _two_streams(self, x: torch.Tensor, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         embedded = x
         for place in range(self.sizes.layers):
             x = self._layer(place, x, inputs, tables)
@@ -62,7 +63,7 @@ class PlainDecoder:
         del embedded
         return x
 
-    def _layer(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+    def _layer(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         layer = self.text.layers[place]
         normed = layer.input_layernorm(x)
         out = self._attention(place, normed, inputs, tables)
@@ -74,7 +75,7 @@ class PlainDecoder:
         del normed
         return stream + out
 
-    def _summed_late(self, parts: list[torch.Tensor], inputs: Inputs, tables: Any) -> torch.Tensor:
+    def _summed_late(self, parts: list[torch.Tensor], inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         """Each norm adds what the layers before left; the sum after attention is made twice."""
         for place, layer in enumerate(self.text.layers):
             x, *summed = fused.norm(parts, layer.input_layernorm.weight, 1, len(parts) > 1)
@@ -89,7 +90,7 @@ class PlainDecoder:
         (x,) = fused.norm(parts, self.text.norm.weight, 1, False)
         return x
 
-    def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Any) -> torch.Tensor:
+    def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         attention, heads, batch = self.text.layers[place].self_attn, self.sizes.heads, inputs.batch
         q, k, v = self._projected(place, x)
         if self.engine.product_rope and not self.engine.fused_rope:
@@ -97,6 +98,7 @@ class PlainDecoder:
         if self.engine.fused_rope:
             q, k = fused.rope(q, k, inputs.rows, self.table)
         else:
+            assert tables is not None  # either of the layer or of all
             q, k = self._rotated(q, k, inputs.one_page.shape[-1], tables)
         real = len(inputs.slots)
         by_head = [each[:real].view(batch, -1, heads, self.dim).transpose(1, 2) for each in (q, k, v)]
@@ -112,7 +114,7 @@ class PlainDecoder:
             return F.linear(x, self.joined[place].qkv).chunk(3, -1)
         return attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
 
-    def _rotated(self, q: torch.Tensor, k: torch.Tensor, queries: int, tables: Any) -> tuple[torch.Tensor, ...]:
+    def _rotated(self, q: torch.Tensor, k: torch.Tensor, queries: int, tables: Tables) -> tuple[torch.Tensor, ...]:
         q, k = (each.view(-1, queries, self.sizes.heads, self.dim).transpose(1, 2) for each in (q, k))
         q, k = apply_rotary_pos_emb(q, k, *tables)
         return tuple(each.transpose(1, 2).reshape(-1, self.sizes.width) for each in (q, k))

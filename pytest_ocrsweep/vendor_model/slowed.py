@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import MeasureError
 from .clocks import busy_amount, keep_busy
-from .compat import DispatchMode, Operation
+from .compat import Arguments, DispatchMode, Operation, Options
 from .dispatch_count import tensors
 from .families import ReferenceModel, of_built
 from .flop_rules import ALLOCATIONS, is_view
@@ -92,7 +92,7 @@ class Slowed(DispatchMode):
         super().__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         for hook in self._hooks:
             hook.remove()
@@ -103,7 +103,7 @@ class Slowed(DispatchMode):
 
         return step
 
-    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
         out = func(*args, **kwargs)
         if self._due and self._inside and _launches(func):
             self._due = False

@@ -12,7 +12,7 @@ from documents import point, report, vendor
 from pytest_ocrsweep import cli
 from pytest_ocrsweep.baselines.result_json import to_json
 from pytest_ocrsweep.errors import ReportError
-from pytest_ocrsweep.report import files, sqlite
+from pytest_ocrsweep.report import files, html, sqlite, trends
 from pytest_ocrsweep.report.load import load
 
 DATA = {"sweep.json", "sweep.sqlite", "summary.json", "report.md"}
@@ -93,6 +93,26 @@ def test_what_cannot_be_written_keeps_nothing_else_from_it(tmp_path, without_ext
     others = DATA - {in_the_way}
     assert all(f"{name}" in str(error.value).partition("beside it ")[2] for name in others)
     assert all((tmp_path / name).is_file() for name in others)
+
+
+def test_where_nothing_can_be_written_nothing_is_said_to_be(tmp_path, without_extra):
+    for name in (*DATA, "charts"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReportError) as error:
+        files.write(report(), tmp_path)
+    assert "beside" not in str(error.value)
+    assert str(error.value).endswith("give another folder")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_page_is_made_of_all_that_is_known_even_without_charts(tmp_path, monkeypatch):
+    found, made = report(), []
+    monkeypatch.setattr(html, "page", lambda *given: made.append(given) or "the page")
+    monkeypatch.setattr(files.charts, "charts", lambda report: 1 / 0)
+    with pytest.raises(ReportError, match="charts: not drawn"):
+        files.write(found, tmp_path, price=2.5)
+    assert made == [(found, (), trends.read(tmp_path / "sweep.sqlite", found), 2.5)]
+    assert (tmp_path / "index.html").read_text() == "the page"
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])

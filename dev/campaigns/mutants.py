@@ -46,15 +46,20 @@ MEMORY = 8 << 30  # bytes that a mutant may hold
 # What a fork need not import again; nothing of our own, which it imports with the mutant in it.
 HEAVY = ("hypothesis.strategies", "hydra", "omegaconf", "yaml", "PIL.Image", "numpy", "_pytest.pytester", "sqlite3")
 HEAVY += ("filelock",)
+# Where pytest rewrites assertions it loads the plugin's modules itself, and so as they are in their files.
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--assert=plain")
+UNCHANGED = 99  # the exit of a fork whose tests did not load the changed module
 
 
 class Changed(importlib.machinery.SourceFileLoader):
     """Loads a module with other source than its file's."""
 
     source = ""
+    loaded = False  # whether any was, in this process
 
     def get_code(self, fullname: str) -> CodeType:
         """The changed source, compiled; nothing is cached."""
+        Changed.loaded = True
         return compile(self.source, self.path, "exec", dont_inherit=True)
 
 
@@ -87,7 +92,8 @@ def start(module: str, source: str, tests: Sequence[str], cpu_s: int, wait_s: in
         sys.meta_path.insert(0, Change(name, ROOT / PACKAGE / f"{module}.py", source))
         code = 3
         try:
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]))
+            code = int(pytest.main([*OPTIONS, *tests]))
+            code = code if Changed.loaded else UNCHANGED
         finally:
             os._exit(code)
     return pid
@@ -99,6 +105,8 @@ def survivors(module: str, found: Sequence[Mutant], jobs: int) -> list[Mutant]:
     begun = time.monotonic()
     unchanged = start(module, (ROOT / PACKAGE / f"{module}.py").read_text(), tests, cpu_s=600, wait_s=3600)
     _, status, used = os.wait4(unchanged, 0)
+    if os.waitstatus_to_exitcode(status) == UNCHANGED:
+        raise SystemExit(f"{module}: pytest {' '.join(tests)} does not load it, so no mutant would be noticed")
     if status != 0:
         raise SystemExit(f"{module}: pytest {' '.join(tests)} fails without any mutant")
     cpu_s = 2 + ceil(4 * used.ru_utime)

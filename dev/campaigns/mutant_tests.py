@@ -31,7 +31,13 @@ BEGINS = (
     "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
 )
 # A process of its own has no mutant in it: tests that start one only take time.
-IN_PROCESS = ("-m", "not (slow or long)", "-k", "not n2 and not n0")
+TERMINAL = "tests/plugin/test_terminal.py"
+IN_PROCESS = (
+    "-m",
+    "not (slow or long)",
+    "-k",
+    "not n2 and not n0 and not quiet_is_one_line",
+)  # that one counts all lines
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
 # What a thousand simulated runs tell takes seconds, and single runs tell it too.
@@ -104,8 +110,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "sweep/turns": (*frozen("turns", "sweep"), "tests/cli/test_turns.py"),
     "sweep/worktree": (*frozen("worktree", "sweep"), "tests/cli/test_worktree.py"),
     "sweep/stopping": ("tests/cli/test_signals.py", "tests/cli/test_stopping.py"),
-    "plugin/controller": (*ENDS, *IN_PROCESS),
-    "plugin/__init__": (*(f"tests/plugin/test_plugin.py::test_{name}" for name in BEGINS), *ENDS, *IN_PROCESS),
+    "plugin/controller": (*ENDS, TERMINAL, *IN_PROCESS),
+    "plugin/__init__": (
+        *(f"tests/plugin/test_plugin.py::test_{name}" for name in BEGINS),
+        *ENDS,
+        TERMINAL,
+        *IN_PROCESS,
+    ),
     "report/files": (
         *("tests/report/test_files.py", "tests/report/test_owned.py"),
         *("-k", f"{QUICK} and not {DRAWN} and not below_the_job and not loses_no_baseline and not tells_no_job"),

@@ -88,7 +88,7 @@ def start(module: str, source: str, tests: Sequence[str], cpu_s: int, wait_s: in
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         signal.alarm(wait_s)  # it waits for a lock, or for a pipe
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-        name = f"{PACKAGE}.{module.replace('/', '.')}"
+        name = f"{PACKAGE}.{module.removesuffix('/__init__').replace('/', '.')}"
         sys.meta_path.insert(0, Change(name, ROOT / PACKAGE / f"{module}.py", source))
         code = 3
         try:

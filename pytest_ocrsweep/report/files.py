@@ -97,7 +97,7 @@ class Writing:
 
     def __init__(self, report: Report, folder: Path, price: float | None, watch: Callable[[str], object]) -> None:
         self.report, self.folder, self.price, self.watch = report, folder, price, watch
-        self.trends: trends.Trends  # once the run is in the database
+        self.trends = trends.Trends()
         self.charts: Sequence[Chart] = ()  # for the pictures and for the page, which is written without them too
         self.written: list[str] = []
         self.problems: list[str] = []

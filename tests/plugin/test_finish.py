@@ -380,6 +380,7 @@ SHARDS = "def pytest_collection_modifyitems(items):\n    items.pop()\n"
         ("conftest.py", SHARDS, "a plugin changed the list of tests"),
         ("suites/test_more.py", SKIPS_ITSELF, "suites/test_more.py was skipped"),
         ("suites/test_more.py", "def test_it():\n    assert 0\n", "suites/test_more.py::test_it came to no point"),
+        ("suites/test_more.py", "def test_it(ocrsweep):\n    pass\n", "suites/test_more.py::test_it came to no point"),
     ],
 )
 def test_pruning_says_which_tests_did_not_come_to_their_points(small, file, text, why):

@@ -30,14 +30,9 @@ BEGINS = (
     "a_source_that_only_a_worker_misses_is_one_line_whatever_is_selected",
     "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
 )
-# A process of its own has no mutant in it: tests that start one only take time.
 TERMINAL = "tests/plugin/test_terminal.py"
-IN_PROCESS = (
-    "-m",
-    "not (slow or long)",
-    "-k",
-    "not n2 and not n0 and not quiet_is_one_line",
-)  # that one counts all lines
+# A process of its own has no mutant in it: tests that start one only take time. The last one counts all lines of a run.
+IN_PROCESS = ("-m", "not (slow or long)", "-k", "not n2 and not n0 and not quiet_is_one_line")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
 DATABASE = ("tests/report/test_sqlite.py", "tests/unit/test_database.py", "-k", "not killed and not processes")
 # What a thousand simulated runs tell takes seconds, and single runs tell it too.

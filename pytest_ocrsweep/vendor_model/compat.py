@@ -22,7 +22,7 @@ __all__ = ["DispatchMode", "Operation", "Packet"]
 Operation = OpOverload
 Packet = OpOverloadPacket
 Arguments = tuple[Any, ...]  # what an operation is called with, by place
-Options = Mapping[str, Any]  # and by name
+Keywords = Mapping[str, Any]  # and by name
 
 
 class DispatchMode(TorchDispatchMode):
@@ -33,11 +33,11 @@ class DispatchMode(TorchDispatchMode):
         func: Operation,
         types: Sequence[type],
         args: Arguments = (),
-        kwargs: Options | None = None,
+        kwargs: Keywords | None = None,
     ) -> Any:
         return self.run(func, args, kwargs or {})
 
-    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         """What the operation gives to the code within the mode."""
         raise NotImplementedError
 

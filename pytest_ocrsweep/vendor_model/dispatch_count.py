@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.kernels import ALLOCATION
 from .byte_rules import moved_bytes
-from .compat import Arguments, DispatchMode, Operation, Options, Packet, mutates
+from .compat import Arguments, DispatchMode, Keywords, Operation, Packet, mutates
 from .flop_rules import ALLOCATIONS, FORMULAS, Uncounted, is_view, require_tensor_rule, vector_flops
 from .fused_attention import Fuse
 from .fused_kernels import KERNELS, plain_call
@@ -28,7 +28,7 @@ __all__ = ["DispatchCounter", "DispatchCounts", "Uncounted", "counting", "tensor
 class _Refuse(DispatchMode):
     """Raises `Uncounted` for an operation without a rule that says whether it has products."""
 
-    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         require_tensor_rule(func)
         if func.overloadpacket in KERNELS:
             plain_call(func.overloadpacket, args)()
@@ -67,7 +67,7 @@ class DispatchCounter(DispatchMode):
         """Starts the count here; what was allocated before can still be freed."""
         self.counts, self._counting = DispatchCounts(), True
 
-    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         out = func(*args, **kwargs)
         if is_view(func):
             return out
@@ -99,7 +99,7 @@ class DispatchCounter(DispatchMode):
 class _Decomposing(DispatchCounter):
     """Counts within another counter, where torch takes no operation apart by itself; FlopCounterMode does the same."""
 
-    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         with self:
             out = func.decompose(*args, **kwargs)
         return super().run(func, args, kwargs) if out is NotImplemented else out

@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ..model.kernels import VECTOR_FLOPS
-from .compat import Arguments, Options
+from .compat import Arguments, Keywords
 
 
 def _output(
@@ -50,7 +50,7 @@ class Fuse(TorchFunctionMode):
         func: Callable[..., Any],
         types: Sequence[type],
         args: Arguments = (),
-        kwargs: Options | None = None,
+        kwargs: Keywords | None = None,
     ) -> Any:
         if func is not torch.nn.functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))

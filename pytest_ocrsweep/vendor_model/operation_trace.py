@@ -19,7 +19,7 @@ from .compat import (
     FLASH_ATTENTION,
     Arguments,
     DispatchMode,
-    Options,
+    Keywords,
     Packet,
 )
 from .compat import Operation as TorchOperation
@@ -47,7 +47,7 @@ class Trace(DispatchMode):
         self.operations: list[tuple[str, Numbers]] = []
         self._experts_per_token = experts_per_token
 
-    def run(self, func: TorchOperation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: TorchOperation, args: Arguments, kwargs: Keywords) -> Any:
         packet = func.overloadpacket
         if is_view(func) or packet in ALLOCATIONS:
             return func(*args, **kwargs)
@@ -64,7 +64,7 @@ class Trace(DispatchMode):
         self,
         func: TorchOperation,
         args: Arguments,
-        kwargs: Options,
+        kwargs: Keywords,
         inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
         out: object,
@@ -80,7 +80,7 @@ class Trace(DispatchMode):
         self,
         func: TorchOperation,
         args: Arguments,
-        kwargs: Options,
+        kwargs: Keywords,
         inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
         out: object,
@@ -99,7 +99,7 @@ def _at(args: Sequence[Any], place: int | None) -> Any:
     return args[place] if place is not None and len(args) > place else None
 
 
-def _products(packet: Packet, args: Sequence[Any], kwargs: Options, out: object) -> int:
+def _products(packet: Packet, args: Sequence[Any], kwargs: Keywords, out: object) -> int:
     if packet in FORMULAS:
         return FORMULAS[packet](*(getattr(arg, "shape", arg) for arg in args))
     counted: Callable[..., int] | None = flop_registry.get(packet)

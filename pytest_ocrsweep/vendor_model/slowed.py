@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import MeasureError
 from .clocks import busy_amount, keep_busy
-from .compat import Arguments, DispatchMode, Operation, Options
+from .compat import Arguments, DispatchMode, Keywords, Operation
 from .dispatch_count import tensors
 from .families import ReferenceModel, of_built
 from .flop_rules import ALLOCATIONS, is_view
@@ -103,7 +103,7 @@ class Slowed(DispatchMode):
 
         return step
 
-    def run(self, func: Operation, args: Arguments, kwargs: Options) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         out = func(*args, **kwargs)
         if self._due and self._inside and _launches(func):
             self._due = False

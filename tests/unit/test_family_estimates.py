@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 from statistics import mean, median
 
 import pytest
 
-from pytest_ocrsweep import load_model
+from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import timed
 from pytest_ocrsweep.hardware.estimate import estimate
 from pytest_ocrsweep.model.stages import STAGES
@@ -36,3 +37,18 @@ def test_the_page_shows_how_far_estimates_are_from_recorded_times(name: str, sta
             inside += found.low_ns <= time_ns <= found.high_ns
     row = f"| {name} | {stage} | {attention} | {len(errors)} | {mean(errors):.2%} | {max(errors):.2%} | {inside} |"
     assert row.replace("%", " %") in PAGE, row
+
+
+def test_batches_and_long_answers_lie_near_their_estimates() -> None:
+    """What the baselines do not sweep: pages four at a time, and answers longer than a window of 128 tokens."""
+    measured = json.loads((ROOT / "dev" / "profiles" / "nvidia-h200-family.json").read_text(encoding="utf-8"))
+    errors, outside = [], []
+    for point in measured:
+        work = Workload(CropGrid.parse(point["grid"]), batch=point["batch"], new_tokens=point["new_tokens"])
+        found = estimate(load_model(point["model"]).ledger(point["stage"], work, "flash"), H200)
+        errors.append(abs(found.time_ns / point["median_ns"] - 1))
+        if not found.low_ns <= point["median_ns"] <= found.high_ns:
+            outside.append(f"{point['model']} {point['stage']} {point['grid']}")
+    told = f"MAPE {mean(errors):.2%}, largest error {max(errors):.2%}".replace("%", " %")
+    assert told in PAGE, told
+    assert f"{len(measured) - len(outside)} of these {len(measured)} points are inside" in PAGE, outside

@@ -13,7 +13,8 @@ from .evidence import EXPECTED_NOISE, Baseline, Process, expected_noise
 from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
 
-CLOCKS = ("cuda-graph", "profiler", "host", "engine")
+CPU_TIME = "cpu-time"  # of calls that only the host runs
+CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, "engine")
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})

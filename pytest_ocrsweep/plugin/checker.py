@@ -11,7 +11,7 @@ from ..baselines.own import MODEL, OwnResult
 from ..baselines.result import PointResult
 from ..errors import OcrsweepError
 from ..files.text import terminal_line, terminal_lines
-from ..model.geometry import CropGrid
+from ..model.geometry import CropGrid, Workload
 from ..sweep.check import Judgement, asked, judge
 from ..sweep.own_check import OwnJudgement, judge_call, judge_model
 from . import benchmark
@@ -59,15 +59,22 @@ class Checker:
         assert own.point is not None  # else it was skipped
         return own.point
 
-    def time(self, name: str, call: Callable[[], object], *, cuda_graph: bool = False) -> OwnResult:
+    def workload(self, grid: CropGrid | str) -> Workload:
+        """The run's workload at a grid."""
+        __tracebackhide__ = True
+        return self._sweep.settings.workload.on(CropGrid.parse(grid) if isinstance(grid, str) else grid)
+
+    def time(self, name: str, call: Callable[[], object], *, cuda_graph: bool = False, host: bool = False) -> OwnResult:
         """What `call` takes, if it is as recorded under `name`; else the test fails, or is skipped where nothing is.
 
         It is called many times, without arguments. Its time is that of the host's clock until the GPU is done; with
-        `cuda_graph`, of replays of its CUDA graph, which leaves out what it does on the host.
+        `cuda_graph`, of replays of its CUDA graph, which leaves out what it does on the host. With `host` its time
+        is the CPU's, of all threads of this process: it is taken without a GPU too, one call at a time on the host, and
+        recorded by the name of the CPU.
         """
         __tracebackhide__ = True
         file = self._config.stash[ITEM].path
-        own = _refused(lambda: judge_call(self._sweep, name, call, file, cuda_graph=cuda_graph))
+        own = _refused(lambda: judge_call(self._sweep, name, call, file, cuda_graph=cuda_graph, host=host))
         self._keep_own(own)
         _settle(own)
         return own.result
@@ -92,7 +99,7 @@ def _refused(find: Callable[[], Found]) -> Found:
     try:
         return find()
     except OcrsweepError as error:
-        pytest.fail(terminal_lines(str(error)), pytrace=False)
+        raise pytest.fail.Exception(terminal_lines(str(error)), pytrace=False) from None
 
 
 def _settle(judgement: Judgement | OwnJudgement) -> None:

@@ -23,7 +23,7 @@ LONGEST = 200  # characters of a lock's name; a file's may have 255 bytes
 
 
 @contextmanager
-def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
+def gpu_lock(name: str, waiting: Callable[[str], object], patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the lock of a device: a GPU's UUID, or "cpu". If another process holds it, `waiting` gets one line.
 
     The kernel drops the lock of a process that dies. The file stays; it means nothing unless it is locked. Raises
@@ -39,7 +39,7 @@ def gpu_lock(name: str, waiting: Callable[[str], object]) -> Iterator[None]:
         except Timeout:
             waiting(f"waiting for {name}: {_holder(path)} measures on it and holds {path}")
             lock.acquire()
-            _await_end(holders[-1])
+            _await_end(holders[-1], patience_s)
     except OSError as error:
         what = f"{folder / _as_file(name)}.lock: the lock of {name} cannot be taken ({error.strerror or error});"
         raise MeasureError(what, f"remove {folder}, or set TMPDIR to a folder of your own") from None
@@ -92,9 +92,9 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
-def _await_end(holder: str) -> None:
+def _await_end(holder: str, patience_s: float) -> None:
     """Wait for the end of the process that released the lock: until then its context stays on the GPU."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while os.name == "posix" and time.monotonic() < end:  # on Windows signal 0 is Ctrl+C
         try:
             os.kill(int(holder), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,29 @@ from .options import NO_SLOWDOWN
 from .session import Sweep
 
 if TYPE_CHECKING:
+    from .meter import Meter
     from .own_meter import OwnMeter
     from .settings import Settings
+
+
+@dataclass
+class HostSweep(Sweep):
+    """A sweep whose device is the host's CPU, whatever the settings say."""
+
+    @classmethod
+    def of(cls, whole: Sweep) -> HostSweep:
+        """That of a sweep, with its model."""
+        host = cls(whole.options, whole.say)
+        host.settings = replace(whole.settings, vendor=replace(whole.settings.vendor, device="cpu", energy_ms=None))
+        host.model = whole.model
+        return host
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Without a lock: it is taken for each call."""
+        from .meter import Meter
+
+        return Meter(self.settings, self.model)
 
 
 @dataclass
@@ -26,11 +47,12 @@ class OwnSweep(Sweep):
     whole: Sweep | None = None
 
     @classmethod
-    def of(cls, whole: Sweep, name: str) -> OwnSweep:
-        """The whole sweep's for this name, which it has once."""
-        if name not in whole.owned:
-            whole.owned[name] = cls(whole.options, whole.say, stages=(*STAGES, CALL), own_name=name, whole=whole)
-        own = whole.owned[name]
+    def of(cls, whole: Sweep, name: str, *, host: bool = False) -> OwnSweep:
+        """The whole sweep's for this name, which it has once; with `host` for what runs on the host's CPU."""
+        if (name, host) not in whole.owned:
+            on = HostSweep.of(whole) if host else whole
+            whole.owned[name, host] = cls(whole.options, whole.say, stages=(*STAGES, CALL), own_name=name, whole=on)
+        own = whole.owned[name, host]
         assert isinstance(own, OwnSweep)
         return own
 
@@ -61,10 +83,12 @@ class OwnSweep(Sweep):
 
     @cached_property
     def meter(self) -> OwnMeter:
-        from .own_meter import OwnMeter
+        from .own_meter import HostMeter, OwnMeter
 
         options, base = self.options, self._whole.meter
-        own = OwnMeter(self.settings, self.model, None, options.profile, options.update)
+        own = (HostMeter if isinstance(self._whole, HostSweep) else OwnMeter)(
+            self.settings, self.model, None, options.profile, options.update
+        )
         own.slowdown = NO_SLOWDOWN if options.slowdown.component is None else options.slowdown
         own.whole = base
         return own

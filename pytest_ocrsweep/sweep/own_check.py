@@ -81,9 +81,13 @@ def judge_model(
     return judged._replace(point=point)
 
 
-def judge_call(sweep: Sweep, name: str, call: Callable[[], object], file: Path, *, cuda_graph: bool) -> OwnJudgement:
+def judge_call(
+    sweep: Sweep, name: str, call: Callable[[], object], file: Path, *, cuda_graph: bool, host: bool
+) -> OwnJudgement:
     """Count and time a call. Raises OcrsweepError, and whatever the call does."""
-    own = OwnSweep.of(sweep, checked_name(name))
+    if cuda_graph and host:
+        raise ArgumentError("ocrsweep.time: cuda_graph=True and host=True exclude each other: a CPU has no CUDA graphs")
+    own = OwnSweep.of(sweep, checked_name(name), host=host)
     if not callable(call):
         raise ArgumentError(f"ocrsweep.time({quoted(name)}, …) times what can be called, got {quoted(call)}")
     called = Called(name, sweep.settings.workload.on(CropGrid(1, 1)))

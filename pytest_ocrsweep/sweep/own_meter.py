@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from ..errors import DeviceLost, MeasureError
 from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from .explain import Measured
+from .gpu_lock import gpu_lock
 from .meter import Meter, T
 from .timed_point import Sampled, TimedPoint, Yardstick
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..vendor_model.own_vendor import OwnVendor
 
 Call = Callable[[], object]
+HOST = "host"  # the name of its lock
 WEIGHTS = "own"  # in an environment: nothing more is known of them
 
 
@@ -125,3 +128,29 @@ class OwnMeter(Meter):
     def out_of_memory(self) -> str:
         self._whole.vendor.forget()
         return super().out_of_memory()
+
+
+@dataclass
+class HostMeter(OwnMeter):
+    """Times calls on the host's CPU, one at a time on the host; what they take is of that CPU, by its name."""
+
+    @cached_property
+    def vendor(self) -> OwnVendor:
+        vendor = super().vendor
+        vendor.cpu_time = True
+        return vendor
+
+    @cached_property
+    def gpu(self) -> str:
+        from cpuinfo import get_cpu_info  # type: ignore[import-untyped]
+
+        return str(get_cpu_info().get("brand_raw") or platform.machine() or "cpu")
+
+    def environment(self) -> Environment:
+        """That of the CPU: a GPU beside it and its driver count for nothing."""
+        return replace(super().environment(), gpu=self.gpu, driver=None)
+
+    def measure(self, point: TimedPoint, by: Yardstick) -> Measured:
+        """Alone among our processes; one that has measured may live on, as it leaves nothing on a CPU."""
+        with gpu_lock(HOST, lambda _: None, patience_s=0):
+            return super().measure(point, by)

@@ -14,7 +14,7 @@ from ..baselines.measurement import Environment
 from ..baselines.own import CALL, OwnKey, OwnResult, own_order
 from ..baselines.point_key import PointKey, call_key
 from ..baselines.recorded_file import Recorded
-from ..baselines.recorded_time import TimedProcess
+from ..baselines.recorded_time import CPU_TIME, TimedProcess
 from ..baselines.verdict import Verdict
 from ..model.geometry import CropGrid
 from .own import OwnSweep
@@ -88,14 +88,20 @@ class OwnResults:
         return call_key(work) if key.stage == CALL else PointKey(work, str(key.attention))
 
     def unused(self) -> dict[File, set[PointKey]]:
-        """The recorded times of this workload that no test of the run used, by file; `gpu` is a folder."""
+        """The recorded times of this workload that no test of the run used, by file; `gpu` is a folder.
+
+        Those of the host's CPU belong to suites that a run names or leaves out: one that timed none knows nothing of
+        them.
+        """
+        on_host = any(result.measured and result.measured.clock == CPU_TIME for result in self.found.values())
         used: dict[tuple[str, str], set[PointKey]] = defaultdict(set)
         for key in self.found:
             used[key.name, key.stage].add(self.key(key))
         left: dict[File, set[PointKey]] = {}
         for name in timed.own_names(self.sweep.options.baselines, self.sweep.recorded_as):
             for (gpu, stage), times in OwnSweep.of(self.sweep, name).recorded_times.items():
-                keys = {key for key in times if self.sweep.settings.workload.holds(key.work)}
+                held = self.sweep.settings.workload.holds
+                keys = {key for key, time in times.items() if held(key.work) and (on_host or time.clock != CPU_TIME)}
                 if keys := keys - used[name, stage]:
                     left[name, gpu, stage] = keys
         return left

@@ -40,7 +40,7 @@ class Sweep:
     say: Callable[[str], object] = print  # to the person who waits
     anchor_noise: dict[tuple[str, str], float] = field(default_factory=dict)  # worked out once, by GPU and stage
     stages: tuple[str, ...] = tuple(STAGES)
-    owned: dict[str, Sweep] = field(default_factory=dict, init=False, repr=False)  # the user's own code, by name
+    owned: dict[tuple[str, bool], Sweep] = field(default_factory=dict, init=False, repr=False)  # the user's own code
     own_name: str = ""  # of the user's own code, if the times are its
 
     @cached_property

@@ -29,6 +29,7 @@ COMPILED = "it runs compiled code, whose operators torch does not show"
 NOT_TORCH = "it runs no operator of torch in this thread"
 NAMED = 3  # operators that a sentence names
 PRODUCTLESS = (torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.view_copy)
+COPIES = (torch.ops.aten.repeat, torch.ops.aten.roll, torch.ops.aten.flip)  # that no tag tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class _Look(DispatchMode):
 
     def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         packet = func.overloadpacket
-        known = packet in KNOWN or packet is FUSED or is_view(func) or any(tag in func.tags for tag in PRODUCTLESS)
-        if not known:
+        has_none = packet in COPIES or is_view(func) or any(tag in func.tags for tag in PRODUCTLESS)
+        if not (has_none or packet in KNOWN or packet is FUSED):
             with self:  # in inference mode an operator arrives whole that consists of others
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:

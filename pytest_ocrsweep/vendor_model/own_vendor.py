@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import MeasureError
 from ..model.geometry import Workload
 from . import operator_count
-from .clocks import Clock, GraphClock, HostClock
+from .clocks import Clock, CpuClock, GraphClock, HostClock
 from .compat import trusting_image_tokens
 from .failure import out_of_memory
 from .families import ReferenceModel
@@ -26,6 +26,7 @@ class OwnVendor(Vendor):
 
     own: ReferenceModel | None = None
     cuda_graph: bool = False  # of a call: whether its device time is that of a graph's replays
+    cpu_time: bool = False  # of a call: whether its time is the CPU's, not the clock's on the wall
 
     @classmethod
     def beside(cls, other: Vendor) -> OwnVendor:
@@ -72,7 +73,7 @@ class OwnVendor(Vendor):
     def _call_clock(self, call: Call) -> Clock:
         """The host's: a graph would leave out all that a call does on the host, and so is only what was asked for."""
         if not self.cuda_graph:
-            return HostClock(call)
+            return CpuClock(call) if self.cpu_time else HostClock(call)
         try:
             return GraphClock(call)
         except RuntimeError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
+from ..files.text import quoted
 from ..report.table import aligned, cut, points, width
 from . import flags
 from .flags import Subparsers
@@ -26,6 +27,7 @@ examples:
   ocrsweep compare baselines/deepseek-ocr out                 baselines and a run
   ocrsweep compare baselines/deepseek-ocr deepseek-ocr --set model.decoder.layers=6
   ocrsweep compare deepseek-ocr deepseek-ocr-2 --page page.png   one page on two models, side by side
+  ocrsweep compare engine:transformers engine:original engine:vllm --page 2x3   on three engines
   ocrsweep compare device:h100 device:h200 --grids 1x1,2x3    floors on two devices
   ocrsweep compare out device:b200                            a run's floors, and those on another device
 
@@ -45,6 +47,8 @@ def add(subparsers: Subparsers) -> None:
     what = "a sweep.json, sweep.sqlite[#RUN] or report's folder; a folder of baselines; a model; or device:NAME"
     parser.add_argument("a", metavar="A", type=flags.given, help=what)
     parser.add_argument("b", metavar="B", type=flags.given, help="what to compare it with: any of these")
+    text = "with --page: further models and engines"
+    parser.add_argument("more", metavar="C", nargs="*", type=flags.given, help=text)
     text = "only these grids; SOURCE as in `ocrsweep sweep --help`"
     parser.add_argument("--grids", metavar="SOURCE", type=flags.given, help=text)
     parser.add_argument(
@@ -56,7 +60,9 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--top", metavar="N", type=flags.whole, default=TOP, help="changes to list (default: %(default)s)"
     )
-    text = "one page, a grid or an image, on the models A and B side by side: tokens, work, memory, time"
+    text = (
+        "one page, a grid or an image, on models or on engines (engine:NAME) side by side: tokens, work, memory, time"
+    )
     parser.add_argument("--page", metavar="GRID|IMAGE", type=flags.given, help=text)
     parser.add_argument("--html", metavar="FILE", type=flags.path, help="write the comparison as a page to open")
     refused = {"model": "write the model's name as A or B"}
@@ -75,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
         return one_page.run(options)
     if options.device is not None:
         raise ArgumentError("--device belongs to --page; else write device:NAME as A or B")
+    if engine := next((side for side in (options.a, options.b) if side.startswith("engine:")), None):
+        raise ArgumentError(f"{quoted(engine)}: engines are compared over a page; add --page GRID")
+    if options.more:
+        raise ArgumentError(f"{quoted(options.more[0])}: more than two sides belong to --page; compare A with B")
     from ..report.compare_sources import sides
     from ..report.comparison import compare
 

@@ -1,4 +1,4 @@
-"""`ocrsweep compare A B --page`: one page on two models, side by side: its tokens, work, memory and time."""
+"""`ocrsweep compare A B --page`: one page on models or engines, side by side: its tokens, work, memory and time."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class OnModel:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the page on the models A and B."""
-    chosen = [_settings(name, options) for name in (options.a, options.b)]
+    """Prints the page on each side."""
+    chosen = [_settings(name, options) for name in (options.a, options.b, *options.more)]
     found = [_on(settings, options.page) for settings in chosen]
     device, workload = chosen[0].device.name, chosen[0].workload
     if options.json:
@@ -73,13 +73,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(name: str, options: argparse.Namespace) -> Settings:
-    """Those of a model, by its name. Raises ArgumentError."""
+    """Those of a model, or of an engine. Raises ArgumentError."""
     from ..sweep.config import compose
     from ..sweep.search_path import choices
 
+    prefix, colon, engine = name.partition(":")
+    kind, chosen = ("engine", engine) if colon and prefix == "engine" else ("model", name)
+    if kind == "engine" and options.engine is not None:
+        raise ArgumentError(f"--engine {options.engine} and {name}: the sides name the engines; leave --engine out")
     try:
-        check_choice("--page compares models: A and B", name, sorted(choices("model")))
-        return compose([f"model={name}", *options.overrides])
+        check_choice(
+            f"--page compares models and engines (engine:NAME): a side's {kind}", chosen, sorted(choices(kind))
+        )
+        return compose([f"{kind}={chosen}", *options.overrides])
     except ConfigError as error:
         raise ArgumentError(str(error)) from None
 
@@ -114,16 +120,17 @@ def _on(settings: Settings, page: str) -> OnModel:
 
 
 def _cells(found: list[OnModel]) -> Iterator[list[str]]:
-    """A row for each number, with how much more B has than A."""
-    a, b = found
-    yield ["", a.model, b.model, "B than A"]
-    yield ["crops", a.grid, b.grid, ""]
+    """A row for each number; of two sides, with how much more B has than A."""
+    pair = len(found) == 2
+    yield ["", *(each.model for each in found), *(["B than A"] if pair else [])]
+    yield ["crops", *(each.grid for each in found), *([""] if pair else [])]
     for name, (heading, unit) in ROWS.items():
-        old, new = getattr(a, name), getattr(b, name)
-        if old is not None and new is not None:
+        values = [getattr(each, name) for each in found]
+        if None not in values:
             form = "{:,}" if name in WHOLE else "{}"
-            numbers = [form.format(number if name in WHOLE else shown(number / unit)) for number in (old, new)]
-            yield [heading, *numbers, f"{100 * (new / old - 1):+.1f} %" if old else "-"]
+            numbers = [form.format(number if name in WHOLE else shown(number / unit)) for number in values]
+            change = f"{100 * (values[1] / values[0] - 1):+.1f} %" if values[0] else "-"
+            yield [heading, *numbers, *([change] if pair else [])]
 
 
 def _untimed(found: list[OnModel]) -> list[str]:

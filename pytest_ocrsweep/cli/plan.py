@@ -190,6 +190,9 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     fills = "one prefill of them all fills the memory" if together else "their KV caches fill the memory"
     why = fills if found.by_memory else f"{found.engine} takes no more"
     yield f"at most {found.max_concurrency:,} such pages are in flight: {why}"
+    pages = min(found.concurrency, found.max_concurrency)
+    if (padded := settings.engine.step_rows(pages)) > pages:
+        yield f"a decode step of {pages} pages runs as one of {padded}, the next size that {found.engine} captured"
     whole = sum(found.parts_ms.values())
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])
     shares = ", ".join(f"{name} {shown(ms)} ({100 * ms / whole:.0f} %)" for name, ms in parts if ms > 0)

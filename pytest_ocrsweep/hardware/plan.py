@@ -31,6 +31,7 @@ PARTS = {  # of a page's time in the engine
     "engine": "the host, for which the device waits between steps",
 }
 MEMORY, HOST = "KV memory", "host"
+RENDER_SPREAD = 1.1  # pages of one size took so many times more or less to render: 26 to 32 ms, and 135 to 160
 FREE = replace(REFERENCE.host, spread=1.0)  # a floor has no host
 BOUNDS = {**PARTS, MEMORY: "memory, which holds no more pages in flight", HOST: "the host's cores, which render pages"}
 
@@ -106,8 +107,12 @@ def plan(
     host_ns = rendering / cores if cores is not None and rendering is not None else 0.0
     if host_ns > served.page_ns:
         bound = HOST
-    # What the host takes to render has no interval of its own: the page is never faster than it.
-    page, fast, slow = (max(served.page_ns * scale, host_ns) for scale in (1, 1 / spread, spread))
+
+    def page_ns(slower: float, render: float) -> float:
+        """Of a page, with the device and the host so many times slower; it is never faster than its rendering."""
+        return max(served.page_ns * slower, host_ns * render)
+
+    page, fast, slow = page_ns(1, 1), page_ns(1 / spread, 1 / RENDER_SPREAD), page_ns(spread, RENDER_SPREAD)
     # Pages that the engine does not take yet wait, as long as those before them are served or rendered.
     ttft_ns = served.ttft_ns + concurrency * page - at_once * served.page_ns
     tpot_ns = served.tpot_ns
@@ -115,9 +120,14 @@ def plan(
     def per_page(scale: float) -> Number:
         return _number(scale / page, how, scale / slow, scale / fast, higher_is_better=True)
 
+    def busy(slower: float, render: float) -> float:
+        """Cores that render, on average."""
+        return (rendering or 0.0) * render / page_ns(slower, render)
+
     def time(ns: float) -> Number:
         return _number(ns / 1e6, how, ns / 1e6 / spread, ns / 1e6 * spread)
 
+    cores_low_high = busy(spread, 1 / RENDER_SPREAD), busy(1 / spread, RENDER_SPREAD)
     dollar = None if price_per_hour is None else price_per_hour / 3600 / NS * 1e6
     return Plan(
         device=device.name,
@@ -131,7 +141,7 @@ def plan(
         by_memory=by_memory,
         dollars_per_million_pages=None if dollar is None else _number(dollar * page, how, dollar * fast, dollar * slow),
         joules_per_page=_joules(device, served, fast, page, slow, how),
-        host_cores=None if rendering is None else per_page(rendering),
+        host_cores=None if rendering is None else _number(busy(1, 1), how, *cores_low_high, higher_is_better=True),
         bound=bound,
         parts_ms=_parts(served),
         reasons=reasons,

@@ -45,6 +45,15 @@ def test_a_person_reads_how_much_more_the_second_has(capsys) -> None:
     assert text.endswith("deepseek-ocr-2: wide: prefill: nobody calibrated an encoder with queries\n")
 
 
+def test_engines_stand_side_by_side_as_many_as_are_named(capsys) -> None:
+    text = printed(capsys, "engine:transformers", "engine:original", "engine:vllm", "--page", "2x3")
+    rows = {line[:26].strip(): line[26:].split("  ") for line in text.splitlines()}
+    assert [cell.strip() for cell in rows["crops"] if cell] == ["2x3", "2x3", "2x3"]
+    assert "B than A" not in text
+    (model,) = json.loads(printed(capsys, "engine:vllm", "engine:vllm", "--page", "2x3", "--json"))["models"][1:]
+    assert model["prefill_flops"] == load_model(engine="vllm").ledger("prefill", Workload("2x3")).total().tensor_flops
+
+
 def test_a_device_without_a_calibration_has_floors_alone(capsys) -> None:
     text = printed(capsys, FIRST, SECOND, "--page", "3x2", "--set", "device=mi300x")
     assert "pages/s at most" in text
@@ -59,8 +68,8 @@ def test_a_page_that_a_model_was_not_made_for_is_said(capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((FIRST, "deepsek-ocr-2"), "A and B must be one of .*; did you mean 'deepseek-ocr-2'"),
-        ((FIRST, "device:h100"), "A and B must be one of "),
+        ((FIRST, "deepsek-ocr-2"), "a side's model must be one of .*; did you mean 'deepseek-ocr-2'"),
+        ((FIRST, "device:h100"), "a side's model must be one of "),
         ((FIRST, SECOND, "--resolution", "tiny"), "workload.resolution must be one of gundam, base: got 'tiny'"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Model, Workload, load_model
 from pytest_ocrsweep.errors import PlanError
 from pytest_ocrsweep.hardware.engine_times import How, most_pages, render_ns
-from pytest_ocrsweep.hardware.plan import BOUNDS, PARTS, Share, plan
+from pytest_ocrsweep.hardware.plan import BOUNDS, PARTS, RENDER_SPREAD, Share, plan
 from pytest_ocrsweep.sweep.config import devices
 
 VLLM, OURS = load_model(engine="vllm"), load_model()
@@ -93,8 +93,13 @@ def test_too_few_cores_bound_the_pages() -> None:
 
 def test_a_page_is_never_served_faster_than_the_cores_render_it() -> None:
     found = plan(VLLM, [PAGE], H100, 8, cores=1.0)
-    assert found.pages_per_s.high <= 1 / 0.1472 * 1.0001
+    assert found.pages_per_s.high <= 1 / 0.1472 * RENDER_SPREAD * 1.0001
     assert found.host_cores.high <= 1.0001
+
+
+def test_cores_that_bind_have_the_interval_of_rendering() -> None:
+    found = plan(VLLM, [PAGE], H100, 8, cores=0.1).pages_per_s
+    assert (found.low, found.high) == pytest.approx((found.value / RENDER_SPREAD, found.value * RENDER_SPREAD))
 
 
 def test_a_single_token_has_no_time_after_it() -> None:

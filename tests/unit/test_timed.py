@@ -275,7 +275,11 @@ def test_an_environment_that_some_process_had_is_no_other(file):
         (r'"environments": \[', '"environments": [3, ', r"timed.json:7: environment 1: it must hold .* \(see int\)"),
         ('"driver": "590.2"', '"driver": "580.1"', "timed.json:8: environment 2: it is given twice"),
         ('"clock": "cuda-graph"', '"clock": "sundial"', "timed.json:11: point 1: clock must be one of cuda-graph, pro"),
-        ('"clock": "cuda-graph"', '"clock": []', r"clock must be one of cuda-graph, profiler, host, cpu-time, engine, got \[\]"),
+        (
+            '"clock": "cuda-graph"',
+            '"clock": []',
+            r"clock must be one of cuda-graph, profiler, host, cpu-time, engine, got \[\]",
+        ),
         ('"experts": "batched_mm"', '"experts": 1', "experts must be text or null, got 1"),
         ('"kernels": 12', '"kernels": 12.0', "kernels must be a whole number, got 12.0"),
         ('"kernels": 12', '"kernels": 12, "kernels": 12', "a key is given twice"),

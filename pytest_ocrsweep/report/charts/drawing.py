@@ -101,7 +101,7 @@ class Panel:
 
     name: str
     body: str
-    classes: str = ""
+    classes: str
     width: int = WIDTH
     height: int = HEIGHT
 

@@ -18,7 +18,7 @@ def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[K
         tensor, bandwidth, floor = (columns[name][at] for name in ("tensor_ns", "bandwidth_ns", "floor_ns"))
         if tensor and bandwidth and floor:
             rate = tensor * device.tensor_flops_per_s / 1e12
-            took = columns["device_ns"][at] if "device_ns" in columns else None
+            took = columns["device_ns"][at]
             found.append((at, tensor / bandwidth * device.ridge, rate / floor, rate / took if took else None))
     roofs = {"roof, by the data sheet": device}
     if device.as_measured != device:

@@ -327,6 +327,14 @@ def test_a_roof_rises_with_the_bandwidth_up_to_the_ridge_and_is_flat_from_there(
         assert read_y(low[1]) == pytest.approx(read_x(low[0]) * device.bandwidth_bytes_per_s / 1e12, rel=0.05)
 
 
+def test_the_legend_of_the_roofline_has_every_kind_of_point_and_both_roofs() -> None:
+    roofline = drawn()["roofline"]
+    points = {each.get("class") for kind in ("dot", "ring") for each in shapes(roofline.panels[0], "circle", kind)}
+    *kinds, sheet, measured = roofline.keys
+    assert {f"{key.mark} {key.classes}" for key in kinds} == points
+    assert (sheet.label, measured.label) == ("roof, by the data sheet", "roof, as measured")
+
+
 def test_a_point_that_needs_no_tensor_arithmetic_has_no_place_in_the_roofline() -> None:
     first, *others = h200().points
     report = replace(h200(), points=(replace(first, floor=replace(first.floor, tensor_ns=0)), *others))

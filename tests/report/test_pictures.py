@@ -282,6 +282,15 @@ def test_the_panels_of_memory_have_one_axis_and_those_of_flops_each_its_own() ->
     assert [key.label for key in drawn()["memory"].keys] == ["weights", "KV cache", "peak activations"]
 
 
+def test_the_kv_cache_that_a_vision_does_not_have_takes_no_room() -> None:
+    measured = next(panel for panel in drawn()["memory"].panels if panel.name.startswith("vision"))
+    assert {block.get("class") for block in shapes(measured, "rect", "block")} == {"block p9", "block p11"}
+    (alone,) = (chart for chart in charts(document("1x1", "2x3", stages=("vision",))) if chart.name == "memory")
+    tops = [y_axis(panel)(corners(bar)[0][1]) for panel in alone.panels for bar in shapes(panel, "rect", "block")]
+    *_, below, highest = map(number, labels(alone.panels[0]))
+    assert below < max(tops) <= highest
+
+
 def test_of_many_grids_the_stacks_are_areas_over_the_number_of_crops() -> None:
     flops = column(many(), "flops")
     for panel in drawn()["many flops"].panels:

@@ -131,6 +131,7 @@ def test_every_mark_is_inside_its_plot_and_every_word_inside_its_panel(name: str
                 x, y = place_of(shape)
                 assert 0 < x < panel.width
                 assert 0 < y < panel.height
+            assert re.fullmatch(r"[MLHhZ\d. -]*", shape.get("d", ""))
             for x, y in corners(shape) if shape.tag != "text" else ():
                 assert drawing.LEFT - 0.1 <= x <= panel.width - drawing.RIGHT + 0.1
                 assert drawing.TOP - 0.1 <= y <= panel.height - drawing.BOTTOM + 0.1
@@ -359,8 +360,9 @@ def test_six_hundred_points_of_a_roofline_are_found_one_by_one_and_more_are_smal
     assert list(of_points(panel)) == []
     kinds = [shape.get("class") for shape in shapes(panel, "path", "many")]
     assert sorted(kinds) == [f"many s{stage} a{kind}" for stage in range(3) for kind in range(2)]
-    read = y_axis(panel, log=True)
-    rates = {read(y) for shape in shapes(panel, "path", "many") for _, y in corners(shape)}
+    read, places = y_axis(panel, log=True), [corners(shape) for shape in shapes(panel, "path", "many")]
+    assert all(len(set(each)) == len(each) for each in places)  # none on another
+    rates = {read(y) for each in places for _, y in each}
     fastest = max(p.floor.tensor_ns * devices()["h200"].tensor_flops_per_s / p.floor.time_ns for p in many().points)
     assert max(rates) == pytest.approx(fastest / 1e12, rel=0.03)
 

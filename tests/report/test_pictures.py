@@ -384,6 +384,9 @@ def test_the_panels_and_the_legend_of_a_picture_lie_inside_it_and_beside_one_ano
         assert 40 <= top < bottom <= height  # below the question and its note
     for (left, top, right, bottom), (x, y, end, below) in combinations(boxes, 2):
         assert right <= x or end <= left or bottom <= y or below <= top
+    titles = {place_of(each)[0] for each in root.findall(f"{SVG}text")}
+    assert titles == {boxes[0][0]} == {boxes[len(chart.keys)][0]}  # all begin at one line
+    assert width - max(right for _, _, right, _ in boxes[len(chart.keys) :]) == boxes[0][0]
     keys, panels = ([top for _, top, _, _ in some] for some in (boxes[: len(chart.keys)], boxes[len(chart.keys) :]))
     assert min(panels) >= max(keys, default=0) + drawing.KEY
     assert panels == sorted(panels)

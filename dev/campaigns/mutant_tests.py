@@ -40,6 +40,7 @@ SIMULATED = "not two_thousand and not slowdown_is_red and not two_percent and no
 GATE = ("tests/unit/test_gate.py", "tests/unit/test_power_cap.py", "-k", SIMULATED)
 ANCHOR = ("tests/unit/test_anchor.py", "tests/unit/test_history.py")
 PAIRED = ("tests/unit/test_paired_group.py", "tests/unit/test_paired.py")
+CHARTS = ("tests/report/test_charts.py", "tests/report/test_pictures.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "model/geometry": ("tests/unit/test_geometry.py", VALUES),
     "model/architecture": ("tests/unit/test_architecture.py", VALUES),
@@ -128,4 +129,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "report/imported/aiperf": ("tests/report/test_imported.py",),
     "report/markdown": ("tests/report/test_markdown.py",),
     "report/html": ("tests/report/test_html.py",),
+    "report/charts/__init__": CHARTS,
+    "report/charts/drawing": (*frozen("charts.drawing", "report"), *CHARTS),
+    "report/charts/lines": (*frozen("charts.lines", "report"), *CHARTS),
+    "report/charts/roofs": CHARTS,
+    "report/charts/scales": (*frozen("charts.scales", "report"), *CHARTS),
+    "report/charts/stacks": CHARTS,
 }

@@ -4,76 +4,23 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from chart_reports import GRIDS, UNITS, all_charts, document, each_point, h200, slower
 
-from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.measurement import GateResult
-from pytest_ocrsweep.baselines.metrics import analytic
-from pytest_ocrsweep.baselines.result import PointResult, components
-from pytest_ocrsweep.baselines.sweep_report import Report, SweepEnvironment, SweepWorkload
-from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.baselines.result import Analytic, PointResult
+from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
-from pytest_ocrsweep.report.charts import Chart, charts, drawing, scales
+from pytest_ocrsweep.report.charts import charts, drawing, scales
 from pytest_ocrsweep.report.columns import PARTS, points
 
 ROOT = Path(__file__).parents[2]
-GRIDS = ["1x1", "1x2", "2x1", "2x3", "1x9", "3x3"]
 COUNTED = ["flops", "bytes", "memory"]
-UNITS = {
-    "time": "ms",
-    "attained": "floor as % of the measured time",
-    "change": "change since the baseline, %",
-    "roofline": "needed tensor TFLOP/s, logarithmic",
-    "flops": "TFLOP",
-    "bytes": "GB",
-    "memory": "GB",
-    "required": "tensor TFLOP/s, logarithmic",
-}
-
-
-@cache
-def h200() -> Report:
-    """Six grids, given in no order."""
-    return recorded.report(ROOT / "baselines", "deepseek-ocr", "nvidia-h200", "3x3,1x1,2x1,1x2,1x9,2x3")
-
-
-def document(
-    *grids: str, attention: tuple[str, ...] = tuple(ATTENTION), stages: tuple[str, ...] = tuple(STAGES)
-) -> Report:
-    """Counted only, without a device."""
-    model, found = load_model("deepseek-ocr"), []
-    for grid in grids:
-        work = Workload(CropGrid.parse(grid))
-        for stage in stages:
-            for kind in attention:
-                ledger = model.ledger(stage, work, kind)
-                parts = components(ledger)
-                found.append(PointResult.of(stage, work, kind, analytic(ledger), components=parts))
-    workload = SweepWorkload.of(Workload(CropGrid(1, 1)))
-    return Report.of("deepseek-ocr", workload, SweepEnvironment(), found)
-
-
-def each_point(report: Report, change: Callable[[PointResult], PointResult]) -> Report:
-    return replace(report, points=tuple(map(change, report.points)))
-
-
-def slower(point: PointResult) -> PointResult:
-    assert point.vendor
-    time = point.vendor.device_ns
-    return replace(point, vendor=replace(point.vendor, device_ns=replace(time, median=2 * time.median)))
-
-
-@cache
-def all_charts() -> dict[str, Chart]:
-    """Every chart there is: measured, and beside a baseline."""
-    return {chart.name: chart for chart in charts(each_point(h200(), slower), baseline=h200())}
 
 
 def named(report: Report) -> list[str]:
@@ -160,6 +107,17 @@ def test_a_chart_of_changes_leaves_out_what_did_not_change() -> None:
     assert all(row["device_ns"] == 2 * row["was_device_ns"] and row["flops"] == row["was_flops"] for row in rows)
 
 
+def test_a_counted_number_that_changed_since_a_baseline_is_drawn_without_any_time() -> None:
+    def fewer(point: PointResult) -> PointResult:
+        numbers = {**point.analytic.numbers, "tensor_flops": point.analytic["tensor_flops"] // 2}
+        return replace(point, analytic=Analytic(numbers))
+
+    now = document("1x1", "2x3")
+    (change,) = (chart for chart in charts(now, baseline=each_point(now, fewer)) if chart.name == "change")
+    assert [panel.name for panel in change.panels] == ["FLOPs"]
+    assert "change" not in [chart.name for chart in charts(now, baseline=now)]
+
+
 def test_the_gates_own_change_is_drawn_if_no_baseline_is_given() -> None:
     gate = GateResult("PASS", 0.004, 0.0126)
 
@@ -211,6 +169,7 @@ def test_many_grids_are_drawn_by_their_number_of_crops() -> None:
         words = text_of(chart.svg())
         assert "crops" in words
         assert not any("x7" in word for word in words)
+        assert "mean" not in chart.note
 
 
 def test_many_grids_of_as_many_crops_are_their_mean() -> None:
@@ -274,6 +233,7 @@ def test_a_point_without_a_number_has_none() -> None:
     ("values", "ticks"),
     [
         ([3, 61], [0, 20, 40, 60, 80]),
+        ([6], [0, 1, 2, 3, 4, 5, 6]),
         ([0.1, 0.23], [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
         ([-2.5, 4], [-4, -2, 0, 2, 4]),
         ([0, 0], [0, 0.2, 0.4, 0.6, 0.8, 1]),
@@ -284,9 +244,16 @@ def test_an_axis_has_round_ticks_around_its_values(values: list[float], ticks: l
     assert scales.linear(values, 0, 100).ticks == pytest.approx(ticks)
 
 
+def test_an_axis_that_need_not_begin_at_zero_begins_at_the_least_value() -> None:
+    assert scales.linear([50, 61], 0, 100, zero=False).ticks == pytest.approx([50, 52, 54, 56, 58, 60, 62])
+    assert scales.linear([50, 50], 0, 100, zero=False).ticks == pytest.approx([50, 60, 70, 80, 90, 100])
+
+
 def test_a_logarithmic_axis_has_powers_of_ten_or_if_they_are_few_more() -> None:
     assert scales.logarithmic([1, 900], 0, 100).ticks == pytest.approx([1, 10, 100, 1000])
     assert scales.logarithmic([20, 90], 0, 100).ticks == pytest.approx([20, 50, 100])
+    assert scales.logarithmic([1, 80], 0, 100).ticks == pytest.approx([1, 10, 100])
+    assert scales.logarithmic([0.002, 9], 0, 100).ticks == pytest.approx([0.01, 0.1, 1, 10])
     scale = scales.logarithmic([1, 100], 10, 20)
     assert scale(10) == pytest.approx(15)
 

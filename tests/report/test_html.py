@@ -19,7 +19,8 @@ import pytest
 import red_run
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
-from pytest_ocrsweep.baselines.metrics import METRICS, analytic
+from pytest_ocrsweep.baselines.metrics import METRICS, analytic, analytic_names
+from pytest_ocrsweep.baselines.moved import Moved
 from pytest_ocrsweep.baselines.result import FloorResult, PointResult, components
 from pytest_ocrsweep.baselines.sweep_report import PastTime, Report, SweepEnvironment, SweepWorkload
 from pytest_ocrsweep.baselines.verdict import Verdict
@@ -256,6 +257,13 @@ def test_the_parts_of_a_points_ledger_are_its_components(page: str, h200: Report
     assert all(f"{path}:tensor_flops" in data(page)["columns"] for path in paths)
 
 
+def test_points_are_filtered_by_stage_by_attention_and_by_their_number_of_crops(page: str, h200: Report) -> None:
+    boxes = [(tag["name"], tag["value"]) for tag in Tags(page).of("input") if tag.get("type") == "checkbox"]
+    assert boxes == [*(("stage", name) for name in STAGES), ("attention", "eager"), ("attention", "flash")]
+    for name in ("crops", "rows"):  # grids sort by both
+        assert data(page)["columns"][name] == [getattr(point.grid, name) for point in h200.points]
+
+
 def test_a_part_with_a_colon_in_its_name_keeps_it() -> None:
     assert html._data(Points({"id": [0], "a:b:read_bytes": [1]}))["paths"] == ["a:b"]
 
@@ -292,6 +300,7 @@ def test_verdicts_that_fail_come_first(h200: Report) -> None:
 def test_a_page_of_no_points_is_a_page(h200: Report) -> None:
     empty = html.page(replace(h200, points=()))
     assert data(empty)["columns"] == {"id": []}
+    assert first_screen(empty) == "Nothing was swept."
 
 
 @pytest.mark.parametrize("points", [(), (documents.point(),)], ids=["alone", "beside points"])
@@ -305,6 +314,8 @@ def test_code_of_the_users_own_is_said_first_with_what_moved_and_how_to_accept_i
     assert "If that is meant, accept it: pytest test_mine.py --ocrsweep-update" in said
     assert said.index("render call 20.000") < said.index("Reset")
     assert "Nothing was" not in said
+    (table,) = (tag for tag in Tags(made).of("section") if tag["id"] == "points")
+    assert table.keys() == {"id", "aria-labelledby", *(() if points else ("hidden",))}
     hidden = [tag.get("id") for name in ("form", "section") for tag in Tags(made).of(name) if "hidden" in tag]
     assert hidden == ([] if points else ["filters", "points", "charts"])
     assert ("Your own code: 1 FAIL, 1 PASS." in first_screen(made)) == (not points)
@@ -365,6 +376,34 @@ def test_a_red_run_says_what_moved_by_how_much_why_and_how_to_accept_it(h200: Re
         "2 FAIL",
     ):
         assert answer in said
+
+
+def moved(report: Report, count: int) -> Report:
+    """The report, with so many counted numbers that moved: all seven of its first points, grid by grid."""
+    names, points = analytic_names(), []
+    for at, point in enumerate(sorted(report.points, key=lambda point: point.grid.crops)):
+        few = names[: max(0, count - at * len(names))]
+        points.append(replace(point, moved=tuple(Moved.counted(name, 1000, 1001, "accept") for name in few)))
+    return replace(report, points=tuple(points))
+
+
+def rows_of_moved(page: str) -> list[int]:
+    """How many rows each table of what moved has: of kinds, and of each number."""
+    return [table.count('<th scope="row"') for table in re.findall(r'(?s)<table class="moved.*?</table>', page)]
+
+
+def test_eight_numbers_that_moved_are_shown_one_by_one_and_nine_by_their_kinds(h200: Report) -> None:
+    two = replace(h200, points=h200.points[:2])  # of one stage
+    assert rows_of_moved(html.page(moved(two, 8), ())) == [8]
+    assert rows_of_moved(html.page(moved(two, 9), ())) == [7, 9]
+
+
+def test_of_what_moved_fifteen_kinds_and_two_hundred_numbers_are_shown(h200: Report) -> None:
+    page = html.page(moved(h200, 207), ())
+    assert rows_of_moved(page) == [15, 200]
+    assert "Moved since the baseline: 207 numbers" in words(page)
+    assert "… and 7 more: sweep.json" in words(page)
+    assert "more: sweep.json" not in html.page(moved(h200, 200), ())
 
 
 def test_a_page_of_138_points_is_below_a_megabyte(page: str) -> None:

@@ -75,7 +75,7 @@ def _over_grids(table: Points, axis: Grids, mean: str) -> Iterator[Definition]:
     if table.has("attained"):
         note = "100 % is what the device's peaks allow"
         yield "attained", "How far from the floor is each stage?", f"{note}{mean}", lambda: lines.attained(table, axis)
-    if table.has("change") or any(table.has(f"was_{name}") for name in ("device_ns", "moved_bytes", "flops")):
+    if table.has("change") or table.has("was_flops"):  # every baseline has counted numbers
         yield (
             "change",
             "What changed since the baseline?",
@@ -87,9 +87,12 @@ def _over_grids(table: Points, axis: Grids, mean: str) -> Iterator[Definition]:
 def _memory(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
     parts = {part: lines.values(table, name, 1e9) for part, name in MEMORY.items()}
     fullest = max(map(sum, zip(*parts.values(), strict=True)))
-    of = f" of the {on.memory_bytes / 1e9:.0f} GB of {on.name}, {1e11 * fullest / on.memory_bytes:.1f} %" if on else ""
-    near = on is not None and fullest * 1e9 >= NEAR * on.memory_bytes
-    rule = (on.memory_bytes / 1e9, f"{on.name}, {on.memory_bytes / 1e9:.0f} GB") if on and near else None
+    of, rule = "", None
+    if on:
+        memory = on.memory_bytes / 1e9
+        of = f" of the {memory:.0f} GB of {on.name}, {100 * fullest / memory:.1f} %"
+        if fullest >= NEAR * memory:
+            rule = memory, f"{on.name}, {memory:.0f} GB"
     note = f"The fullest point takes {fullest:.1f} GB{of}"
     yield (
         "memory",

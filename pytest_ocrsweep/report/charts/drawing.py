@@ -101,7 +101,7 @@ class Panel:
 
     name: str
     body: str
-    classes: str = ""
+    classes: str
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -174,7 +174,7 @@ def dots(places: Sequence[tuple[float, float]], classes: str) -> str:
     return f'<path class="many {classes}" d="{"".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)}"/>'
 
 
-def dot(x: float, y: float, classes: str, point: int, r: float = 3) -> str:
+def dot(x: float, y: float, classes: str, point: int, r: float) -> str:
     return f'<circle class="{classes}" cx="{x:.1f}" cy="{y:.1f}" r="{r:g}" data-id="{point}"/>'
 
 

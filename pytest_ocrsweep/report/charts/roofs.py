@@ -18,7 +18,7 @@ def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[K
         tensor, bandwidth, floor = (columns[name][at] for name in ("tensor_ns", "bandwidth_ns", "floor_ns"))
         if tensor and bandwidth and floor:
             rate = tensor * device.tensor_flops_per_s / 1e12
-            took = columns["device_ns"][at] if "device_ns" in columns else None
+            took = columns["device_ns"][at]
             found.append((at, tensor / bandwidth * device.ridge, rate / floor, rate / took if took else None))
     roofs = {"roof, by the data sheet": device}
     if device.as_measured != device:
@@ -40,17 +40,17 @@ def roofline(points: Points, device: Device) -> tuple[tuple[Panel, ...], tuple[K
             for at in (x.low, roof.ridge, x.high)
         ]
         body.append(drawing.line(line, "roof" if name == "roof, by the data sheet" else "rule"))
-    many: dict[str, dict[tuple[float, float], None]] = {}
+    many: dict[str, list[tuple[float, float]]] = {}
     for at, ratio, least, took in found:
         classes = f"{stage_class(columns['stage'][at])} {attention_class(columns['attention'][at])}"
         place = x(ratio), y(took or least)
         if len(found) > MANY:
-            many.setdefault(classes, {})[round(place[0], 1), round(place[1], 1)] = None
+            many.setdefault(classes, []).append((round(place[0], 1), round(place[1], 1)))
             continue
         if took:
             body.append(drawing.line([(place[0], y(least)), place], f"thin {classes}"))
         body.append(drawing.dot(*place, f"{'dot' if classes.endswith('a0') else 'ring'} {classes}", at, RADIUS))
-    body += [drawing.dots(list(places), classes) for classes, places in many.items()]
+    body += [drawing.dots(list(dict.fromkeys(places)), classes) for classes, places in many.items()]
     kinds = [
         (stage, kind)
         for stage in lines.stages(points)

@@ -93,7 +93,8 @@ def report(baselines: Path, model: str, gpu: str, grids: str | None = None) -> R
 
 
 def _point(model: Model, recorded: RecordedPoint, device: Device | None) -> PointResult:
-    stage, work, attention = recorded.stage, recorded.key.work, recorded.key.attention
+    stage, attention = recorded.stage, recorded.key.attention
+    work = recorded.key.work.cut_by(model.architecture.tiling)
     ledger, vendor = model.ledger(stage, work, attention), recorded.stored.measurement
     floor = FloorResult.of(ledger, device, vendor.device_ns.median) if device else None
     estimate = EstimateResult.of(ledger, device) if device else None

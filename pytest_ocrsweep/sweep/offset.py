@@ -73,7 +73,8 @@ class Offsets:
         sweep, meter = self._sweep, self._sweep.meter
         stored = self._sweep.timed_of(stage, meter.gpu)[key]
         try:
-            point = TimedPoint(stage, key.work, key.attention, sweep.page_of(key.work.grid), sweep.own_name)
+            work = key.work.cut_by(sweep.settings.model.tiling)  # a file does not say how pages are cut
+            point = TimedPoint(stage, work, key.attention, sweep.page_of(work.grid), sweep.own_name)
             taken = meter.first(point, anew=anew)
         except OutOfMemory:
             return None

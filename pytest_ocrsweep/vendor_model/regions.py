@@ -78,7 +78,11 @@ def halves_of(decoder: Decoder, steps: int) -> tuple[int, ...]:
 def stage_region(
     built: ReferenceModel, model: Architecture, stage: str, work: Workload, attention: str, page: Path | None
 ) -> Region:
-    """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state."""
+    """A stage at a workload, on the pixels of `page` or on random ones; random numbers come from torch's state.
+
+    Pages are cut as the model cuts them, whatever the workload says: one that was read from a file says nothing of it.
+    """
+    work = work.cut_by(model.tiling)
     entry, make = STAGES[stage], CALLS[stage]
     channels, added = model.sam.channels, entry.keys_added(model.decoder)
     inputs = Inputs(built, work, attention, lambda: _pixels(work, like_of(built), page, channels))

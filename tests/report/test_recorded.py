@@ -53,6 +53,11 @@ def test_the_numbers_are_the_models(h200: Report) -> None:
     assert point.floor.compulsory_bytes == ledger.compulsory_bytes
 
 
+def test_a_siblings_tokens_are_those_of_its_own_tiles() -> None:
+    report = recorded.report(ROOT / "baselines", "deepseek-ocr-2", "nvidia-h200", grids="2x3")
+    assert {point.image_tokens for point in report.points} == {1121}
+
+
 def test_grids_choose_among_what_is_recorded() -> None:
     assert {str(point.grid) for point in recorded.report(*H200, grids="2x3,1x1").points} == {"1x1", "2x3"}
 

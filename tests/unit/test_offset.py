@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ocrsweep import CropGrid, Workload
+from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines.counted import PointKey
 from pytest_ocrsweep.baselines.evidence import Baseline, Process
 from pytest_ocrsweep.baselines.machine import Machine
@@ -77,6 +77,7 @@ def offsets(points: int, meter: Meter, slowdown: Slowdown = NO_SLOWDOWN, noise: 
         page_of=lambda grid: Path(f"{grid}.png"),
         own_name="",
         options=SimpleNamespace(slowdown=slowdown),
+        settings=SimpleNamespace(model=load_model("deepseek-ocr-2").architecture),
     )
     return Offsets(sweep)
 
@@ -110,6 +111,13 @@ def test_each_point_is_timed_as_the_run_itself_times_it():
     meter = Meter()
     offsets(LEAST, meter).yardstick("decode", key(0))
     assert meter.asked[1] == TimedPoint("decode", key(1).work, "flash", Path("1x2.png"))
+
+
+def test_pages_are_cut_as_the_model_cuts_them_and_not_as_those_of_a_recorded_key():
+    meter = Meter()
+    offsets(LEAST, meter).yardstick("decode", key(0))
+    assert key(1).work.sides.crop_side == 640
+    assert {point.work.sides.crop_side for point in meter.asked} == {768}
 
 
 def test_every_family_has_an_offset_of_its_own():

@@ -11,7 +11,7 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 
 from small_pages import SMALL, small  # noqa: E402
 
-from pytest_ocrsweep import CropGrid, Workload  # noqa: E402
+from pytest_ocrsweep import CropGrid, Workload, load_model  # noqa: E402
 from pytest_ocrsweep.baselines.machine import Machine  # noqa: E402
 from pytest_ocrsweep.baselines.sampling import TimeCap  # noqa: E402
 from pytest_ocrsweep.model.attention import ATTENTION  # noqa: E402
@@ -35,6 +35,14 @@ def test_the_calls_that_are_timed_are_the_ones_that_are_counted(vendor, stage, a
         assert point.tensor_flops == SMALL.ledger(stage, PAGE, attention).total().tensor_flops
         assert len(point.clocks) == (2 if stage == "decode" else 1)
         assert (point.token_ns() is None) == (stage != "decode")
+
+
+@pytest.mark.parametrize("grid", ["1x1", "1x2"])
+def test_pages_are_cut_as_the_model_cuts_them_whatever_the_workload_says(grid):
+    model = load_model("deepseek-ocr-2-tiny").architecture
+    work, built = Workload(grid), build.on_meta(model, "flash", "batched_mm")
+    (call,) = regions.stage_region(built, model, "prefill", work, "flash", None).calls
+    assert call().logits.shape[1] == work.cut_by(model.tiling).context_tokens != work.context_tokens
 
 
 def test_sampling_stops_by_the_rule_it_is_given(vendor):

@@ -63,6 +63,7 @@ def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:
         ttft.value,
         None if tpot is None else tpot.value,
         rate.value,
+        None if (rendered := run.metrics.get("render_ns")) is None else rendered.value,
     )
 
 
@@ -93,5 +94,7 @@ def lines(path: str, fit: HostFit) -> Iterator[str]:
     mean, most = 100 * sum(off) / len(off), 100 * max(off)
     names = [name for name in FITTED if getattr(fit.host, name) is not None]
     yield f"host: {', '.join(f'{name} {getattr(fit.host, name):,.0f}' for name in names)}"
+    if fit.rendering is not None:
+        yield f"rendering took {fit.rendering:.2f} times what the engine's file says"
     loads = f"{len(fit.off)} load{'s' * (len(fit.off) != 1)} of {path}"
     yield f"fitted to {loads}: {mean:.0f} % off on average, {most:.0f} % at most"

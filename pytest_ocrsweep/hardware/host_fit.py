@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from ..model.engine import Engine, Host
 from ..model.geometry import Workload
 from .devices import Device
 from .engine_loop import Loop
-from .engine_times import EngineTimes, How
+from .engine_times import EngineTimes, How, render_ns
 from .fit import Z, least_squares
 from .served_load import Served
 
@@ -44,13 +45,18 @@ class MeasuredLoad:
     ttft_ns: float
     tpot_ns: float | None
     pages_per_s: float
+    render_ns: float | None = None  # of one page, on a core
 
 
 @dataclass(frozen=True, slots=True)
 class HostFit:
-    """A host with fitted constants, and the factors by which its plans of the loads are too high."""
+    """A host with fitted constants, and the factors by which its plans of the loads are too high.
+
+    Rendering took `rendering` times what the engine's file says; None if no load says it.
+    """
 
     host: Host
+    rendering: float | None
     off: tuple[tuple[float, ...], ...]  # by load: of TTFT, of TPOT if there is one, and of pages a second
 
 
@@ -79,7 +85,22 @@ def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> 
     before = np.log(model.engine.host.spread) / Z
     deviation = float(np.sqrt((np.sum(rest**2) + len(names) * before**2) / max(len(rest), len(names))))
     spread = max(LEAST_SPREAD, float(np.exp(Z * deviation)))
-    return HostFit(replace(host(found), spread=spread), tuple(tuple(map(float, np.exp(each))) for each in left))
+    off_by = tuple(tuple(map(float, np.exp(each))) for each in left)
+    rendering = _rendering(model, loads)
+    return HostFit(_rendered(replace(host(found), spread=spread), rendering), rendering, off_by)
+
+
+def _rendering(model: Model, loads: Sequence[MeasuredLoad]) -> float | None:
+    """How many times as long as by the engine's file a page took to render, in the middle of the loads."""
+    pairs = [(load.render_ns, render_ns(model, load.work)) for load in loads]
+    factors = [measured / planned for measured, planned in pairs if measured and planned]
+    return statistics.median(factors) if factors else None
+
+
+def _rendered(host: Host, factor: float | None) -> Host:
+    if factor is None or host.render_view_ns is None or host.render_crop_ns is None:
+        return host
+    return replace(host, render_view_ns=factor * host.render_view_ns, render_crop_ns=factor * host.render_crop_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,10 @@ def test_measured_loads_make_the_host_of_the_plan(capsys, tmp_path) -> None:
     assert main([*OF_A_LOAD, "--measured", str(file)]) == 0
     out = capsys.readouterr().out
     words = " ".join(out.split())
-    assert re.search(r"host: launch_ns [\d,]+, step_ns [\d,]+, eager_step_ns [\d,]+, admission_ns [\d,]+ fitted", words)
+    assert re.search(
+        r"host: launch_ns [\d,]+, step_ns [\d,]+, eager_step_ns [\d,]+, admission_ns [\d,]+ rendering", words
+    )
+    assert "rendering took 1.33 times what the engine's file says" in words
     assert f"fitted to 1 load of {file}" in words
     measured = _pages_per_s(out)
     assert main([*OF_A_LOAD]) == 0

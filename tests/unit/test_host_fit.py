@@ -12,6 +12,7 @@ import pytest
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.errors import PlanError
 from pytest_ocrsweep.hardware.devices import Power
+from pytest_ocrsweep.hardware.engine_times import render_ns
 from pytest_ocrsweep.hardware.host_fit import LoadPlan, MeasuredLoad, fitted_host
 from pytest_ocrsweep.hardware.plan import Share, plan
 from pytest_ocrsweep.sweep.config import devices
@@ -67,6 +68,15 @@ def _served(found: LoadPlan, host: object) -> MeasuredLoad:
 def test_a_load_of_single_tokens_has_no_time_per_token() -> None:
     load = MeasuredLoad(Workload("1x1", new_tokens=1), 1, 8, False, 30e6, None, 30.0)
     assert [len(off) for off in fitted_host(VLLM, H200, [load]).off] == [2]
+
+
+def test_rendering_is_scaled_to_what_the_loads_say() -> None:
+    planned = render_ns(VLLM, Workload("2x3"))
+    loads = [replace(LOADS[0], work=Workload("2x3"), render_ns=planned * factor) for factor in (1.5, 1.2, 4.0)]
+    fit = fitted_host(VLLM, H200, loads)
+    assert fit.rendering == pytest.approx(1.5)
+    assert fit.host.render_crop_ns == pytest.approx(1.5 * VLLM.engine.host.render_crop_ns)
+    assert fitted_host(VLLM, H200, [replace(load, render_ns=None) for load in loads]).rendering is None
 
 
 def test_an_engine_without_a_host_has_nothing_to_fit() -> None:

@@ -13,7 +13,7 @@ from ..errors import ArgumentError, PlanError
 from ..files.text import quoted
 from ..hardware.devices import Device
 from ..hardware.engine_times import How
-from ..hardware.plan import BOUNDS, Number, Plan, Share, plan
+from ..hardware.plan import BOUNDS, HOST, Number, Plan, Share, plan
 from ..model.limits import uncut
 from ..report.table import aligned
 from ..sweep.catalogue import model_of
@@ -191,7 +191,7 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     why = fills if found.by_memory else f"{found.engine} takes no more"
     yield f"at most {found.max_concurrency:,} such pages are in flight: {why}"
     pages = min(found.concurrency, found.max_concurrency)
-    if (padded := settings.engine.step_rows(pages)) > pages:
+    if (padded := settings.engine.step_rows(pages)) > pages and found.bound != HOST:
         yield f"a decode step of {pages} pages runs as one of {padded}, the next size that {found.engine} captured"
     whole = sum(found.parts_ms.values())
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])

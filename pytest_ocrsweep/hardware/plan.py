@@ -6,7 +6,8 @@ pages. Kernels are estimated, and what the host takes is the engine's (`engine.h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 
@@ -100,17 +101,23 @@ def plan(
     spread, reasons = _spread(model, device, works, at_once, how)
     host = model.engine.host if how is How.ESTIMATED else FREE
     times = EngineTimes(model, works, device, how)
-    served = Loop(replace(model.engine, host=host), times, weights, at_once, pages_of(at_once)).run()
+
+    def serve(pages: int) -> Served:
+        return Loop(replace(model.engine, host=host), times, weights, pages, pages_of(pages)).run()
+
+    served = serve(at_once)
+    device_ns = served.page_ns
     new_tokens = fsum(weight * work.new_tokens for weight, work in zip(weights, works, strict=True))
     rendering = _mean_of([render_ns(model, work) for work in works], weights)
     bound = _bound(served, by_memory and concurrency > most)
     host_ns = rendering / cores if cores is not None and rendering is not None else 0.0
-    if host_ns > served.page_ns:
-        bound = HOST
+    if host_ns > device_ns:  # what waits to be rendered is not in flight
+        bound, at_once = HOST, _fewest(serve, at_once, host_ns)
+        served = serve(at_once)
 
     def page_ns(slower: float, render: float) -> float:
         """Of a page, with the device and the host so many times slower; it is never faster than its rendering."""
-        return max(served.page_ns * slower, host_ns * render)
+        return max(device_ns * slower, host_ns * render)
 
     page, fast, slow = page_ns(1, 1), page_ns(1 / spread, 1 / RENDER_SPREAD), page_ns(spread, RENDER_SPREAD)
     # Pages that the engine does not take yet wait, as long as those before them are served or rendered.
@@ -146,6 +153,11 @@ def plan(
         parts_ms=_parts(served),
         reasons=reasons,
     )
+
+
+def _fewest(serve: Callable[[int], Served], most: int, page_ns: float) -> int:
+    """The fewest pages in flight, of at most so many, that take no longer than this each."""
+    return bisect_left(range(1, most), True, key=lambda pages: serve(pages).page_ns <= page_ns) + 1
 
 
 def _spread(

@@ -97,6 +97,14 @@ def test_a_page_is_never_served_faster_than_the_cores_render_it() -> None:
     assert found.host_cores.high <= 1.0001
 
 
+def test_pages_that_wait_for_a_core_are_not_in_flight() -> None:
+    """Little's law: pages that are there, over pages a second, is how long one is there."""
+    found = plan(VLLM, [PAGE], H100, 64, cores=1.0)
+    stays_ms = found.ttft_ms.value + (found.new_tokens - 1) * found.tpot_ms.value
+    assert stays_ms == pytest.approx(64 / found.pages_per_s.value * 1e3, rel=0.01)
+    assert found.tpot_ms.value < plan(VLLM, [PAGE], H100, 64).tpot_ms.value / 5
+
+
 def test_cores_that_bind_have_the_interval_of_rendering() -> None:
     found = plan(VLLM, [PAGE], H100, 8, cores=0.1).pages_per_s
     assert (found.low, found.high) == pytest.approx((found.value / RENDER_SPREAD, found.value * RENDER_SPREAD))

@@ -53,6 +53,23 @@ def test_time_that_a_call_sleeps_costs_the_host_nothing(project):
     assert max(clocks.CpuClock(lambda: time.sleep(0.05)).batch(3)) < 25_000_000
 
 
+def test_a_call_of_less_than_a_step_of_the_clock_is_one_line(project, monkeypatch):
+    monkeypatch.setattr(clocks.CpuClock, "_once", lambda self: 0)
+    project.write("suites/test_own.py", call())
+    result = project.run(*TINY, "suites/test_own.py", "--ocrsweep-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["host=True: a call took 0 ns of CPU time by this host's clock; do more in a call"])
+    result.stdout.no_fnmatch_line("*Error:*")
+
+
+def test_a_workload_of_no_grid_is_one_line(project):
+    project.write("suites/test_own.py", "def test_it(ocrsweep):\n    ocrsweep.workload('2by3')\n")
+    result = project.run(*TINY, "suites/test_own.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["ocrsweep.workload: '2by3' is not a crop grid; did you mean 2x3[?]"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_rendering_a_page_is_a_point_of_its_grid(project):
     project.write("suites/render.py", RENDER.read_text())
     result = project.run(*TINY, "suites/render.py", "--ocrsweep-grids=2x3", "--ocrsweep-update")

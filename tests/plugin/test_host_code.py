@@ -62,6 +62,14 @@ def test_a_call_of_less_than_a_step_of_the_clock_is_one_line(project, monkeypatc
     result.stdout.no_fnmatch_line("*Error:*")
 
 
+def test_the_gates_own_test_slows_a_call_of_the_host(project):
+    project.write("suites/test_own.py", call("sum(range(100000))"))
+    project.run(*TINY, "suites/test_own.py", "--ocrsweep-update").assert_outcomes(passed=1)
+    result = project.run(*TINY, "suites/test_own.py", "--ocrsweep-slowdown=900")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E *sum on {CPU}: slower than its baseline: *"])
+
+
 def test_a_workload_of_no_grid_is_one_line(project):
     project.write("suites/test_own.py", "def test_it(ocrsweep):\n    ocrsweep.workload('2by3')\n")
     result = project.run(*TINY, "suites/test_own.py")

@@ -70,6 +70,15 @@ def test_the_gates_own_test_slows_a_call_of_the_host(project):
     result.stdout.fnmatch_lines([f"E *sum on {CPU}: slower than its baseline: *"])
 
 
+def test_a_call_of_which_the_gate_cannot_see_3_percent_is_named(project, monkeypatch):
+    project.write("suites/test_own.py", call())
+    for ns in (1_000_000, 1_015_000):
+        monkeypatch.setattr(clocks.CpuClock, "_once", lambda self, ns=ns: ns)
+        project.run(*TINY, "suites/test_own.py", "--ocrsweep-update").assert_outcomes(passed=1)
+    result = project.run(*TINY, "suites/test_own.py")
+    result.stdout.fnmatch_lines(["1 point cannot see 3 %: the margin of sum is *"])
+
+
 def test_a_workload_of_no_grid_is_one_line(project):
     project.write("suites/test_own.py", "def test_it(ocrsweep):\n    ocrsweep.workload('2by3')\n")
     result = project.run(*TINY, "suites/test_own.py")

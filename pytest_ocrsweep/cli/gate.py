@@ -159,14 +159,15 @@ class Processes:
             report = load(out / "sweep.json")
         except ReportError:
             raise side.failed("pytest wrote no report", output) from None
-        run = Run.of(report)
+        run, own = Run.of(report), sum(each.measured is not None for each in report.own)
+        left_out = f"{own} of your own code left out" if own else ""
         if not run.takes and not run.refused:
-            raise side.failed("no point has a time", output)
+            raise side.failed(", ".join(filter(None, ["no point has a time", left_out])), output)
         self._first = self._first or report
         self._refuse_other(report, side)
         what = f"{side.name} {pair + 1} of {self._wanted}: {points(len(run.takes))} in {time.monotonic() - begun:.0f} s"
         refused = f", {len(run.refused)} without an acceptable sample" if run.refused else ""
-        flags.show(f"{what}{refused}", file=sys.stderr)
+        flags.show(", ".join(filter(None, [f"{what}{refused}", left_out])), file=sys.stderr)
         return run
 
     def _refuse_other(self, report: Report, side: Side) -> None:

@@ -81,6 +81,8 @@ def _point(options: argparse.Namespace, words: Sequence[str], *, named: bool) ->
 
     if options.own and list(words) == [CALL]:
         return CALL, call_key(flags.workload("1x1", flags.compose(options)))
+    if options.own and list(words[:1]) == [CALL]:
+        raise ArgumentError(f"the stage {CALL} has no grid and no attention, got {quoted(' '.join(options.words))}")
     wanted = f"{ACCEPT} STAGE GRID ATTENTION" if named else "STAGE GRID"
     if len(words) != (3 if named else 2):
         raise ArgumentError(f"history takes {wanted}, got {quoted(' '.join(options.words))}")

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{options.page}: {about}, {workload.resolution}, on {device}", "", *aligned([*_cells(found)]))
     notes = [f"{each.model}: wide: {reason}" for each in found for reason in each.reasons]
     notes += [f"{each.model}: {line}" for each in found for line in each.beyond]
-    flags.show(*([""] if notes else []), *notes, *_untimed(found))
+    flags.show(*([""] if notes else []), *dict.fromkeys(notes), *_untimed(found))
     return 0
 
 

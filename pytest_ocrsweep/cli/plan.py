@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError(f"workload.batch={settings.workload.batch} says nothing of a plan: set --concurrency")
     if settings.workload.pages != 1:
         raise ArgumentError(f"workload.pages={settings.workload.pages}: a plan is of prompts with one page")
-    _check_start(settings.engine)
+    _check_engine(settings.engine, options.cores)
     catalogue = flags.compared(options, settings)
     model, fit = _measured(options, settings, catalogue)
     modes = list(settings.model.tiling.modes) if options.modes else [settings.workload.resolution]
@@ -112,8 +112,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_start(engine: Engine) -> None:
-    """Raises ArgumentError for a way to start the engine that no plan knows."""
+def _check_engine(engine: Engine, cores: float | None) -> None:
+    """Raises ArgumentError for a way to start the engine that no plan knows, or for cores that it cannot price."""
+    if cores is not None and None in (engine.host.render_view_ns, engine.host.render_crop_ns):
+        how = "set engine.host.render_view_ns and engine.host.render_crop_ns"
+        raise ArgumentError(f"--cores bounds nothing: how long {engine.name} renders a page is not known; {how}")
     if engine.start.enforce_eager:
         raise ArgumentError("engine.start.enforce_eager=true: steps without CUDA graphs are not planned; leave it out")
     if engine.start.encoder_graphs and not engine.captured_views:
@@ -191,7 +194,8 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     why = fills if found.by_memory else f"{found.engine} takes no more"
     yield f"at most {found.max_concurrency:,} such pages are in flight: {why}"
     pages = min(found.concurrency, found.max_concurrency)
-    if (padded := settings.engine.step_rows(pages)) > pages and found.bound != HOST:
+    steps = found.tpot_ms is not None and found.bound != HOST  # fewer are in flight where cores bind
+    if steps and (padded := settings.engine.step_rows(pages)) > pages:
         yield f"a decode step of {pages} pages runs as one of {padded}, the next size that {found.engine} captured"
     whole = sum(found.parts_ms.values())
     parts = sorted(found.parts_ms.items(), key=lambda part: -part[1])

@@ -26,11 +26,16 @@ class How(StrEnum):
 
 
 def render_ns(model: Model, work: Workload) -> float | None:
-    """What one core takes to make a page's views; None if the engine's file does not say."""
+    """What one core takes to make a page's views; None if the engine's file does not say.
+
+    The file says it of a view of 1024² and a crop of 640²; others take as much a pixel.
+    """
     host = model.engine.host
+    sides = work.cut_by(model.architecture.tiling).sides
     if host.render_view_ns is None or host.render_crop_ns is None:
         return None
-    return host.render_view_ns + work.grid.crops * host.render_crop_ns
+    view, crop = (sides.base_side / 1024) ** 2, ((sides.crop_side or 0) / 640) ** 2
+    return view * host.render_view_ns + work.grid.crops * crop * host.render_crop_ns
 
 
 def most_pages(model: Model, work: Workload, device: Device) -> int:

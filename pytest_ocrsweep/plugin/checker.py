@@ -62,7 +62,10 @@ class Checker:
     def workload(self, grid: CropGrid | str) -> Workload:
         """The run's workload at a grid."""
         __tracebackhide__ = True
-        return self._sweep.settings.workload.on(CropGrid.parse(grid) if isinstance(grid, str) else grid)
+        try:
+            return self._sweep.settings.workload.on(CropGrid.of(grid))
+        except ValueError as error:
+            raise pytest.fail.Exception(terminal_lines(f"ocrsweep.workload: {error}"), pytrace=False) from None
 
     def time(self, name: str, call: Callable[[], object], *, cuda_graph: bool = False, host: bool = False) -> OwnResult:
         """What `call` takes, if it is as recorded under `name`; else the test fails, or is skipped where nothing is.

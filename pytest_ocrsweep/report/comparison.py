@@ -138,6 +138,7 @@ def compare(a: Side, b: Side) -> Comparison:
     If each side has one workload, the sides are compared even if the workloads differ; the notes name both.
     """
     notes = [f"{name} {then} -> {b.about[name]}" for name, then in a.about.items() if _differs(then, b.about.get(name))]
+    given = b
     a, b, other_workload = _of_one_workload(a, b)
     both = sorted(a.points.keys() & b.points.keys(), key=_order)
     compared = dict.fromkeys(METRICS, 0)
@@ -159,7 +160,7 @@ def compare(a: Side, b: Side) -> Comparison:
             changes.append(_timed(key, old.time, new.time))
     if not any(compared.values()) and not apart:
         has = _has if both else _points
-        raise ReportError(f"{a.name} and {b.name} have nothing in common: {has(a)}, and {has(b)}")
+        raise ReportError(f"{a.name} and {b.name} have nothing in common: {has(a)}, and {has(given)}")
     notes += other_workload
     notes += [f"times cannot be compared at {counted_points(count)}: {unlike}" for unlike, count in apart.items()]
     changes.sort(key=lambda change: (-change.size, _order(change.key), METRICS.index(change.metric)))

@@ -152,6 +152,7 @@ def _about_margins(results: Results) -> Iterator[str]:
     """Points whose margin is wider than what the gate is to see, and recorded processes that are no evidence."""
     options, timed = results.sweep.options, [(p, p.vendor) for p in results.points.values() if p.vendor]
     wide = [(vendor.gate.margin or 0.0, str(point)) for point, vendor in timed]
+    wide += [(own.measured.gate.margin or 0.0, str(own)) for own in results.own.found.values() if own.measured]
     wide = sorted(((margin, name) for margin, name in wide if margin > gate.CAP), reverse=True)
     if wide and not options.update:
         (margin, name), many = wide[0], "1 point" if len(wide) == 1 else f"{len(wide):,} points"

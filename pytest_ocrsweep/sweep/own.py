@@ -37,7 +37,7 @@ class HostSweep(Sweep):
         """Without a lock: it is taken for each call."""
         from .meter import Meter
 
-        return Meter(self.settings, self.model)
+        return Meter(self.settings, self.model, slowdown=self.options.slowdown)
 
 
 @dataclass

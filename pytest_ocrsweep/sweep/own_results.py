@@ -90,10 +90,8 @@ class OwnResults:
     def unused(self) -> dict[File, set[PointKey]]:
         """The recorded times of this workload that no test of the run used, by file; `gpu` is a folder.
 
-        Those of the host's CPU belong to suites that a run names or leaves out: one that timed none knows nothing of
-        them.
+        Those of the host's CPU are never among them: their suites are files that a run names, or leaves out.
         """
-        on_host = any(result.measured and result.measured.clock == CPU_TIME for result in self.found.values())
         used: dict[tuple[str, str], set[PointKey]] = defaultdict(set)
         for key in self.found:
             used[key.name, key.stage].add(self.key(key))
@@ -101,7 +99,7 @@ class OwnResults:
         for name in timed.own_names(self.sweep.options.baselines, self.sweep.recorded_as):
             for (gpu, stage), times in OwnSweep.of(self.sweep, name).recorded_times.items():
                 held = self.sweep.settings.workload.holds
-                keys = {key for key, time in times.items() if held(key.work) and (on_host or time.clock != CPU_TIME)}
+                keys = {key for key, time in times.items() if held(key.work) and time.clock != CPU_TIME}
                 if keys := keys - used[name, stage]:
                     left[name, gpu, stage] = keys
         return left

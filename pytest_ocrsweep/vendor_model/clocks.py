@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from ..baselines.recorded_time import CPU_TIME
+from ..errors import MeasureError
 from . import compat
 from .failure import out_of_memory
 from .forward import Call
@@ -109,6 +110,13 @@ class CpuClock(_OneByOne):
     """CPU time of this process, all its threads together: what a call costs the host, whatever else runs there."""
 
     name = CPU_TIME
+
+    def batch(self, times: int) -> list[int]:
+        """Raises MeasureError for a call that takes less than a step of the clock: nothing is a share of no time."""
+        found = super().batch(times)
+        if 0 in found:
+            raise MeasureError("host=True: a call took 0 ns of CPU time by this host's clock;", "do more in a call")
+        return found
 
     def _once(self) -> int:
         begun = time.process_time_ns()

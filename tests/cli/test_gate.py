@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from documents import clocked, document, point, vendor
+from documents import clocked, document, own, point, vendor
 
 from pytest_ocrsweep.cli import main
 
@@ -207,6 +207,16 @@ def test_a_machine_without_a_gpu_is_a_side_that_measures_nothing(repository, cap
     assert main(["gate", "--against", "HEAD"]) == 4
     assert "base measures nothing: no point has a time; the end of its output:" in capsys.readouterr().err
     assert len(repository.starts) == 1
+
+
+@pytest.mark.parametrize(
+    ("points", "line"), [(timed(), "8 points in 0 s, 1 of"), ([point(vendor=None)], "no point has a time, 1 of")]
+)
+def test_times_of_the_users_own_code_are_said_to_be_left_out(repository, capsys, points, line):
+    repository.write("made.json", json.dumps(document(*points) | {"own": [own()]}))
+    repository.commit()
+    assert main(["gate", "--against", "HEAD"]) == (0 if "8" in line else 4)
+    assert f"{line} your own code left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_an_acceptance_by_name_moves_the_anchor_and_says_by_whom(folder, said):
     [
         (["decode"], "history takes STAGE GRID, got 'decode'"),
         (["accept", "decode", "2x3"], "history takes accept STAGE GRID ATTENTION, got 'accept decode 2x3'"),
+        (["call", "2x3", "--own", "x"], "the stage call has no grid and no attention, got 'call 2x3'"),
         (["code", "2x3"], "the stage must be one of vision, prefill, decode, got 'code'"),
         (["accept", "decode", "2x3", "quick"], "the attention must be one of eager, flash, got 'quick'"),
         (["decode", "two"], "'two' is neither a grid"),

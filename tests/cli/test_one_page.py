@@ -50,6 +50,7 @@ def test_engines_stand_side_by_side_as_many_as_are_named(capsys) -> None:
     rows = {line[:26].strip(): line[26:].split("  ") for line in text.splitlines()}
     assert [cell.strip() for cell in rows["crops"] if cell] == ["2x3", "2x3", "2x3"]
     assert "B than A" not in text
+    assert printed(capsys, "engine:vllm", "engine:vllm", "--page", "2x3").count("no kernel of vllm") == 1
     (model,) = json.loads(printed(capsys, "engine:vllm", "engine:vllm", "--page", "2x3", "--json"))["models"][1:]
     assert model["prefill_flops"] == load_model(engine="vllm").ledger("prefill", Workload("2x3")).total().tensor_flops
 

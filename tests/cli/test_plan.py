@@ -77,6 +77,13 @@ def test_a_page_of_a_plan_lists_its_parts_in_lines_of_a_terminal(capsys) -> None
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_step_is_padded_only_if_there_is_a_decode_step(tokens: int, capsys) -> None:
+    asked = f"plan 2x3 --device h100 --engine vllm --concurrency 17 --new-tokens {tokens}"
+    assert main(asked.split()) == 0
+    assert ("a decode step of 17 pages runs as one of 24" in capsys.readouterr().out) == (tokens > 1)
+
+
 REFUSED = {
     "plan 3x2:1e308 1x1:1e308": "'3x2:1e308': a weight must be a number from 1e-30 to 1e+30, got '1e308'",
     **{
@@ -94,6 +101,8 @@ REFUSED = {
     "CUDA graphs are not planned; leave it out",
     "plan 3x2 --set engine.start.encoder_graphs=true": "engine.start.encoder_graphs=true: transformers has no encoder "
     "graphs; leave it out",
+    "plan 3x2 --cores 1": "--cores bounds nothing: how long transformers renders a page is not known; set "
+    "engine.host.render_view_ns and engine.host.render_crop_ns",
     "plan 3x2:x": "'3x2:x': a weight must be a positive number, got 'x'",
     "plan 3x2 --engine vlm": "engine must be one of original, transformers, vllm: got 'vlm'; did you mean 'vllm'?",
     "plan nothing": "'nothing' is neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image",

@@ -53,6 +53,40 @@ def test_time_that_a_call_sleeps_costs_the_host_nothing(project):
     assert max(clocks.CpuClock(lambda: time.sleep(0.05)).batch(3)) < 25_000_000
 
 
+def test_a_call_of_less_than_a_step_of_the_clock_is_one_line(project, monkeypatch):
+    monkeypatch.setattr(clocks.CpuClock, "_once", lambda self: 0)
+    project.write("suites/test_own.py", call())
+    result = project.run(*TINY, "suites/test_own.py", "--ocrsweep-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["host=True: a call took 0 ns of CPU time by this host's clock; do more in a call"])
+    result.stdout.no_fnmatch_line("*Error:*")
+
+
+def test_the_gates_own_test_slows_a_call_of_the_host(project):
+    project.write("suites/test_own.py", call("sum(range(100000))"))
+    project.run(*TINY, "suites/test_own.py", "--ocrsweep-update").assert_outcomes(passed=1)
+    result = project.run(*TINY, "suites/test_own.py", "--ocrsweep-slowdown=900")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E *sum on {CPU}: slower than its baseline: *"])
+
+
+def test_a_call_of_which_the_gate_cannot_see_3_percent_is_named(project, monkeypatch):
+    project.write("suites/test_own.py", call())
+    for ns in (1_000_000, 1_015_000):
+        monkeypatch.setattr(clocks.CpuClock, "_once", lambda self, ns=ns: ns)
+        project.run(*TINY, "suites/test_own.py", "--ocrsweep-update").assert_outcomes(passed=1)
+    result = project.run(*TINY, "suites/test_own.py")
+    result.stdout.fnmatch_lines(["1 point cannot see 3 %: the margin of sum is *"])
+
+
+def test_a_workload_of_no_grid_is_one_line(project):
+    project.write("suites/test_own.py", "def test_it(ocrsweep):\n    ocrsweep.workload('2by3')\n")
+    result = project.run(*TINY, "suites/test_own.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["ocrsweep.workload: '2by3' is not a crop grid; did you mean 2x3[?]"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_rendering_a_page_is_a_point_of_its_grid(project):
     project.write("suites/render.py", RENDER.read_text())
     result = project.run(*TINY, "suites/render.py", "--ocrsweep-grids=2x3", "--ocrsweep-update")
@@ -60,18 +94,20 @@ def test_rendering_a_page_is_a_point_of_its_grid(project):
     assert recorded(project, "render-2x3").is_file()
 
 
-def test_a_run_that_times_nothing_of_the_host_prunes_nothing_of_it(project, monkeypatch):
+def test_times_of_the_host_are_never_pruned_as_a_run_need_not_name_their_suites(project, monkeypatch):
     for clock in (clocks.HostClock, clocks.CpuClock):
         monkeypatch.setattr(clock, "_once", lambda self: 1000)
     for file in (project.path / "suites").glob("*.py"):
         file.unlink()
     project.write("suites/host.py", call())
     project.run(*TINY, "suites/host.py", "--ocrsweep-update").assert_outcomes(passed=1)
+    project.write("suites/test_host.py", call().replace("sum'", "other'", 1))
+    project.run(*TINY, "suites/test_host.py", "--ocrsweep-update").assert_outcomes(passed=1)
     gpu = (*TINY, "--ocrsweep-set=vendor.device=cpu")
     for name in ("gone", "here"):
         project.write("suites/test_own.py", call(options="").replace("sum'", f"{name}'", 1))
         project.run(*gpu, "suites/test_own.py", "--ocrsweep-update").assert_outcomes(passed=1)
-    project.run(*gpu, "--ocrsweep-prune").assert_outcomes(passed=1)
+    project.run(*gpu, "--ocrsweep-prune").assert_outcomes(passed=2)
     left = project.path / "baselines/deepseek-ocr-tiny/own/gone/timed/cpu/call.json"
     counts = [len(json.loads(path.read_text())["points"]) for path in (left, recorded(project, "sum"))]
     assert counts == [0, 1]

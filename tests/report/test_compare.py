@@ -175,6 +175,13 @@ def test_sides_with_nothing_in_common_are_an_error_that_says_what_each_has():
             compared(document(), other)
 
 
+def test_sides_of_two_workloads_without_a_common_point_are_told_with_the_workload_of_each():
+    other = document(point(grid="3x3"))
+    other["workload"] = other["workload"] | {"batch": 4}
+    with pytest.raises(ReportError, match=r"A has 1 point: 2x3; .*batch=1, .* and B has 1 point: 3x3; .*batch=4, "):
+        compared(document(), other)
+
+
 def of_own(*results: dict[str, Any]) -> dict[str, Any]:
     return document() | {"own": list(results)}
 

@@ -61,6 +61,9 @@ def test_dollars_and_cores_follow_from_pages_a_second() -> None:
     found = plan(VLLM, [PAGE], H100, 8, price_per_hour=3.6)
     assert found.dollars_per_million_pages.value == pytest.approx(1000 / found.pages_per_s.value)
     assert render_ns(VLLM, PAGE.work) == 29e6 + 6 * 19.7e6
+    assert render_ns(VLLM, replace(PAGE.work, resolution="gundam-m")) == pytest.approx(
+        29e6 * (1280 / 1024) ** 2 + 6 * 19.7e6 * (1024 / 640) ** 2
+    )
     assert found.host_cores.value == pytest.approx(found.pages_per_s.value * 0.1472)
     assert plan(OURS, [PAGE], H100, 8).host_cores is None
 

@@ -94,10 +94,15 @@ def _leftovers(folder: Path) -> list[tuple[str, Path]]:
     """Regular files of this user that are named as drafts and locks are, each after the name of its target."""
     with os.scandir(folder) as entries:
         named = [(match[1], entry) for entry in entries if (match := LEFTOVER.fullmatch(entry.name))]
-    return [(name, Path(entry.path)) for name, entry in named if _is_own(entry.stat(follow_symlinks=False))]
+    return [(name, Path(entry.path)) for name, entry in named if _is_own(entry)]
 
 
-def _is_own(status: os.stat_result) -> bool:
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file of this user; not if it is gone by now, as drafts of others come and go."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
     return stat.S_ISREG(status.st_mode) and (os.name != "posix" or status.st_uid == os.geteuid())
 
 

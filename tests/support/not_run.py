@@ -44,6 +44,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("engines.md", "$ python -m pytest_ocrsweep.engines"): ENGINE,
     ("engines.md", "#!/bin/sh"): FILE,
     ("engines.md", "from pathlib import Path"): ENGINE,
+    ("gate.md", "$ ocrsweep gate"): GPU,
     ("gate.md", "base  HEAD"): "what `ocrsweep gate` printed of a changed checkout, in three minutes",
     ("gate.md", "export OMP_NUM_THREADS=1"): "times a model on a CPU for minutes, as tests/cli/test_gate.py does",
     ("gpu.md", "pip install"): GPU,
@@ -62,5 +63,6 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ): "shows two processes that wait for each other: tests/plugin/test_gpu_lock.py",
     ("serving.md", '$ pytest suites/ -k "decode or prefill" --ocrsweep-set engine=vllm'): ENGINE,
     ("serving.md", "python -m pytest_ocrsweep.engines --python /opt"): ENGINE,
+    ("serving.md", "pytest suites/render.py"): "tests/plugin/test_host_code.py runs it on fewer grids",
     ("style.md", "ocrsweep: no option"): MESSAGE,
 }

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,24 @@ def test_a_write_removes_old_drafts_of_its_file_and_of_no_other(file):
         path.touch()
     atomic.write(file, "new")
     assert {path.name for path in file.parent.iterdir()} == {"file", *(path.name for path in others)}
+
+
+def test_a_draft_that_another_writer_renames_meanwhile_stops_no_write(file, monkeypatch):
+    """The stages of a model lie in one folder, and another process may record another stage."""
+    other = file.with_name(f".other.0a1b2c3d{atomic.DRAFT}")
+    other.touch()
+    scandir = os.scandir
+
+    @contextmanager
+    def renamed_after(folder):
+        with scandir(folder) as entries:
+            found = list(entries)
+        other.unlink(missing_ok=True)
+        yield found
+
+    monkeypatch.setattr(os, "scandir", renamed_after)
+    atomic.write(file, "new")
+    assert file.read_text() == "new"
 
 
 def test_what_is_left_of_a_file_whose_name_has_two_lines_is_removed(tmp_path):

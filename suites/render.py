@@ -9,8 +9,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def one_thread():
     """A thread that waits for others would take CPU time too."""
-    import torch
-
+    torch = pytest.importorskip("torch", reason="rendering needs the reference model's packages: the extra [vendor]")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,14 @@ def test_a_run_that_only_counts_renders_nothing(project):
     result = project.run(*TINY, "suites/render.py", "--ocrsweep-grids=1x1", "--ocrsweep-analytic-only", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["render-1x1 was not timed: --ocrsweep-analytic-only"])
+
+
+def test_without_torch_rendering_is_skipped_with_the_remedy(project, monkeypatch):
+    project.write("suites/render.py", RENDER.read_text())
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = project.run(*TINY, "suites/render.py", "--ocrsweep-grids=1x1", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED *rendering needs the reference model's packages: the extra [[]vendor[]]"])
 
 
 def test_the_whole_folder_of_suites_leaves_rendering_out(project):

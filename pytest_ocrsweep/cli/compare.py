@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOVED, SAME = 1, 0
 TOP = 40
 FEW = 3  # points that a line names
+ENGINE = "engine:"  # begins a side that is an engine
 FAIL_ON = ("change", "regression", "never")
 
 EXAMPLES = """\
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         return one_page.run(options)
     if options.device is not None:
         raise ArgumentError("--device belongs to --page; else write device:NAME as A or B")
-    if engine := next((side for side in (options.a, options.b) if side.startswith("engine:")), None):
+    if engine := next((side for side in (options.a, options.b) if side.startswith(ENGINE)), None):
         raise ArgumentError(f"{quoted(engine)}: engines are compared over a page; add --page GRID")
     if options.more:
         raise ArgumentError(f"{quoted(options.more[0])}: more than two sides belong to --page; compare A with B")

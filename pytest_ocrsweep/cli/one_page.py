@@ -16,6 +16,7 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import Settings, check_choice
 from . import flags
+from .compare import ENGINE
 from .speeds import shown
 
 ROWS = {  # a number of `OnModel`: its heading, and what it is divided by
@@ -77,8 +78,7 @@ def _settings(name: str, options: argparse.Namespace) -> Settings:
     from ..sweep.config import compose
     from ..sweep.search_path import choices
 
-    prefix, colon, engine = name.partition(":")
-    kind, chosen = ("engine", engine) if colon and prefix == "engine" else ("model", name)
+    kind, chosen = "engine" if name.startswith(ENGINE) else "model", name.removeprefix(ENGINE)
     if kind == "engine" and options.engine is not None:
         raise ArgumentError(f"--engine {options.engine} and {name}: the sides name the engines; leave --engine out")
     try:

@@ -96,9 +96,9 @@ class OwnResults:
         for key in self.found:
             used[key.name, key.stage].add(self.key(key))
         left: dict[File, set[PointKey]] = {}
+        held = self.sweep.settings.workload.holds
         for name in timed.own_names(self.sweep.options.baselines, self.sweep.recorded_as):
             for (gpu, stage), times in OwnSweep.of(self.sweep, name).recorded_times.items():
-                held = self.sweep.settings.workload.holds
                 keys = {key for key, time in times.items() if held(key.work) and time.clock != CPU_TIME}
                 if keys := keys - used[name, stage]:
                     left[name, gpu, stage] = keys

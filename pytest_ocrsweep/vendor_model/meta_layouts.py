@@ -5,12 +5,12 @@ Its rules for that device are Python and take more than half of a count; layers 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import torch
 
-from .compat import DispatchMode, Operation, mutates
+from .compat import Arguments, DispatchMode, Keywords, Operation, mutates
 from .flop_rules import is_view
 
 
@@ -37,7 +37,7 @@ class MetaLayouts(DispatchMode):
         self._one: dict[Hashable, Layout] = {}
         self._several: dict[Hashable, tuple[Layout, ...]] = {}
 
-    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         if is_view(func) or mutates(func):
             return func(*args, **kwargs)
         call = (func, _key(args), _key(tuple(kwargs.items())))

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.stages import STAGES
-from .compat import COMPILED_REGION, DispatchMode, Operation, anything_compiled, compiled
+from .compat import COMPILED_REGION, Arguments, DispatchMode, Keywords, Operation, anything_compiled, compiled
 from .flop_rules import FORMULAS, KNOWN, is_view
 from .forward import Call
 from .fused_attention import FUSED, Fuse
@@ -89,7 +89,7 @@ class _Look(DispatchMode):
         self.operators = 0
         self.unknown: dict[object, None] = {}
 
-    def run(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Operation, args: Arguments, kwargs: Keywords) -> Any:
         packet = func.overloadpacket
         has_none = packet in COPIES or is_view(func) or any(tag in func.tags for tag in PRODUCTLESS)
         if not (has_none or packet in KNOWN or packet is FUSED):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 MOVED, SAME = 1, 0
 TOP = 40
 FEW = 3  # points that a line names
-ENGINE = "engine:"  # begins a side that is an engine
 FAIL_ON = ("change", "regression", "never")
 
 EXAMPLES = """\
@@ -73,16 +72,16 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.page:
-        from . import one_page
+    from . import one_page
 
+    if options.page:
         others = {"--html": options.html, "--grids": options.grids, "--fail-on": options.fail_on != FAIL_ON[0]}
         for name in [name for name, value in others.items() if value]:
             raise ArgumentError(f"{name} does not belong to --page: leave one of them out")
         return one_page.run(options)
     if options.device is not None:
         raise ArgumentError("--device belongs to --page; else write device:NAME as A or B")
-    if engine := next((side for side in (options.a, options.b) if side.startswith(ENGINE)), None):
+    if engine := next((side for side in (options.a, options.b) if side.startswith(one_page.ENGINE)), None):
         raise ArgumentError(f"{quoted(engine)}: engines are compared over a page; add --page GRID")
     if options.more:
         raise ArgumentError(f"{quoted(options.more[0])}: more than two sides belong to --page; compare A with B")

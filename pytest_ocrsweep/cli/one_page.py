@@ -16,7 +16,6 @@ from ..report.table import aligned
 from ..sweep.catalogue import model_of
 from ..sweep.settings import Settings, check_choice
 from . import flags
-from .compare import ENGINE
 from .speeds import shown
 
 ROWS = {  # a number of `OnModel`: its heading, and what it is divided by
@@ -33,6 +32,7 @@ ROWS = {  # a number of `OnModel`: its heading, and what it is divided by
     "most_pages_per_s": ("pages/s at most", 1),
 }
 WHOLE = ("image_tokens",)
+ENGINE = "engine:"  # begins a side that is an engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ HEAD = """# The kernels of a real vLLM, line by line
 vLLM 0.26.0 on an NVIDIA H200 (torch 2.11.0+cu130, bf16, random weights, answers drawn at temperature 1): each kernel of
 a step is one line of the ledger of `engine=vllm`, in order, and each line has its kernels.
 `tests/unit/test_engine_kernels.py` matches them again. `dev/profiles/record_kernels.py` has how they were recorded, and
-`python dev/profiles/kernel_table.py` prints this page.
+`python dev/profiles/kernel_table.py` prints this page. Recorded again on another machine, each kernel was of the same
+line; those of a step took 2.4 % less to 0.3 % more.
 
 The place and the name of a kernel say which line it is. For some kernels the profiler gives sizes of operands. Their
 work equals the line's: FLOPs of products and attention, bytes of copies, elements of elementwise operations, operands

@@ -45,10 +45,14 @@ class Process:
         return cls(median, q1, q3, len(samples.ns), power_cap=sampling.power_cap([samples]))
 
     @property
+    def scatter(self) -> float:
+        """Standard deviation of a sample over the median, from the quartiles as of a normal distribution."""
+        return (self.q3_ns - self.q1_ns) / 1.349 / self.median_ns
+
+    @property
     def median_error(self) -> float:
-        """Standard error of the median over the median, from the quartiles as of a normal distribution."""
-        sigma = (self.q3_ns - self.q1_ns) / 1.349
-        return 1.2533 * sigma / math.sqrt(self.samples) / self.median_ns
+        """Standard error of the median over the median."""
+        return 1.2533 * self.scatter / math.sqrt(self.samples)
 
 
 @dataclass(frozen=True, slots=True)

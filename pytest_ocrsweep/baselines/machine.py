@@ -1,4 +1,4 @@
-"""What a GPU reports of itself around samples and while they are taken, and what of it makes them unacceptable."""
+"""What a machine reports of itself around samples and while they are taken, and what makes them unacceptable."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ GRAPH_SPEED_CHANGE = 1.09
 under its power cap, readings of one speed were 7 % apart, as the clock was."""
 
 
+SLOW_HOST = 1.25
+"""A virtual machine's cores ran at half their speed for seconds, as neighbours had the other half; in quiet, a fixed
+piece of work took the same within 10 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The state of the GPU at one moment, as it reports it; None for what it does not report."""
+    """The state of the GPU, or of an engine's host, at one moment, as it reports it; None for what it does not."""
 
     sm_clock_mhz: int | None = None
     power_w: float | None = None
@@ -30,6 +35,8 @@ class Machine:
     temperature_c: int | None = None
     max_clock_mhz: int | None = None
     power_limit_w: float | None = None
+    host_ns: int | None = None  # what a fixed piece of work takes on the host
+    fastest_host_ns: int | None = None  # what it took at the fastest
 
 
 UNKNOWN = Machine()
@@ -76,6 +83,12 @@ def contended(readings: Iterable[Machine]) -> str | None:
     """That other processes used the GPU, if any reading shows them."""
     others = max((r.other_processes or 0 for r in readings), default=0)
     return f"contention ({others} other process{'es' if others > 1 else ''} on the GPU)" if others else None
+
+
+def slow_host(readings: Iterable[Machine]) -> str | None:
+    """That the host ran slower than it can, if any reading shows it."""
+    slowest = max((r.host_ns / r.fastest_host_ns for r in readings if r.host_ns and r.fastest_host_ns), default=1.0)
+    return f"the host ran at {100 / slowest:.0f} % of its speed" if slowest > SLOW_HOST else None
 
 
 def graph_speed(before: Machine, after: Machine) -> str | None:

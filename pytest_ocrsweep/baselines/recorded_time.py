@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +15,9 @@ from .measurement import ENVIRONMENT, Environment, Measurement, TimeSummary
 from .point_profile import PointProfile
 
 CPU_TIME = "cpu-time"  # of calls that only the host runs
-CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, "engine")
+ENGINE = "engine"  # the wall clock of an engine's client
+CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, ENGINE)
+OF_HOST = (CPU_TIME, ENGINE)  # by which the host's own speed is in every sample
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
@@ -210,8 +213,13 @@ def ordered(process: Process) -> Process:
 
 
 def usual_noise(times: Iterable[RecordedTime]) -> float:
-    """The noise to expect at least between processes, by the clock of what is recorded."""
-    return ENGINE_NOISE if any(each.clock == "engine" for each in times) else EXPECTED_NOISE
+    """The noise to expect at least between processes, by the clock of what is recorded.
+
+    The times of a host have its moments in them, which pages that follow one another share: however many they are, two
+    processes may differ by as much as the pages of one.
+    """
+    of_host = [process for each in times if each.clock in OF_HOST for process in each.baseline.processes]
+    return max(ENGINE_NOISE, statistics.median(each.scatter for each in of_host)) if of_host else EXPECTED_NOISE
 
 
 def expected_of(times: Iterable[RecordedTime]) -> float:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from .machine import UNKNOWN, Machine, contended, graph_speed, mean, throttled
+from .machine import UNKNOWN, Machine, contended, graph_speed, mean, slow_host, throttled
 from .power_cap import PowerCap
 from .watch import Watch
 
@@ -72,7 +72,8 @@ class Samples:
 def objections(rounds: Sequence[Samples]) -> tuple[str, ...]:
     """Why samples of these rounds are not acceptable, each reason once, with the numbers of all rounds."""
     readings = [reading for r in rounds for reading in r.readings]
-    found = [throttled(readings), contended(readings), *(graph_speed(r.before, r.after) for r in rounds)]
+    found = [throttled(readings), contended(readings), slow_host(readings)]
+    found += [graph_speed(r.before, r.after) for r in rounds]
     return tuple(dict.fromkeys(reason for reason in found if reason))
 
 

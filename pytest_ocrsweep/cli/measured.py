@@ -22,10 +22,14 @@ MOST_PROMPT = 1000  # tokens beside a page's image: with more, the page is anoth
 
 
 def loads(path: str, model: Model, device: Device) -> list[MeasuredLoad]:
-    """Raises ArgumentError or ResultFileError, in one line, for a file that is not of this engine on this device."""
+    """Equal loads are one, with the medians of their figures: a host is now faster and now slower.
+
+    Raises ArgumentError or ResultFileError, in one line, for a file that is not of this engine on this device.
+    """
+    from ..hardware.host_fit import middle
     from ..report.imported import files
 
-    return [_load(run, model, device) for run in files.read(Path(path))]
+    return middle([_load(run, model, device) for run in files.read(Path(path))])
 
 
 def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:

@@ -60,7 +60,9 @@ def served(value: object, load: Load) -> ServedLoad:
     (wall_ns,) = _integers([given.get("wall_ns")], 1)
     energy = given.get("energy_mj")
     (energy_mj,) = (None,) if energy is None else _integers([energy], 1)
-    return ServedLoad(load, requests, wall_ns, tuple(_integers(given.get("rendered_ns"))), energy_mj)
+    host_ns = tuple(_integers(given["host_ns"], 2)) if given.get("host_ns") else ()
+    rendered_ns = tuple(_integers(given.get("rendered_ns")))
+    return ServedLoad(load, requests, wall_ns, rendered_ns, energy_mj, host_ns=host_ns)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -74,7 +74,8 @@ class ServedLoad:
 
     `rendered_ns` has the host's time to turn each page from a PNG into views; it is empty if the engine does not say.
     `energy_mj` is what the GPU took in that time, by its own counter; None if it has none or the engine does not say.
-    `started_s` is what the engine took to start, if we started it.
+    `started_s` is what the engine took to start, if we started it. `host_ns` is what a fixed piece of work took on its
+    host just before and just after; it is empty if the engine does not say.
     """
 
     load: Load
@@ -83,6 +84,7 @@ class ServedLoad:
     rendered_ns: tuple[int, ...] = ()
     energy_mj: int | None = None
     started_s: float | None = None
+    host_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

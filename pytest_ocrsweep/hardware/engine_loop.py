@@ -21,6 +21,7 @@ from ..model.engine import Engine
 from .engine_times import EngineTimes
 from .served_load import PARTS, Answer, Served
 
+MB = 1e6  # bytes
 IN_FLIGHT = 2  # steps that the host has launched before it reads the results of the first
 
 
@@ -51,6 +52,8 @@ class Loop:
         self, engine: Engine, times: EngineTimes, weights: Sequence[float], concurrency: int, pages: int
     ) -> None:
         self._host, self._times = engine.host, times
+        admission_ns, upload_ns = engine.host.admission_ns or 0.0, (engine.host.upload_ns_per_mb or 0.0) / MB
+        self._admission_ns = [admission_ns + upload_ns * pixels for pixels in times.pixel_bytes]
         self._tokens: float = engine.most_step_tokens or inf
         self._kinds = _kinds(weights)
         self._unsent = pages
@@ -100,7 +103,7 @@ class Loop:
         if not running and not prompts:
             return None
         host = self._host
-        self._host_ns += (host.step_ns or 0.0) + len(admitted) * (host.admission_ns or 0.0)
+        self._host_ns += (host.step_ns or 0.0) + sum(self._admission_ns[kind] for kind in admitted)
         if admitted:
             self._look(admitted)
         if prompts:

@@ -9,11 +9,12 @@ from enum import StrEnum
 from ..model.analytic import Model
 from ..model.engine import padded
 from ..model.geometry import CropGrid, Workload
+from ..model.kernels import FLOAT
 from ..model.ledger import Ledger
 from .devices import Device
 from .estimate import estimate
 from .roofline import floor
-from .sizing import largest_batch
+from .sizing import largest_batch, pixel_values
 
 PAIR = CropGrid(2, 1)  # the smallest page with crops
 
@@ -89,6 +90,7 @@ class EngineTimes:
         self.works = [replace(work, batch=1).cut_by(model.architecture.tiling) for work in works]
         self.image_tokens = [work.image_tokens for work in self.works]
         self.context_tokens = [work.context_tokens for work in self.works]
+        self.pixel_bytes = [pixel_values(model, work) * FLOAT for work in self.works]  # as a processor makes them
         self._packs = model.engine.start.encoder_graphs and bool(model.engine.captured_views)
         self._alone = model.engine.looks_alone
         self._known: dict[tuple[object, ...], Kernels] = {}

@@ -27,7 +27,9 @@ FITTED = {  # of an engine's host
     "step_ns": "between steps",
     "eager_step_ns": "to launch a step that no graph holds",
     "admission_ns": "to admit a page",
+    "upload_ns_per_mb": "to copy a page's pixels to the device",
 }
+FIGURES = ("ttft_ns", "tpot_ns", "pages_per_s", "render_ns")  # of a load
 # Deviations of logarithms. Hosts of one kind, and one host from minute to minute, differ so much: what few loads do not
 # say stays near the engine's own constants.
 OF_A_NUMBER, OF_A_CONSTANT = 0.2, 0.4
@@ -46,6 +48,20 @@ class MeasuredLoad:
     tpot_ns: float | None
     pages_per_s: float
     render_ns: float | None = None  # of one page, on a core
+    rounds: int = 1  # of which the figures are the medians
+
+
+def middle(loads: Sequence[MeasuredLoad]) -> list[MeasuredLoad]:
+    """The loads, of which equal ones are one: each figure is its median over them."""
+    alike: dict[tuple[object, ...], list[MeasuredLoad]] = {}
+    for load in loads:
+        alike.setdefault((load.work, load.concurrency, load.pages, load.encoder_graphs), []).append(load)
+    return [replace(each[0], **_medians(each), rounds=len(each)) for each in alike.values()]
+
+
+def _medians(rounds: Sequence[MeasuredLoad]) -> dict[str, Any]:
+    known = {name: [value for each in rounds if (value := getattr(each, name)) is not None] for name in FIGURES}
+    return {name: statistics.median(values) for name, values in known.items() if values}
 
 
 @dataclass(frozen=True, slots=True)

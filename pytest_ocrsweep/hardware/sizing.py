@@ -115,8 +115,13 @@ def memory(model: Model, work: Workload, attention: str = "flash") -> tuple[Memo
 def input_bytes(model: Model, work: Workload) -> int:
     """The pixels of every view in the model's two-byte type, and the ids of every token in the context."""
     work = work.cut_by(model.architecture.tiling)
-    pixels = work.pages * (work.sides.base_side**2 + work.grid.crops * (work.sides.crop_side or 0) ** 2)
-    return work.batch * (pixels * model.architecture.sam.channels * HALF + work.context_tokens * INDEX)
+    return work.batch * (pixel_values(model, work) * HALF + work.context_tokens * INDEX)
+
+
+def pixel_values(model: Model, work: Workload) -> int:
+    """Numbers in the views of one prompt's pages: pixels times channels."""
+    pixels = work.sides.base_side**2 + work.grid.crops * (work.sides.crop_side or 0) ** 2
+    return work.pages * pixels * model.architecture.sam.channels
 
 
 def fits(model: Model, work: Workload, device: Device, attention: str = "flash") -> Fit:

@@ -18,7 +18,8 @@ class Host:
     memory_percent: float  # of a device's memory that it takes
     most_pages: int | None  # that it works on at once
     spread: float  # how many times more or less nine of ten measured times were than its plan
-    admission_ns: float | None = None  # to admit a page: to schedule it and to copy its views; None: nothing
+    admission_ns: float | None = None  # to admit a page: to schedule it; None: nothing
+    upload_ns_per_mb: float | None = None  # to copy a page's pixels, four bytes each, to the device; None: nothing
     eager_step_ns: float | None = None  # to launch the decoder's kernels in a step that no graph holds; None: nothing
 
 

@@ -14,7 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..baselines.machine import SLOW_HOST, Machine
 from ..baselines.measurement import Environment
+from ..baselines.recorded_time import ENGINE
 from ..baselines.sampling import Samples
 from ..engines.about import StartOptions
 from ..errors import EngineError, EngineLost
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from ..engines.served import Load, Request, ServedLoad
     from .explain import Measured
 
-CLOCK = "engine"
 PAGES = 8  # of a round, and at least twice the concurrency
+PATIENCE = 3  # loads that may be served for one round, until the host is as fast before and after as it has been
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 KEY = "OPENAI_API_KEY"  # a variable with a server's key
 
@@ -42,6 +44,7 @@ class EngineMeter(Meter):
 
     count: bool = True  # an engine's FLOPs are not counted on it: no point is run again for them
     _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, init=False, repr=False)
+    _fastest_ns: int | None = field(default=None, init=False, repr=False)  # of the host, for a fixed piece of work
 
     @cached_property
     def _running(self) -> tuple[TimedEngine, About]:
@@ -140,8 +143,10 @@ class EngineMeter(Meter):
         if not ns:
             what = f"{point}: the engine gave all tokens of a page at once;"
             raise EngineError(what, "ask for more new tokens, or for a server that streams")
-        samples = Samples(ns, f"{len(ns)} pages")
-        return Sampled(samples, None, None, CLOCK, None, None, None, None)
+        early, late = served.host_ns or (None, None)
+        before, after = (Machine(host_ns=each, fastest_host_ns=self._fastest_ns) for each in (early, late))
+        samples = Samples(ns, f"{len(ns)} pages", before, after)
+        return Sampled(samples, None, None, ENGINE, None, None, None, None)
 
     def _served(self, point: TimedPoint) -> ServedLoad:
         """A load that this stage has not had yet."""
@@ -152,6 +157,15 @@ class EngineMeter(Meter):
         return served
 
     def _run(self, work: Workload) -> ServedLoad:
+        """A load; again while the host was slow, which a shared one is for seconds."""
+        for _ in range(PATIENCE):
+            served = self._once(work)
+            self._fastest_ns = min([*filter(None, [self._fastest_ns]), *served.host_ns], default=None)
+            if max(served.host_ns, default=0) <= SLOW_HOST * (self._fastest_ns or 0):
+                break
+        return served
+
+    def _once(self, work: Workload) -> ServedLoad:
         try:
             served = self._running[0].run(self._load_of(work))
         except EngineLost as error:

@@ -31,6 +31,7 @@ class Steady:
 
     def __init__(self, slower: float = 1.0, tokens_off: int = 0, weights: int | None = None) -> None:
         self.slower, self.tokens_off, self.weights, self.closed, self.loads = slower, tokens_off, weights, 0, []
+        self.host_ns: list[int] = []  # what a fixed piece of work takes at each load; then as long as at first
 
     def about(self) -> About:
         return About(
@@ -41,7 +42,8 @@ class Steady:
         self.loads.append(load)
         slower = self.slower * (1 + load.slowdown_percent / 100)
         requests = tuple(self._request(load, i, slower) for i in range(load.pages))
-        return ServedLoad(load, requests, requests[-1].last_ns)
+        took = self.host_ns.pop(0) if self.host_ns else 100
+        return ServedLoad(load, requests, requests[-1].last_ns, host_ns=(100, took))
 
     def _request(self, load: Load, i: int, slower: float) -> Request:
         sent, jitter = i * 300 * MS, i % 3 * MS // 50
@@ -206,3 +208,17 @@ def test_a_page_is_cut_into_the_grid_that_it_stands_for(grid):
 
 def test_a_page_of_a_mode_without_crops_is_one_view():
     assert page_of(replace(Workload("1x1"), resolution="tiny")) == (512, 512)
+
+
+def test_a_load_is_served_again_while_the_host_is_slow(project, engine):
+    engine.host_ns = [126, 250, 125]
+    run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
+    assert len(engine.loads) == 4  # three of them for the first round of two
+
+
+def test_a_host_that_stays_slow_gives_no_sample(project, engine):
+    engine.host_ns = [240] * 9
+    result = run(project, "--ocrsweep-update", "-k", "decode")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no acceptable sample*the host ran at 42 % of its speed*"])
+    assert len(engine.loads) == 9

@@ -22,7 +22,7 @@ H200 = devices()["h200"]
 WORKS = [Workload("3x2"), Workload("1x1", new_tokens=30)]
 TIMES = {model: EngineTimes(model, WORKS, H200, How.ESTIMATED) for model in (VLLM, GRAPHS)}
 HOST = VLLM.engine.host
-NOTHING = replace(HOST, launch_ns=None, step_ns=None, eager_step_ns=None, admission_ns=None)
+NOTHING = replace(HOST, launch_ns=None, step_ns=None, eager_step_ns=None, admission_ns=None, upload_ns_per_mb=None)
 
 
 def served(
@@ -45,7 +45,8 @@ def test_a_page_alone_takes_what_its_parts_take() -> None:
     assert vision.launches * HOST.launch_ns > vision.time_ns
     assert HOST.eager_step_ns > prefill.time_ns
     found = served()
-    before = HOST.step_ns + HOST.admission_ns + vision.launches * HOST.launch_ns
+    upload_ns = HOST.upload_ns_per_mb * 4 * 3 * (1024**2 + WORKS[0].grid.crops * 640**2) / 1e6
+    before = HOST.step_ns + HOST.admission_ns + upload_ns + vision.launches * HOST.launch_ns
     # The first token is read when the step after it is launched, which the host does meanwhile.
     assert found.ttft_ns == pytest.approx(before + HOST.eager_step_ns + HOST.step_ns)
     assert found.tpot_ns == pytest.approx(HOST.step_ns, rel=0.02)
@@ -97,7 +98,7 @@ def test_steps_that_are_skipped_end_as_if_they_were_run(concurrency: int, share:
 
 
 def test_a_slower_host_never_serves_sooner() -> None:
-    for name in ("launch_ns", "step_ns", "eager_step_ns", "admission_ns"):
+    for name in ("launch_ns", "step_ns", "eager_step_ns", "admission_ns", "upload_ns_per_mb"):
         slower = replace(VLLM.engine, host=replace(HOST, **{name: 2 * getattr(HOST, name)}))
         assert served(slower, 64, 128).wall_ns > served(concurrency=64, pages=128).wall_ns, name
 

@@ -13,7 +13,7 @@ from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.errors import PlanError
 from pytest_ocrsweep.hardware.devices import Power
 from pytest_ocrsweep.hardware.engine_times import render_ns
-from pytest_ocrsweep.hardware.host_fit import LoadPlan, MeasuredLoad, fitted_host
+from pytest_ocrsweep.hardware.host_fit import FITTED, LoadPlan, MeasuredLoad, fitted_host, middle
 from pytest_ocrsweep.hardware.plan import Share, plan
 from pytest_ocrsweep.sweep.config import devices
 
@@ -22,23 +22,32 @@ SCRIPT = run_path(str(ROOT / "dev" / "profiles" / "served.py"))
 VLLM, H200, H100 = load_model(engine="vllm"), devices()["h200"], devices()["h100"]
 LOADS = SCRIPT["recorded"](VLLM, H200)
 PLANS = LoadPlan.each(VLLM, H200, LOADS)
-PROBE = LoadPlan.each(VLLM, H100, SCRIPT["PROBE"])
 
 
-def test_nine_of_ten_measured_numbers_lie_in_the_plans_interval() -> None:
+def test_nine_of_ten_measured_numbers_of_all_machines_lie_in_the_plans_interval() -> None:
     host = VLLM.engine.host
-    off = [each for found in PLANS + PROBE for each in found.off(host)]
-    assert len(off) == 63
+    machines = [SCRIPT["recorded"](VLLM, H200, path) for path in SCRIPT["MACHINES"].values()]
+    plans = [found for loads in machines for found in LoadPlan.each(VLLM, H200, loads)]
+    off = SCRIPT["errors"](plans + LoadPlan.each(VLLM, H100, SCRIPT["PROBE"]), host)
+    assert len(off) == 207
     assert sum(abs(log(each)) <= log(host.spread) for each in off) >= 0.9 * len(off)
 
 
-def test_with_the_speed_that_the_host_had_at_each_load_plans_are_near() -> None:
-    """What is left of the error is the host's, whose speed changed from load to load; the scheduler is right."""
-    host = VLLM.engine.host
-    off = [each for found in PLANS for each in found.off(SCRIPT["scaled"](host, SCRIPT["speed_of"](found, host)))]
+def test_plans_from_four_loads_are_near_the_others() -> None:
+    four = SCRIPT["from_four"](VLLM, H200, LOADS).host
+    off = SCRIPT["errors"]([found for found in PLANS if SCRIPT["names"](found.load) not in SCRIPT["FOUR"]], four)
     errors = [abs(each - 1) for each in off]
-    assert sum(errors) / len(errors) < 0.05
-    assert sum(error <= 0.15 for error in errors) >= 0.95 * len(errors)
+    assert len(errors) == 60
+    assert sum(errors) / len(errors) < 0.08
+    assert sum(error <= 0.15 for error in errors) >= 56
+
+
+def test_equal_loads_are_one_by_the_medians_of_their_figures() -> None:
+    load = replace(LOADS[0], rounds=1)
+    rounds = [replace(load, ttft_ns=ttft_ns, render_ns=None) for ttft_ns in (9.0, 1.0, 5.0)]
+    other = replace(load, encoder_graphs=True)
+    assert middle([rounds[0], other, *rounds[1:]]) == [replace(rounds[2], rounds=3), other]
+    assert sorted({load.rounds for load in LOADS}) == [6, 11]
 
 
 def test_the_table_of_the_page_is_what_the_script_prints() -> None:
@@ -49,7 +58,7 @@ def test_the_table_of_the_page_is_what_the_script_prints() -> None:
 
 @pytest.mark.parametrize("factor", [1.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.6, 1.7))])
 def test_a_host_is_found_again_from_loads_that_it_served(factor: float) -> None:
-    truth = SCRIPT["scaled"](VLLM.engine.host, factor)
+    truth = replace(VLLM.engine.host, **{name: factor * getattr(VLLM.engine.host, name) for name in FITTED})
     chosen = [found for found in PLANS if SCRIPT["names"](found.load) in {*SCRIPT["FOUR"], ("1x1", 1, False)}]
     loads = [_served(found, truth) for found in chosen]
     fit = fitted_host(VLLM, H200, loads)

@@ -139,7 +139,7 @@ def test_memory_bounds_a_plan_whose_steps_take_the_most_if_it_holds_fewer_pages_
     long, small = Share(Workload("1x1", new_tokens=2000)), replace(H100, memory_bytes=40 * 10**9)
     most = most_pages(graphs(), long.work, small)
     assert [plan(graphs(), [long], small, n).bound for n in (most, most + 1)] == ["decode", "KV memory"]
-    assert plan(VLLM, [PAGE], small, 10 * most_pages(VLLM, PAGE.work, small)).bound == "launches"
+    assert plan(VLLM, [PAGE], small, 10 * most_pages(VLLM, PAGE.work, small)).bound == "vision"
 
 
 def test_a_device_that_holds_no_page_is_refused() -> None:

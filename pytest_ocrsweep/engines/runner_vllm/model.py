@@ -49,7 +49,8 @@ def draw(name: str, weights: Any) -> None:
     elif weights.ndim == 1 and name.endswith("bias"):
         weights.zero_()
     elif weights.is_floating_point():
-        weights.normal_(0, DEVIATION)
+        drawn = weights.float() if weights.element_size() == 1 else weights  # 8 bits cannot be drawn
+        weights.copy_(drawn.normal_(0, DEVIATION))
 
 
 def figures(model: Any) -> Row:

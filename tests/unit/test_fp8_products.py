@@ -15,6 +15,7 @@ from pytest_ocrsweep.hardware.estimate_columns import estimates
 from pytest_ocrsweep.model.bulk import NAMES as COLUMNS
 from pytest_ocrsweep.model.cost import Cost
 from pytest_ocrsweep.model.stages import STAGES
+from pytest_ocrsweep.model.symbolic import poly
 from pytest_ocrsweep.sweep.config import devices
 
 W8A8 = load_model(engine="vllm", overrides=["precision=fp8-w8a8"])
@@ -99,6 +100,23 @@ def test_a_norm_that_quantises_writes_one_byte_and_a_scale_a_row() -> None:
     assert fp8.total("decoder/norm1").write_bytes - ours.total("decoder/norm1").write_bytes == 12 * (1280 - 4)
     assert fp8.total("decoder/norm2").write_bytes - ours.total("decoder/norm2").write_bytes == 1280 - 4  # dense alone
     assert fp8.total("decoder/mlp/silu_mul").write_bytes - ours.total("decoder/mlp/silu_mul").write_bytes == 6848 - 4
+
+
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_what_is_quantised_is_freed(stage: str) -> None:
+    left = []
+    for model in (W8A8, FP8):
+        kernels = model.program(stage, "gundam", True, "flash").sequence
+        at = model.ledger(stage, WORK)._point
+        left.append(sum(poly(k.allocates).at(at) - poly(k.frees).at(at) for k in kernels))
+    assert left[0] == left[1]
+
+
+def test_kernels_of_a_step_are_those_of_fp8_and_what_quantises() -> None:
+    """A kernel in 12 layers; in 11 of them two of shared experts, and a fill and two kernels for each product."""
+    one = Workload("1x1", new_tokens=1)
+    ours, fp8 = (each.ledger("decode", one).work_of_lines().launches.sum() for each in (W8A8, FP8))
+    assert ours - fp8 == 12 + 11 * (2 + 2 * 3)
 
 
 @pytest.mark.parametrize("name", DEVICES)

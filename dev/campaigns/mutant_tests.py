@@ -31,6 +31,7 @@ BEGINS = (
     "a_run_lets_go_of_what_an_earlier_one_in_its_process_froze",
 )
 TERMINAL = "tests/plugin/test_terminal.py"
+FP8 = "tests/unit/test_fp8_products.py"
 # A process of its own has no mutant in it: tests that start one only take time. The last one counts all lines of a run.
 IN_PROCESS = ("-m", "not (slow or long)", "-k", "not n2 and not n0 and not quiet_is_one_line")
 ALONE = ("-k", "not read_only and not full_disk and not update and not whose_baselines")
@@ -52,6 +53,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "model/layers/decoder": LAYERS,
     "model/layers/projector": LAYERS,
     "model/layers/sam": LAYERS,
+    "model/layers/quantised": (FP8,),
     "model/liveness": ("tests/unit/test_liveness.py",),
     "model/ledger": (VALUES, "tests/unit/test_l2_cache.py", "tests/unit/test_ledger.py"),
     "model/program": (VALUES, "tests/unit/test_ledger.py", "tests/unit/test_l2_cache.py"),
@@ -62,7 +64,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "model/limits": ("tests/unit/test_engine.py",),
     "model/analytic": ("tests/unit/test_ledger.py", "tests/unit/test_bulk.py", *LAYERS),
     "model/l2_cache": ("tests/unit/test_l2_cache.py",),
-    "hardware/devices": ("tests/unit/test_roofline.py", "tests/unit/test_config.py", VALUES),
+    "hardware/devices": ("tests/unit/test_roofline.py", "tests/unit/test_config.py", FP8, VALUES),
     "hardware/roofline": ("tests/unit/test_roofline.py", VALUES),
     "hardware/sizing": ("tests/unit/test_sizing.py", VALUES),
     "hardware/plan": (*frozen("plan", "hardware"), "tests/unit/test_plan.py", "tests/cli/test_plan.py"),

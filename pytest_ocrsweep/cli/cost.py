@@ -96,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
         f"{model.title} {work.grid}, {options.attention}: {prompt}, batch {work.batch:,}, {work.resolution}{together}"
     )
     if not model.precision.is_native:
-        flags.show(f"weights are stored in {model.precision.name}; products run in {settings.model.dtype}")
+        fp8 = "products of 8-bit weights run in fp8, others" if model.precision.fp8_products else "products run"
+        flags.show(f"weights are stored in {model.precision.name}; {fp8} in {settings.model.dtype}")
     for ledger in ledgers:
         flags.show("", *_tree(ledger, device, path, depth), *_notes(ledger, device))
     runs = ((ledger.stage, work) for ledger in ledgers)
@@ -181,9 +182,17 @@ def _notes(ledger: Ledger, device: Device) -> list[str]:
     return [
         f"{ledger.stage} on {device.name}{over}:",
         *(f"  {name:<13} {text}".rstrip() for name, text in times),
+        *_in_fp8(ledger),
         f"activations peak at {peak} GB, in {ledger.peak_path}",
         f"the KV cache is {cache} MB at the end",
     ]
+
+
+def _in_fp8(ledger: Ledger) -> Iterator[str]:
+    """How many tensor FLOPs are of 8-bit floats, if some are."""
+    if fp8 := ledger.fp8_tensor_flops:
+        show, share = SHOWN["flops"].show, 100 * fp8 / ledger.tensor_flops
+        yield f"{show(fp8)} of {show(ledger.tensor_flops)} tensor GFLOP, {share:.1f} %, are of 8-bit floats"
 
 
 def _expected(ledger: Ledger, device: Device) -> Iterator[tuple[str, str]]:
@@ -215,6 +224,8 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
     """A stage's point as `sweep.json` has it, without what only a run finds, and with its parts."""
     point = PointResult.of(ledger.stage, ledger.work, ledger.attention, analytic(ledger))
     counted = {name: value for name, value in POINT.write(point).items() if name not in OF_A_RUN}
+    if fp8 := ledger.fp8_tensor_flops:
+        counted["analytic"]["fp8_tensor_flops"] = fp8
     parts = [_part(ledger, device, path) for _, path in _nodes(ledger, root, depth)]
     expected = _estimate(ledger, device)
     return {
@@ -229,4 +240,7 @@ def _document(ledger: Ledger, device: Device, root: str, depth: int) -> Json:
 def _part(ledger: Ledger, device: Device, path: str) -> Json:
     floor = FLOOR.write(FloorResult.of(ledger, device, path=path))
     known = {name: value for name, value in floor.items() if value is not None}
-    return {"path": path, **asdict(ledger.total(path)), "weight_bytes": ledger.weights(path), "floor": known}
+    cost = asdict(ledger.total(path))
+    if not ledger.fp8_tensor_flops:
+        del cost["fp8_tensor_flops"]
+    return {"path": path, **cost, "weight_bytes": ledger.weights(path), "floor": known}

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
                 **document,
                 "batch": works[0].batch,
                 "max_positions": settings.model.decoder.max_positions,
-                "grids": [asdict(each) for each in sizes],
+                "grids": [_written(each) for each in sizes],
             }
         )
         return 0
@@ -103,6 +103,14 @@ def run(options: argparse.Namespace) -> int:
     for line in (*uncut(settings.model, settings.engine, works), *beyond(settings.model, runs)):
         flags.show("", line)
     return 0
+
+
+def _written(each: Sized) -> dict[str, object]:
+    """For a JSON document; the reference model multiplies no 8-bit floats."""
+    grid = asdict(each)
+    for need in grid["requirements"]:
+        del need["fp8_tensor_flops_per_s"]
+    return grid
 
 
 def _sized(model: Model, work: Workload, catalogue: Mapping[str, Device], target: Target, attention: str) -> Sized:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..errors import ConfigError
+
+NO_FP8 = (
+    "multiplies no 8-bit floats (device.fp8_flops_per_s is null): use precision=fp8, whose products run in two bytes"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Power:
@@ -40,11 +46,28 @@ class Device:
     calibrated_as: str | None = None  # the driver's name of a calibrated GPU to scale from; None: nothing to scale from
     calibration: str | None = None  # a file of its own calibration; None: the package's
     power: Power | None = None  # None: nobody has measured its energy
+    fp8_flops_per_s: float | None = None  # dense, of 8-bit floats accumulated in fp32; None: it multiplies none
 
     @property
     def ridge(self) -> float:
         """Tensor FLOPs per compulsory byte above which the tensor cores, not the memory, bound a stage."""
         return self.tensor_flops_per_s / self.bandwidth_bytes_per_s
+
+    @property
+    def fp8_speedup(self) -> float:
+        """How many times more tensor FLOPs of 8-bit floats it does a second. Raises ConfigError if it does none."""
+        if self.fp8_flops_per_s is None:
+            raise ConfigError(f"{self.name} {NO_FP8}")
+        return self.fp8_flops_per_s / self.tensor_flops_per_s
+
+    def in_two_bytes(self, tensor_flops: float, fp8_tensor_flops: float) -> float:
+        """The tensor FLOPs of two bytes that take as long as these, some of them of 8-bit floats.
+
+        Raises ConfigError as `fp8_speedup` does, if there are some.
+        """
+        if not fp8_tensor_flops:
+            return tensor_flops
+        return tensor_flops - fp8_tensor_flops + fp8_tensor_flops / self.fp8_speedup
 
     @property
     def as_measured(self) -> Device:

@@ -28,7 +28,8 @@ WIDER = 1.05
 # How many times more or less other kernels, or those of other sizes, may take than those that were calibrated. Once, on
 # an H100, vLLM's took 29 ms a page of 3x2 where 31 are estimated, and a step of 8 pages 2.0 to 2.4 ms where 2.1 are.
 UNKNOWN_KERNELS = 1.2
-# And kernels that widen weights as they read them: nobody has measured one here, and some take as long as without.
+# And kernels that widen weights as they read them, or multiply 8-bit floats: nobody has measured one here, and some of
+# the former take as long as without.
 UNKNOWN_PRECISION = 2.0
 
 BEYOND = {  # what a stage reads of a page
@@ -53,7 +54,9 @@ class Estimate:
 def estimate(ledger: Ledger, device: Device) -> Estimate:
     """What `ledger` takes on `device`. Raises CalibrationError, which names the remedy, if that is not known."""
     calibration = calibration_of(device)
-    terms = {name: round(ns) for name, ns in _laid_out(ledger.lines_of_work, calibration, device.l2_bytes)(ledger)}
+    lines = ledger.lines_of_work
+    laid_out = _laid_out(lines, calibration, device.l2_bytes, speedup_of(lines, device))
+    terms = {name: round(ns) for name, ns in laid_out(ledger)}
     spread, reasons = _spread(calibration, ledger)
     least = floor(ledger, device).time_ns
     if sum(terms.values()) < least:  # on a sheet that is far from the calibrated one
@@ -65,6 +68,11 @@ def estimate(ledger: Ledger, device: Device) -> Estimate:
     return Estimate(total, max(round(total / spread), least), round(total * spread), terms, device.name, reasons)
 
 
+def speedup_of(lines: LineWork, device: Device) -> float:
+    """`fp8_speedup` for lines some of which multiply 8-bit floats, else 1. Raises ConfigError as it does."""
+    return device.fp8_speedup if lines.fp8.any() else 1.0
+
+
 def unknown(
     calibration: Calibration,
     stage: str,
@@ -72,13 +80,16 @@ def unknown(
     *,
     engine: str,
     precision: str,
+    fp8: bool,
     unmeasured: str | None,
     weight_bytes: int,
 ) -> Iterator[tuple[float, str]]:
     """How many times wider an interval is for each thing that was not calibrated, and what that is."""
     if engine != REFERENCE.name:
         yield UNKNOWN_KERNELS, f"no kernel of {engine} was calibrated"
-    if precision != NATIVE_NAME:
+    if fp8:
+        yield UNKNOWN_PRECISION, "nobody has measured a product of 8-bit floats"
+    elif precision != NATIVE_NAME:
         yield UNKNOWN_PRECISION, f"no kernel that widens {precision} weights was calibrated"
     reach = calibration.covers.get(f"{stage} {attention}")
     calibrated = None if reach is None else reach.weight_bytes
@@ -132,6 +143,7 @@ def _spread(calibration: Calibration, ledger: Ledger) -> tuple[float, tuple[str,
         attention,
         engine=ledger.engine,
         precision=ledger.precision,
+        fp8=ledger.fp8_tensor_flops > 0,
         unmeasured=ledger.unmeasured,
         weight_bytes=ledger.weight_bytes,
     ):
@@ -142,14 +154,15 @@ def _spread(calibration: Calibration, ledger: Ledger) -> tuple[float, tuple[str,
 
 @lru_cache(maxsize=256)
 def _laid_out(
-    lines: LineWork, calibration: Calibration, l2_bytes: int
+    lines: LineWork, calibration: Calibration, l2_bytes: int, fp8_speedup: float
 ) -> Callable[[Ledger], Iterable[tuple[str, float]]]:
     """A function that gives each term of a ledger with its ns."""
     import numpy as np
 
     from .line_time import Rates, limits_of
 
-    rates = Rates(calibration.values, limits_of(lines.patterns), l2_bytes)
+    faster = np.where(lines.fp8, fp8_speedup, 1.0)
+    rates = Rates(calibration.values, limits_of(lines.patterns), l2_bytes, faster)
     places = np.array([TERMS.index(LIMITS[pattern].term) for pattern in lines.patterns])
 
     def terms(ledger: Ledger) -> Terms:

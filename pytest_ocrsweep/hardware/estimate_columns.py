@@ -12,12 +12,12 @@ from ..errors import ColumnOverflow
 from ..model.analytic import Model
 from ..model.bulk import Column, Columns, has_crops
 from ..model.bulk_plan import LIMIT, Values, padded_rows
-from ..model.program import NEEDED, Program, Row
+from ..model.program import FP8, NEEDED, Program, Row
 from ..model.stages import symbols
 from .calibration import LIMITS, TERMS, Calibration
 from .calibration_file import calibration_of
 from .devices import Device
-from .estimate import WIDER, unknown
+from .estimate import WIDER, speedup_of, unknown
 from .line_time import NS, Array, Rates, limits_of
 
 LINES = 40_000  # evaluated at once, in lines times points: their numbers stay in a core's own cache
@@ -70,6 +70,7 @@ def _wider(calibration: Calibration, model: Model, columns: Columns, program: Pr
         columns.attention,
         engine=model.engine.name,
         precision=model.precision.name,
+        fp8=any(program.rows("")[FP8]),
         unmeasured=program.unmeasured,
         weight_bytes=int(columns["weight_bytes"][0]),
     )
@@ -92,7 +93,8 @@ class _Times:
 
     def __init__(self, program: Program, calibration: Calibration, device: Device) -> None:
         self._program, self._lines = program, program.line_work
-        self._rates = Rates(calibration.values, limits_of(self._lines.patterns), device.l2_bytes)
+        faster = np.where(self._lines.fp8, speedup_of(self._lines, device), 1.0)
+        self._rates = Rates(calibration.values, limits_of(self._lines.patterns), device.l2_bytes, faster)
         terms = [TERMS.index(LIMITS[pattern].term) for pattern in self._lines.patterns]
         self._terms = np.array([[float(term == at) for at in terms] for term in range(1, len(TERMS))])
         self._device = device
@@ -106,8 +108,10 @@ class _Times:
         return total, np.maximum(np.rint(total / spread), least), np.rint(total * spread)
 
     def _floor(self, values: Values, point: Mapping[str, Any]) -> Array:
-        tensor, vector, moved = (self._summed(row, values) for row in self._program.rows("")[NEEDED:])
+        needed = self._program.rows("")[NEEDED:FP8]
+        tensor, vector, moved, fp8 = (self._summed(row, values) for row in needed)
         steps, device = point["steps"] if self._program.steps else 1.0, self._device
+        tensor = tensor - fp8 + fp8 / device.fp8_speedup if any(needed[-1]) else tensor
         moved = moved - np.minimum(moved, steps * device.l2_bytes)
         rates = device.tensor_flops_per_s, device.vector_flops_per_s, device.bandwidth_bytes_per_s
         times = [np.floor(number * NS / rate) for number, rate in zip((tensor, vector, moved), rates, strict=True)]

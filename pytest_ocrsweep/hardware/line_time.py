@@ -31,12 +31,19 @@ def limits_of(patterns: Sequence[Pattern]) -> Places:
 
 
 class Rates:
-    """The constants of a GPU, laid out for the lines of one stage, whose limits stand at `places` among LIMITS."""
+    """The constants of a GPU, laid out for the lines of one stage, whose limits stand at `places` among LIMITS.
 
-    def __init__(self, constants: Mapping[str, float], places: Places, l2_bytes: int) -> None:
+    `faster` is how many times more of its work each line does a second than in two bytes: an array [lines], or 1.
+    """
+
+    def __init__(
+        self, constants: Mapping[str, float], places: Places, l2_bytes: int, faster: Array | float = 1.0
+    ) -> None:
         limits = LIMITS.values()
         self._kernel_ns = np.array([constants[limit.kernel_ns] for limit in limits])[places]
-        self._work_ns = np.array([NS / constants[limit.rate] if limit.rate else 0.0 for limit in limits])[places]
+        self._work_ns = (
+            np.array([NS / constants[limit.rate] if limit.rate else 0.0 for limit in limits])[places] / faster
+        )
         self._dram_ns, self._l2_ns = NS / constants["dram_bytes_per_s"], NS / constants["l2_bytes_per_s"]
         self._l2_bytes = max(l2_bytes, 1)  # a device may be described without one
 

@@ -43,7 +43,7 @@ def floor(ledger: Ledger, device: Device, path: str = "") -> Floor:
     needed = ledger.needed(path)
     held = min(needed.moved_bytes, ledger.steps * device.l2_bytes)
     return Floor(
-        int(needed.tensor_flops * NS / device.tensor_flops_per_s),
+        int(device.in_two_bytes(needed.tensor_flops, needed.fp8_tensor_flops) * NS / device.tensor_flops_per_s),
         int(needed.vector_flops * NS / device.vector_flops_per_s),
         int((needed.moved_bytes - held) * NS / device.bandwidth_bytes_per_s),
     )
@@ -65,7 +65,7 @@ def kernel_limit(ledger: Ledger, device: Device) -> int:
 def least_ns(cost: Cost, device: Device) -> float:
     """The longest of the times that the tensor FLOPs, the vector FLOPs and the bytes moved take at the peak rates."""
     return max(
-        cost.tensor_flops * NS / device.tensor_flops_per_s,
+        device.in_two_bytes(cost.tensor_flops, cost.fp8_tensor_flops) * NS / device.tensor_flops_per_s,
         cost.vector_flops * NS / device.vector_flops_per_s,
         cost.moved_bytes * NS / device.bandwidth_bytes_per_s,
     )
@@ -77,8 +77,13 @@ def attained(floor: Floor, measured_ns: int) -> float:
 
 
 def mfu(ledger: Ledger, device: Device, measured_ns: int) -> float:
-    """Model FLOPs utilisation: tensor FLOPs per second of measured time, as a fraction of the device's rate."""
-    return ledger.total().tensor_flops * NS / measured_ns / device.tensor_flops_per_s
+    """Model FLOPs utilisation: tensor FLOPs per second of measured time, as a fraction of the device's rate.
+
+    FLOPs of 8-bit floats count as a fraction of their own rate.
+    """
+    cost = ledger.total()
+    flops = device.in_two_bytes(cost.tensor_flops, cost.fp8_tensor_flops)
+    return flops * NS / measured_ns / device.tensor_flops_per_s
 
 
 def mbu(ledger: Ledger, device: Device, measured_ns: int) -> float:

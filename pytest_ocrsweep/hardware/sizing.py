@@ -76,12 +76,14 @@ class Requirement:
     bandwidth_bytes_per_s: float  # from DRAM, or from an L2
     memory_bytes: int
     steps_per_s: float = 0  # in each of which an L2 may give as much as it holds
+    fp8_tensor_flops_per_s: float = 0  # those of the tensor FLOPs whose operands are 8-bit floats
 
     def shares(self, device: Device) -> dict[str, float]:
         """What is needed as a fraction of what `device` has; if the device keeps the target, none exceeds 1."""
         from_dram = max(0, self.bandwidth_bytes_per_s - self.steps_per_s * device.l2_bytes)
         return {
-            "tensor": self.tensor_flops_per_s / device.tensor_flops_per_s,
+            "tensor": device.in_two_bytes(self.tensor_flops_per_s, self.fp8_tensor_flops_per_s)
+            / device.tensor_flops_per_s,
             "vector": self.vector_flops_per_s / device.vector_flops_per_s,
             "bandwidth": from_dram / device.bandwidth_bytes_per_s,
             "memory": self.memory_bytes / device.memory_bytes,
@@ -128,8 +130,10 @@ def fits(model: Model, work: Workload, device: Device, attention: str = "flash")
     """Whether prefill and decode, one after the other, fit with weights, KV cache, inputs and activations.
 
     Nothing fits that needs more positions than the model was made for.
-    It does not count what the driver and libraries take, or memory lost to fragmentation.
+    It does not count what the driver and libraries take, or memory lost to fragmentation. Raises ConfigError for
+    products that the device does not do.
     """
+    device.in_two_bytes(1, model.precision.fp8_products)  # raises for one that it does not multiply in
     parts = memory(model, work, attention)
     needed = max(part.total_bytes for part in parts)
     return Fit(needed <= device.memory_bytes and _has_positions(model, work), needed, parts)
@@ -200,6 +204,7 @@ def _requirement(ledger: Ledger, seconds: float, memory_bytes: int) -> Requireme
         needed.moved_bytes / seconds,
         memory_bytes,
         ledger.steps / seconds,
+        needed.fp8_tensor_flops / seconds,
     )
 
 

@@ -40,13 +40,17 @@ NAMES = (
     "compulsory_bytes",
     "peak_activation_bytes",
 )
+OF_FP8 = "fp8_tensor_flops"  # a further column of a precision whose products are of 8-bit floats
 BLOCK = 8192  # points evaluated at once: their values stay in a core's own cache
 CHUNK = 2**18  # points of a larger space held at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns(Mapping[str, Column]):
-    """For each name of NAMES an array [points] of 64-bit integers, in base units: tokens, FLOPs, bytes."""
+    """For each name of NAMES an array [points] of 64-bit integers, in base units: tokens, FLOPs, bytes.
+
+    Products of 8-bit floats have a further one: those of the tensor FLOPs that they are.
+    """
 
     stage: str
     attention: str
@@ -95,7 +99,8 @@ def swept(
     inputs = broadcast(sizes)
     refuse_what_no_workload_is(inputs, resolution, tiling)
     refuse_what_is_never_run(model, stage, inputs, resolution, pages)
-    arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in NAMES}
+    names = (*NAMES, OF_FP8) if model.precision.fp8_products else NAMES
+    arrays = {name: np.empty(inputs["rows"].size, np.int64) for name in names}
     for name, column in inputs.items():
         arrays[name][:] = column.ravel()
     varying = {name for name, given in sizes.items() if np.size(given) > 1}
@@ -107,8 +112,9 @@ def swept(
         for start in range(0, places.size, BLOCK):
             block = places[start : start + BLOCK]
             at = {name: arrays[name][block] if name in varying else int(arrays[name][0]) for name in INPUTS}
-            for name, values in plan.columns(at, stage).items():
-                arrays[name][block] = values
+            columns = plan.columns(at, stage)
+            for name in names[len(INPUTS) :]:
+                arrays[name][block] = columns[name]
     for column in arrays.values():
         column.flags.writeable = False  # tables and frames share its memory
     return Columns(stage, attention, resolution, pages, arrays)

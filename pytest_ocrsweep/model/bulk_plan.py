@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ColumnOverflow
 from .engine import Engine
 from .geometry import Resolution, image_tokens
-from .program import COMPULSORY, WEIGHTS, Program, Row
+from .program import COMPULSORY, FP8, WEIGHTS, Program, Row
 from .stages import symbols
 from .symbolic import DistinctExperts, Factor, Monomial, N, Poly, Symbol, symbol
 
@@ -49,6 +49,7 @@ class Plan:
             "kv_cache_bytes": sums(program.cache),
             "compulsory_bytes": sums(totals[COMPULSORY]),
             "peak_activation_bytes": sums(*(row for row, _ in program.peaks)),
+            "fp8_tensor_flops": sums(totals[FP8]),
         }
         self._monomials = {m: Poly({m: 1}) for polys in self._columns.values() for poly in polys for m in poly.terms}
 

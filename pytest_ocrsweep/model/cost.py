@@ -13,6 +13,7 @@ class Cost:
     vector_flops: int = 0
     read_bytes: int = 0
     write_bytes: int = 0
+    fp8_tensor_flops: int = 0  # those of the tensor FLOPs whose operands are 8-bit floats
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -20,6 +21,7 @@ class Cost:
             self.vector_flops + other.vector_flops,
             self.read_bytes + other.read_bytes,
             self.write_bytes + other.write_bytes,
+            self.fp8_tensor_flops + other.fp8_tensor_flops,
         )
 
     def __mul__(self, times: int) -> Cost:
@@ -28,6 +30,7 @@ class Cost:
             self.vector_flops * times,
             self.read_bytes * times,
             self.write_bytes * times,
+            self.fp8_tensor_flops * times,
         )
 
     __rmul__ = __mul__

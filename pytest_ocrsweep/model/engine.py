@@ -80,6 +80,9 @@ class Engine:
         default=(), kw_only=True
     )  # encoder graphs: views are padded to the next of these; (): it has no such graphs
     captured_crops: tuple[int, ...] = field(default=(), kw_only=True)  # and crops
+    fp8_products: bool = field(
+        default=False, kw_only=True, metadata={"of": "the precision"}
+    )  # activations are quantised for the decoder's linear layers, which multiply 8-bit floats
     fused_norms: bool  # a norm and the sums before it are one kernel
     fused_rope: bool  # queries and keys are rotated in one kernel, by a table of all positions
     fused_qkv: bool  # CLIP's and the decoder's queries, keys and values are one product
@@ -95,6 +98,11 @@ class Engine:
     def fuses(self) -> list[str]:
         """The switches of what only an engine with fused attention has."""
         return [name for name in FUSED if getattr(self, name)]
+
+    @property
+    def quantises(self) -> bool:
+        """Whether its layers are counted with products of 8-bit floats too."""
+        return self.fused_norms and self.fused_qkv and self.fused_gate_up and self.fused_experts
 
     @property
     def looks_alone(self) -> bool:

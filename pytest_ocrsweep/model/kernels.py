@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .parameters import Parameters
 from .symbolic import Size, round_up
 
-HALF, FLOAT, INT, INDEX = 2, 4, 4, 8  # bytes of bf16 or fp16, float32, int32, int64
+BYTE, HALF, FLOAT, INT, INDEX = 1, 2, 4, 4, 8  # bytes of an 8-bit float, bf16 or fp16, float32, int32, int64
 ALLOCATION = 512  # bytes; the CUDA caching allocator hands out whole multiples
 
 # Vector FLOPs per output element (softmax, mean and sum: per input element). Each +, -, ×, ÷ and transcendental
@@ -108,10 +108,11 @@ class Kernel(NamedTuple):
     functions: Size = 0  # exponentials and the like, of all runs, that none can: one vector FLOP each
     least_bytes: Size | None = None  # of parameters, under any routing, if that is less than `used_bytes`
     parameters: Parameters = ()  # that it reads, whoever owns them
+    fp8: bool = False  # the operands of its products are 8-bit floats
 
 
 TENSORS = ("operands", "results", "freed")
-NO_SIZES = ("path", "times", "pattern", "launches", "loops", "by_page", "parameters")
+NO_SIZES = ("path", "times", "pattern", "launches", "loops", "by_page", "parameters", "fp8")
 SIZES = tuple(name for name in Kernel._fields if name not in (*TENSORS, *NO_SIZES))
 Kernels = Iterator[Kernel]
 Sizes = Size | tuple[Size, ...]

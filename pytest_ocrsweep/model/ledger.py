@@ -13,7 +13,7 @@ from .engine import REFERENCE
 from .geometry import Workload
 from .l2_cache import Cached, DramTraffic, stage_traffic
 from .precision import NATIVE_NAME
-from .program import COMPULSORY, NEEDED, WEIGHTS, Program, Row
+from .program import COMPULSORY, FP8, NEEDED, WEIGHTS, Program, Row
 
 if TYPE_CHECKING:
     from .line_work import LineWork, Work
@@ -25,6 +25,7 @@ class Needed(NamedTuple):
     tensor_flops: int
     vector_flops: int  # exponentials and the like: all else can be part of a product
     moved_bytes: int  # inputs, outputs, the KV cache, and parameters: once a step
+    fp8_tensor_flops: int = 0  # those of the tensor FLOPs whose operands are 8-bit floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,11 @@ class Ledger:
 
         Raises ValueError, which names the first parts of paths, if no kernel has such a path.
         """
-        return Cost(*(_dot(row, self._values) for row in self._program.rows(path)[:4]))
+        return self._cost(self._program.rows(path))
+
+    def _cost(self, rows: Sequence[Row]) -> Cost:
+        tensor, vector, read, write, fp8 = (_dot(row, self._values) for row in (*rows[:4], rows[FP8]))
+        return Cost(tensor, vector, read, write, fp8)
 
     @property
     def tensor_flops(self) -> int:
@@ -83,6 +88,11 @@ class Ledger:
         return _dot(self._program.rows("")[3], self._values)
 
     @property
+    def fp8_tensor_flops(self) -> int:
+        """Those of the tensor FLOPs whose operands are 8-bit floats; the others have two bytes, or four."""
+        return _dot(self._program.rows("")[FP8], self._values)
+
+    @property
     def components(self) -> dict[str, Cost]:
         """Cost by the first part of a path ("sam", "decoder", …), in the order in which they run."""
         return {name: self.total(name) for name in self._program.components}
@@ -98,7 +108,7 @@ class Ledger:
         return [
             Line(
                 k.path,
-                Cost(*(_dot(row, self._values) for row in rows[:4])),
+                self._cost(rows),
                 k.times,
                 _dot(rows[WEIGHTS], self._values),
             )
@@ -119,7 +129,7 @@ class Ledger:
 
     def needed(self, path: str = "") -> Needed:
         """What no implementation leaves out of the kernels at or under `path`. Raises ValueError as `total` does."""
-        return Needed(*(_dot(row, self._values) for row in self._program.rows(path)[NEEDED:]))
+        return Needed(*(_dot(row, self._values) for row in self._program.rows(path)[NEEDED:FP8]))
 
     @property
     def compulsory_bytes(self) -> int:

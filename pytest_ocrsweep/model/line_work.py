@@ -41,10 +41,11 @@ class LineWork:
         rows = [(k, i, self._rows(k, per_step)) for i, k in enumerate(kernels) if _runs(k)]
         groups: dict[object, list[tuple[Kernel, int, list[Poly]]]] = {}
         for k, i, polys in rows:
-            groups.setdefault((k.pattern, k.launches, tuple(polys)) if merged else i, []).append((k, i, polys))
+            groups.setdefault((k.pattern, k.fp8, k.launches, tuple(polys)) if merged else i, []).append((k, i, polys))
         self.index = [group[0][1] for group in groups.values()]  # of the first kernel of each line
         self.patterns = [group[0][0].pattern for group in groups.values()]
         self.paths = [group[0][0].path for group in groups.values()]
+        self.fp8 = np.array([group[0][0].fp8 for group in groups.values()], dtype=bool)  # [lines]
         times = [sum(k.times for k, _, _ in group) for group in groups.values()]
         self._matrix = np.zeros((NUMBERS, len(groups), len(self._monomials)))
         for line, (group, runs) in enumerate(zip(groups.values(), times, strict=True)):

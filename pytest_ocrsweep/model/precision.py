@@ -1,7 +1,7 @@
-"""Precisions: how a checkpoint stores each parameter, and the bytes that kernels then read of it.
+"""Precisions: how a checkpoint stores each parameter, the bytes that kernels read of it, and what they multiply.
 
-A precision is a list of rules: the first that fits a tensor says its format. FLOPs do not change: products run in two
-bytes, and a kernel widens the weights as it reads them. Sources stand in conf/precision.
+A precision is a list of rules: the first that fits a tensor says its format. Products run in two bytes, and a kernel
+widens the weights as it reads them; or lines with 8-bit weights multiply 8-bit floats. Sources stand in conf/precision.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
+from ..errors import ConfigError
 from .kernels import HALF, Kernel, Kernels, Turns, together
 from .parameters import KINDS, Parameter
 from .symbolic import Poly, Size
 
-NATIVE_NAME = "native"
+NATIVE_NAME, HALF_NAME, FP8_NAME = "native", "half", "fp8"
+PRODUCTS = (HALF_NAME, FP8_NAME)
 MORE = "+"  # "q4_k+q6_k": the second in the layers to which llama.cpp gives more bits
 
 
@@ -69,11 +71,17 @@ class Precision:
 
     name: str
     weights: tuple[str, ...]  # rules "PATTERN FORMAT"; a pattern is of "path:kind", and the first that fits counts
+    products: str = HALF_NAME  # of PRODUCTS: what lines with weights in fp8 multiply
 
     @property
     def is_native(self) -> bool:
         """Whether every parameter has two bytes, as the reference model's."""
         return self.name == NATIVE_NAME
+
+    @property
+    def fp8_products(self) -> bool:
+        """Whether every line with weights in fp8 multiplies 8-bit floats; else it widens its weights to two bytes."""
+        return self.products == FP8_NAME
 
     def format_of(self, path: str, kind: str, columns: int, more: bool) -> Format:
         """The format of a tensor on the line `path`; `more`: in a layer to which llama.cpp gives more bits."""
@@ -103,7 +111,8 @@ def wrong_rule(rule: str) -> str | None:
 def stored(kernels: Iterable[Kernel], precision: Precision, layers: int, dense_layers: int) -> Kernels:
     """The kernels with parameters as `precision` stores them, of a decoder with so many layers.
 
-    Layers that store a tensor in different formats are different kernels of one path.
+    Layers that store a tensor in different formats are different kernels of one path. Raises ConfigError for a line
+    whose weights have another precision than its products.
     """
     if precision.is_native:
         yield from kernels
@@ -113,6 +122,8 @@ def stored(kernels: Iterable[Kernel], precision: Precision, layers: int, dense_l
         if not k.parameters:
             yield k
             continue
+        if precision.fp8_products:
+            _check_products(k, precision)
         first = seen.get(k.path, 0) + (dense_layers if "expert" in k.path else 0)
         seen[k.path] = seen.get(k.path, 0) + k.times
         turns: dict[Fraction, list[int]] = {}
@@ -121,6 +132,14 @@ def stored(kernels: Iterable[Kernel], precision: Precision, layers: int, dense_l
             turns.setdefault(ratio(k, precision, more), []).append(run)
         for i, (by, runs) in enumerate(turns.items()):
             yield _narrowed(k if len(turns) == 1 else _part(k, runs, first=i == 0), by)
+
+
+def _check_products(k: Kernel, precision: Precision) -> None:
+    """Raises ConfigError unless all weights of a product of 8-bit floats are such, and no others are."""
+    formats = {precision.format_of(k.path, each.kind, each.columns, False) for each in k.parameters}
+    if formats != {FORMATS[FP8_NAME]} if k.fp8 else FORMATS[FP8_NAME] in formats:
+        what = "needs weights in fp8" if k.fp8 else "has weights in fp8, and nobody has counted its products in 8 bits"
+        raise ConfigError(f"{k.path} {what}: change precision.weights, or set precision.products={HALF_NAME}")
 
 
 def more_bits(layer: int, layers: int) -> bool:

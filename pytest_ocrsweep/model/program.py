@@ -14,7 +14,7 @@ from .symbolic import Monomial, Size, poly, product, summed
 if TYPE_CHECKING:
     from .line_work import LineWork
 
-COMPULSORY, WEIGHTS, NEEDED = 4, 5, 6  # places in a kernel's rows, after the four costs; three are needed
+COMPULSORY, WEIGHTS, NEEDED, FP8 = 4, 5, 6, 10  # places in a kernel's rows, after the four costs; four are needed
 Row = tuple[int, ...]  # coefficients of a program's monomials, in their order; those that are left out at the end are 0
 
 
@@ -56,6 +56,9 @@ class Program:
             *(self._row(size, k.times) for size in summands),
             self._row(k.weight_bytes, k.times),
             *(self._row(summed(size, "keys", "steps", "all_keys") if steps else size) for size in _needed(k)),
+            self._row(summed(k.tensor_flops, "keys", "steps", "all_keys") if steps else k.tensor_flops, k.times)
+            if k.fp8
+            else (),
         )
 
     def _row(self, size: Size, times: int = 1) -> Row:
@@ -79,11 +82,12 @@ class Program:
         return [product(monomial, point) for monomial in self._monomials]
 
     def rows(self, path: str) -> tuple[Row, ...]:
-        """Nine rows that sum the kernels at or under `path`; "" sums all kernels.
+        """Eleven rows that sum the kernels at or under `path`; "" sums all kernels.
 
         In order: tensor FLOPs, vector FLOPs, bytes read, bytes written, compulsory bytes, weight bytes; and what no
-        implementation leaves out of tensor FLOPs, vector FLOPs and bytes. Raises ValueError, which names the first
-        parts of paths, if no kernel has such a path.
+        implementation leaves out of tensor FLOPs, vector FLOPs, bytes, and tensor FLOPs of 8-bit floats; then all
+        tensor FLOPs of 8-bit floats. Raises ValueError, which names the first parts of paths, if no kernel has such a
+        path.
         """
         if path not in self._totals:
             chosen = [rows for k, rows in self.lines if not path or f"{k.path}/".startswith(f"{path}/")]
@@ -117,10 +121,14 @@ class Program:
         return tuple(dict.fromkeys(k.path.split("/")[0] for k, _ in self.lines))
 
 
-def _needed(k: Kernel) -> tuple[Size, Size, Size]:
-    """Tensor FLOPs, vector FLOPs and bytes, of all runs, that no implementation can leave out, under any routing."""
+def _needed(k: Kernel) -> tuple[Size, Size, Size, Size]:
+    """What no implementation can leave out, of all runs, under any routing.
+
+    Tensor FLOPs, vector FLOPs, bytes, and those of the tensor FLOPs that are of 8-bit floats.
+    """
     least = k.used_bytes if k.least_bytes is None or k.used_bytes == 0 else k.least_bytes
-    return k.tensor_flops * k.times - k.unneeded, k.functions, (least + k.io_bytes) * k.times - k.unneeded_bytes
+    tensor = k.tensor_flops * k.times - k.unneeded
+    return tensor, k.functions, (least + k.io_bytes) * k.times - k.unneeded_bytes, tensor if k.fp8 else 0
 
 
 def _moves(k: Kernel) -> bool:

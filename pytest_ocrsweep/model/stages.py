@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from .architecture import Architecture, Decoder
@@ -58,6 +58,7 @@ class Stage:
         precision: Precision = NATIVE,
     ) -> Program:
         """The stage laid out for every workload of that resolution, with crops or without."""
+        engine = replace(engine, fp8_products=precision.fp8_products)
         laid_out = self.kernels(model, resolution, crops, attention, engine)
         kernels = finished(stored(laid_out, precision, model.decoder.layers, model.decoder.dense_layers))
         kept = self.keys_stored(model.decoder)

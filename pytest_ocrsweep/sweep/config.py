@@ -67,7 +67,7 @@ def _tiled(settings: Settings) -> Settings:
 
 def _rules_of_the_name(overrides: tuple[str, ...], settings: Settings) -> None:
     """Raises ConfigError for a precision with the name of a file and other rules: it would be recorded as that."""
-    changed = [text for text in overrides if text.startswith("precision.weights=")]
+    changed = [text for text in overrides if text.startswith(("precision.weights=", "precision.products="))]
     named = [text for text in overrides if text.startswith("precision.name=")]
     if (changed or named) and settings.precision.name in choices("precision"):
         raise ConfigError(f"{quoted((changed or named)[0])}: {settings.precision.name} has rules of its own;", NEW_NAME)

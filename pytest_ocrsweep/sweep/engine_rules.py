@@ -9,7 +9,7 @@ from dataclasses import fields
 from ..files.text import quoted
 from ..model.attention import ATTENTION
 from ..model.engine import ANY, KV_BYTES, REFERENCE, Engine
-from ..model.precision import NATIVE, Precision, wrong_rule
+from ..model.precision import NATIVE, PRODUCTS, Precision, wrong_rule
 
 # Fields of an engine that change no work of a point.
 OF_A_RUN = {"name", "python", "folder", "url", "start", "host", "captured_views", "captured_crops"}
@@ -84,6 +84,14 @@ def formats(precision: Precision, engine: Engine) -> Iterator[tuple[bool, str]]:
         f"precision.weights must end with a rule for the rest, as '* half', got {quoted(last)}",
     )
 
+    yield (
+        precision.products in PRODUCTS,
+        f"precision.products must be one of {', '.join(PRODUCTS)}, got {quoted(precision.products)}",
+    )
+    yield (
+        not precision.fp8_products or engine.quantises,
+        f"{engine.name} is not counted with products of 8-bit floats, as {precision.name} has them: use engine=vllm",
+    )
     yield (
         not precision.is_native or precision == NATIVE,
         "precision.name=native has two bytes for every parameter: give other rules another name",

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from ..errors import ConfigError
 from ..files.text import quoted
+from ..hardware.devices import NO_FP8
 from ..model.architecture import DTYPES, Architecture
 from ..model.engine import REFERENCE
 from ..model.geometry import PATCH, RESOLUTIONS
@@ -137,6 +138,10 @@ def _rules(settings: Settings) -> Iterator[tuple[bool, str]]:
     yield from _grouped_products(settings.model)
     yield from switches(settings.engine)
     yield from formats(settings.precision, settings.engine)
+    yield (
+        not settings.precision.fp8_products or settings.device.fp8_flops_per_s is not None,
+        f"{settings.device.name} {NO_FP8}",
+    )
 
 
 def _tiling(model: Architecture) -> Iterator[tuple[bool, str]]:

@@ -37,10 +37,19 @@ class _Refuse(DispatchMode):
 
 def tensor_flops(call: Callable[[], object]) -> int:
     """What FlopCounterMode counts of `call`, grouped matmuls included; raises `Uncounted` rather than leave one out."""
+    return int(_counted(call).get_total_flops())
+
+
+def fp8_tensor_flops(call: Callable[[], object]) -> int:
+    """Those of them that torch's product of 8-bit floats has."""
+    return _counted(call).get_flop_counts()["Global"].get(torch.ops.aten._scaled_mm, 0)
+
+
+def _counted(call: Callable[[], object]) -> FlopCounterMode:
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     with MetaLayouts(), counter, _Refuse(), torch.no_grad():
         call()
-    return int(counter.get_total_flops())
+    return counter
 
 
 @dataclass(slots=True)

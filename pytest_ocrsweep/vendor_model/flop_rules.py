@@ -42,6 +42,7 @@ ELEMENTWISE: dict[Packet, str] = {  # by their names in VECTOR_FLOPS, which is p
     aten.rsqrt: "rsqrt",
     aten.sqrt: "sqrt",
     aten.div: "div",
+    aten.reciprocal: "div",
     aten.exp: "exp",
     aten.cos: "cos",
     aten.sin: "sin",
@@ -53,7 +54,7 @@ ELEMENTWISE: dict[Packet, str] = {  # by their names in VECTOR_FLOPS, which is p
     aten.upsample_linear1d: "interpolate_linear",
 }
 REDUCTIONS = {aten.sum, aten.mean}  # one an element of the input
-MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and boolean work, sorting
+MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and boolean work, sorting, comparisons
     aten.clone,
     TO_COPY,
     aten.copy_,
@@ -75,6 +76,10 @@ MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and b
     aten.full,
     aten.fill_,
     aten.new_zeros,
+    aten.new_ones,
+    aten.abs,
+    aten.amax,
+    aten.clamp,
     aten.scalar_tensor,
     aten.le,
     aten.ge,
@@ -115,7 +120,7 @@ FORMULAS: dict[Packet, Callable[..., int]] = {
 }
 # Operations that FlopCounterMode counts, and those that have no products.
 KNOWN = frozenset().union(
-    flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, {UPSAMPLE_BICUBIC}, DECOMPOSED, KERNELS
+    flop_registry, FORMULAS, ELEMENTWISE, REDUCTIONS, MOVES, ALLOCATIONS, VIEWS, {UPSAMPLE_BICUBIC}, DECOMPOSED
 )
 
 
@@ -127,7 +132,7 @@ def is_view(operation: Operation) -> bool:
 def require_tensor_rule(operation: Operation) -> None:
     """Raises Uncounted for an operation without a FLOP formula and without a rule that it has no products."""
     packet = operation.overloadpacket
-    if packet not in KNOWN and not is_view(operation):
+    if packet not in KNOWN and packet not in KERNELS and not is_view(operation):
         raise Uncounted(f"{packet} has no FLOP formula: {ADD_A_RULE}")
 
 

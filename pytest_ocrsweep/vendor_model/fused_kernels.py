@@ -31,7 +31,7 @@ class Fused:
 KERNELS: dict[Packet, Fused] = {}
 
 
-def _define(
+def define(
     schema: str, meta: Callable[..., object], plain: Callable[..., object], moved: Callable[..., Bytes]
 ) -> Packet:
     name = schema.partition("(")[0]
@@ -42,7 +42,7 @@ def _define(
     return packet
 
 
-def _size(*tensors: torch.Tensor) -> int:
+def size_of(*tensors: torch.Tensor) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -55,18 +55,18 @@ def _normalised(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
 
 
-def _normalised_sum(parts: Sequence[torch.Tensor], weight: torch.Tensor, *_: object) -> torch.Tensor:
+def normalised_sum(parts: Sequence[torch.Tensor], weight: torch.Tensor, *_: object) -> torch.Tensor:
     total = parts[0]
     for part in parts[1:]:
         total = total + part
     return _normalised(total, weight)
 
 
-norm = _define(
+norm = define(
     "norm(Tensor[] parts, Tensor weight, int copies, bool keeps_sum) -> Tensor[]",
     lambda parts, weight, copies, keeps_sum: [torch.empty_like(parts[0]) for _ in range(copies + keeps_sum)],
-    _normalised_sum,
-    lambda parts, weight, copies, keeps_sum: (_size(*parts, weight), (copies + keeps_sum) * _size(parts[0])),
+    normalised_sum,
+    lambda parts, weight, copies, keeps_sum: (size_of(*parts, weight), (copies + keeps_sum) * size_of(parts[0])),
 )
 
 
@@ -81,20 +81,20 @@ def _rotated(q: torch.Tensor, k: torch.Tensor, positions: torch.Tensor, table: t
     return turned
 
 
-rope = _define(
+rope = define(
     "rope(Tensor q, Tensor k, Tensor positions, Tensor table) -> (Tensor, Tensor)",
     lambda q, k, positions, table: (q.new_empty(q.shape), k.new_empty(k.shape)),
     _rotated,
     lambda q, k, positions, table: (
-        _size(q, k, positions) + positions.numel() * table.shape[-1] * table.element_size(),
-        _size(q, k),
+        size_of(q, k, positions) + positions.numel() * table.shape[-1] * table.element_size(),
+        size_of(q, k),
     ),
 )
-cache_ = _define(
+cache_ = define(
     "cache_(Tensor k, Tensor v, Tensor(a!) keys, Tensor(b!) values, Tensor slots) -> ()",
     _nothing,
     _nothing,
-    lambda k, v, keys, values, slots: (_size(k, v, slots), _size(k, v)),
+    lambda k, v, keys, values, slots: (size_of(k, v, slots), size_of(k, v)),
 )
 
 
@@ -105,49 +105,49 @@ def _attended(out: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tens
     return torch.matmul(masked.softmax(-1), v)
 
 
-attention_ = _define(
+attention_ = define(
     "attention_(Tensor(a!) out, Tensor q, Tensor k, Tensor v) -> ()",
     _nothing,
     _attended,
-    lambda out, q, k, v: (_size(q, k, v), _size(q)),
+    lambda out, q, k, v: (size_of(q, k, v), size_of(q)),
 )
-silu_mul = _define(
+silu_mul = define(
     "silu_mul(Tensor x) -> Tensor",
     lambda x: x.new_empty(*x.shape[:-1], x.shape[-1] // 2),
     lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],
-    lambda x: (_size(x), _size(x) // 2),
+    lambda x: (size_of(x), size_of(x) // 2),
 )
-softmax_top_k = _define(
+softmax_top_k = define(
     "softmax_top_k(Tensor logits, int chosen) -> (Tensor, Tensor, Tensor)",
     lambda logits, chosen: (
         logits.new_empty(len(logits), chosen, dtype=torch.float32),
         *(logits.new_empty(len(logits), chosen, dtype=torch.int32) for _ in range(2)),
     ),
     lambda logits, chosen: logits.float().softmax(-1).topk(chosen),
-    lambda logits, chosen: (_size(logits), len(logits) * chosen * 12),
+    lambda logits, chosen: (size_of(logits), len(logits) * chosen * 12),
 )
-group_softmax = _define(
+group_softmax = define(
     "group_softmax(Tensor logits) -> (Tensor, Tensor, Tensor)",
     lambda logits: (*(logits.new_empty(len(logits), 1, dtype=torch.float32) for _ in range(2)), logits[:, :1].clone()),
     lambda logits: logits.float().softmax(-1),
-    lambda logits: (_size(logits), len(logits) * (4 + 4 + logits.element_size())),
+    lambda logits: (size_of(logits), len(logits) * (4 + 4 + logits.element_size())),
 )
-group_scores = _define(
+group_scores = define(
     "group_scores(Tensor logits, Tensor greatest, Tensor total, Tensor group) -> Tensor",
     lambda logits, greatest, total, group: torch.empty_like(logits),
     lambda logits, greatest, total, group: (logits.float() - greatest).exp() / total,
-    lambda logits, greatest, total, group: (_size(logits, greatest, total, group), _size(logits)),
+    lambda logits, greatest, total, group: (size_of(logits, greatest, total, group), size_of(logits)),
 )
-align = _define(
+align = define(
     "align(Tensor choices, int experts) -> (Tensor, Tensor)",
     lambda choices, experts: (choices.new_empty(choices.numel()), choices.new_empty(experts)),
     lambda choices, experts: choices.flatten().sort(),
-    lambda choices, experts: (_size(choices), _size(choices) + experts * choices.element_size()),
+    lambda choices, experts: (size_of(choices), size_of(choices) + experts * choices.element_size()),
 )
 
 
-to_host = _define("to_host(Tensor x) -> ()", _nothing, _nothing, lambda x: (_size(x), 0))
-from_host = _define(
+to_host = define("to_host(Tensor x) -> ()", _nothing, _nothing, lambda x: (size_of(x), 0))
+from_host = define(
     "from_host(Tensor like, int count) -> Tensor",
     lambda like, count: like.new_empty(count),
     lambda like, count: like.new_empty(count),
@@ -155,7 +155,7 @@ from_host = _define(
 )
 
 
-def _chosen_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+def chosen_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     """The row of `x` for each choice; `x` may have one for each already."""
     return x if len(x) == len(order) else x[order.long()]
 
@@ -163,7 +163,7 @@ def _chosen_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 def _experts_product(
     x: torch.Tensor, experts: torch.Tensor, order: torch.Tensor, starts: torch.Tensor, scale: torch.Tensor | None
 ) -> torch.Tensor:
-    product = torch.bmm(_chosen_rows(x, order)[:, None], experts[order.long()].transpose(1, 2))[:, 0]
+    product = torch.bmm(chosen_rows(x, order)[:, None], experts[order.long()].transpose(1, 2))[:, 0]
     return product if scale is None else product * scale.flatten()[:, None].to(product.dtype)
 
 
@@ -174,11 +174,11 @@ def _experts_bytes(
     reached = distinct_experts(tokens, len(experts), len(order) // tokens)
     assert isinstance(reached, int)
     rows = len(order) * x.shape[-1] * x.element_size()
-    read = rows + reached * _size(experts) // len(experts) + _size(order, starts)
-    return read + (0 if scale is None else _size(scale)), len(order) * experts.shape[1] * x.element_size()
+    read = rows + reached * size_of(experts) // len(experts) + size_of(order, starts)
+    return read + (0 if scale is None else size_of(scale)), len(order) * experts.shape[1] * x.element_size()
 
 
-experts_product = _define(
+experts_product = define(
     "experts_product(Tensor x, Tensor experts, Tensor order, Tensor starts, Tensor? scale) -> Tensor",
     lambda x, experts, order, starts, scale: x.new_empty(len(order), experts.shape[1]),
     _experts_product,

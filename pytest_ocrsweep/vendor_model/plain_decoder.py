@@ -90,11 +90,11 @@ class PlainDecoder:
         (x,) = fused.norm(parts, self.text.norm.weight, 1, False)
         return x
 
-    def _attention(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
-        attention, heads, batch = self.text.layers[place].self_attn, self.sizes.heads, inputs.batch
+    def _attention(self, place: int, x: Any, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
+        heads, batch = self.sizes.heads, inputs.batch
         q, k, v = self._projected(place, x)
         if self.engine.product_rope and not self.engine.fused_rope:
-            tables = self._tables(inputs.one_page, x.dtype)
+            tables = self._tables(inputs.one_page, q.dtype)
         if self.engine.fused_rope:
             q, k = fused.rope(q, k, inputs.rows, self.table)
         else:
@@ -104,9 +104,12 @@ class PlainDecoder:
         by_head = [each[:real].view(batch, -1, heads, self.dim).transpose(1, 2) for each in (q, k, v)]
         del k, v
         keys, values = self._cached(place, by_head, inputs)
-        out = torch.empty(len(x), heads * self.dim, dtype=x.dtype, device="meta")
-        fused.attention_(out, by_head[0], keys, values)
-        return F.linear(out, attention.o_proj.weight)
+        out = [torch.empty(len(q), heads * self.dim, dtype=q.dtype, device="meta")]
+        fused.attention_(out[0], by_head[0], keys, values)
+        return self._joined_heads(place, out)
+
+    def _joined_heads(self, place: int, out: list[torch.Tensor]) -> torch.Tensor:
+        return F.linear(out.pop(), self.text.layers[place].self_attn.o_proj.weight)
 
     def _projected(self, place: int, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         attention = self.text.layers[place].self_attn

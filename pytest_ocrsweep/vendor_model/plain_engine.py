@@ -20,6 +20,7 @@ from . import build, dispatch_count, forward
 from .families import ReferenceModel
 from .fused_kernels import from_host
 from .plain_decoder import Inputs, PlainDecoder, Pool, parameter
+from .plain_fp8 import PlainFp8Decoder
 from .plain_original import Features
 from .plain_vision import features, use_plain_vision
 from .regions import experts_of
@@ -35,7 +36,8 @@ class PlainEngine:
         self.model, self.engine = model, engine
         self.built: ReferenceModel = build.build(model, "flash", model.decoder.prefill_experts, "meta")
         use_plain_vision(self.built, engine)
-        self.decoder = PlainDecoder(self.built, model.decoder, engine)
+        decoder = PlainFp8Decoder if engine.fp8_products else PlainDecoder
+        self.decoder = decoder(self.built, model.decoder, engine)
         self._calls: dict[str, Callable[[Workload], Run]] = {
             "vision": self._vision,
             "prefill": self._prefill,
@@ -58,6 +60,10 @@ class PlainEngine:
         flops = dispatch_count.tensor_flops(self._calls[stage](work))
         return flops, counts.vector_flops, counts.read_bytes, counts.write_bytes, counts.peak_bytes - growth
 
+    def fp8_tensor_flops(self, stage: str, work: Workload) -> int:
+        """Those of the tensor FLOPs whose operands are 8-bit floats; of a decode its first step."""
+        return dispatch_count.fp8_tensor_flops(self._calls[stage](work))
+
     def _vision(self, work: Workload) -> Run:
         pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
         return lambda: features(self.built, pages, self.engine)
@@ -73,8 +79,8 @@ class PlainEngine:
         def run() -> object:
             if self.engine.indexed_places:
                 found = features(self.built, pages, self.engine)
-                x = self._buffered([self._indexed(ids, found)], rows)
-                x = self._decoded([x], inputs)
+                given = [self._buffered([self._indexed(ids, found)], rows)]
+                x = self._decoded(given, inputs)
                 del found
                 return self._head(x, inputs.last), inputs.pool
             x = self.built.model.get_input_embeddings()(ids)

@@ -383,6 +383,18 @@ def test_fits_is_what_sizing_says(answered):
     assert [stage["total_bytes"] for stage in document["stages"]] == [part.total_bytes for part in fit.parts]
 
 
+def test_products_of_8_bit_floats_are_shown_where_there_are_some(said, answered):
+    words = ("cost", "1x1", "--stage", "prefill", "--set", "engine=vllm", "--set")
+    ledger = load_model(engine="vllm", overrides=["precision=fp8-w8a8"]).ledger("prefill", Workload("1x1"))
+    fp8, total = ledger.fp8_tensor_flops, ledger.tensor_flops
+    line = f"{fp8 / 1e9:,.2f} of {total / 1e9:,.2f} tensor GFLOP, {100 * fp8 / total:.1f} %, are of 8-bit floats"
+    assert line in said(*words, "precision=fp8-w8a8")
+    assert not any("8-bit floats" in text for text in said(*words, "precision=native"))
+    (ours,), (native,) = (answered(*words, f"precision={name}")["stages"] for name in ("fp8-w8a8", "native"))
+    assert ours["analytic"]["fp8_tensor_flops"] == ours["parts"][0]["fp8_tensor_flops"] == fp8
+    assert "fp8_tensor_flops" not in {*native["analytic"], *native["parts"][0]}
+
+
 @pytest.mark.parametrize(
     "words", [("cost", "1x1"), ("fits", "1x1", "--device", "h100"), ("size", "1x1", "--ttft", "1s", "--tpot", "1s")]
 )

@@ -161,9 +161,19 @@ def test_rows_name_model_engine_and_precision_and_the_file_its_version_and_setti
     assert [row[name] for name in ("model", "engine", "precision")] == ["deepseek-ocr", "vllm", "fp8"]
     model = load_model(engine="vllm", overrides=["precision=fp8", "engine.kv_dtype=fp8"])
     assert row["weight_bytes"] == model.ledger("decode", Workload("1x2")).weight_bytes
+    assert "fp8_tensor_flops" not in row
     about = json.loads(parquet.read_schema(tmp_path / "space.parquet").metadata[b"pytest_ocrsweep"])
     assert about == {
         "version": version("pytest-ocrsweep"),
         "recorded_as": "deepseek-ocr/vllm-kv-fp8/fp8",
         "overrides": ["engine=vllm", "precision=fp8", "engine.kv_dtype=fp8"],
     }
+
+
+def test_products_of_8_bit_floats_are_a_column_of_every_stage(space):
+    rows = space("--grids=1x2", "--engine=vllm", "--set=precision=fp8-w8a8")
+    model = load_model(engine="vllm", overrides=["precision=fp8-w8a8"])
+    flops = {row["stage"]: row["fp8_tensor_flops"] for row in rows}
+    assert flops == {stage: model.ledger(stage, Workload("1x2")).fp8_tensor_flops for stage in flops}
+    assert len(flops) == 3
+    assert flops["vision"] == 0 < flops["decode"]

@@ -18,7 +18,7 @@ from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
 
 OURS, VLLM, ORIGINAL = load_model(), load_model(overrides=["engine=vllm"]), load_model(engine="original")
-SWITCHES = [field.name for field in fields(Engine) if field.type == "bool"]
+SWITCHES = [field.name for field in fields(Engine) if field.type == "bool" and not field.metadata]
 works = st.builds(
     Workload,
     st.sampled_from(CropGrid.upto(6)),

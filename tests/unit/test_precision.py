@@ -19,6 +19,8 @@ from pytest_ocrsweep.sweep.config import compose, devices
 from pytest_ocrsweep.sweep.search_path import CONF
 
 NAMES = sorted(file.stem for file in (CONF / "precision").glob("*.yaml"))
+W8A8 = "fp8-w8a8"  # the one that changes more than bytes of weights: test_fp8_products.py
+WIDENED = [name for name in NAMES if name != W8A8]
 WORK = Workload("2x3", batch=3)
 PATCH_EMBEDDING = 602_112  # parameters of CLIP that are in every file, and that no stage loads
 
@@ -125,10 +127,11 @@ def test_a_row_that_is_no_whole_block_falls_back_as_in_llama_cpp() -> None:
     assert q4.format_of("sam/x", "matrix", 100, False) == FORMATS["half"]
 
 
-@pytest.mark.parametrize("precision", NAMES)
+@pytest.mark.parametrize("precision", WIDENED)
 @pytest.mark.parametrize("stage", STAGES)
 def test_only_bytes_of_weights_change(stage: str, precision: str) -> None:
     """FLOPs, writes, activations, the cache and its peak stay; each read falls by what the weights do."""
+    assert not model(precision).precision.fp8_products
     native, other = model("native").ledger(stage, WORK), model(precision).ledger(stage, WORK)
     before, after = native.total(), other.total()
     assert (after.tensor_flops, after.vector_flops, after.write_bytes) == (
@@ -154,7 +157,7 @@ def test_weights_of_half_the_bytes_are_read_once_as_half() -> None:
 @pytest.mark.parametrize("precision", NAMES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_columns_are_the_ledgers_of_a_precision_too(stage: str, precision: str) -> None:
-    ours, grids = model(precision), CropGrid.upto(4)
+    ours, grids = model(precision, engine="vllm" if precision == W8A8 else "transformers"), CropGrid.upto(4)
     columns = ours.sweep(stage, rows=[g.rows for g in grids], cols=[g.columns for g in grids], batch=[2] * len(grids))
     times = estimates(ours, columns, devices()["h200"])
     for i, grid in enumerate(grids):
@@ -219,6 +222,18 @@ def test_a_precision_has_a_folder_of_its_own() -> None:
         (["precision=q8_0", "precision.name=f16"], "f16 has rules of its own; give them another name"),
         (["precision=q8_0", "precision.name=vllm"], "and none of timed, own, serving, dram, vllm"),
         (["precision=q8_0", "precision.name=../x"], "precision.name is a folder of its baselines"),
+        (["precision.products=int8", "precision.name=x"], "precision.products must be one of half, fp8, got 'int8'"),
+        (["precision=fp8", "precision.products=fp8"], "fp8 has rules of its own; give them another name"),
+        (["precision=fp8-w8a8"], "transformers is not counted with products of 8-bit floats, .*: use engine=vllm"),
+        (["precision=fp8-w8a8", "engine=original"], "original is not counted with products of 8-bit floats"),
+        (
+            ["precision=fp8-w8a8", "engine=vllm", "engine.fused_norms=false"],
+            "vllm is not counted with products of 8-bit floats",
+        ),
+        (
+            ["precision=fp8-w8a8", "engine=vllm", "device=a100-80"],
+            "A100-SXM4-80GB multiplies no 8-bit floats .*: use precision=fp8, whose products run in two bytes",
+        ),
         (["engine.kv_dtype=fp8"], "engine.kv_dtype 'fp8' is for an engine whose cache lies in blocks"),
         (["engine=vllm", "engine.kv_dtype=fp4"], "engine.kv_dtype must be one of half, fp8, got 'fp4'"),
     ],

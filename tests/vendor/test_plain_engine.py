@@ -25,11 +25,18 @@ WORKS = [
         for work in (
             Workload("6x1", batch=3),
             Workload("1x2", batch=5, prompt_tokens=37),
+            Workload("1x1", prompt_tokens=6000, resolution="tiny"),  # memory peaks in the decoder
             Workload("2x2", resolution="gundam-m"),
         )
     ),
 ]
 
+QUANTISED = [
+    Workload("2x3"),
+    Workload("2x3", batch=4),
+    pytest.param(Workload("1x1", prompt_tokens=6000, resolution="tiny"), marks=pytest.mark.slow),
+    pytest.param(Workload("1x2", batch=5, prompt_tokens=37), marks=pytest.mark.long),
+]
 ORIGINALS = [
     Workload("2x3"),
     *(
@@ -50,6 +57,11 @@ def plain(name: str = "deepseek-ocr", engine: str = "vllm") -> PlainEngine:
     return PlainEngine(model.architecture, model.engine)
 
 
+@cache
+def quantised() -> PlainEngine:
+    return PlainEngine(VLLM.architecture, replace(VLLM.engine, fp8_products=True))
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("work", WORKS, ids=str)
 def test_every_number_of_vllm_is_that_of_plain_torch(stage: str, work: Workload) -> None:
@@ -62,6 +74,15 @@ def test_every_number_of_vllm_is_that_of_plain_torch(stage: str, work: Workload)
 def test_every_number_of_the_original_is_that_of_plain_torch(stage: str, work: Workload) -> None:
     work = replace(work, new_tokens=1)
     assert numbers(load_model(engine="original"), stage, work) == plain(engine="original").counts(stage, work)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("work", QUANTISED, ids=str)
+def test_every_number_of_vllm_with_8_bit_products_is_that_of_plain_torch(stage: str, work: Workload) -> None:
+    ours, engine = load_model(overrides=["engine=vllm", "precision=fp8-w8a8"]), quantised()
+    work = replace(work, new_tokens=1)
+    assert numbers(ours, stage, work) == engine.counts(stage, work)
+    assert ours.ledger(stage, work).fp8_tensor_flops == engine.fp8_tensor_flops(stage, work)
 
 
 @pytest.mark.long

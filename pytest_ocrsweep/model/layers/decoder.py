@@ -19,6 +19,7 @@ from . import attention as attend
 from .decoder_cache import Window
 from .decoder_parts import fused_norm, gated_mlp, rms_norm, rotary_tables, self_attention
 from .moe import mixture
+from .quantised import quantising
 
 
 def embed(decoder: Decoder, tokens: Size) -> Kernels:
@@ -193,13 +194,16 @@ def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel])
 def fused_layer(rows: Size, width: int, attn: Iterable[Kernel], stack: Stack, parts: int) -> Kernels:
     """The same with both sums inside the norms: `parts` are those of the stream that it begins with.
 
-    The sum after attention is not kept: the norm of the next layer makes it again.
+    The sum after attention is not kept: the norm of the next layer makes it again. A norm that goes before a product of
+    8-bit floats quantises for it, and the product frees what it reads.
     """
-    x = rows * width * HALF
-    yield fused_norm("norm1", rows, width, parts=parts, keeps_sum=parts > 1)
+    x, attn = rows * width * HALF, list(attn)
+    first = fused_norm("norm1", rows, width, parts=parts, keeps_sum=parts > 1)
+    second = fused_norm("norm2", rows, width, parts=2, copies=stack.copies)
+    yield quantising(first, rows, width) if attn[0].fp8 else first
     yield released(*(x,) * parts * (parts > 1))
     yield from attn
-    yield released(x)
-    yield fused_norm("norm2", rows, width, parts=2, copies=stack.copies)
+    yield released(*(x,) * (not attn[0].fp8))
+    yield quantising(second, rows, width) if stack.mlp[0].fp8 else second
     yield from stack.mlp
-    yield released(*(x,) * stack.copies)
+    yield released(*(x,) * stack.copies * (not stack.mlp[0].fp8))

@@ -27,6 +27,7 @@ from ..parameters import vectors
 from ..symbolic import Size
 from . import attention as attend
 from .decoder_cache import Window, cache, from_cache, kept
+from .quantised import matrix, quantise, quantising
 
 PER_ROW = VECTOR_FLOPS["add"] + VECTOR_FLOPS["rsqrt"]  # of a norm's variance
 PER_ELEMENT = VECTOR_FLOPS["square"] + VECTOR_FLOPS["mean"] + 2 * VECTOR_FLOPS["mul"]
@@ -147,7 +148,7 @@ def self_attention(
     parts = {"q_proj": decoder.heads * dim, "k_proj": key_width, "v_proj": key_width}
     cached = keys * kept(past, engine)  # bytes of a projection's result that are the cache
     if engine.fused_qkv:
-        yield linear("qkv_proj", rows, decoder.width, sum(parts.values()), bias=False)._replace(io_bytes=2 * cached)
+        yield matrix("qkv_proj", rows, decoder.width, sum(parts.values()), engine)._replace(io_bytes=2 * cached)
     else:
         for name, out in parts.items():
             io: Size = 0 if name == "q_proj" else cached
@@ -176,22 +177,32 @@ def self_attention(
         for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True):
             one = from_cache(k, batch * kv * key_width, engine)
             yield one._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows too
-    yield linear("o_proj", rows, decoder.heads * dim, decoder.width, bias=False, frees=queries)
+    if engine.fp8_products:
+        yield quantise("quantise", rows, decoder.heads * dim, frees=queries)
+    yield matrix("o_proj", rows, decoder.heads * dim, decoder.width, engine, frees=queries)
     yield released(*query)
 
 
-def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE) -> Kernels:
-    """down(silu(gate x) · up x)."""
+def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE, *, compiled: bool = True) -> Kernels:
+    """down(silu(gate x) · up x).
+
+    Activations in 8 bits come from the norm before and from the activation, if all are `compiled` together.
+    """
     h = rows * hidden
+    if engine.fp8_products and not compiled:
+        yield quantise("quantise", rows, width)
     if engine.fused_gate_up:
-        yield linear("gate_up_proj", rows, width, 2 * hidden, bias=False)
-        yield silu_mul("silu_mul", rows, hidden)
+        yield matrix("gate_up_proj", rows, width, 2 * hidden, engine)
+        act = silu_mul("silu_mul", rows, hidden)
+        yield quantising(act, rows, hidden) if engine.fp8_products and compiled else act
     else:
         yield linear("gate_proj", rows, width, hidden, bias=False)
         yield elementwise("silu", "silu", h, frees=h * HALF)
         yield linear("up_proj", rows, width, hidden, bias=False)
         yield elementwise("mul", "mul", h, also=h * HALF, frees=(h * HALF, h * HALF))
-    yield linear("down_proj", rows, hidden, width, bias=False, frees=h * HALF)
+    if engine.fp8_products and not compiled:
+        yield quantise("quantise_hidden", rows, hidden, frees=h * HALF)
+    yield matrix("down_proj", rows, hidden, width, engine, frees=h * HALF)
 
 
 def silu_mul(path: str, rows: Size, hidden: int) -> Kernel:

@@ -19,13 +19,13 @@ def mixture(decoder: Decoder, tokens: Size, experts: str, engine: Engine = REFER
     """Router, routed experts by the way `experts` or fused, shared experts as one wide MLP, and their sum."""
     x, picks = tokens * decoder.width, tokens * decoder.experts_per_token
     shared = decoder.shared_experts * decoder.expert_width
-    shared_experts = under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine))
+    shared_experts = under("shared_experts", gated_mlp(tokens, decoder.width, shared, engine, compiled=False))
     if engine.fused_experts:
         logits, *chosen = grouped_router(decoder, tokens) if engine.grouped_router else fused_router(decoder, tokens)
         yield from under("router", [logits])
         yield from shared_experts
         yield from under("router", chosen)
-        yield from under("experts", fused_experts(decoder, tokens))
+        yield from under("experts", fused_experts(decoder, tokens, engine))
     elif engine.looped_experts:
         yield from under("router", router(decoder, tokens))
         yield released(tokens * decoder.experts * FLOAT)

@@ -6,10 +6,12 @@ Source: vLLM 0.26, model_executor/layers/fused_moe/fused_moe.py, experts/triton_
 from __future__ import annotations
 
 from ..architecture import Decoder
-from ..kernels import FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released
+from ..engine import REFERENCE, Engine
+from ..kernels import BYTE, FLOAT, HALF, INDEX, INT, VECTOR_FLOPS, Kernel, Kernels, Pattern, kernel, released
 from ..operations import cast, grouped_matmul, linear
 from ..symbolic import Size, distinct_experts
 from .decoder_parts import silu_mul
+from .quantised import in_fp8, quantise_all
 
 
 def fused_router(decoder: Decoder, tokens: Size) -> Kernels:
@@ -70,26 +72,34 @@ def _best(path: str, scores: Size, picks: Size, frees: Size) -> Kernel:
     )
 
 
-def fused_experts(decoder: Decoder, tokens: Size) -> Kernels:
+def fused_experts(decoder: Decoder, tokens: Size, engine: Engine = REFERENCE) -> Kernels:
     """Choices sorted by expert; each product reads the rows and the weights of its experts where they lie.
 
-    Their sum is copied into the operation's result.
+    Their sum is copied into the operation's result. Products of 8-bit floats have activations of one scale.
     """
+    fp8 = engine.fp8_products
     picks, width, hidden = tokens * decoder.experts_per_token, decoder.width, decoder.expert_width
     reached, least = distinct_experts(tokens, decoder.experts, decoder.experts_per_token), decoder.experts_per_token
     order, starts = picks * INT, decoder.experts * INT
+    if fp8:
+        yield from quantise_all("input", tokens, width)
     yield kernel("align", reads=order, writes=(order, starts), pattern=Pattern.SERIAL, work=2 * order + starts)
     up = grouped_matmul("gate_up", picks, width, 2 * hidden, decoder.experts, reached, least, 2)
+    up = in_fp8(up, picks * width, 1, picks * 2 * hidden) if fp8 else up
     yield up._replace(read_bytes=up.read_bytes + order, operands=(*up.operands, order))
     yield silu_mul("silu_mul", picks, hidden)
+    if fp8:
+        yield from quantise_all("hidden", picks, hidden)
     down = grouped_matmul("down", picks, hidden, width, decoder.experts, reached, least)
+    down = in_fp8(down, picks * hidden, 1, picks * width) if fp8 else down
     also = (order, picks * FLOAT)  # the router's weights, by which the product is multiplied before it is written
     yield down._replace(
-        vector_flops=picks * width * VECTOR_FLOPS["mul"],
+        vector_flops=down.vector_flops + picks * width * VECTOR_FLOPS["mul"],
         read_bytes=down.read_bytes + order + picks * FLOAT,
         operands=(*down.operands, *also),
     )
     yield released(picks * hidden * HALF, order, starts, order, picks * FLOAT)
+    yield released(*(tokens * width * BYTE, picks * hidden * BYTE, FLOAT, FLOAT) * fp8)
     yield kernel(
         "sum",
         vector=picks * width * VECTOR_FLOPS["sum"],

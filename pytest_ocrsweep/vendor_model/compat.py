@@ -25,6 +25,14 @@ Arguments = tuple[Any, ...]  # what an operation is called with, by place
 Keywords = Mapping[str, Any]  # and by name
 
 
+SCALED_PRODUCT: Packet = torch.ops.aten._scaled_mm  # of 8-bit floats
+
+
+def scaled_product(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """[rows, width] @ [width, out] of 8-bit floats, each times `scale`, in float32."""
+    return torch._scaled_mm(x, weight, scale, scale, out_dtype=torch.float32)
+
+
 class DispatchMode(TorchDispatchMode):
     """A mode that runs each operation within it; torch documents `__torch_dispatch__`, and the class only privately."""
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.kernels import ALLOCATION
 from .byte_rules import moved_bytes
-from .compat import Arguments, DispatchMode, Keywords, Operation, Packet, mutates
+from .compat import SCALED_PRODUCT, Arguments, DispatchMode, Keywords, Operation, Packet, mutates
 from .flop_rules import ALLOCATIONS, FORMULAS, Uncounted, is_view, require_tensor_rule, vector_flops
 from .fused_attention import Fuse
 from .fused_kernels import KERNELS, plain_call
@@ -42,7 +42,7 @@ def tensor_flops(call: Callable[[], object]) -> int:
 
 def fp8_tensor_flops(call: Callable[[], object]) -> int:
     """Those of them that torch's product of 8-bit floats has."""
-    return _counted(call).get_flop_counts()["Global"].get(torch.ops.aten._scaled_mm, 0)
+    return _counted(call).get_flop_counts()["Global"].get(SCALED_PRODUCT, 0)
 
 
 def _counted(call: Callable[[], object]) -> FlopCounterMode:

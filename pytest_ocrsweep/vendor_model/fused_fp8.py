@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from ..model.symbolic import distinct_experts
+from . import compat
 from .fused_kernels import Bytes, chosen_rows, define, normalised_sum, size_of
 
 FP8, LARGEST = torch.float8_e4m3fn, 448.0  # and its largest number
@@ -76,7 +77,7 @@ quantise_all = define(
 def _product(x: torch.Tensor, scale: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tensor) -> torch.Tensor:
     """[rows, width] @ [out, width]ᵀ of 8-bit floats, times both scales."""
     one = x.new_ones((), dtype=torch.float32)
-    return torch._scaled_mm(x, weight.t(), one, one, out_dtype=torch.float32) * scale * weight_scale
+    return compat.scaled_product(x, weight.t(), one) * scale * weight_scale
 
 
 scaled_product = define(

@@ -66,7 +66,7 @@ class PlainDecoder:
     def _layer(self, place: int, x: torch.Tensor, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         layer = self.text.layers[place]
         normed = layer.input_layernorm(x)
-        out = self._attention(place, normed, inputs, tables)
+        out = self.attention(place, normed, inputs, tables)
         del normed
         stream = x + out
         del out
@@ -81,7 +81,7 @@ class PlainDecoder:
             x, *summed = fused.norm(parts, layer.input_layernorm.weight, 1, len(parts) > 1)
             parts[:] = summed or parts
             del summed
-            parts.append(self._attention(place, x, inputs, tables))
+            parts.append(self.attention(place, x, inputs, tables))
             del x
             copies = 3 if self.engine.fused_experts and self.joined[place].router is not None else 1
             normed = fused.norm(parts, layer.post_attention_layernorm.weight, copies, False)
@@ -90,7 +90,7 @@ class PlainDecoder:
         (x,) = fused.norm(parts, self.text.norm.weight, 1, False)
         return x
 
-    def _attention(self, place: int, x: Any, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
+    def attention(self, place: int, x: Any, inputs: Inputs, tables: Tables | None) -> torch.Tensor:
         heads, batch = self.sizes.heads, inputs.batch
         q, k, v = self._projected(place, x)
         if self.engine.product_rope and not self.engine.fused_rope:
@@ -200,14 +200,14 @@ class PlainDecoder:
 
     def _routed(self, joined: _Joined, x: torch.Tensor, logits: list[torch.Tensor]) -> torch.Tensor:
         d = self.sizes
-        weights, choices = self._chosen(logits)
+        weights, choices = self.chosen(logits)
         order, starts = fused.align(choices, d.experts)
         hidden = fused.silu_mul(fused.experts_product(x, joined.up, order, starts, None))
         rows = [fused.experts_product(hidden, joined.down, order, starts, weights)]
         del hidden, order, starts, choices, weights
         return rows.pop().view(len(x), d.experts_per_token, -1).sum(1).clone()
 
-    def _chosen(self, given: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def chosen(self, given: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         logits, picks = given.pop(), self.sizes.experts_per_token
         if not self.engine.grouped_router:
             weights, choices, _ = fused.softmax_top_k(logits, picks)

@@ -31,7 +31,7 @@ class PlainFp8Decoder(PlainDecoder):
             x = list(fp8.norm_quantised(parts, layer.input_layernorm.weight, len(parts) > 1))
             parts[:] = x[2:] or parts
             del x[2:]
-            parts.append(self._attention(place, x, inputs, tables))
+            parts.append(self.attention(place, x, inputs, tables))
             weight = layer.post_attention_layernorm.weight
             if self.joined[place].router is None:
                 x = list(fp8.norm_quantised(parts, weight, False))
@@ -61,7 +61,7 @@ class PlainFp8Decoder(PlainDecoder):
 
     def _routed_in_fp8(self, layer: _Weights, x: torch.Tensor, logits: list[torch.Tensor]) -> torch.Tensor:
         d = self.sizes
-        weights, choices = self._chosen(logits)
+        weights, choices = self.chosen(logits)
         scale = fp8.scale_of_all(x)
         q = fp8.quantise_all(x, scale)
         order, starts = fused.align(choices, d.experts)

@@ -17,7 +17,6 @@ from .point_profile import PointProfile
 CPU_TIME = "cpu-time"  # of calls that only the host runs
 ENGINE = "engine"  # the wall clock of an engine's client
 CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, ENGINE)
-OF_HOST = (CPU_TIME, ENGINE)  # by which the host's own speed is in every sample
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
@@ -215,11 +214,11 @@ def ordered(process: Process) -> Process:
 def usual_noise(times: Iterable[RecordedTime]) -> float:
     """The noise to expect at least between processes, by the clock of what is recorded.
 
-    The times of a host have its moments in them, which pages that follow one another share: however many they are, two
+    A wall clock has its host's moments in it, which pages that follow one another share: however many they are, two
     processes may differ by as much as the pages of one.
     """
-    of_host = [process for each in times if each.clock in OF_HOST for process in each.baseline.processes]
-    return max(ENGINE_NOISE, statistics.median(each.scatter for each in of_host)) if of_host else EXPECTED_NOISE
+    of_engine = [process for each in times if each.clock == ENGINE for process in each.baseline.processes]
+    return max(ENGINE_NOISE, statistics.median(each.scatter for each in of_engine)) if of_engine else EXPECTED_NOISE
 
 
 def expected_of(times: Iterable[RecordedTime]) -> float:

@@ -13,7 +13,7 @@ import pytest
 from ..files.text import terminal_line
 from . import compat, options
 from .state import GROUPS, SKIPPED, leave_out, sweep_of
-from .whole import left_out, to_run
+from .whole import left_out, of_all_paths, to_run
 
 if TYPE_CHECKING:
     from ..baselines.own import OwnResult
@@ -84,6 +84,7 @@ class Controller:
         self._stopping.not_now()
         results = _results(config)
         results.filtered = left_out(session, exitstatus, len(self._with))
+        results.of_all_paths = of_all_paths(config)
         results.finish(config.rootpath, self._write if config.option.ocrsweep_report else None)
         results.attempt("the summary", lambda: self._lines.extend(_summary(results, config.get_verbosity())))
         if results.points and GROUPS in config.stash:

@@ -42,10 +42,15 @@ def left_out(session: pytest.Session, exitstatus: int, came: int) -> str | None:
         return "the run ended early"
     if missing := to_run(config) - came:
         return f"{missing} tests came to no point"
+    partial = config.option.ocrsweep_prune and not of_all_paths(config)
+    return f"the run is not of all tests below {config.rootpath}" if partial else None
+
+
+def of_all_paths(config: pytest.Config) -> bool:
+    """Whether the run is of the project's root, or of all paths that its configuration names."""
     root, paths = config.rootpath, [config.invocation_params.dir / argument for argument in config.args]
-    roots = [root, *(root / path for path in config.getini("testpaths"))]
-    whole = root in paths or (len(roots) > 1 and set(roots[1:]) <= set(paths))
-    return None if whole or not config.option.ocrsweep_prune else f"the run is not of all tests below {root}"
+    named = [root / path for path in config.getini("testpaths")]
+    return root in paths or bool(named and set(named) <= set(paths))
 
 
 def _by_options(config: pytest.Config) -> str | None:

@@ -15,9 +15,19 @@ from hypothesis import strategies as st
 from pytest_ocrsweep import CropGrid, Workload
 from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.counted import PointKey
-from pytest_ocrsweep.baselines.evidence import Baseline, Process
+from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process
 from pytest_ocrsweep.baselines.measurement import Environment
-from pytest_ocrsweep.baselines.recorded_time import CLOCKS, KEPT, TimedProcess, comparable, differences, incomparable
+from pytest_ocrsweep.baselines.recorded_time import (
+    CLOCKS,
+    ENGINE_NOISE,
+    KEPT,
+    RecordedTime,
+    TimedProcess,
+    comparable,
+    differences,
+    incomparable,
+    usual_noise,
+)
 from pytest_ocrsweep.baselines.timed import (
     file_of,
     gpu_folder,
@@ -363,3 +373,13 @@ def test_recording_a_run_again_only_repeats_its_processes(runs, last):
         assert twice[point].baseline == replace(baseline, processes=again)
         assert twice[point].environments == environments
     assert twice.keys() == once.keys()
+
+
+def test_pages_of_an_engine_that_lie_far_apart_widen_what_is_expected_between_its_processes():
+    apart = Process(100, 90, 117, 16)
+    assert apart.scatter == pytest.approx(0.2, rel=0.01)
+    stored = [RecordedTime(Baseline((apart,)), clock, None, None, (HERE,), None) for clock in CLOCKS]
+    assert usual_noise(stored) == pytest.approx(0.2, rel=0.01)
+    assert usual_noise(stored[:-1]) == EXPECTED_NOISE  # graphs and CPU times are a sample each
+    steady = replace(stored[-1], baseline=Baseline((Process(1000, 1000, 1001, 16),)))
+    assert usual_noise([steady]) == ENGINE_NOISE

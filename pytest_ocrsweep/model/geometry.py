@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ..files import near_miss
+from .native_resolution import Native, require_size
 from .symbolic import N
 
 MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
@@ -21,12 +22,16 @@ class Resolution:
     base_side: int
     crop_side: int | None = None
     newlines: bool = True  # a newline token ends each row of queries
+    native: Native | None = None  # a grid of tiles of the page at its own resolution, and no view
 
     def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
         """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
 
-        The model's own processor, or the engine, allows at most `most_crops`.
+        The model's own processor, or the engine, allows at most `most_crops`. Raises ValueError for a size below 1.
         """
+        if self.native:
+            require_size(width, height)
+            return CropGrid(*self.native.tiles(width, height))
         if not self.crop_side:
             return CropGrid(1, 1)
         return CropGrid.for_image(width, height, self.crop_side, most_crops or MAX_CROPS)
@@ -34,18 +39,34 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """A model's resolution modes by name: the sides of each mode's views, in pixels. A crop side of 0: no crops."""
+    """A model's resolution modes by name: the sides of each mode's views, in pixels. A crop side of 0: no crops.
+
+    A model that reads pages at their own resolution has one mode, without a view: its crops are tiles of a page, which
+    it resizes to have from `least_pixels` to `most_pixels`.
+    """
 
     modes: tuple[str, ...]
     view_sides: tuple[int, ...]
     crop_sides: tuple[int, ...]
     newlines: bool
+    least_pixels: int | None = None
+    most_pixels: int | None = None
+    enlarge: str = "together"  # how a page narrower than a tile is enlarged
     resolutions: dict[str, Resolution] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sides = zip(self.modes, self.view_sides, self.crop_sides, strict=False)
-        modes = {name: Resolution(view, crop or None, self.newlines) for name, view, crop in sides}
+        modes = {name: Resolution(view, crop or None, self.newlines, self._native(crop)) for name, view, crop in sides}
         object.__setattr__(self, "resolutions", modes)
+
+    def _native(self, tile: int) -> Native | None:
+        if self.least_pixels is None or self.most_pixels is None:
+            return None
+        return Native(tile, self.least_pixels, self.most_pixels, self.enlarge)
+
+    def own(self, resolution: str) -> str:
+        """A mode of that name; DeepSeek-OCR's default stands for the first mode of a model without it."""
+        return self.modes[0] if resolution == TILING.modes[0] and resolution not in self.modes else resolution
 
     def sides(self, resolution: str) -> Resolution:
         """Sides of the views in a mode. Raises ValueError, which names the modes, for another one."""
@@ -64,7 +85,7 @@ TILING = Tiling(
     crop_sides=(640, 0, 0, 0, 0, 1024),
     newlines=True,
 )
-RESOLUTIONS = TILING.resolutions  # every mode that there is, with its sides in DeepSeek-OCR
+RESOLUTIONS = TILING.resolutions  # every mode with views that there is, with its sides in DeepSeek-OCR
 
 LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
 
@@ -80,8 +101,13 @@ def queries(side: int) -> int:
 def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | int:
     """Image tokens of a page: a newline token may end each row of queries, and a separator ends the page.
 
+    A page at its own resolution has one for each tile, and nothing else.
+
     `rows` and `columns` are numbers; or arrays, if all pages have `crops` or all have no crops.
     """
+    if sides.native:
+        tiles: N = rows * columns
+        return tiles
     q, newline = queries(sides.base_side), int(sides.newlines)
     tokens: N | int = q * (q + newline) + 1
     if crops and sides.crop_side:
@@ -140,8 +166,7 @@ class CropGrid:
         covers more than half of its area. Raises ValueError for a size below 1. Source: transformers
         `get_optimal_tiled_canvas`.
         """
-        if width < 1 or height < 1:
-            raise ValueError(f"a page needs a positive size, got {width}x{height} pixels")
+        require_size(width, height)
         if max(width, height) <= crop_side:
             return cls(1, 1)
         aspect, area = width / height, width * height
@@ -199,9 +224,8 @@ class Workload:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
         if self.pages > 1 and self.sides.crop_side is not None:
             modes = ", ".join(name for name, mode in self.tiling.resolutions.items() if mode.crop_side is None)
-            raise ValueError(
-                f"{self.pages} pages in a prompt need a mode without crops: {modes}; got {self.resolution}"
-            )
+            need = f"need a mode without crops: {modes}; got" if modes else "are not counted of a model with the mode"
+            raise ValueError(f"{self.pages} pages in a prompt {need} {self.resolution}")
 
     @property
     def sides(self) -> Resolution:
@@ -210,7 +234,9 @@ class Workload:
 
     def cut_by(self, tiling: Tiling) -> Workload:
         """The same pages as a model with this tiling cuts them. Raises ValueError as `Workload` does."""
-        return self if self.tiling is tiling or self.tiling == tiling else replace(self, tiling=tiling)
+        if self.tiling is tiling or self.tiling == tiling:
+            return self
+        return replace(self, tiling=tiling, resolution=tiling.own(self.resolution))
 
     @property
     def image_tokens(self) -> int:

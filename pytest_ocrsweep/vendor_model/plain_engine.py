@@ -59,11 +59,11 @@ class PlainEngine:
         return flops, counts.vector_flops, counts.read_bytes, counts.write_bytes, counts.peak_bytes - growth
 
     def _vision(self, work: Workload) -> Run:
-        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        pages = forward.pages(work, self.built.lm_head.weight, self.model)
         return lambda: features(self.built, pages, self.engine)
 
     def _prefill(self, work: Workload) -> Run:
-        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        pages = forward.pages(work, self.built.lm_head.weight, self.model)
         tokens, context = work.batch * work.context_tokens, work.context_tokens
         ids = _integers(tokens)
         blocks = self.engine.kv_block_tokens is not None

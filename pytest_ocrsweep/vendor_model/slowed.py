@@ -64,14 +64,18 @@ class Slowed(DispatchMode):
     def __init__(self, built: ReferenceModel, delay: Delay, device: torch.device) -> None:
         """Raises MeasureError for a component that cannot be slowed."""
         super().__init__()
-        if delay.component not in MODULES:
-            known = f"one of {', '.join(MODULES)}"
+        family = of_built(built)
+        modules = {**MODULES, **family.modules}
+        if delay.component not in modules:
+            known = f"one of {', '.join(modules)}"
             raise MeasureError(f"component {delay.component} cannot be slowed;", hint=f"choose {known}")
-        encoder = of_built(built).encoder
-        if delay.component in ENCODERS and delay.component != encoder:
-            raise MeasureError(f"this model has no {delay.component};", hint=f"its encoder after SAM is {encoder}")
-        pattern = MODULES[delay.component]
+        if delay.component in ENCODERS and delay.component != family.encoder:
+            what = "encoder after SAM" if family.encoder in ENCODERS else "encoder"
+            raise MeasureError(f"this model has no {delay.component};", hint=f"its {what} is {family.encoder}")
+        pattern = modules[delay.component]
         self._modules = [module for name, module in built.named_modules() if _matches(name, pattern)]
+        if not self._modules and family.patches is not None:
+            raise MeasureError(f"this model has no {delay.component};", hint=f"choose {', '.join(family.modules)}")
         self._amount = busy_amount(device, delay.ns)
         self._inside, self._due = 0, False
         self._hooks: list[RemovableHandle] = []

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from .geometry import TILING, Tiling
 
-NORMS = ("rms_norm", "layer_norm")
-MERGERS = ("convolution", "mlp")
 ROPE = ("halves", "pairs")
 DTYPES = ("bf16", "fp16")  # both two bytes; norms, softmax and router run in float32 with either
 
@@ -84,7 +82,14 @@ class PatchEncoder:
     gated_mlp: bool  # down(silu(gate x) · up x), else fc2(gelu(fc1 x))
     position_side: int  # trained positions along a side of a table, which is resized to the page; 0: no table
     merge: int  # patches along a side of an image token
-    merger: str  # convolution, then a gated MLP; or mlp, over patches that lie side by side
+    merger: str  # convolution, then a gated MLP; or mlp, over patches that lie side by side, page by page
+    returns_scores: bool  # eager attention's probabilities of all pages live as long as their block
+    nested: bool  # the class holds the embedded patches until the last norm, and drops the tables of angles before it
+
+    @property
+    def has_table(self) -> bool:
+        """Whether positions are learned too."""
+        return self.position_side > 0
 
     @property
     def tile(self) -> int:

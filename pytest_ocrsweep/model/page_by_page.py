@@ -8,12 +8,15 @@ from .kernels import HALF, Kernel, Kernels, allocated
 from .symbolic import Size
 
 
-def one_by_one(page: Iterable[Kernel], count: Size, kept: Size, remains: tuple[Size, ...] = ()) -> Kernels:
-    """The kernels of one page, run for each of `count` pages; each leaves `kept` elements of half precision.
+def one_by_one(
+    page: Iterable[Kernel], count: Size, kept: Size | tuple[Size, ...], remains: tuple[Size, ...] = ()
+) -> Kernels:
+    """The kernels of one page, run for each of `count` pages; each leaves tensors of `kept` elements of half precision.
 
     The page that is listed is the last: it starts with what the others left, and with what `remains` of the one before.
     """
-    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF) + allocated(remains))
+    left = tuple(elements * HALF for elements in (kept if isinstance(kept, tuple) else (kept,)))
+    yield Kernel("held", allocates=(count - 1) * allocated(left) + allocated(remains))
     for k in page:
         yield k._replace(
             tensor_flops=count * k.tensor_flops,

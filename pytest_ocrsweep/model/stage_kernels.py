@@ -10,7 +10,7 @@ from .architecture import Architecture, PatchEncoder
 from .engine import REFERENCE, Engine
 from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
-from .layers import clip, decoder, patch_encoder, projector, query_encoder, sam
+from .layers import clip, decoder, patch_encoder, patch_merger, projector, query_encoder, sam
 from .layers.decoder_cache import Window
 from .original_tower import Remains
 from .page_by_page import one_by_one
@@ -53,7 +53,7 @@ def view(
 def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
     """Bytes of each view's encoded features of `batch` pages, global view first: they live as long as the call."""
     if model.patch_encoder is not None:
-        return patch_encoder.left(model.patch_encoder, batch * IMAGE, model.decoder.width)
+        return patch_merger.left(model.patch_encoder, batch * IMAGE, model.decoder.width)
     sides, images = model.tiling.sides(resolution), batch * ROWS * COLUMNS
     views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
     return [_encoded_bytes(model, count, queries(side)) for count, side in views]
@@ -122,7 +122,7 @@ def _vision(model: Architecture, resolution: str, crops: bool, attention: str, e
 def own_resolution(e: PatchEncoder, batch: Size, tokens: Size, width: int, attention: str) -> Kernels:
     """The vision of `batch` pages at their own resolution, each of so many image tokens."""
     yield from under("patch_encoder", patch_encoder.encoder(e, batch, tokens * e.merge**2, attention))
-    yield from under("projector", patch_encoder.merger(e, batch * tokens, width))
+    yield from under("projector", patch_merger.MERGERS[e.merger](e, batch, tokens, width))
 
 
 def tower(

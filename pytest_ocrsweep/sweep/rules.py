@@ -8,10 +8,12 @@ from operator import attrgetter
 
 from ..errors import ConfigError
 from ..files.text import quoted
-from ..model.architecture import DTYPES, MERGERS, NORMS, ROPE
+from ..model.architecture import DTYPES, ROPE
 from ..model.engine import REFERENCE
 from ..model.geometry import RESOLUTIONS
 from ..model.layers.moe import EXPERTS
+from ..model.layers.patch_encoder import NORMS
+from ..model.layers.patch_merger import MERGERS
 from ..model.native_resolution import ENLARGE, NATIVE
 from ..model.precision import NATIVE_NAME
 from .engine_rules import formats, switches

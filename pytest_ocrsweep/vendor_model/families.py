@@ -14,6 +14,8 @@ from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import Deepse
 from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr2ForConditionalGeneration
 from transformers.models.glm_ocr.configuration_glm_ocr import GlmOcrConfig, GlmOcrTextConfig
 from transformers.models.glm_ocr.modeling_glm_ocr import GlmOcrForConditionalGeneration
+from transformers.models.paddleocr_vl.configuration_paddleocr_vl import PaddleOCRTextConfig, PaddleOCRVLConfig
+from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRVLForConditionalGeneration
 from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig, UnlimitedOcrTextConfig
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
@@ -24,10 +26,13 @@ from .family import Family
 from .native_families import NATIVE
 
 ReferenceModel: TypeAlias = (
-    UnlimitedOcrForConditionalGeneration | DeepseekOcr2ForConditionalGeneration | GlmOcrForConditionalGeneration
+    UnlimitedOcrForConditionalGeneration
+    | DeepseekOcr2ForConditionalGeneration
+    | GlmOcrForConditionalGeneration
+    | PaddleOCRVLForConditionalGeneration
 )
-ModelConfig: TypeAlias = UnlimitedOcrConfig | DeepseekOcr2Config | GlmOcrConfig
-TextConfig: TypeAlias = UnlimitedOcrTextConfig | DeepseekOcr2TextConfig | GlmOcrTextConfig
+ModelConfig: TypeAlias = UnlimitedOcrConfig | DeepseekOcr2Config | GlmOcrConfig | PaddleOCRVLConfig
+TextConfig: TypeAlias = UnlimitedOcrTextConfig | DeepseekOcr2TextConfig | GlmOcrTextConfig | PaddleOCRTextConfig
 
 
 def of(model: Architecture) -> Family:

@@ -6,7 +6,7 @@ engine fuses norms: vLLM 0.26, model_executor/models/deepseek_v2.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..architecture import Decoder
@@ -180,18 +180,24 @@ def ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kern
 
 
 def layer(
-    rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel], *, late_norms: bool = False
+    rows: Size,
+    width: int,
+    attn: Iterable[Kernel],
+    mlp: Iterable[Kernel],
+    *,
+    late_norms: bool = False,
+    norm: Callable[[Size, int], Kernels] = rms_norm,
 ) -> Kernels:
     """Pre-norm attention and MLP, each added to the stream [rows, width], after a norm of its own if it has one."""
     x = rows * width * HALF
-    yield from under("norm1", rms_norm(rows, width))
+    yield from under("norm1", norm(rows, width))
     yield from attn
     yield released(x)
     if late_norms:
         yield from under("attn_norm", rms_norm(rows, width))
         yield released(x)
     yield elementwise("residual1", "add", rows * width, also=x, frees=x)
-    yield from under("norm2", rms_norm(rows, width))
+    yield from under("norm2", norm(rows, width))
     yield from mlp
     yield released(x)
     if late_norms:

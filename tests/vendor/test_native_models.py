@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("torch", reason="the reference model needs the extra [vendor]")
 pytest.importorskip("transformers", reason="the reference model needs the extra [vendor]")
+
+import torch
 
 from pytest_ocrsweep import Model, Workload, load_model
 from pytest_ocrsweep.errors import CheckpointError, ConfigError
@@ -17,7 +21,7 @@ from pytest_ocrsweep.sweep.made_for import SweptFor
 from pytest_ocrsweep.vendor_model import build, checkpoint, forward, witness
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
 
-PARAMETERS = {"glm-ocr": 1_107_405_824}
+PARAMETERS = {"glm-ocr": 1_107_405_824, "paddleocr-vl": 905_601_648}
 MODULES = {  # of each part, by its name in the class
     "glm-ocr": {
         "patch_encoder": ["visual.patch_embed", "visual.blocks", "visual.post_layernorm"],
@@ -25,9 +29,50 @@ MODULES = {  # of each part, by its name in the class
         "embed": ["language_model.embed_tokens"],
         "decoder": ["language_model.layers", "language_model.norm"],
     },
+    "paddleocr-vl": {
+        "patch_encoder": ["visual"],
+        "projector": ["projector"],
+        "embed": ["language_model.embed_tokens"],
+        "decoder": ["language_model.layers", "language_model.norm"],
+    },
 }
-TINY = ["glm-ocr-tiny"]
-QUICK = {("glm-ocr", "63x44", 1, "flash"), ("glm-ocr", "44x63", 4, "eager")}
+QUICK = {
+    *(("glm-ocr", "63x44", 1, "flash"), ("glm-ocr", "44x63", 4, "eager")),
+    *(("paddleocr-vl", "63x44", 1, "flash"), ("paddleocr-vl", "44x63", 4, "eager")),
+}
+GLM = load_model("glm-ocr-tiny").architecture
+PADDLE = load_model("paddleocr-vl").architecture
+assert GLM.patch_encoder is not None
+assert PADDLE.patch_encoder is not None
+SMALL = {  # of each class
+    "glm_ocr": GLM,
+    "paddleocr_vl": replace(
+        PADDLE,
+        patch_encoder=replace(PADDLE.patch_encoder, width=32, layers=2, heads=2, mlp_width=70, position_side=5),
+        decoder=replace(
+            PADDLE.decoder,
+            width=48,
+            layers=2,
+            dense_layers=2,
+            heads=4,
+            kv_heads=2,
+            head_dim=20,
+            dense_width=90,
+            vocabulary=300,
+            rope_sections=(2, 3, 5),
+        ),
+        tiling=replace(PADDLE.tiling, least_pixels=6272),
+    ),
+}
+SHAPES = {  # sizes of the patch encoder, of the decoder, and of the tiles
+    "as it is": ({}, {}, 28),
+    "one layer": ({"layers": 1}, {"layers": 1, "dense_layers": 1}, 28),
+    "no groups": ({}, {"kv_heads": 4}, 28),
+    "one head": ({"heads": 1}, {"heads": 1, "kv_heads": 1}, 28),
+    "odd widths": ({"width": 72, "heads": 6, "mlp_width": 101}, {"width": 50, "dense_width": 77}, 28),
+    "larger patches": ({"patch": 16}, {}, 32),
+    "larger tiles": ({"merge": 3}, {}, 42),
+}
 
 
 def grids(name: str) -> list[str]:
@@ -66,17 +111,50 @@ def test_every_grid_counts_what_the_vendors_model_does(name, grid, batch, attent
     assert differences(load_model(name), Workload(grid, batch=batch), attention) == NONE
 
 
-@pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("name", TINY)
-def test_a_tiny_one_counts_what_the_vendors_model_does(name, batch, attention):
-    assert differences(load_model(name), Workload("5x8", prompt_tokens=3, batch=batch), attention) == NONE
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        pytest.param(kind, shape, marks=() if shape in ("as it is", "odd widths") else pytest.mark.slow)
+        for kind in SMALL
+        for shape in SHAPES
+    ],
+)
+def test_one_of_another_shape_counts_what_the_vendors_model_does(kind, shape, batch):
+    small, (encoder, decoder, tile) = SMALL[kind], SHAPES[shape]
+    assert small.patch_encoder is not None
+    changed = replace(
+        small,
+        patch_encoder=replace(small.patch_encoder, **encoder),
+        decoder=replace(small.decoder, **decoder),
+        tiling=replace(small.tiling, crop_sides=(tile,)),
+    )
+    for attention in ATTENTION:
+        assert differences(Model(changed), Workload("7x8", prompt_tokens=3, batch=batch), attention) == NONE
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_grids_of_numpy_and_positions_made_before_give_what_the_class_computes_by_itself(kind):
+    model = SMALL[kind]
+    work = Workload("4x3", batch=2).cut_by(model.tiling)
+    built = build.build(model, "flash", "grouped_mm", "cpu")
+    page = forward.pages(work, build.like(built), model)
+    ours = forward.vision_call(built, page)()
+    grids = torch.tensor([[1, 8, 6]] * 2)
+    theirs = built.model.get_image_features(page.views, image_grid_thw=grids)
+    assert len(ours.pooler_output) == len(theirs.pooler_output) == 2
+    for one, other in zip(ours.pooler_output, theirs.pooler_output, strict=True):
+        assert one.shape == (12, model.decoder.width)
+        assert torch.equal(one, other)
+    prompt = forward.prefill_call(built, page, "flash")()
+    assert prompt.logits.shape == (2, work.context_tokens, model.decoder.vocabulary)
+    assert prompt.logits.isfinite().all()
 
 
 @pytest.mark.parametrize(
     ("name", "batch", "attention"),
     [
-        pytest.param(*case, marks=() if case == ("glm-ocr", 3, "flash") else pytest.mark.long)
+        pytest.param(*case, marks=() if case[1:] == (3, "flash") else pytest.mark.long)
         for case in ((n, b, a) for n in PARAMETERS for b in (1, 3) for a in ATTENTION)
     ],
 )

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ..files import near_miss
-from .native_resolution import Native, require_size
+from .crop_grid import MAX_CROPS, CropGrid
+from .native_resolution import NATIVE, Native, require_size
 from .symbolic import N
 
-MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
+__all__ = [
+    "DOWNSAMPLE",
+    "LEAST",
+    "MAX_CROPS",
+    "PATCH",
+    "RESOLUTIONS",
+    "TILING",
+    "CropGrid",
+    "Resolution",
+    "Tiling",
+    "Workload",
+    "image_tokens",
+    "queries",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,8 @@ TILING = Tiling(
     crop_sides=(640, 0, 0, 0, 0, 1024),
     newlines=True,
 )
+# Pages at their own resolution, of which no more is known than their tiles, as in a recorded point.
+TILES = Tiling((NATIVE,), (0,), (28,), newlines=False, least_pixels=1, most_pixels=10**15)
 RESOLUTIONS = TILING.resolutions  # every mode with views that there is, with its sides in DeepSeek-OCR
 
 LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
@@ -116,80 +130,13 @@ def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | 
     return tokens
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CropGrid:
-    """`rows` × `columns` crops; 1x1 stands for the global view without crops. Raises ValueError for less than 1x1."""
-
-    rows: int
-    columns: int
-
-    def __post_init__(self) -> None:
-        if any(type(side) is not int or side < 1 for side in (self.rows, self.columns)):
-            raise ValueError(f"a crop grid needs at least 1 row and 1 column, in whole numbers, got {self}")
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}"
-
-    @property
-    def crops(self) -> int:
-        """The number of crop views: rows × columns, but 0 for 1x1."""
-        product = self.rows * self.columns
-        return 0 if product == 1 else product
-
-    @classmethod
-    @lru_cache(2**16)  # thousands of points have few different grids
-    def parse(cls, text: str) -> CropGrid:
-        """`"2x3"` gives 2 rows and 3 columns. Raises ValueError for text that is not a grid."""
-        match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
-        if match is None:
-            meant = near_miss.grid(text) or ": write ROWSxCOLUMNS, for example 2x3"
-            raise ValueError(f"{reprlib.repr(text)} is not a crop grid{meant}")
-        return cls(int(match[1]), int(match[2]))
-
-    @classmethod
-    def of(cls, grid: CropGrid | str) -> CropGrid:
-        """A grid as it is, or from its text. Raises ValueError for anything else."""
-        if isinstance(grid, cls):
-            return grid
-        return cls.parse(grid if isinstance(grid, str) else reprlib.repr(grid))
-
-    @classmethod
-    def upto(cls, crops: int = MAX_CROPS) -> list[CropGrid]:
-        """Every rows × columns with at most `crops` crops, 1x1 included, sorted."""
-        return sorted(cls(r, c) for r in range(1, crops + 1) for c in range(1, crops // r + 1))
-
-    @classmethod
-    def for_image(cls, width: int, height: int, crop_side: int = 640, most_crops: int = MAX_CROPS) -> CropGrid:
-        """The grid that the reference model chooses for a page of `width` × `height` pixels.
-
-        It takes the nearest aspect ratio among 2 to `most_crops` crops; on a tie the later, larger grid, if the page
-        covers more than half of its area. Raises ValueError for a size below 1. Source: transformers
-        `get_optimal_tiled_canvas`.
-        """
-        require_size(width, height)
-        if max(width, height) <= crop_side:
-            return cls(1, 1)
-        aspect, area = width / height, width * height
-        errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in _with_crops(most_crops)}
-        least = min(errors.values())
-        nearest, *larger = (grid for grid, error in errors.items() if error == least)
-        filled = [grid for grid in larger if area > 0.5 * crop_side**2 * grid.crops]
-        return filled[-1] if filled else nearest
-
-
-@cache
-def _with_crops(most_crops: int) -> tuple[CropGrid, ...]:
-    """Every grid of 2 to `most_crops` crops in transformers' order, which decides ties."""
-    cut = (grid for grid in CropGrid.upto(most_crops) if grid.crops)
-    return tuple(sorted(cut, key=lambda grid: (grid.crops, grid.columns)))
-
-
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
     Each prompt of the batch holds one page, or several in a mode without crops. Its tokens are those of the model whose
-    `tiling` it has: DeepSeek-OCR, unless a model has taken it up. Raises ValueError for values that are not possible.
+    `tiling` it has, if a model has taken it up; else DeepSeek-OCR's, or in the mode `native` one for each tile. Raises
+    ValueError for values that are not possible.
     """
 
     grid: CropGrid
@@ -216,6 +163,8 @@ class Workload:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid", CropGrid.of(self.grid))
+        if self.resolution == NATIVE and self.tiling is TILING:
+            object.__setattr__(self, "tiling", TILES)
         for name, least in LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:

@@ -145,7 +145,7 @@ COMPLAINTS = {
     "zzz=1": "no option 'zzz'; options begin with device, engine, model, precision, vendor, workload",
     "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, precision, vendor, workload",
     "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-2, deepseek-ocr-2-tiny, deepseek-ocr-tiny, "
-    "glm-ocr, unlimited-ocr: got 'deepseek-orc'; did you mean 'deepseek-ocr'?",
+    "glm-ocr, glm-ocr-tiny, paddleocr-vl, unlimited-ocr: got 'deepseek-orc'; did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
     "batch": "'batch' is not KEY=VALUE, for example workload.batch=4",
     "+a.b=1": "'+a.b=1': options can be changed, not added, removed or moved; write KEY=VALUE",

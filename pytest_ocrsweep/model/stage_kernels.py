@@ -122,7 +122,7 @@ def _vision(model: Architecture, resolution: str, crops: bool, attention: str, e
 def own_resolution(e: PatchEncoder, batch: Size, tokens: Size, width: int, attention: str) -> Kernels:
     """The vision of `batch` pages at their own resolution, each of so many image tokens."""
     yield from under("patch_encoder", patch_encoder.encoder(e, batch, tokens * e.merge**2, attention))
-    yield from under("projector", patch_merger.MERGERS[e.merger](e, batch, tokens, width))
+    yield from under("projector", patch_merger.MERGERS[e.merger](e, batch, tokens, MANY_COLUMNS, width))
 
 
 def tower(

@@ -17,7 +17,7 @@ from .decoder_parts import gated_mlp
 from .patch_encoder import plain_mlp, tables
 
 
-def by_convolution(e: PatchEncoder, pages: Size, tokens: Size, out: int) -> Kernels:
+def by_convolution(e: PatchEncoder, pages: Size, tokens: Size, columns: Size, out: int) -> Kernels:
     """A convolution of each tile, whose result stays, a product with a norm, and a gated MLP; frees the patches."""
     rows = pages * tokens
     x = rows * out
@@ -31,10 +31,13 @@ def by_convolution(e: PatchEncoder, pages: Size, tokens: Size, out: int) -> Kern
     yield released(x * HALF, *tables(e, rows * e.merge**2))
 
 
-def by_mlp(e: PatchEncoder, pages: Size, tokens: Size, out: int) -> Kernels:
-    """Page by page: a norm, patches of a tile side by side, and an MLP; then all pages as one. The patches stay."""
+def by_mlp(e: PatchEncoder, pages: Size, tokens: Size, columns: Size, out: int) -> Kernels:
+    """Page by page: a norm, patches of a tile side by side, and an MLP; then all pages as one. The patches stay.
+
+    `columns` is 1 for several columns of tiles, and 0 for one, whose tiles lie one after the other already.
+    """
     patches, wide = tokens * e.merge**2, e.width * e.merge**2
-    side_by_side = copy("tiles", patches * e.width, frees=patches * e.width * HALF)
+    side_by_side = copy("tiles", patches * e.width * columns, frees=patches * e.width * columns * HALF)
     page = [layer_norm("norm", patches, e.width), side_by_side, *plain_mlp(tokens, wide, wide)]
     page[-1] = linear("fc2", tokens, wide, out, frees=tokens * wide * HALF)
     x = pages * tokens * out * HALF
@@ -44,7 +47,10 @@ def by_mlp(e: PatchEncoder, pages: Size, tokens: Size, out: int) -> Kernels:
     yield Kernel("released", frees=pages * allocated(tokens * out * HALF), freed=(x,))
 
 
-MERGERS: dict[str, Callable[[PatchEncoder, Size, Size, int], Kernels]] = {"convolution": by_convolution, "mlp": by_mlp}
+MERGERS: dict[str, Callable[[PatchEncoder, Size, Size, Size, int], Kernels]] = {
+    "convolution": by_convolution,
+    "mlp": by_mlp,
+}
 
 
 def left(e: PatchEncoder, tokens: Size, out: int) -> list[Size]:

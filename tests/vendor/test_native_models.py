@@ -12,13 +12,13 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 import torch
 
 from pytest_ocrsweep import Model, Workload, load_model
-from pytest_ocrsweep.errors import CheckpointError, ConfigError
+from pytest_ocrsweep.errors import CheckpointError, ConfigError, MeasureError
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
-from pytest_ocrsweep.vendor_model import build, checkpoint, forward, witness
+from pytest_ocrsweep.vendor_model import build, checkpoint, forward, slowed, witness
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
 
 PARAMETERS = {"glm-ocr": 1_107_405_824, "paddleocr-vl": 905_601_648}
@@ -149,6 +149,22 @@ def test_grids_of_numpy_and_positions_made_before_give_what_the_class_computes_b
     prompt = forward.prefill_call(built, page, "flash")()
     assert prompt.logits.shape == (2, work.context_tokens, model.decoder.vocabulary)
     assert prompt.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_each_component_can_be_slowed_and_no_other(kind):
+    built = build.build(SMALL[kind], "flash", "grouped_mm", "meta")
+    ledger = Model(SMALL[kind]).ledger("prefill", Workload("4x3"))
+    late = ["decoder/attn_norm", "decoder/mlp_norm"] * SMALL[kind].decoder.late_norms
+    ours = ["patch_encoder", "projector", "decoder/norm1", "decoder/attn", "decoder/norm2", "decoder/mlp", *late]
+    for component in (*ours, "decoder/final_norm", "head"):
+        assert slowed.Slowed(built, slowed.Delay(component, 1), torch.device("cpu"))._modules, component
+        assert ledger.total(component).flops > 0
+    for component in ("sam", "decoder/router", "decoder/experts"):
+        with pytest.raises(MeasureError, match=f"this model has no {component}; choose one of projector, .*patch_encoder"):
+            slowed.Slowed(built, slowed.Delay(component, 1), torch.device("cpu"))
+    with pytest.raises(MeasureError, match="this model has no clip; its encoder is patch_encoder"):
+        slowed.Slowed(built, slowed.Delay("clip", 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from ..errors import ArgumentError
 from ..model.geometry import LEAST, RESOLUTIONS
+from ..model.native_resolution import NATIVE
 from .types import given, whole
 
 
@@ -36,7 +37,7 @@ PLAIN = {
     ),
     "new_tokens": Plain("workload.new_tokens", "N", _least("new_tokens"), "tokens to decode (default: 100)"),
     "resolution": Plain(
-        "workload.resolution", "MODE", given, f"{', '.join(RESOLUTIONS)} (default: gundam)", RESOLUTIONS
+        "workload.resolution", "MODE", given, f"{', '.join(RESOLUTIONS)} (default: gundam)", (*RESOLUTIONS, NATIVE)
     ),
 }
 ALL = tuple(PLAIN)

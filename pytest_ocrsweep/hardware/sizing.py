@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from ..model.analytic import Model
 from ..model.geometry import CropGrid, Workload
@@ -123,7 +124,7 @@ def input_bytes(model: Model, work: Workload) -> int:
 def pixel_values(model: Model, work: Workload) -> int:
     """Numbers in the views of one prompt's pages: pixels times channels."""
     pixels = work.sides.base_side**2 + work.grid.crops * (work.sides.crop_side or 0) ** 2
-    return work.pages * pixels * model.architecture.sam.channels
+    return work.pages * pixels * model.architecture.channels
 
 
 def fits(model: Model, work: Workload, device: Device, attention: str = "flash") -> Fit:
@@ -151,19 +152,20 @@ def largest_batch(model: Model, work: Workload, device: Device, attention: str =
 def largest_page(model: Model, work: Workload, device: Device, attention: str = "flash") -> CropGrid | None:
     """The largest crop grid that fits at the batch of `work`, among the most square ones: 1x1, 1x2, 2x2, 2x3, …
 
-    It has at most as many crops as the model, or the engine, cuts a page into. None if not even 1x1 fits. A resolution
-    without crops has 1x1 alone.
+    It has at most as many crops as the model, or the engine, cuts a page into, and no fewer tiles than a page at its
+    own resolution has. None if not even the smallest fits. A resolution without crops has 1x1 alone.
     """
     if work.sides.crop_side is None:
         return work.grid if fits(model, work, device, attention).fits else None
-    most = model.engine.most_crops or model.architecture.most_crops
+    most, native = model.engine.most_crops or model.architecture.most_crops, work.sides.native
+    smaller = 0 if native is None else next(n for n in count() if _squarish(n + 1).crops >= native.least_tiles)
 
     def holds(nth: int) -> bool:
-        grid = _squarish(nth)
+        grid = _squarish(smaller + nth)
         return grid.crops <= most and fits(model, replace(work, grid=grid), device, attention).fits
 
     nth = largest(holds)
-    return None if nth is None else _squarish(nth)
+    return None if nth is None else _squarish(smaller + nth)
 
 
 def _squarish(n: int) -> CropGrid:

@@ -60,7 +60,8 @@ class Model:
 
         Raises ValueError as `CropGrid.for_image` does, and for an unknown resolution.
         """
-        sides = self.architecture.tiling.sides(resolution)
+        tiling = self.architecture.tiling
+        sides = tiling.sides(tiling.own(resolution))
         return sides.grid_of(width, height, self.engine.most_crops or self.architecture.most_crops)
 
     def ledger(self, stage: str, work: Workload, attention: str = "flash") -> Ledger:
@@ -99,7 +100,7 @@ class Model:
         from .bulk import swept
 
         sizes = {"rows": rows, "cols": cols, "batch": batch, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-        return swept(self, stage, attention, resolution, sizes, pages)
+        return swept(self, stage, attention, self.architecture.tiling.own(resolution), sizes, pages)
 
     def program(self, stage: str, resolution: str, crops: bool, attention: str) -> Program:
         """A stage laid out for every workload of that resolution, with crops or without. Raises as `ledger` does."""
@@ -110,7 +111,7 @@ class Model:
         key = (stage, resolution, crops, attention)
         program = self._programs.get(key)
         if program is None:
-            refuse_pair(self.architecture, self.engine)
+            refuse_pair(self.architecture, self.engine, self.precision)
             program = STAGES[stage].program(
                 self.architecture, resolution, crops, attention, self.engine, self.precision
             )

@@ -1,4 +1,4 @@
-"""The dimensions of a DeepSeek-OCR model: every layer takes its sizes from here."""
+"""The dimensions of a model: every layer takes its sizes from here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .geometry import TILING, Tiling
 
+ROPE = ("halves", "pairs")
 DTYPES = ("bf16", "fp16")  # both two bytes; norms, softmax and router run in float32 with either
 
 
@@ -62,8 +63,48 @@ class QueryEncoder:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchEncoder:
+    """A vision transformer over the patches of a page at its own resolution; `merge`² patches become an image token.
+
+    Patches of a page see one another. Queries and keys turn by the patch's row and column.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    patch: int  # pixels
+    frames: int  # that a page is repeated as: patches may be made for videos
+    channels: int
+    norm: str  # rms_norm or layer_norm, before attention, MLP and merger
+    head_norms: bool  # queries and keys of each head have an RMS norm of their own
+    joined_qkv: bool  # one product for queries, keys and values
+    gated_mlp: bool  # down(silu(gate x) · up x), else fc2(gelu(fc1 x))
+    position_side: int  # trained positions along a side of a table, which is resized to the page; 0: no table
+    merge: int  # patches along a side of an image token
+    merger: str  # convolution, then a gated MLP; or mlp, over patches that lie side by side, page by page
+    returns_scores: bool  # eager attention's probabilities of all pages live as long as their block
+    nested: bool  # the class holds the embedded patches until the last norm, and drops the tables of angles before it
+
+    @property
+    def has_table(self) -> bool:
+        """Whether positions are learned too."""
+        return self.position_side > 0
+
+    @property
+    def tile(self) -> int:
+        """Pixels along a side of an image token."""
+        return self.patch * self.merge
+
+    @property
+    def pixels(self) -> int:
+        """Elements of a patch."""
+        return self.channels * self.frames * self.patch**2
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder:
-    """A decoder in the style of DeepSeek-V2: the first `dense_layers` have dense MLPs, the others experts."""
+    """A decoder whose first `dense_layers` have dense MLPs, and the others experts, if it has some."""
 
     width: int
     layers: int
@@ -71,7 +112,7 @@ class Decoder:
     heads: int
     kv_heads: int
     dense_width: int
-    experts: int
+    experts: int  # 0 of a decoder whose layers are all dense, and so the next three
     experts_per_token: int
     shared_experts: int
     expert_width: int
@@ -80,24 +121,48 @@ class Decoder:
     prefill_experts: str  # how prefill runs the routed experts: grouped_mm or batched_mm
     decode_experts: str  # how decode runs them
     window: int | None = None  # new tokens that a step sees, its own included, beside its whole prompt; None: all
+    head_dim: int | None = None  # elements of a head; None: width / heads
+    rope: str = "halves"  # which elements of a head turn together: its halves, or pairs of neighbours
+    rope_sections: tuple[int, ...] = ()  # angles by time, row and column of a token; empty: all by one position
+    joined_gate_up: bool = False  # one product for both halves of a dense MLP
+    late_norms: bool = False  # results of attention and MLP are normalised too, before they are added
+
+    @property
+    def dim(self) -> int:
+        """Elements of a head."""
+        return self.head_dim or self.width // self.heads
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """All dimensions of a model; `name` is also the name of the folder with its baselines.
 
-    SAM's features go through CLIP, or through an encoder with queries: the other one is None.
+    SAM's features go through CLIP, or through an encoder with queries: the other one is None. A model that reads
+    pages at their own resolution has a patch encoder instead of all three.
     """
 
     name: str
     dtype: str
-    sam: Sam
+    sam: Sam | None
     clip: Clip | None
     decoder: Decoder
     query_encoder: QueryEncoder | None = None
+    patch_encoder: PatchEncoder | None = None
     tiling: Tiling = TILING
     most_crops: int = 9  # into which its own processor cuts a page
     joins_pages: bool = False  # a prompt may hold several pages, in a mode without crops
+
+    @property
+    def with_sam(self) -> Sam:
+        """SAM, of a model that is known to have it."""
+        assert self.sam is not None, f"{self.name} has no SAM"
+        return self.sam
+
+    @property
+    def channels(self) -> int:
+        """Channels of a page's pixels, in all frames that it is repeated as."""
+        encoder = self.patch_encoder
+        return encoder.channels * encoder.frames if encoder else self.with_sam.channels
 
     @property
     def with_clip(self) -> Clip:

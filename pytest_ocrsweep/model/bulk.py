@@ -193,9 +193,13 @@ def refuse_what_is_never_run(
     model: Model, stage: str, inputs: Mapping[str, Column], resolution: str, pages: int
 ) -> None:
     """Raises ValueError, as `Model.ledger` does, for the first point that the model or its engine never runs."""
-    engine = model.engine
+    engine, native = model.engine, model.architecture.tiling.sides(resolution).native
     if pages == 1 and (engine.most_crops, engine.most_step_tokens, engine.most_positions) == (None, None, None):
-        return
+        if native is None:
+            return
+        tiles = inputs["rows"] * inputs["cols"]
+        wrong = (tiles < native.least_tiles) | (tiles > native.most_tiles)
+        inputs = {name: column[wrong] for name, column in inputs.items()}
     for rows, columns, batch, prompt, new in zip(*(inputs[name].ravel().tolist() for name in INPUTS), strict=True):
         grid, tiling = CropGrid(rows, columns), model.architecture.tiling
         work = Workload(grid, prompt, new, batch, resolution, pages, tiling=tiling)

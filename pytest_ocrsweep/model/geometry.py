@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ..files import near_miss
+from .crop_grid import MAX_CROPS, CropGrid
+from .native_resolution import NATIVE, Native, require_size
 from .symbolic import N
 
-MAX_CROPS = 9  # DeepSeek-OCR's own limit, if a caller names no other
+__all__ = [
+    "DOWNSAMPLE",
+    "LEAST",
+    "MAX_CROPS",
+    "PATCH",
+    "RESOLUTIONS",
+    "TILING",
+    "CropGrid",
+    "Resolution",
+    "Tiling",
+    "Workload",
+    "image_tokens",
+    "queries",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +34,16 @@ class Resolution:
     base_side: int
     crop_side: int | None = None
     newlines: bool = True  # a newline token ends each row of queries
+    native: Native | None = None  # a grid of tiles of the page at its own resolution, and no view
 
     def grid_of(self, width: int, height: int, most_crops: int | None = None) -> CropGrid:
         """The grid that a page of `width` × `height` pixels gets in this mode; 1x1 in one without crops.
 
-        The model's own processor, or the engine, allows at most `most_crops`.
+        The model's own processor, or the engine, allows at most `most_crops`. Raises ValueError for a size below 1.
         """
+        if self.native:
+            require_size(width, height)
+            return CropGrid(*self.native.tiles(width, height))
         if not self.crop_side:
             return CropGrid(1, 1)
         return CropGrid.for_image(width, height, self.crop_side, most_crops or MAX_CROPS)
@@ -34,18 +51,34 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """A model's resolution modes by name: the sides of each mode's views, in pixels. A crop side of 0: no crops."""
+    """A model's resolution modes by name: the sides of each mode's views, in pixels. A crop side of 0: no crops.
+
+    A model that reads pages at their own resolution has one mode, without a view: its crops are tiles of a page, which
+    it resizes to have from `least_pixels` to `most_pixels`.
+    """
 
     modes: tuple[str, ...]
     view_sides: tuple[int, ...]
     crop_sides: tuple[int, ...]
     newlines: bool
+    least_pixels: int | None = None
+    most_pixels: int | None = None
+    enlarge: str = "together"  # how a page narrower than a tile is enlarged
     resolutions: dict[str, Resolution] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sides = zip(self.modes, self.view_sides, self.crop_sides, strict=False)
-        modes = {name: Resolution(view, crop or None, self.newlines) for name, view, crop in sides}
+        modes = {name: Resolution(view, crop or None, self.newlines, self._native(crop)) for name, view, crop in sides}
         object.__setattr__(self, "resolutions", modes)
+
+    def _native(self, tile: int) -> Native | None:
+        if self.least_pixels is None or self.most_pixels is None:
+            return None
+        return Native(tile, self.least_pixels, self.most_pixels, self.enlarge)
+
+    def own(self, resolution: str) -> str:
+        """A mode of that name; DeepSeek-OCR's default stands for the first mode of a model without it."""
+        return self.modes[0] if resolution == TILING.modes[0] and resolution not in self.modes else resolution
 
     def sides(self, resolution: str) -> Resolution:
         """Sides of the views in a mode. Raises ValueError, which names the modes, for another one."""
@@ -64,7 +97,9 @@ TILING = Tiling(
     crop_sides=(640, 0, 0, 0, 0, 1024),
     newlines=True,
 )
-RESOLUTIONS = TILING.resolutions  # every mode that there is, with its sides in DeepSeek-OCR
+# Pages at their own resolution, of which no more is known than their tiles, as in a recorded point.
+TILES = Tiling((NATIVE,), (0,), (28,), newlines=False, least_pixels=1, most_pixels=10**15)
+RESOLUTIONS = TILING.resolutions  # every mode with views that there is, with its sides in DeepSeek-OCR
 
 LEAST = {"prompt_tokens": 0, "new_tokens": 1, "batch": 1, "pages": 1}  # the smallest values in a workload
 
@@ -80,8 +115,13 @@ def queries(side: int) -> int:
 def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | int:
     """Image tokens of a page: a newline token may end each row of queries, and a separator ends the page.
 
+    A page at its own resolution has one for each tile, and nothing else.
+
     `rows` and `columns` are numbers; or arrays, if all pages have `crops` or all have no crops.
     """
+    if sides.native:
+        tiles: N = rows * columns
+        return tiles
     q, newline = queries(sides.base_side), int(sides.newlines)
     tokens: N | int = q * (q + newline) + 1
     if crops and sides.crop_side:
@@ -90,81 +130,13 @@ def image_tokens(sides: Resolution, rows: N, columns: N, *, crops: bool) -> N | 
     return tokens
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CropGrid:
-    """`rows` × `columns` crops; 1x1 stands for the global view without crops. Raises ValueError for less than 1x1."""
-
-    rows: int
-    columns: int
-
-    def __post_init__(self) -> None:
-        if any(type(side) is not int or side < 1 for side in (self.rows, self.columns)):
-            raise ValueError(f"a crop grid needs at least 1 row and 1 column, in whole numbers, got {self}")
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}"
-
-    @property
-    def crops(self) -> int:
-        """The number of crop views: rows × columns, but 0 for 1x1."""
-        product = self.rows * self.columns
-        return 0 if product == 1 else product
-
-    @classmethod
-    @lru_cache(2**16)  # thousands of points have few different grids
-    def parse(cls, text: str) -> CropGrid:
-        """`"2x3"` gives 2 rows and 3 columns. Raises ValueError for text that is not a grid."""
-        match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*", text)
-        if match is None:
-            meant = near_miss.grid(text) or ": write ROWSxCOLUMNS, for example 2x3"
-            raise ValueError(f"{reprlib.repr(text)} is not a crop grid{meant}")
-        return cls(int(match[1]), int(match[2]))
-
-    @classmethod
-    def of(cls, grid: CropGrid | str) -> CropGrid:
-        """A grid as it is, or from its text. Raises ValueError for anything else."""
-        if isinstance(grid, cls):
-            return grid
-        return cls.parse(grid if isinstance(grid, str) else reprlib.repr(grid))
-
-    @classmethod
-    def upto(cls, crops: int = MAX_CROPS) -> list[CropGrid]:
-        """Every rows × columns with at most `crops` crops, 1x1 included, sorted."""
-        return sorted(cls(r, c) for r in range(1, crops + 1) for c in range(1, crops // r + 1))
-
-    @classmethod
-    def for_image(cls, width: int, height: int, crop_side: int = 640, most_crops: int = MAX_CROPS) -> CropGrid:
-        """The grid that the reference model chooses for a page of `width` × `height` pixels.
-
-        It takes the nearest aspect ratio among 2 to `most_crops` crops; on a tie the later, larger grid, if the page
-        covers more than half of its area. Raises ValueError for a size below 1. Source: transformers
-        `get_optimal_tiled_canvas`.
-        """
-        if width < 1 or height < 1:
-            raise ValueError(f"a page needs a positive size, got {width}x{height} pixels")
-        if max(width, height) <= crop_side:
-            return cls(1, 1)
-        aspect, area = width / height, width * height
-        errors = {grid: abs(aspect - grid.columns / grid.rows) for grid in _with_crops(most_crops)}
-        least = min(errors.values())
-        nearest, *larger = (grid for grid, error in errors.items() if error == least)
-        filled = [grid for grid in larger if area > 0.5 * crop_side**2 * grid.crops]
-        return filled[-1] if filled else nearest
-
-
-@cache
-def _with_crops(most_crops: int) -> tuple[CropGrid, ...]:
-    """Every grid of 2 to `most_crops` crops in transformers' order, which decides ties."""
-    cut = (grid for grid in CropGrid.upto(most_crops) if grid.crops)
-    return tuple(sorted(cut, key=lambda grid: (grid.crops, grid.columns)))
-
-
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A batch of pages with one crop grid, which may be given as "2x3", and their text.
 
     Each prompt of the batch holds one page, or several in a mode without crops. Its tokens are those of the model whose
-    `tiling` it has: DeepSeek-OCR, unless a model has taken it up. Raises ValueError for values that are not possible.
+    `tiling` it has, if a model has taken it up; else DeepSeek-OCR's, or in the mode `native` one for each tile. Raises
+    ValueError for values that are not possible.
     """
 
     grid: CropGrid
@@ -191,6 +163,8 @@ class Workload:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid", CropGrid.of(self.grid))
+        if self.resolution == NATIVE and self.tiling is TILING:
+            object.__setattr__(self, "tiling", TILES)
         for name, least in LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -199,9 +173,8 @@ class Workload:
             raise ValueError(f"resolution {self.resolution!r} has no crops: use grid 1x1, got {self.grid}")
         if self.pages > 1 and self.sides.crop_side is not None:
             modes = ", ".join(name for name, mode in self.tiling.resolutions.items() if mode.crop_side is None)
-            raise ValueError(
-                f"{self.pages} pages in a prompt need a mode without crops: {modes}; got {self.resolution}"
-            )
+            need = f"need a mode without crops: {modes}; got" if modes else "are not counted of a model with the mode"
+            raise ValueError(f"{self.pages} pages in a prompt {need} {self.resolution}")
 
     @property
     def sides(self) -> Resolution:
@@ -210,7 +183,9 @@ class Workload:
 
     def cut_by(self, tiling: Tiling) -> Workload:
         """The same pages as a model with this tiling cuts them. Raises ValueError as `Workload` does."""
-        return self if self.tiling is tiling or self.tiling == tiling else replace(self, tiling=tiling)
+        if self.tiling is tiling or self.tiling == tiling:
+            return self
+        return replace(self, tiling=tiling, resolution=tiling.own(self.resolution))
 
     @property
     def image_tokens(self) -> int:

@@ -9,15 +9,17 @@ from .architecture import Architecture
 from .engine import REFERENCE, Engine
 from .geometry import Workload
 from .positions import FEW, needed
+from .precision import NATIVE, NATIVE_NAME, Precision
 from .stages import STAGES, Latency
 
 
-def refuse_pair(model: Architecture, engine: Engine) -> None:
-    """Raises ConfigError for a model that the engine does not run, or that nobody has counted on it."""
-    if model.query_encoder is not None and not engine.is_reference:
-        raise ConfigError(
-            f"nobody has counted {model.name}'s encoder with queries on {engine.name}: use engine={REFERENCE.name}"
-        )
+def refuse_pair(model: Architecture, engine: Engine, precision: Precision = NATIVE) -> None:
+    """Raises ConfigError for a model that nobody has counted on the engine, or in the precision."""
+    encoder = "encoder with queries" if model.query_encoder else "patch encoder" if model.patch_encoder else ""
+    if encoder and not engine.is_reference:
+        raise ConfigError(f"nobody has counted {model.name}'s {encoder} on {engine.name}: use engine={REFERENCE.name}")
+    if model.patch_encoder is not None and not precision.is_native:
+        raise ConfigError(f"nobody has counted {model.name} in {precision.name}: use precision={NATIVE_NAME}")
 
 
 def uncut(model: Architecture, engine: Engine, works: Iterable[Workload]) -> list[str]:
@@ -33,6 +35,12 @@ def uncut(model: Architecture, engine: Engine, works: Iterable[Workload]) -> lis
 
 def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> None:
     """Raises ConfigError for a workload that the model or engine never runs at `stage`; it names what lifts it."""
+    native, tiles = work.sides.native, work.grid.rows * work.grid.columns
+    if native and not native.least_tiles <= tiles <= native.most_tiles:
+        raise ConfigError(
+            f"{model.name} makes from {native.least_tiles:,} to {native.most_tiles:,} tiles of a page, and {work.grid} "
+            f"has {tiles:,}: choose a grid that a page has, such as {native.usual}"
+        )
     if work.pages > 1 and not model.joins_pages:
         raise ConfigError(
             f"{model.name} reads one page in a prompt, got workload.pages={work.pages}: "

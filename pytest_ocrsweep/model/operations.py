@@ -186,9 +186,14 @@ def fused_attention(
     bias: Size = 0,
     causal: bool = False,
     frees: Sizes = 0,
+    kv_heads: int | None = None,
 ) -> Kernel:
-    """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention."""
-    products, query, key = 2 * batch * heads * q * kv * dim, batch * heads * q * dim, batch * heads * kv * dim
+    """softmax(Q Kᵀ + bias) V in one kernel, with no scores in memory. `vector` is the count of eager attention.
+
+    Heads may share the keys of fewer `kv_heads`.
+    """
+    products, query = 2 * batch * heads * q * kv * dim, batch * heads * q * dim
+    key = batch * (kv_heads or heads) * kv * dim
     one = kernel(
         path,
         tensor=2 * products,

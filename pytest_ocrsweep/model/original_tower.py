@@ -44,7 +44,7 @@ class Remains:
         return (*self._features(ROWS * COLUMNS, c), lines * self.model.decoder.width * HALF)
 
     def _features(self, images: Size, q: int) -> tuple[Size, Size]:
-        wide = self.model.sam.downsample_widths[-1]
+        wide = self.model.with_sam.downsample_widths[-1]
         return images * q * q * wide * HALF, images * (q * q + 1) * self.model.with_clip.width * HALF
 
 
@@ -84,14 +84,14 @@ def view(
     before: Size,
 ) -> Kernels:
     """SAM, CLIP and projector over [images, 3, side, side]; all features stay, those of the page before go in turn."""
-    patches, wide = queries(side), model.with_clip.width + model.sam.downsample_widths[-1]
+    patches, wide = queries(side), model.with_clip.width + model.with_sam.downsample_widths[-1]
     of_sam, of_clip, lines = (before * size for size in remains)
-    yield from under("sam", sam.encoder(model.sam, images, side, many, attention, engine))
+    yield from under("sam", sam.encoder(model.with_sam, images, side, many, attention, engine))
     yield released(of_sam)
     yield from under("clip", clip.encoder(model.with_clip, images, patches, many, attention, engine))
     yield released(of_clip)
-    join = projector.join(images, patches, model.with_clip.width, model.sam.downsample_widths[-1])
+    join = projector.join(images, patches, model.with_clip.width, model.with_sam.downsample_widths[-1])
     yield from under("projector", [join._replace(frees=0, freed=())])
     yield released(lines)
     yield from under("projector", [projector.project(images, patches, wide, model.decoder.width)])
-    yield released(projector.joined_bytes(images, patches, model.with_clip.width, model.sam.downsample_widths[-1]))
+    yield released(projector.joined_bytes(images, patches, model.with_clip.width, model.with_sam.downsample_widths[-1]))

@@ -28,11 +28,11 @@ class Page:
 
     @property
     def view_pixels(self) -> int:
-        return self.model.sam.channels * self.model.tiling.sides(self.resolution).base_side ** 2
+        return self.model.with_sam.channels * self.model.tiling.sides(self.resolution).base_side ** 2
 
     @property
     def crop_pixels(self) -> Size:
-        return ROWS * COLUMNS * self.model.sam.channels * self._crop_side**2
+        return ROWS * COLUMNS * self.model.with_sam.channels * self._crop_side**2
 
     @property
     def _crop_side(self) -> int:
@@ -88,8 +88,8 @@ def page_alone(page: Page, attention: str, engine: Engine, tokens: Size, before:
 
 def _projected(model: Architecture, images: Size, side: int, many: Size, attention: str, engine: Engine) -> Kernels:
     """Both encoders and projector over [images, 3, side, side]; SAM's and CLIP's features stay."""
-    patches, of_clip, of_sam = queries(side), model.with_clip.width, model.sam.downsample_widths[-1]
-    encoded = sam.encoder(model.sam, images, side, many, attention, engine)
+    patches, of_clip, of_sam = queries(side), model.with_clip.width, model.with_sam.downsample_widths[-1]
+    encoded = sam.encoder(model.with_sam, images, side, many, attention, engine)
     if many == 0:  # a view is a copy that is there already
         encoded = (k._replace(io_bytes=0) for k in encoded)
     yield from under("sam", encoded)

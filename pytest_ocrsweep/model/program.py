@@ -101,7 +101,12 @@ class Program:
         """What of it was never measured on a GPU, in words; None if all of it was."""
         if self.window is not None:
             return f"steps with a window of {self.window} new tokens"
-        return "an encoder with queries" if "query_encoder" in self.components else None
+        if "patch_encoder" in self.components:
+            return "an encoder of patches at a page's own resolution"
+        if "query_encoder" in self.components:
+            return "an encoder with queries"
+        dense = "decoder" in self.components and not any(path.startswith("decoder/router") for path in self.paths)
+        return "a decoder without experts" if dense else None
 
     @cached_property
     def line_work(self) -> LineWork:

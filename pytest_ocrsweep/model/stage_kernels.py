@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from . import original_tower
-from .architecture import Architecture
+from .architecture import Architecture, PatchEncoder
 from .engine import REFERENCE, Engine
 from .geometry import image_tokens, queries
 from .kernels import HALF, Kernel, Kernels, allocated, released, under
-from .layers import clip, decoder, projector, query_encoder, sam
+from .layers import clip, decoder, patch_encoder, patch_merger, projector, query_encoder, sam
 from .layers.decoder_cache import Window
 from .original_tower import Remains
+from .page_by_page import one_by_one
 from .page_tower import Page, page_alone, pixel_sum
 from .sizes import (
     BATCH,
@@ -37,9 +38,9 @@ def view(
 ) -> Kernels:
     """Both encoders and projector over [images, 3, side, side]; leaves the encoded and the projected features."""
     patches, width = queries(side), model.decoder.width
-    yield from under("sam", sam.encoder(model.sam, images, side, many, attention, engine))
+    yield from under("sam", sam.encoder(model.with_sam, images, side, many, attention, engine))
     if model.clip is not None:
-        of_sam = model.sam.downsample_widths[-1]
+        of_sam = model.with_sam.downsample_widths[-1]
         yield from under("clip", clip.encoder(model.clip, images, patches, many, attention, engine))
         join = projector.join(images, patches, model.clip.width, of_sam)
         yield from under("projector", (join, projector.project(images, patches, model.clip.width + of_sam, width)))
@@ -51,6 +52,8 @@ def view(
 
 def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> list[Size]:
     """Bytes of each view's encoded features of `batch` pages, global view first: they live as long as the call."""
+    if model.patch_encoder is not None:
+        return patch_merger.left(model.patch_encoder, batch * IMAGE, model.decoder.width)
     sides, images = model.tiling.sides(resolution), batch * ROWS * COLUMNS
     views = [(batch, sides.base_side), *([(images, sides.crop_side)] if crops and sides.crop_side else [])]
     return [_encoded_bytes(model, count, queries(side)) for count, side in views]
@@ -59,7 +62,7 @@ def encoded(model: Architecture, resolution: str, crops: bool, batch: Size) -> l
 def _encoded_bytes(model: Architecture, images: Size, patches: int) -> Size:
     if model.query_encoder is not None:
         return images * 2 * patches * patches * model.query_encoder.width * HALF  # the queries are a part of it
-    return projector.joined_bytes(images, patches, model.with_clip.width, model.sam.downsample_widths[-1])
+    return projector.joined_bytes(images, patches, model.with_clip.width, model.with_sam.downsample_widths[-1])
 
 
 def shared(kernels: Iterable[Kernel]) -> Kernels:
@@ -99,7 +102,9 @@ def vision(
 
 def _vision(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine) -> Kernels:
     count, many, tokens = pages(model, resolution, crops)
-    if engine.original_tower:
+    if model.patch_encoder is not None:
+        yield from own_resolution(model.patch_encoder, count, tokens, model.decoder.width, attention)
+    elif engine.original_tower:
         remains = Remains(model, resolution, crops)
         page = list(original_tower.page_alone(model, resolution, crops, attention, engine, tokens, many))
         yield from one_by_one(page, count, tokens * model.decoder.width, tuple(many * size for size in remains.sizes))
@@ -112,6 +117,12 @@ def _vision(model: Architecture, resolution: str, crops: bool, attention: str, e
         yield released(*sizes.named)
     else:
         yield from tower(model, resolution, crops, attention, engine, count, many, tokens)
+
+
+def own_resolution(e: PatchEncoder, batch: Size, tokens: Size, width: int, attention: str) -> Kernels:
+    """The vision of `batch` pages at their own resolution, each of so many image tokens."""
+    yield from under("patch_encoder", patch_encoder.encoder(e, batch, tokens * e.merge**2, attention))
+    yield from under("projector", patch_merger.MERGERS[e.merger](e, batch, tokens, MANY_COLUMNS, width))
 
 
 def tower(
@@ -144,30 +155,6 @@ def tower(
     yield from under("projector", assembly if sides.newlines else ())
     yield from under("projector", (projector.pages(batch, image_tokens, width),))
     yield released(*projected, *(lines if sides.newlines else ()))
-
-
-def one_by_one(page: Iterable[Kernel], count: Size, kept: Size, remains: tuple[Size, ...] = ()) -> Kernels:
-    """The kernels of one page, run for each of `count` pages; each leaves `kept` elements of half precision.
-
-    The page that is listed is the last: it starts with what the others left, and with what `remains` of the one before.
-    """
-    yield Kernel("held", allocates=(count - 1) * allocated(kept * HALF) + allocated(remains))
-    for k in page:
-        yield k._replace(
-            tensor_flops=count * k.tensor_flops,
-            vector_flops=count * k.vector_flops,
-            read_bytes=count * k.read_bytes,
-            write_bytes=count * k.write_bytes,
-            io_bytes=count * k.io_bytes,
-            operands=tuple(count * size for size in k.operands),
-            results=tuple(count * size for size in k.results),
-            freed=tuple(count * size for size in k.freed),
-            work=count * k.work,
-            unneeded=count * k.unneeded,
-            unneeded_bytes=count * k.unneeded_bytes,
-            functions=count * k.functions,
-            by_page=True,
-        )
 
 
 def prefill(model: Architecture, resolution: str, crops: bool, attention: str, engine: Engine = REFERENCE) -> Kernels:
@@ -245,6 +232,5 @@ def padding_left_out(padded: Iterable[Kernel], plain: Iterable[Kernel]) -> Kerne
 
 def kv_cache_bytes(model: Architecture, keys: Size, engine: Engine = REFERENCE) -> Size:
     """Bytes of the keys and values that every layer caches for `keys` tokens of each page, in whole blocks."""
-    dim = model.decoder.width // model.decoder.heads
     keys = keys if engine.kv_block_tokens is None else round_up(keys, engine.kv_block_tokens)
-    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * dim * engine.kv_bytes
+    return 2 * model.decoder.layers * BATCH * keys * model.decoder.kv_heads * model.decoder.dim * engine.kv_bytes

@@ -21,7 +21,8 @@ MEASURED: dict[str, Callable[[Measurement], float | None]] = {
     "change": lambda vendor: vendor.gate.change,
 }
 COMPARED = ("device_ns", "moved_bytes", "flops")
-PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in the last
+OTHER = "norms, residuals, embedding"
+PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in OTHER
     "SAM": ("sam",),
     "CLIP": ("clip",),
     "query encoder": ("query_encoder",),
@@ -30,9 +31,9 @@ PARTS = {  # what a part of a stage is called, by the paths of its components; a
     "experts": ("decoder/router", "decoder/experts", "decoder/shared_experts", "decoder/add_shared"),
     "dense MLP": ("decoder/mlp",),
     "head": ("head",),
-    "norms, residuals, embedding": (),
+    OTHER: (),
+    "patch encoder": ("patch_encoder",),  # the place of a part decides its colour
 }
-OTHER = list(PARTS)[-1]
 BETWEEN = "between kernels"
 PART_OF = {path: part for part, paths in PARTS.items() for path in paths}
 SUMS = {"flops": ("tensor_flops", "vector_flops"), "bytes": ("read_bytes", "write_bytes")}

@@ -62,7 +62,8 @@ def _compose(overrides: tuple[str, ...], _: Stamp) -> Settings:
 
 def _tiled(settings: Settings) -> Settings:
     """The settings with a workload that the model's own processor cuts."""
-    return replace(settings, workload=replace(settings.workload, tiling=settings.model.tiling))
+    tiling, workload = settings.model.tiling, settings.workload
+    return replace(settings, workload=replace(workload, tiling=tiling, resolution=tiling.own(workload.resolution)))
 
 
 def _rules_of_the_name(overrides: tuple[str, ...], settings: Settings) -> None:

@@ -40,6 +40,8 @@ def entries(source: str, swept_for: SweptFor) -> list[GridEntry]:
     """
     if source == DEFAULT and not swept_for.has_crops:
         return [GridEntry(CropGrid(1, 1))]  # all that the reference model runs then
+    if source == DEFAULT and swept_for.tiling.sides(swept_for.resolution).native:
+        return _each_grid_once(_of_pages(swept_for))
     if source == DEFAULT:
         return [GridEntry(grid) for grid in _cut(swept_for.most_crops)]
     if source in NAMED:
@@ -98,6 +100,21 @@ def _cut(most_crops: int) -> list[CropGrid]:
     return sorted([*CropGrid.upto(min(most_crops, MAX_CROPS)), *usual, *strips])
 
 
+def _of_pages(swept_for: SweptFor) -> list[GridEntry]:
+    """Grids of A4 and Letter pages at usual resolutions, upright and across: for a model with a grid for each page."""
+    named = [
+        GridEntry(swept_for.grid_of(*size), f"{name} at {dpi} dpi")
+        for dpi in DPI
+        for name, inches in PAPER.items()
+        for size in _both_ways(*(round(side * dpi) for side in inches))
+    ]
+    return sorted(named, key=lambda entry: entry.grid)
+
+
+def _both_ways(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (width, height), (height, width)
+
+
 def _pairs() -> list[CropGrid]:
     """Every factor pair rows ≤ columns of 2 to 29 crops."""
     return [
@@ -118,6 +135,8 @@ NAMED: dict[str, Callable[[], list[CropGrid]]] = {
     "pairs": _pairs,
     "dense": _dense,
 }
+PAPER = {"A4": (210 / 25.4, 297 / 25.4), "Letter": (8.5, 11)}  # width and height in inches
+DPI = (72, 96, 100, 150, 200, 300)
 DEFAULT = "vendor"  # what a sweep has if neither an option nor the ini file names a source
 YAML = (".yaml", ".yml")
 DATABASES = (".sqlite", ".sqlite3", ".db")

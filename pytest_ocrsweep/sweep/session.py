@@ -241,7 +241,7 @@ def composed(overrides: Sequence[str]) -> Settings:
     from .rules import require_one_page
 
     settings = require_one_page(compose(overrides))
-    refuse_pair(settings.model, settings.engine)
+    refuse_pair(settings.model, settings.engine, settings.precision)
     return settings
 
 

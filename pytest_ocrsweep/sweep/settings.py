@@ -21,9 +21,11 @@ from ..model.precision import Precision
 T = TypeVar("T")
 
 MOST_WHOLE, MOST = 10**15, 1e30  # no hardware has a larger number, and products of larger ones overflow
-LEAST = dict.fromkeys(
-    ("global_layers", "dense_layers", "prompt_tokens", "seed", "crop_sides"), 0
-)  # by the last part of a key, else 1
+MAY_BE_NONE = (  # of what a model need not have
+    *("global_layers", "dense_layers", "experts", "experts_per_token", "shared_experts", "expert_width"),
+    *("prompt_tokens", "seed", "view_sides", "crop_sides", "position_side"),
+)
+LEAST = dict.fromkeys(MAY_BE_NONE, 0)  # by the last part of a key, else 1
 LEAST |= {"window": 2, "vocabulary": 2}  # windows of one patch; no id beside the image token's
 
 

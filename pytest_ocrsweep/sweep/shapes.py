@@ -91,6 +91,8 @@ def shapes(numbers: Iterable[int], settings: Settings, max_aspect: float) -> tup
     """The shape of each number of crops. Raises ShapesError for a resolution without crops."""
     resolution = settings.workload.resolution
     crop_side = settings.model.tiling.sides(resolution).crop_side
+    if settings.model.tiling.sides(resolution).native:
+        raise ShapesError(f"{settings.model.name} has a grid for each size of a page: sweep a YAML file of pages")
     if crop_side is None:
         raise ShapesError(f"resolution {resolution!r} has no crops: its pages have one shape, 1x1")
     positions = settings.model.decoder.max_positions

@@ -21,12 +21,13 @@ def build(model: Architecture, attention: str, experts: str, device: str, seed: 
 
     `attention` is one of ATTENTION, `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
     """
+    routed = {"experts_implementation": experts} if model.decoder.experts else {}
     with torch.device(device), no_init_weights():
         built = AutoModelForImageTextToText.from_config(
             families.of(model).config(model),
             dtype=DTYPES[model.dtype],
             attn_implementation=ATTENTION[attention].implementation,
-            experts_implementation=experts,
+            **routed,
         )
     if device != "meta":
         randomise(built, seed)
@@ -76,6 +77,7 @@ def randomise(built: ReferenceModel, seed: int) -> None:
 
 
 def use(built: ReferenceModel, experts: str) -> ReferenceModel:
-    """The built model, its routed experts run by `experts` from now on."""
-    built.set_experts_implementation(experts)
+    """The built model, its routed experts, if it has some, run by `experts` from now on."""
+    if families.of_built(built).patches is None:
+        built.set_experts_implementation(experts)
     return built

@@ -59,6 +59,8 @@ def load(
 def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
     """The snapshot in `directory`, which holds all tensors of `model`; none of them is read. Raises CheckpointError."""
     folder = Path(directory)
+    if model.patch_encoder is not None:
+        raise CheckpointError(f"snapshots of {model.name} are not read: leave the checkpoint out, for random weights")
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {folder} {problem}: give the folder of a local snapshot")

@@ -85,7 +85,7 @@ def trust_image_tokens(built: Any) -> None:
     The check's message reads a tensor back to the host, which neither the meta device nor a CUDA graph allows.
     """
 
-    built.model.get_placeholder_mask = _image_places(built.config.image_token_id)
+    built.model.get_placeholder_mask = _image_places(built)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def trusting_image_tokens(built: Any) -> Iterator[None]:
         yield
         return
     if inner not in _PLACES:
-        _PLACES[inner] = _image_places(built.config.image_token_id)
+        _PLACES[inner] = _image_places(built)
     inner.get_placeholder_mask = _PLACES[inner]
     try:
         yield
@@ -111,11 +111,13 @@ def trusting_image_tokens(built: Any) -> Iterator[None]:
 _PLACES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-def _image_places(image_token: int) -> Any:
-    def image_places(
-        input_ids: torch.Tensor, inputs_embeds: torch.Tensor, image_features: torch.Tensor
-    ) -> torch.Tensor:
-        return (input_ids == image_token).unsqueeze(-1)
+def _image_places(built: Any) -> Any:
+    """Where images are; and None for where videos are, of a class that takes both."""
+    image_token, takes_videos = built.config.image_token_id, hasattr(built.model, "get_video_features")
+
+    def image_places(input_ids: torch.Tensor, inputs_embeds: torch.Tensor, image_features: torch.Tensor) -> Any:
+        places = (input_ids == image_token).unsqueeze(-1)
+        return (places, None) if takes_videos else places
 
     return image_places
 

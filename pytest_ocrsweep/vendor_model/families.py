@@ -1,51 +1,55 @@
 """The classes of transformers that run a model: their configuration from our sizes, and what their calls take.
 
-UnlimitedOcr without its window is DeepSeek-OCR to the parameter; DeepseekOcr2 has an encoder with queries.
+UnlimitedOcr without its window is DeepSeek-OCR to the parameter; DeepseekOcr2 has an encoder with queries. Classes that
+read pages at their own resolution are in `native_families`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import DeepseekOcr2Config, DeepseekOcr2TextConfig
 from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr2ForConditionalGeneration
+from transformers.models.glm_ocr.configuration_glm_ocr import GlmOcrConfig, GlmOcrTextConfig
+from transformers.models.glm_ocr.modeling_glm_ocr import GlmOcrForConditionalGeneration
+from transformers.models.paddleocr_vl.configuration_paddleocr_vl import PaddleOCRTextConfig, PaddleOCRVLConfig
+from transformers.models.paddleocr_vl.modeling_paddleocr_vl import PaddleOCRVLForConditionalGeneration
 from transformers.models.unlimited_ocr.configuration_unlimited_ocr import UnlimitedOcrConfig, UnlimitedOcrTextConfig
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrForConditionalGeneration
 
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
+from ..model.structures import structure_of
+from .family import Family
+from .native_families import NATIVE
 
-ReferenceModel: TypeAlias = UnlimitedOcrForConditionalGeneration | DeepseekOcr2ForConditionalGeneration
-ModelConfig: TypeAlias = UnlimitedOcrConfig | DeepseekOcr2Config
-TextConfig: TypeAlias = UnlimitedOcrTextConfig | DeepseekOcr2TextConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A class of transformers, and all that differs between them beside their modules."""
-
-    kind: type[Any]
-    encoder: str  # after SAM, as its component is called
-    config: Callable[[Architecture], ModelConfig]
-    crops: Callable[[Workload], dict[str, object]]  # the arguments that say how crops lie
-    masks: Callable[[torch.Tensor | None], Any]  # the decoder's `attention_mask` from a ready one
+ReferenceModel: TypeAlias = (
+    UnlimitedOcrForConditionalGeneration
+    | DeepseekOcr2ForConditionalGeneration
+    | GlmOcrForConditionalGeneration
+    | PaddleOCRVLForConditionalGeneration
+)
+ModelConfig: TypeAlias = UnlimitedOcrConfig | DeepseekOcr2Config | GlmOcrConfig | PaddleOCRVLConfig
+TextConfig: TypeAlias = UnlimitedOcrTextConfig | DeepseekOcr2TextConfig | GlmOcrTextConfig | PaddleOCRTextConfig
 
 
 def of(model: Architecture) -> Family:
     """The family of classes that runs `model`."""
+    if model.patch_encoder is not None:
+        return NATIVE[structure_of(model)]
     return UNLIMITED if model.query_encoder is None else OCR2
 
 
 def of_built(built: ReferenceModel) -> Family:
     """The family of a built model; one of a user's own has the interface of its family, not always its class."""
-    return OCR2 if built.config.model_type == DeepseekOcr2Config.model_type else UNLIMITED
+    kind = built.config.model_type
+    return NATIVE.get(kind, OCR2 if kind == DeepseekOcr2Config.model_type else UNLIMITED)
 
 
 def _sam(model: Architecture) -> dict[str, object]:
-    sam = model.sam
+    sam = model.with_sam
     return {
         "hidden_size": sam.width,
         "num_hidden_layers": sam.layers,
@@ -132,11 +136,13 @@ def _of_each_kind(mask: torch.Tensor | None) -> Mapping[str, torch.Tensor | None
     return {"full_attention": mask, "reference_sliding_attention": mask}
 
 
-UNLIMITED = Family(UnlimitedOcrForConditionalGeneration, "clip", _unlimited, _unlimited_crops, _of_each_kind)
+UNLIMITED = Family(
+    UnlimitedOcrForConditionalGeneration, "clip", _unlimited, masks=_of_each_kind, crops=_unlimited_crops
+)
 OCR2 = Family(
     DeepseekOcr2ForConditionalGeneration,
     "query_encoder",
     _ocr2,
-    lambda work: {"num_local_patches": [work.grid.crops] * work.batch},
-    lambda mask: mask,
+    masks=lambda mask: mask,
+    crops=lambda work: {"num_local_patches": [work.grid.crops] * work.batch},
 )

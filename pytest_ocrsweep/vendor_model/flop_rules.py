@@ -59,6 +59,7 @@ MOVES = {  # no floating-point arithmetic: copies, casts, gathers, integer and b
     TO_COPY,
     aten.copy_,
     aten.cat,
+    aten.stack,
     aten.constant_pad_nd,
     aten.embedding,
     aten.index,

@@ -7,43 +7,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from transformers.cache_utils import DynamicCache
 
+from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
 from . import families
 from .build import like as like_of
 from .build import text_config
 from .families import ReferenceModel
+from .native_pages import random_patches
+from .pages import Pages
 
 Call = Callable[[], object]
 Output: TypeAlias = Any  # of the family's own type, with the logits and the cache
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """Pixels of all pages: `views` [pages, 3, side, side], `crops` [pages · crops, 3, side, side] or None."""
-
-    views: torch.Tensor
-    crops: torch.Tensor | None
-    work: Workload
-
-    def arguments(self, model: ReferenceModel) -> dict[str, Any]:
-        """The arguments that the reference model takes."""
-        arguments: dict[str, Any] = {"pixel_values": self.views}
-        if self.crops is not None:
-            arguments |= {"pixel_values_local": self.crops, **families.of_built(model).crops(self.work)}
-        return arguments
-
-
-def pages(work: Workload, like: torch.Tensor, channels: int = 3) -> Pages:
-    """Random pixels on the device and in the dtype of `like`."""
-    side, crop_side = work.sides.base_side, work.sides.crop_side
+def pages(work: Workload, like: torch.Tensor, model: Architecture | None = None) -> Pages:
+    """Random pixels on the device and in the dtype of `like`, of views with 3 channels or as `model` takes them."""
+    if model is not None and model.patch_encoder is not None:
+        return random_patches(work, like, model)
+    side, crop_side, channels = work.sides.base_side, work.sides.crop_side, 3 if model is None else model.channels
     views = torch.randn(work.batch * work.pages, channels, side, side, device=like.device, dtype=like.dtype)
     crops = None
     if work.grid.crops and crop_side is not None:
@@ -68,14 +56,14 @@ def prefill_call(model: ReferenceModel, page: Pages, attention: str) -> Call:
     """The whole model over a page's image tokens and a random text prompt."""
     work, like = page.work, like_of(model)
     ids = prompt(work, model.config.image_token_id, like.device)
-    return partial(prefill, model, page, ids, *_positions_and_mask(work.context_tokens, like, attention))
+    return partial(prefill, model, page, ids, *_positions_and_mask(model, work, like, attention))
 
 
 def language_call(model: ReferenceModel, work: Workload, attention: str) -> Call:
     """What prefill does after vision: the decoder and the head over embedded tokens [batch, context, width]."""
     like = like_of(model)
     embedded = torch.randn(work.batch, work.context_tokens, like.shape[-1], device=like.device, dtype=like.dtype)
-    return partial(language, model, embedded, *_positions_and_mask(work.context_tokens, like, attention))
+    return partial(language, model, embedded, *_positions_and_mask(model, work, like, attention))
 
 
 def decode_call(
@@ -87,7 +75,7 @@ def decode_call(
     """
     like = like_of(model)
     ids = torch.randint(model.config.image_token_id, (batch, 1), device=like.device)  # pages choose their own experts
-    positions = torch.full((1, 1), context + step - 1, device=like.device)
+    positions = of_each_axis(model, torch.full((1, 1), context + step - 1, device=like.device), batch)
     seen = min(step, window(model) or step)
     mask = causal_mask(1, context + seen, like) if not ATTENTION[attention].fused else None
     past = [filled_cache(model, batch, context, step - 1)]
@@ -99,8 +87,11 @@ def decode_call(
     return run
 
 
-def _positions_and_mask(context: int, like: torch.Tensor, attention: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-    positions = torch.arange(context, device=like.device)[None]
+def _positions_and_mask(
+    model: ReferenceModel, work: Workload, like: torch.Tensor, attention: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    context = work.context_tokens
+    positions = of_each_axis(model, torch.arange(context, device=like.device)[None], work.batch)
     return positions, causal_mask(context, context, like) if not ATTENTION[attention].fused else None
 
 
@@ -142,6 +133,15 @@ def decode_step(
         past_key_values=past,
         use_cache=True,
     )
+
+
+def of_each_axis(model: ReferenceModel, positions: torch.Tensor, batch: int) -> torch.Tensor:
+    """[1, tokens] positions as the decoder takes them: of a model with several axes, [axes, batch, tokens].
+
+    Tokens of an image count up as those of a text do; where they lie decides no cost.
+    """
+    patches = families.of_built(model).patches
+    return positions if patches is None else positions.expand(patches.axes, batch, -1).contiguous()
 
 
 def causal_mask(q: int, kv: int, like: torch.Tensor) -> torch.Tensor:

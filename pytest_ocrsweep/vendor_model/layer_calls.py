@@ -11,7 +11,7 @@ from ..model.architecture import Architecture, Clip, QueryEncoder
 from ..model.attention import ATTENTION
 from ..model.geometry import queries
 from ..model.kernels import Kernel
-from ..model.layers import clip, decoder, decoder_parts, moe, projector, query_encoder, sam
+from ..model.layers import clip, decoder, decoder_parts, moe, projector, query_encoder, rotary, sam
 from ..model.layers.decoder_cache import Window
 from . import build, families, forward
 from .families import ReferenceModel
@@ -47,7 +47,7 @@ def layer_calls(model: Architecture, attention: str, experts: str) -> Iterator[L
 def _sam_calls(
     model: Architecture, built: ReferenceModel, attention: str, images: int = 2, side: int = 640
 ) -> Iterator[LayerCall]:
-    s, encoder = model.sam, built.model.vision_tower.sam_encoder
+    s, encoder = model.with_sam, built.model.vision_tower.sam_encoder
     grid, trained = side // s.patch, s.image_side // s.patch
     windowed = next(i for i in range(s.layers) if i not in s.global_layers)
     pixels = _tensor(images, s.channels, side, side)
@@ -74,7 +74,7 @@ def _sam_calls(
 def _clip_calls(
     model: Architecture, c: Clip, built: ReferenceModel, attention: str, images: int = 2, side: int = 640
 ) -> Iterator[LayerCall]:
-    s, tower = model.sam, built.model.vision_tower
+    s, tower = model.with_sam, built.model.vision_tower
     clip_encoder, patches = tower.vision_encoder, side // s.patch // 4
     tokens = patches * patches + 1
     features = _tensor(images, s.downsample_widths[-1], patches, patches)
@@ -110,9 +110,7 @@ def _query_calls(
     block = encoder.layers[0]
     attn = list(query_encoder.self_attention(e, images, 2 * n, 2 * n, 1, attention, query_encoder.unseen(n)))
     norm = list(decoder_parts.rms_norm(rows, e.width))
-    yield _layer(
-        encoder.rotary_emb, decoder_parts.rotary_tables(2 * n, dim), x, torch.arange(2 * n, device="meta")[None]
-    )
+    yield _layer(encoder.rotary_emb, rotary.rotary_tables(2 * n, dim), x, torch.arange(2 * n, device="meta")[None])
     yield _layer(block.input_layernorm, norm, x)
     yield _layer(block.self_attn, attn, x, attention_mask=mask, position_embeddings=tables)
     yield _layer(block.mlp, decoder_parts.gated_mlp(rows, e.width, e.mlp_width), x)
@@ -120,8 +118,8 @@ def _query_calls(
     yield _layer(block, layer, x, attention_mask=mask, position_embeddings=tables)
     whole = list(query_encoder.encoder(e, images, side, 1, attention))
     yield LayerCall(encoder, "", lambda: encoder(inputs_embeds=x, num_patches=n), whole[1:])  # after its queries
-    features = sam.encoder(model.sam, images, side, 1, attention)
-    yield _layer(tower, [*features, *whole], _tensor(images, model.sam.channels, side, side))
+    features = sam.encoder(model.with_sam, images, side, 1, attention)
+    yield _layer(tower, [*features, *whole], _tensor(images, model.with_sam.channels, side, side))
     project = projector.project_some(images, queries(side), e.width, model.decoder.width, 1)
     yield _layer(built.model.multi_modal_projector, project, x[:, n:], what="projector")
 
@@ -150,7 +148,7 @@ def _decoder_calls(
     attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention, window=window))
     gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
     mixture = list(moe.mixture(d, rows, experts))
-    yield _layer(text.rotary_emb, decoder_parts.rotary_tables(q, dim), x, positions)
+    yield _layer(text.rotary_emb, rotary.rotary_tables(q, dim), x, positions)
     yield _layer(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
     yield attending(dense.self_attn, attn)
     yield _layer(dense.mlp, gated, x, what="dense")

@@ -14,8 +14,10 @@ import torch
 
 from ..errors import ImageError
 from ..files.image_size import FORMATS, Header, read_header
+from ..model.architecture import Architecture
 from ..model.geometry import Workload
-from .forward import Pages
+from . import native_pages
+from .pages import Pages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,17 +25,27 @@ if TYPE_CHECKING:
 BACKGROUND = (127, 127, 127)
 SQUEEZED_SIDE = 640  # the processor's maximum_pad_value: without crops, up to here a view is squeezed, not padded
 MEAN = STD = 0.5
+# Of patches, by colour: transformers' OPENAI_CLIP_MEAN and OPENAI_CLIP_STD.
+CLIP_MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))[:, None, None]
+CLIP_STD = torch.tensor((0.26862954, 0.26130258, 0.27577711))[:, None, None]
 MOST_FILE_BYTES = 1 << 28
 MOST_PIXELS = 178_956_970  # Pillow's own limit, which a user can lift; decoding this many takes 2 GB
 MOST_METADATA_BYTES = 1 << 26  # that Pillow keeps in memory beside the pixels
 
 
-def page_pixels(path: str | os.PathLike[str], work: Workload, like: torch.Tensor) -> Pages:
+def page_pixels(
+    path: str | os.PathLike[str], work: Workload, like: torch.Tensor, model: Architecture | None = None
+) -> Pages:
     """The page at `path` for each page of the batch, in the dtype and on the device of `like`; raises ImageError.
 
-    The grid is the workload's, whatever the page's own would be. Crops go row by row.
+    The grid is the workload's, whatever the page's own would be. Crops go row by row, or lie in patches as `model`
+    takes them.
     """
     page = _page(path)
+    if model is not None and model.patch_encoder is not None:
+        encoder, grid = model.patch_encoder, work.grid
+        whole = _bytes(_resized(page, grid.columns * encoder.tile, grid.rows * encoder.tile))
+        return native_pages.of_canvas((whole.float() / 255 - CLIP_MEAN) / CLIP_STD, work, like, model)
     views = _normalised(_view(page, work)[None], work, like)
     crops = _normalised(_crops(page, work), work, like) if work.grid.crops else None
     return Pages(views, crops, work)

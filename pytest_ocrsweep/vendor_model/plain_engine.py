@@ -65,11 +65,11 @@ class PlainEngine:
         return dispatch_count.fp8_tensor_flops(self._calls[stage](work))
 
     def _vision(self, work: Workload) -> Run:
-        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        pages = forward.pages(work, self.built.lm_head.weight, self.model)
         return lambda: features(self.built, pages, self.engine)
 
     def _prefill(self, work: Workload) -> Run:
-        pages = forward.pages(work, self.built.lm_head.weight, self.model.sam.channels)
+        pages = forward.pages(work, self.built.lm_head.weight, self.model)
         tokens, context = work.batch * work.context_tokens, work.context_tokens
         ids = _integers(tokens)
         blocks = self.engine.kv_block_tokens is not None

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from . import forward
 from .families import ReferenceModel
+from .pages import Pages
 
 
 class Features(NamedTuple):
@@ -61,7 +61,7 @@ class GatheredPositions(nn.Module):
         return torch.cat([first, new], dim=0)[None]
 
 
-def features(built: ReferenceModel, pages: forward.Pages) -> Features:
+def features(built: ReferenceModel, pages: Pages) -> Features:
     """Page by page, crops before the view; what a page named stays until the next page names its own."""
     grid, model = pages.work.grid, built.model
     sam, clip, project = model.vision_tower.sam_encoder, model.vision_tower.vision_encoder, model.multi_modal_projector

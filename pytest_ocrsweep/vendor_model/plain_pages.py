@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 
-from . import forward
 from .families import ReferenceModel
+from .pages import Pages
 
 
-def features(built: ReferenceModel, pages: forward.Pages) -> list[torch.Tensor]:
+def features(built: ReferenceModel, pages: Pages) -> list[torch.Tensor]:
     """The image tokens of each page."""
     crops_of_page, found = pages.work.grid.crops, []
     torch.sum(pages.views)
@@ -42,7 +42,7 @@ def _of_view(built: ReferenceModel, pixels: torch.Tensor) -> torch.Tensor:
     return x.view(-1, width)
 
 
-def _of_crops(built: ReferenceModel, pixels: torch.Tensor, pages: forward.Pages) -> torch.Tensor:
+def _of_crops(built: ReferenceModel, pixels: torch.Tensor, pages: Pages) -> torch.Tensor:
     torch.sum(pixels)
     model = built.model
     sam = model.vision_tower.sam_encoder(pixels).last_hidden_state
@@ -52,7 +52,7 @@ def _of_crops(built: ReferenceModel, pixels: torch.Tensor, pages: forward.Pages)
     return _as_lines(built, x, pages)
 
 
-def _as_lines(built: ReferenceModel, x: torch.Tensor, pages: forward.Pages) -> torch.Tensor:
+def _as_lines(built: ReferenceModel, x: torch.Tensor, pages: Pages) -> torch.Tensor:
     _, tokens, width = x.shape
     side, rows, columns = int(tokens**0.5), pages.work.grid.rows, pages.work.grid.columns
     x = x.view(rows, columns, side, side, width).permute(0, 2, 1, 3, 4).reshape(rows * side, columns * side, width)

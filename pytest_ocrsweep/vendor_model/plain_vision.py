@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..model.engine import Engine
-from . import forward, plain_original, plain_pages
+from . import plain_original, plain_pages
 from .families import ReferenceModel
+from .pages import Pages
 from .plain_original import ClonedBetween, Features, GatheredPositions
 
 
@@ -37,7 +38,7 @@ def use_plain_vision(built: ReferenceModel, engine: Engine) -> None:
         tower.vision_encoder.embeddings = GatheredPositions(tower.vision_encoder.embeddings)
 
 
-def features(built: ReferenceModel, pages: forward.Pages, engine: Engine) -> Features:
+def features(built: ReferenceModel, pages: Pages, engine: Engine) -> Features:
     """The pages go through the tower together or alone."""
     if engine.original_tower:
         return plain_original.features(built, pages)

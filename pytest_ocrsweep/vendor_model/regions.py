@@ -17,6 +17,7 @@ from . import forward
 from .build import like as like_of
 from .families import ReferenceModel
 from .forward import Call
+from .pages import Pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Inputs:
     built: ReferenceModel
     work: Workload
     attention: str
-    pixels: Callable[[], forward.Pages]
+    pixels: Callable[[], Pages]
     step: int = 1
     repeatable: bool = True  # else the call owns its KV cache, frees it, and runs once
 
@@ -84,8 +85,8 @@ def stage_region(
     """
     work = work.cut_by(model.tiling)
     entry, make = STAGES[stage], CALLS[stage]
-    channels, added = model.sam.channels, entry.keys_added(model.decoder)
-    inputs = Inputs(built, work, attention, lambda: _pixels(work, like_of(built), page, channels))
+    added = entry.keys_added(model.decoder)
+    inputs = Inputs(built, work, attention, lambda: _pixels(work, like_of(built), page, model))
     cache_growth = poly(added).at(point(work, model.decoder)) * work.batch * forward.key_bytes(built)
     if not entry.per_token:
         call = make(inputs)
@@ -97,9 +98,9 @@ def stage_region(
     return Region(calls, fresh, halves_of(model.decoder, n), cache_growth, steps=True)
 
 
-def _pixels(work: Workload, like: torch.Tensor, page: Path | None, channels: int) -> forward.Pages:
+def _pixels(work: Workload, like: torch.Tensor, page: Path | None, model: Architecture) -> Pages:
     if page is not None:
         from .pixels import page_pixels
 
-        return page_pixels(page, work, like)
-    return forward.pages(work, like, channels)
+        return page_pixels(page, work, like, model)
+    return forward.pages(work, like, model)

@@ -64,14 +64,18 @@ class Slowed(DispatchMode):
     def __init__(self, built: ReferenceModel, delay: Delay, device: torch.device) -> None:
         """Raises MeasureError for a component that cannot be slowed."""
         super().__init__()
-        if delay.component not in MODULES:
-            known = f"one of {', '.join(MODULES)}"
+        family = of_built(built)
+        modules = {**MODULES, **family.modules}
+        if delay.component not in modules:
+            known = f"one of {', '.join(modules)}"
             raise MeasureError(f"component {delay.component} cannot be slowed;", hint=f"choose {known}")
-        encoder = of_built(built).encoder
-        if delay.component in ENCODERS and delay.component != encoder:
-            raise MeasureError(f"this model has no {delay.component};", hint=f"its encoder after SAM is {encoder}")
-        pattern = MODULES[delay.component]
-        self._modules = [module for name, module in built.named_modules() if _matches(name, pattern)]
+        if delay.component in ENCODERS and delay.component != family.encoder:
+            what = "encoder after SAM" if family.encoder in ENCODERS else "encoder"  # of patches
+            raise MeasureError(f"this model has no {delay.component};", hint=f"its {what} is {family.encoder}")
+        self._modules = _named(built, modules[delay.component])
+        if not self._modules:
+            there = ", ".join(name for name, pattern in modules.items() if _named(built, pattern))
+            raise MeasureError(f"this model has no {delay.component};", hint=f"choose one of {there}")
         self._amount = busy_amount(device, delay.ns)
         self._inside, self._due = 0, False
         self._hooks: list[RemovableHandle] = []
@@ -114,6 +118,11 @@ class Slowed(DispatchMode):
 def _launches(func: Operation) -> bool:
     """Whether it is an operation of the model's that has a line; a profiler's marks are operations too."""
     return func.namespace == "aten" and not is_view(func) and func.overloadpacket not in ALLOCATIONS
+
+
+def _named(built: ReferenceModel, pattern: str) -> list[torch.nn.Module]:
+    """The modules with a name of that pattern."""
+    return [module for name, module in built.named_modules() if _matches(name, pattern)]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -186,7 +186,7 @@ VISION = {
 PROJECTOR = {
     "projector_type": only("linear"),
     "model_type": only("mlp_projector"),
-    "input_dim": computed(lambda model: model.sam.downsample_widths[-1] + (model.clip.width if model.clip else 0)),
+    "input_dim": computed(lambda model: model.with_sam.downsample_widths[-1] + (model.clip.width if model.clip else 0)),
     "n_embed": size("decoder.width", required=False),
 }
 
@@ -208,7 +208,7 @@ TOP = {
     ),
     "tile_tag": only("2D"),
     "global_view_pos": only("head"),
-    "candidate_resolutions": computed(lambda model: [[model.sam.image_side] * 2]),
+    "candidate_resolutions": computed(lambda model: [[model.with_sam.image_side] * 2]),
 } | {name: replace(key, required=False) for name, key in DECODER.items()}
 # transformers reads the window here alone, the model's own code here first.
 TOP["sliding_window"] = replace(WINDOW, required_with_window=True)
@@ -224,7 +224,7 @@ def _config(encoders: Mapping[str, Level]) -> Level:
 
 
 # DeepSeek-OCR-2's own code reads no width of a convolution, and its published file still has those of DeepSeek-OCR.
-WIDTHS = Key(lambda model: (model.sam.downsample_widths, [512, 1024]), "sam.downsample_widths", required=True)
+WIDTHS = Key(lambda model: (model.with_sam.downsample_widths, [512, 1024]), "sam.downsample_widths", required=True)
 CONFIG = _config({"sam_vit_b": Level(SAM), "clip-l-14-224": Level(CLIP)})
 WITH_QUERIES = _config(
     {

@@ -46,7 +46,7 @@ class StageCall:
         """Runs once, on the meta device."""
         built = build.on_meta(self.model, self.attention, self.experts)
         work = self.work.cut_by(self.model.tiling)
-        pixels = partial(forward.pages, work, built.lm_head.weight, self.model.sam.channels)
+        pixels = partial(forward.pages, work, built.lm_head.weight, self.model)
         return CALLS[self.stage](Inputs(built, work, self.attention, pixels, self.step, repeatable=False))
 
 

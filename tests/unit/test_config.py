@@ -145,7 +145,7 @@ COMPLAINTS = {
     "zzz=1": "no option 'zzz'; options begin with device, engine, model, precision, vendor, workload",
     "hydra.a=x": "no option 'hydra.a'; options begin with device, engine, model, precision, vendor, workload",
     "model=deepseek-orc": "model must be one of deepseek-ocr, deepseek-ocr-2, deepseek-ocr-2-tiny, deepseek-ocr-tiny, "
-    "unlimited-ocr: got 'deepseek-orc'; did you mean 'deepseek-ocr'?",
+    "glm-ocr, glm-ocr-tiny, paddleocr-vl, unlimited-ocr: got 'deepseek-orc'; did you mean 'deepseek-ocr'?",
     "workload={batch: 4}": "workload must be one of default: got {'batch': 4}",
     "batch": "'batch' is not KEY=VALUE, for example workload.batch=4",
     "+a.b=1": "'+a.b=1': options can be changed, not added, removed or moved; write KEY=VALUE",
@@ -200,8 +200,8 @@ COMPLAINTS = {
     "model.sam.downsample_widths=[]": "model.sam.downsample_widths must be two widths, got []",
     "model.clip.width=512": "model.clip.width 512 must equal the last of model.sam.downsample_widths "
     "[512, 1024]: the encoder reads SAM's features",
-    "model.tiling.modes=[gundam,huge]": "model.tiling.modes must be one of gundam, tiny, small, base, large, gundam-m: "
-    "got 'huge'",
+    "model.tiling.modes=[gundam,huge]": "model.tiling.modes must be one of gundam, tiny, small, base, large, gundam-m, "
+    "native: got 'huge'",
     "model.tiling.crop_sides=[640,0]": "model.tiling needs different modes, and a view side and a crop side for each, "
     "got [6, 6, 2]",
     "model.most_crops=1": "model.most_crops must be at least 2: a page is cut or not, got 1",

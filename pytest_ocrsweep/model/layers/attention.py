@@ -102,11 +102,13 @@ def fused_with_mask(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, uns
     yield one._replace(unneeded=4 * hidden * dim, functions=scores - hidden)
 
 
-def fused(batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool) -> Kernels:
-    """One kernel that does the arithmetic of `eager` and leaves only the output."""
+def fused(
+    batch: Size, heads: int, q: Size, kv: Size, dim: int, *, masked: bool, kv_heads: int | None = None
+) -> Kernels:
+    """One kernel that does the arithmetic of `eager` and leaves only the output; heads may share `kv_heads` keys."""
     per_score = VECTOR_FLOPS["mul"] + VECTOR_FLOPS["softmax"] + (VECTOR_FLOPS["add"] if masked else 0)
     vector = batch * heads * q * kv * per_score
-    yield fused_attention("fused", batch, heads, q, kv, dim, vector=vector, causal=masked)
+    yield fused_attention("fused", batch, heads, q, kv, dim, vector=vector, causal=masked, kv_heads=kv_heads)
 
 
 def probabilities(batch: Size, heads: int, q: Size, kv: Size, attention: str) -> Kernels:

@@ -6,7 +6,7 @@ engine fuses norms: vLLM 0.26, model_executor/models/deepseek_v2.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..architecture import Decoder
@@ -17,7 +17,7 @@ from ..parameters import Parameter
 from ..symbolic import Size
 from . import attention as attend
 from .decoder_cache import Window
-from .decoder_parts import fused_norm, gated_mlp, rms_norm, rotary_tables, self_attention
+from .decoder_parts import dense_mlp, fused_norm, rms_norm, self_attention, table_bytes, tables
 from .moe import mixture
 from .quantised import quantising
 
@@ -81,13 +81,13 @@ def layers(
     rows = batch * q if rows is None else rows
     x = rows * decoder.width * HALF
     shared = not engine.fused_rope and not engine.product_rope  # else a layer has its own, or none
-    table = (q * (decoder.width // decoder.heads) * HALF,) * 2 if shared else ()
+    table = (table_bytes(decoder, batch, q),) * 2 if shared else ()
     if shared:
-        yield from under("rope", rotary_tables(q, decoder.width // decoder.heads))
+        yield from under("rope", tables(decoder, batch, q))
     attn = list(under("attn", self_attention(decoder, batch, q, kv, past, many, attention, engine, rows, window)))
     kept = list(attend.probabilities(batch, decoder.heads, q, kv, attention))
-    dense = list(under("mlp", gated_mlp(rows, decoder.width, decoder.dense_width, engine)))
-    sparse = list(mixture(decoder, rows, experts, engine))
+    dense = list(under("mlp", dense_mlp(decoder, rows, engine)))
+    sparse = list(mixture(decoder, rows, experts, engine)) if decoder.layers > decoder.dense_layers else []
     last = [] if q == 1 else list(last_token(decoder, batch, kv, many, attention, experts, engine))
     counts = [(dense, decoder.dense_layers), (sparse, decoder.layers - decoder.dense_layers)]
     if engine.fused_norms:
@@ -97,7 +97,7 @@ def layers(
         yield released(*table)
         return
     stacks = [(mlp, times) for mlp, times in counts if times]
-    yield from _two_streams(rows, decoder.width, attn, kept, stacks, last)
+    yield from _two_streams(decoder, rows, attn, kept, stacks, last)
     yield from under("final_norm", rms_norm(rows, decoder.width))
     yield released(x, x, *table)  # the stream, the embedded tokens, cos and sin: the head sees none of them
 
@@ -115,8 +115,8 @@ class Stack(NamedTuple):
 
 
 def _two_streams(
+    decoder: Decoder,
     rows: Size,
-    width: int,
     attn: list[Kernel],
     kept: list[Kernel],
     stacks: list[tuple[list[Kernel], int]],
@@ -125,13 +125,14 @@ def _two_streams(
     """Layers that leave their input where it is: a new stream each time."""
     (mlp, times), *others = stacks
     # The caller keeps the embedded tokens until the last norm is done; they are the first layer's stream.
+    width, late = decoder.width, decoder.late_norms
     embedded = held(rows * width * HALF)
-    stack = [*layer(rows, width, attn, mlp), *kept]
+    stack = [*layer(rows, width, attn, mlp, late_norms=late), *kept]
     yield from (embedded,) * (times > 1)  # of repeated layers the last is listed, which is not the first
     yield from ended(stack, repeated(stack, times), [] if others else last)
     yield from (embedded,) * (times == 1)
     for mlp, times in others:
-        stack = [*layer(rows, width, attn, mlp), *kept]
+        stack = [*layer(rows, width, attn, mlp, late_norms=late), *kept]
         yield from ended(stack, repeated(stack, times), last)
 
 
@@ -153,13 +154,14 @@ def last_token(
     decoder: Decoder, batch: Size, kv: Size, many: Size, attention: str, experts: str, engine: Engine = REFERENCE
 ) -> Kernels:
     """The last layer for each page's last token: all of it that is needed, but for the others' keys and values."""
-    sparse, dim = decoder.layers > decoder.dense_layers, decoder.width // decoder.heads
-    dense = under("mlp", gated_mlp(batch, decoder.width, decoder.dense_width, engine))
+    sparse, dim = decoder.layers > decoder.dense_layers, decoder.dim
+    dense = under("mlp", dense_mlp(decoder, batch, engine))
     attn = under("attn", self_attention(decoder, batch, 1, kv, kv - 1, many, attention, engine))
     query, key = (2 * decoder.width * heads * dim for heads in (decoder.heads, decoder.kv_heads))
     of_all = {"attn/k_proj": batch * kv * key, "attn/v_proj": batch * kv * key}
     of_all |= {"attn/qkv_proj": batch * query + 2 * batch * kv * key}
-    for k in layer(batch, decoder.width, attn, mixture(decoder, batch, experts, engine) if sparse else dense):
+    mlp = mixture(decoder, batch, experts, engine) if sparse else dense
+    for k in layer(batch, decoder.width, attn, mlp, late_norms=decoder.late_norms):
         yield k._replace(tensor_flops=of_all[k.path]) if k.path in of_all else k
 
 
@@ -178,16 +180,30 @@ def ended(stack: Iterable[Kernel], layers: Iterable[Kernel], last: Iterable[Kern
         )
 
 
-def layer(rows: Size, width: int, attn: Iterable[Kernel], mlp: Iterable[Kernel]) -> Kernels:
-    """Pre-norm attention and MLP, each added to the stream [rows, width]."""
+def layer(
+    rows: Size,
+    width: int,
+    attn: Iterable[Kernel],
+    mlp: Iterable[Kernel],
+    *,
+    late_norms: bool = False,
+    norm: Callable[[Size, int], Kernels] = rms_norm,
+) -> Kernels:
+    """Pre-norm attention and MLP, each added to the stream [rows, width], after a norm of its own if it has one."""
     x = rows * width * HALF
-    yield from under("norm1", rms_norm(rows, width))
+    yield from under("norm1", norm(rows, width))
     yield from attn
     yield released(x)
+    if late_norms:
+        yield from under("attn_norm", rms_norm(rows, width))
+        yield released(x)
     yield elementwise("residual1", "add", rows * width, also=x, frees=x)
-    yield from under("norm2", rms_norm(rows, width))
+    yield from under("norm2", norm(rows, width))
     yield from mlp
     yield released(x)
+    if late_norms:
+        yield from under("mlp_norm", rms_norm(rows, width))
+        yield released(x)
     yield elementwise("residual2", "add", rows * width, also=x, frees=(x, x, x))
 
 

@@ -30,7 +30,7 @@ def cache(
     decoder: Decoder, batch: Size, q: Size, kv: Size, past: Size, engine: Engine, window: Window | None = None
 ) -> Kernels:
     """The keys and values of `q` new tokens of each page beside those of its `past` ones."""
-    dim = decoder.width // decoder.heads
+    dim = decoder.dim
     new = batch * q * decoder.kv_heads * dim * HALF
     before, added, after = (batch * n * decoder.kv_heads * dim * engine.kv_bytes for n in (past, q, kv))
     if window is not None:

@@ -1,7 +1,8 @@
-"""What a layer of the decoder consists of: norms, rotary positions, attention with its cache, gated MLPs.
+"""What a layer of the decoder consists of: norms, attention with its cache, gated MLPs.
 
-Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, cache_utils.py; what an engine fuses: vLLM 0.26,
-csrc/layernorm_kernels.cu, pos_encoding_kernels.cu, cache_kernels.cu, activation_kernels.cu.
+Source: transformers 5.23, modeling_unlimited_ocr.py UnlimitedOcrText*, cache_utils.py; joined products and late norms:
+modeling_glm_ocr.py GlmOcrText*; what an engine fuses: vLLM 0.26, csrc/layernorm_kernels.cu, cache_kernels.cu,
+activation_kernels.cu.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from ..engine import REFERENCE, Engine
 from ..kernels import (
     FLOAT,
     HALF,
-    INDEX,
     VECTOR_FLOPS,
     Kernel,
     Kernels,
@@ -22,12 +22,13 @@ from ..kernels import (
     released,
     under,
 )
-from ..operations import cast, elementwise, linear, matmul
+from ..operations import cast, copy, elementwise, linear
 from ..parameters import vectors
 from ..symbolic import Size
 from . import attention as attend
 from .decoder_cache import Window, cache, from_cache, kept
 from .quantised import matrix, quantise, quantising
+from .rotary import fused_rope, product_tables, rotary_tables, rotate, section_tables
 
 PER_ROW = VECTOR_FLOPS["add"] + VECTOR_FLOPS["rsqrt"]  # of a norm's variance
 PER_ELEMENT = VECTOR_FLOPS["square"] + VECTOR_FLOPS["mean"] + 2 * VECTOR_FLOPS["mul"]
@@ -67,61 +68,17 @@ def fused_norm(
     )
 
 
-def rotary_tables(q: Size, dim: int) -> Kernels:
-    """cos and sin of position × frequency, [q, dim], shared by every layer and page."""
-    half = q * (dim // 2)
-    yield cast("to_float", q, INDEX, FLOAT)
-    yield kernel("angles", vector=half, reads=(q * FLOAT, dim // 2 * FLOAT), writes=half * FLOAT)
-    yield kernel("repeat", reads=2 * half * FLOAT, writes=2 * half * FLOAT)
-    for function in ("cos", "sin"):
-        yield elementwise(function, function, 2 * half, itemsize=FLOAT)
-        yield elementwise(f"{function}_scale", "mul", 2 * half, itemsize=FLOAT, frees=2 * half * FLOAT)
-    yield cast("cos_to_half", 2 * half, FLOAT, HALF)
-    yield cast("sin_to_half", 2 * half, FLOAT, HALF)
-    yield released(q * FLOAT, half * FLOAT, *(2 * half * FLOAT,) * 3)
+def tables(decoder: Decoder, batch: Size, q: Size) -> Kernels:
+    """cos and sin of the positions of `q` tokens; pages share them, unless each has positions on several axes."""
+    if decoder.rope_sections:
+        pairs = decoder.rope == "pairs"
+        return section_tables(batch * q, len(decoder.rope_sections), decoder.dim, pairs)
+    return rotary_tables(q, decoder.dim)
 
 
-def product_tables(q: Size, dim: int) -> Kernels:
-    """The same by a product in float32 of [dim / 2, 1] frequencies, which are cast first, and [1, q] positions."""
-    half, whole = q * (dim // 2) * FLOAT, q * dim
-    yield cast("frequencies", dim // 2, HALF, FLOAT)
-    yield cast("to_float", q, INDEX, FLOAT)
-    angles = matmul("angles", 1, dim // 2, 1, q, itemsize=FLOAT)
-    yield angles._replace(unneeded=angles.tensor_flops)  # a table made before holds them
-    yield kernel("repeat", reads=(half, half), writes=whole * FLOAT)
-    for function in ("cos", "sin"):
-        yield elementwise(function, function, whole, itemsize=FLOAT)
-    for function in ("cos", "sin"):
-        yield elementwise(f"{function}_scale", "mul", whole, itemsize=FLOAT, frees=whole * FLOAT)
-    yield cast("cos_to_half", whole, FLOAT, HALF)
-    yield cast("sin_to_half", whole, FLOAT, HALF)
-    yield released(dim // 2 * FLOAT, q * FLOAT, half, *(whole * FLOAT,) * 3)
-
-
-def rotate(vectors: Size, dim: int, table: Size) -> Kernels:
-    """x·cos + rotate_half(x)·sin over [vectors, dim]; its result and x stay allocated."""
-    x, half = vectors * dim * HALF, vectors * (dim // 2) * HALF
-    yield elementwise("cos", "mul", vectors * dim, also=table, pattern=Pattern.STRIDED)
-    yield elementwise("negate", "neg", vectors * (dim // 2), pattern=Pattern.STRIDED)
-    yield kernel("swap", reads=x, writes=x, frees=half, pattern=Pattern.STRIDED, work=vectors * dim)
-    yield elementwise("sin", "mul", vectors * dim, also=table, frees=x, pattern=Pattern.STRIDED)
-    yield elementwise("add", "add", vectors * dim, also=x, frees=(x, x))
-
-
-def fused_rope(rows: Size, width: int, key_width: int, dim: int) -> Kernel:
-    """Rotates queries and keys, `width` and `key_width` elements a row; cos and sin come from a row of a table.
-
-    The two halves of a vector take two products and a sum each: the negation is a difference.
-    """
-    x = rows * (width + key_width)
-    return kernel(
-        "rope",
-        vector=x * (2 * VECTOR_FLOPS["mul"] + VECTOR_FLOPS["add"]),
-        reads=(x * HALF, rows * INDEX, rows * dim * HALF),
-        writes=(rows * width * HALF, rows * key_width * HALF),
-        pattern=Pattern.STRIDED,
-        work=x,
-    )
+def table_bytes(decoder: Decoder, batch: Size, q: Size) -> Size:
+    """Bytes of the table of cos, and of that of sin."""
+    return (batch * q if decoder.rope_sections else q) * decoder.dim * HALF
 
 
 def self_attention(
@@ -142,9 +99,9 @@ def self_attention(
     or, with a `window`, it is the prompt's and the window's, which each step copies into one.
     `rows` are those of the products, if padding makes them more than the `batch * q` that attend.
     """
-    rows, dim = batch * q if rows is None else rows, decoder.width // decoder.heads
+    rows, dim = batch * q if rows is None else rows, decoder.dim
     key_width = decoder.kv_heads * dim
-    queries, keys = rows * decoder.width * HALF, rows * key_width * HALF
+    queries, keys = rows * decoder.heads * dim * HALF, rows * key_width * HALF
     parts = {"q_proj": decoder.heads * dim, "k_proj": key_width, "v_proj": key_width}
     cached = keys * kept(past, engine)  # bytes of a projection's result that are the cache
     if engine.fused_qkv:
@@ -154,27 +111,37 @@ def self_attention(
             io: Size = 0 if name == "q_proj" else cached
             yield linear(name, rows, decoder.width, out, bias=False)._replace(io_bytes=io)
     projected = (queries + 2 * keys,) if engine.fused_qkv else (queries, keys, keys)
-    tables = (q * dim * HALF,) * 2 if engine.product_rope and not engine.fused_rope else ()
-    if tables:
+    own_tables = (q * dim * HALF,) * 2 if engine.product_rope and not engine.fused_rope else ()
+    if own_tables:
         yield from under("rope", product_tables(q, dim))
     if engine.fused_rope:
         yield fused_rope(rows, decoder.heads * dim, key_width, dim)
     else:
-        yield from under("rope_q", rotate(rows * decoder.heads, dim, q * dim * HALF))
-        yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, q * dim * HALF))
+        table = table_bytes(decoder, batch, q)
+        yield from under("rope_q", rotate(rows * decoder.heads, dim, table))
+        yield from under("rope_k", rotate(rows * decoder.kv_heads, dim, table))
+        if decoder.rope == "pairs":  # the class joins what turned and a rest, which is empty
+            yield copy("rope_q/join", rows * decoder.heads * dim, frees=queries)._replace(
+                pattern=Pattern.STREAM, work=0
+            )
+            yield copy("rope_k/join", rows * key_width, frees=keys)._replace(pattern=Pattern.STREAM, work=0)
     yield released(*projected[:2] * (not engine.fused_qkv))
     query: tuple[Size, ...] = (queries,)
     gone = (keys, projected[-1])  # when the cache has them
     yield from cache(decoder, batch, q, kv, past, engine, window)
-    yield released(*gone * (not kept(past, engine)), *tables)
+    yield released(*gone * (not kept(past, engine)), *own_tables)
     if window is not None and window.stored != 0:
         query = (*query, *(batch * kv * key_width * HALF,) * 2)  # the joined keys and values are this step's alone
     if not ATTENTION[attention].fused:
-        q_copy = 0 if q == 1 else many  # a single query's heads need no reordering
+        q_copy = 0 if q == 1 or decoder.rope == "pairs" else many  # heads that lie in order need no copy
+        for name in ("repeat_k", "repeat_v"):
+            yield from attend.repeat(name, batch, decoder.heads, decoder.kv_heads, kv, dim)
         yield from attend.eager(batch, decoder.heads, q, kv, dim, mask=q * kv, q_copy=q_copy, kv_copy=0)
+        copies = attend.repeated_bytes(batch, decoder.heads, decoder.kv_heads, kv, dim)
+        yield from (released(copies, copies),) * (copies != 0)
     else:
         in_blocks = 0 if engine.kv_block_tokens is None else 2 * batch * past * key_width * engine.kv_bytes
-        for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True):
+        for k in attend.fused(batch, decoder.heads, q, kv, dim, masked=True, kv_heads=decoder.kv_heads):
             one = from_cache(k, batch * kv * key_width, engine)
             yield one._replace(io_bytes=in_blocks, allocates=allocated(queries))  # padding has rows too
     if engine.fp8_products:
@@ -183,7 +150,25 @@ def self_attention(
     yield released(*query)
 
 
-def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE, *, compiled: bool = True) -> Kernels:
+def dense_mlp(decoder: Decoder, rows: Size, engine: Engine = REFERENCE) -> Kernels:
+    """The MLP of a layer without experts."""
+    if decoder.joined_gate_up:
+        return joined_mlp(rows, decoder.width, decoder.dense_width)
+    return gated_mlp(rows, decoder.width, decoder.dense_width, engine)
+
+
+def joined_mlp(rows: Size, width: int, hidden: int) -> Kernels:
+    """down(up x · silu(gate x)), gate and up in one product, whose result stays until the end."""
+    h = rows * hidden
+    yield linear("gate_up_proj", rows, width, 2 * hidden, bias=False)
+    yield elementwise("silu", "silu", h, pattern=Pattern.STRIDED)
+    yield elementwise("mul", "mul", h, also=h * HALF, frees=h * HALF, pattern=Pattern.STRIDED)
+    yield linear("down_proj", rows, hidden, width, bias=False, frees=(h * HALF, 2 * h * HALF))
+
+
+def gated_mlp(
+    rows: Size, width: int, hidden: int, engine: Engine = REFERENCE, *, bias: bool = False, compiled: bool = True
+) -> Kernels:
     """down(silu(gate x) · up x).
 
     Activations in 8 bits come from the norm before and from the activation, if all are `compiled` together.
@@ -196,13 +181,13 @@ def gated_mlp(rows: Size, width: int, hidden: int, engine: Engine = REFERENCE, *
         act = silu_mul("silu_mul", rows, hidden)
         yield quantising(act, rows, hidden) if engine.fp8_products and compiled else act
     else:
-        yield linear("gate_proj", rows, width, hidden, bias=False)
+        yield linear("gate_proj", rows, width, hidden, bias=bias)
         yield elementwise("silu", "silu", h, frees=h * HALF)
-        yield linear("up_proj", rows, width, hidden, bias=False)
+        yield linear("up_proj", rows, width, hidden, bias=bias)
         yield elementwise("mul", "mul", h, also=h * HALF, frees=(h * HALF, h * HALF))
     if engine.fp8_products and not compiled:
         yield quantise("quantise_hidden", rows, hidden, frees=h * HALF)
-    yield matrix("down_proj", rows, hidden, width, engine, frees=h * HALF)
+    yield matrix("down_proj", rows, hidden, width, engine, bias=bias, frees=h * HALF)
 
 
 def silu_mul(path: str, rows: Size, hidden: int) -> Kernel:

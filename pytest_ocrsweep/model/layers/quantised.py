@@ -80,9 +80,11 @@ def in_fp8(product: Kernel, elements: Size, scales: Size, out: Size) -> Kernel:
     )
 
 
-def matrix(path: str, rows: Size, width: int, out: int, engine: Engine, *, frees: Sizes = 0) -> Kernel:
-    """[rows, width] @ [width, out] without a bias; of 8-bit floats, which it frees, if the engine quantises."""
+def matrix(
+    path: str, rows: Size, width: int, out: int, engine: Engine, *, bias: bool = False, frees: Sizes = 0
+) -> Kernel:
+    """[rows, width] @ [width, out]; of 8-bit floats, which it frees, and without a bias, if the engine quantises."""
     if not engine.fp8_products:
-        return linear(path, rows, width, out, bias=False, frees=frees)
+        return linear(path, rows, width, out, bias=bias, frees=frees)
     product = linear(path, rows, width, out, bias=False, frees=quantised_bytes(rows, width))
     return in_fp8(product, rows * width, rows, rows * out)

@@ -14,7 +14,8 @@ from ..parameters import Parameter
 from ..symbolic import Size
 from . import attention as attend
 from .decoder import ended, layer
-from .decoder_parts import gated_mlp, rms_norm, rotary_tables, rotate
+from .decoder_parts import gated_mlp, rms_norm
+from .rotary import rotary_tables, rotate
 
 BOOL = 1  # bytes
 

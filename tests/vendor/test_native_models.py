@@ -161,7 +161,9 @@ def test_each_component_can_be_slowed_and_no_other(kind):
         assert slowed.Slowed(built, slowed.Delay(component, 1), torch.device("cpu"))._modules, component
         assert ledger.total(component).flops > 0
     for component in ("sam", "decoder/router", "decoder/experts"):
-        with pytest.raises(MeasureError, match=f"this model has no {component}; choose one of projector, .*patch_encoder"):
+        with pytest.raises(
+            MeasureError, match=f"this model has no {component}; choose one of projector, .*patch_encoder"
+        ):
             slowed.Slowed(built, slowed.Delay(component, 1), torch.device("cpu"))
     with pytest.raises(MeasureError, match="this model has no clip; its encoder is patch_encoder"):
         slowed.Slowed(built, slowed.Delay("clip", 1), torch.device("cpu"))

@@ -155,6 +155,7 @@ def largest_page(model: Model, work: Workload, device: Device, attention: str = 
     It has at most as many crops as the model, or the engine, cuts a page into, and no fewer tiles than a page at its
     own resolution has. None if not even the smallest fits. A resolution without crops has 1x1 alone.
     """
+    work = work.cut_by(model.architecture.tiling)
     if work.sides.crop_side is None:
         return work.grid if fits(model, work, device, attention).fits else None
     most, native = model.engine.most_crops or model.architecture.most_crops, work.sides.native

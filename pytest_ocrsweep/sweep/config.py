@@ -161,6 +161,8 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, object]:
             return cast("dict[str, object]", OmegaConf.to_container(compose("config", [*_search_path(), *overrides])))
         # The others are of a project's file: one that is not YAML, not UTF-8, not a mapping, or nested hundreds deep.
         except (HydraException, YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
+            if absent := re.match(r"Could not override '([\w.]+)'", str(error)):
+                raise ConfigError(f"{absent[1]} is of another model than the one chosen; leave it out") from None
             raise ConfigError(f"Hydra cannot compose {quoted(' '.join(overrides))}: {_one_line(error)}") from None
 
 

@@ -147,13 +147,16 @@ def _of_patches(model: Architecture, encoder: PatchEncoder) -> Iterator[tuple[bo
         f"model.decoder.rope_sections must be {AXES} numbers whose sum is half of a head, {decoder.dim // 2}, got "
         f"{list(decoder.rope_sections)}",
     )
+    experts = (decoder.experts, decoder.experts_per_token, decoder.shared_experts, decoder.expert_width)
     yield (
-        decoder.window is None and decoder.dense_layers == decoder.layers,
-        "model.decoder has no window and no experts with model.patch_encoder: set dense_layers to layers",
+        decoder.window is None and decoder.dense_layers == decoder.layers and experts == (0, 0, 0, 0),
+        "model.decoder has no window and no experts with model.patch_encoder: set dense_layers to layers, experts, "
+        "experts_per_token, shared_experts and expert_width to 0, and window to null",
     )
     structure = structure_of(model)
     others = differing(model, STRUCTURES[structure])
-    needed = ", ".join(f"model.{key} {STRUCTURES[structure][key]}" for key in others)
+    needed = ", ".join(f"model.{key}={str(STRUCTURES[structure][key]).lower()}" for key in others)
+    needed = needed.replace("has_table=true", "position_side above 0").replace("has_table=false", "position_side=0")
     yield not others, f"no class of the reference model runs this model: {structure} needs {needed}"
 
 

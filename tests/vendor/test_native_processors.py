@@ -22,9 +22,10 @@ from transformers.models.paddleocr_vl.processing_paddleocr_vl import PaddleOCRVL
 from pytest_ocrsweep import Workload, load_model
 from pytest_ocrsweep.vendor_model.pixels import page_pixels
 
-# The sizes of the checkpoints' own preprocessor_config.json; the class of GLM-OCR's has 28² · 15,000 by default.
+# The sizes of the checkpoints' own preprocessor_config.json. The classes have others by default: 28² · 15,000 for
+# GLM-OCR's most, 384² and 1536² for PaddleOCR-VL's.
 GLM_SIZES = {"shortest_edge": 12544, "longest_edge": 9633792}
-PADDLE_SIZES = {"shortest_edge": 147456, "longest_edge": 2359296}
+PADDLE_SIZES = {"shortest_edge": 147384, "longest_edge": 2822400}
 IMAGES = {
     "glm-ocr": glm.Glm46VImageProcessorPil(size=GLM_SIZES),
     "paddleocr-vl": paddle.PaddleOCRVLImageProcessorPil(size=PADDLE_SIZES),

@@ -12,7 +12,7 @@ from ..hardware.serving import speeds
 from ..model.limits import uncut
 from ..model.positions import beyond
 from ..model.stages import STAGES
-from ..report.table import aligned
+from ..report.table import aligned, width
 from ..sweep.catalogue import model_of
 from ..sweep.settings import Settings, check_choice
 from . import flags
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         flags.print_json({"page": options.page, "device": device, "models": [asdict(each) for each in found]})
         return 0
     about = f"batch {workload.batch}, {workload.prompt_tokens} prompt and {workload.new_tokens} new tokens"
-    flags.show(f"{options.page}: {about}, {workload.resolution}, on {device}", "", *aligned([*_cells(found)]))
+    flags.show(f"{options.page}: {about}, {workload.resolution}, on {device}", *_tables(found, width()))
     notes = [f"{each.model}: wide: {reason}" for each in found for reason in each.reasons]
     notes += [f"{each.model}: {line}" for each in found for line in each.beyond]
     flags.show(*([""] if notes else []), *dict.fromkeys(notes), *_untimed(found))
@@ -119,18 +119,29 @@ def _on(settings: Settings, page: str) -> OnModel:
     )
 
 
-def _cells(found: list[OnModel]) -> Iterator[list[str]]:
-    """A row for each number; of two sides, with how much more B has than A."""
-    pair = len(found) == 2
+def _tables(found: list[OnModel], most: int | None) -> Iterator[str]:
+    """Tables one below the other, each of as many sides as stand in `most` columns; one of two says what B has more."""
+    pair, left = len(found) == 2, found
+    while left:
+        tables = [aligned([*_cells(left[:sides], pair=pair)]) for sides in range(1, len(left) + 1)]
+        fits = [sides for sides, table in enumerate(tables, 1) if most is None or max(map(len, table)) <= most]
+        sides = len(left) if pair else max(fits, default=1)
+        yield from ("", *tables[sides - 1])
+        left = left[sides:]
+
+
+def _cells(found: list[OnModel], *, pair: bool) -> Iterator[list[str]]:
+    """A row for each number; of a pair, with how much more B has than A."""
+    pair = pair and len(found) == 2
     yield ["", *(each.model for each in found), *(["B than A"] if pair else [])]
-    yield ["crops", *(each.grid for each in found), *([""] if pair else [])]
+    yield ["grid", *(each.grid for each in found), *([""] if pair else [])]
     for name, (heading, unit) in ROWS.items():
         values = [getattr(each, name) for each in found]
         if None not in values:
             form = "{:,}" if name in WHOLE else "{}"
             numbers = [form.format(number if name in WHOLE else shown(number / unit)) for number in values]
-            change = f"{100 * (values[1] / values[0] - 1):+.1f} %" if values[0] else "-"
-            yield [heading, *numbers, *([change] if pair else [])]
+            more = [f"{100 * (values[1] / values[0] - 1):+.1f} %" if values[0] else "-"] if pair else []
+            yield [heading, *numbers, *more]
 
 
 def _untimed(found: list[OnModel]) -> list[str]:

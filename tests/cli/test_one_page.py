@@ -48,7 +48,7 @@ def test_a_person_reads_how_much_more_the_second_has(capsys) -> None:
 def test_engines_stand_side_by_side_as_many_as_are_named(capsys) -> None:
     text = printed(capsys, "engine:transformers", "engine:original", "engine:vllm", "--page", "2x3")
     rows = {line[:26].strip(): line[26:].split("  ") for line in text.splitlines()}
-    assert [cell.strip() for cell in rows["crops"] if cell] == ["2x3", "2x3", "2x3"]
+    assert [cell.strip() for cell in rows["grid"] if cell] == ["2x3", "2x3", "2x3"]
     assert "B than A" not in text
     assert printed(capsys, "engine:vllm", "engine:vllm", "--page", "2x3").count("no kernel of vllm") == 1
     (model,) = json.loads(printed(capsys, "engine:vllm", "engine:vllm", "--page", "2x3", "--json"))["models"][1:]
@@ -80,3 +80,19 @@ def test_what_is_no_model_or_page_is_one_line(words, message, capsys) -> None:
     assert out == ""
     assert len(err.splitlines()) == 1
     assert re.search(message, err)
+
+
+def test_more_sides_than_a_terminal_has_room_for_stand_in_tables_one_below_the_other(capsys, monkeypatch) -> None:
+    names = (FIRST, SECOND, "unlimited-ocr", "glm-ocr", "paddleocr-vl")
+    whole = printed(capsys, *names[:3], "--page", "1x1").splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = printed(capsys, *names[:3], "--page", "1x1").splitlines()
+    assert narrow == whole
+    monkeypatch.setenv("COLUMNS", "50")
+    split = printed(capsys, *names[:3], "--page", "1x1").splitlines()
+    headings = [line.split() for line in split if line.startswith("   ")]
+    assert headings == [[FIRST], [SECOND], ["unlimited-ocr"]]
+    assert [line for line in split if line.startswith("weights")] == [
+        f"weights, GB              {each:>{len(name)}}"
+        for name, each in zip(names, ("6.67", "6.78", "6.67"), strict=False)
+    ]

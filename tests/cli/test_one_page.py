@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -96,3 +97,11 @@ def test_more_sides_than_a_terminal_has_room_for_stand_in_tables_one_below_the_o
         f"weights, GB              {each:>{len(name)}}"
         for name, each in zip(names, ("6.67", "6.78", "6.67"), strict=False)
     ]
+
+
+def test_a_page_on_all_models_is_what_the_docs_show(tmp_path, capsys, monkeypatch) -> None:
+    Image.new("RGB", (1240, 1754)).save(tmp_path / "page.png")
+    monkeypatch.chdir(tmp_path)
+    out = printed(capsys, FIRST, SECOND, "unlimited-ocr", "glm-ocr", "paddleocr-vl", "--page", "page.png")
+    shown = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"--page page.png\n{out}```" in shown

@@ -16,6 +16,7 @@ SHELL = "the commands of a maintainer, which CI runs as `.ci/run` and `make`"
 OWN = "tests/cli/test_own_repository.py runs it, from the wheel and in an empty project"
 
 NOT_RUN: dict[tuple[str, str], str] = {
+    ("models.md", "$ ocrsweep compare deepseek-ocr deepseek-ocr-2 unlimited-ocr"): "tests/cli/test_one_page.py runs it",
     ("cli.md", "ocrsweep init --stage decode"): OWN,
     (
         "cli.md",

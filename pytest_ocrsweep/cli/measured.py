@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ..hardware.host_fit import HostFit, MeasuredLoad
     from ..report.imported.tool_run import ToolRun
 
+MOST_RENDERING = 10  # times: hosts took up to twice as long as one another
 MOST_OFF = 4  # times: what no host explains. Hosts that were measured made plans 2.2 times too fast at most
-MOST_PROMPT = 1000  # tokens beside a page's image: with more, the page is another one
+MOST_PROMPT = 200  # tokens beside a page's image: with more, the page is another one
 
 
 def loads(path: str, model: Model, device: Device) -> list[MeasuredLoad]:
@@ -35,6 +36,7 @@ def loads(path: str, model: Model, device: Device) -> list[MeasuredLoad]:
 def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:
     from ..hardware.host_fit import MeasuredLoad
     from ..report.imported import own
+    from ..report.imported.placed import encoder_graphs_of
 
     where = run.where
     if run.tool != own.NAME:
@@ -48,6 +50,10 @@ def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:
                 f"{where}: its {what} is {quoted(theirs or 'not known')}, and that of the plan {quoted(ours)}: "
                 f"choose another {option}, or measure there"
             )
+    try:
+        graphs = encoder_graphs_of(run)
+    except ValueError as error:
+        raise ArgumentError(f"{where}: {error}") from None
     ttft, tpot, rate = (run.metrics.get(name) for name in ("ttft_ns", "tpot_ns", "pages_per_s"))
     if ttft is None or rate is None or run.concurrency is None:
         raise ArgumentError(f"{where}: it has no time to first token, rate or concurrency: measure it anew")
@@ -63,7 +69,7 @@ def _load(run: ToolRun, model: Model, device: Device) -> MeasuredLoad:
         Workload(page.grid, prompt, tokens, resolution=page.resolution),
         run.concurrency,
         run.requests,
-        run.written.get("encoder_graphs", str(model.engine.start.encoder_graphs)) == str(True),
+        model.engine.start.encoder_graphs if graphs is None else graphs,
         ttft.value,
         None if tpot is None else tpot.value,
         rate.value,
@@ -81,13 +87,41 @@ def _page(run: ToolRun, model: Model) -> Workload:
 
 def check(path: str, fit: HostFit) -> None:
     """Raises ArgumentError for a load that is unlike its plan with any host."""
-    for number, load in enumerate(fit.off, 1):
-        worst = max(max(factor, 1 / factor) for factor in load)
+    for load, off in zip(fit.loads, fit.off, strict=True):
+        worst = max(max(factor, 1 / factor) for factor in off)
         if worst > MOST_OFF:
             raise ArgumentError(
-                f"{path}: load {number} is {worst:,.3g} times off what is planned for it with the host "
-                "that fits best: it is of another page, engine or GPU, or was disturbed; leave it out"
+                f"{path}: the load of {load} is {worst:,.3g} times off what is planned for it with the host that fits "
+                "best: it is of another page, engine or GPU, or was disturbed; leave it out, or what you set of "
+                "engine.host"
             )
+    factor = fit.rendering or 1.0
+    if max(factor, 1 / factor) > MOST_RENDERING:
+        raise ArgumentError(
+            f"{path}: rendering took {factor:,.3g} times what the engine's file says: rendered_ns is of another page, "
+            "or in another unit; leave it out"
+        )
+
+
+def document(path: str, fit: HostFit) -> dict[str, object]:
+    """The same for JSON: constants, and planned over measured of each load."""
+    from ..hardware.host_fit import FITTED
+
+    loads = [
+        {**_named(load), "rounds": load.rounds, "planned_over_measured": list(off)}
+        for load, off in zip(fit.loads, fit.off, strict=True)
+    ]
+    host = {name: getattr(fit.host, name) for name in FITTED}
+    return {"file": path, "host": host, "rendering": fit.rendering, "spread": fit.host.spread, "loads": loads}
+
+
+def _named(load: MeasuredLoad) -> dict[str, object]:
+    return {
+        "grid": str(load.work.grid),
+        "concurrency": load.concurrency,
+        "new_tokens": load.work.new_tokens,
+        "encoder_graphs": load.encoder_graphs,
+    }
 
 
 def lines(path: str, fit: HostFit) -> Iterator[str]:
@@ -100,5 +134,8 @@ def lines(path: str, fit: HostFit) -> Iterator[str]:
     yield f"host: {', '.join(f'{name} {getattr(fit.host, name):,.0f}' for name in names)}"
     if fit.rendering is not None:
         yield f"rendering took {fit.rendering:.2f} times what the engine's file says"
+    rounds = sum(load.rounds for load in fit.loads)
     loads = f"{len(fit.off)} load{'s' * (len(fit.off) != 1)} of {path}"
+    if rounds > len(fit.off):
+        loads += f", which has {rounds} rounds of them"
     yield f"fitted to {loads}: {mean:.0f} % off on average, {most:.0f} % at most"

@@ -100,12 +100,15 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         of = {"model": model.name, "precision": model.precision.name, "pages": options.targets}
         of["prompt_tokens"] = settings.workload.prompt_tokens
+        if fit is not None:
+            of["measured"] = measured.document(options.measured, fit)
         plans = [{**of, "mode": mode, **_document(each)} for _, mode, each in found if isinstance(each, Plan)]
         flags.print_json(plans[0] if len(found) == 1 else plans)
     elif len(found) == 1:
         flags.show(*_page(options, settings, found[0][2], fit))
     else:
-        flags.show(_title(options, settings), "", *screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT))
+        table = screen.fitted([TABLE, *(_row(*each) for each in found)], IMPORTANT)
+        flags.show(_title(options, settings), "", *table, *_of_host(options, fit))
     if not (options.json or options.modes):
         for line in uncut(settings.model, settings.engine, [_share(text, settings).work for text in options.targets]):
             flags.show(line)
@@ -207,9 +210,13 @@ def _page(options: argparse.Namespace, settings: Settings, found: Plan | str, fi
     if host.launch_ns is None and host.step_ns is None:
         batch = ", all pages as one batch" if together else ""
         yield f"host: not known of {found.engine}; planned as CUDA graphs{batch}"
-    if fit is not None:
-        for line in measured.lines(options.measured, fit):
-            yield from wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    yield from _of_host(options, fit)
+
+
+def _of_host(options: argparse.Namespace, fit: HostFit | None) -> Iterator[str]:
+    """What measured loads said of the host, if there are some."""
+    for line in () if fit is None else measured.lines(options.measured, fit):
+        yield from wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _cells(number: Number | None) -> tuple[str, str, str]:

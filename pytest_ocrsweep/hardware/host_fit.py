@@ -49,6 +49,11 @@ class MeasuredLoad:
     pages_per_s: float
     render_ns: float | None = None  # of one page, on a core
     rounds: int = 1  # of which the figures are the medians
+    variance: float = 0.0  # of a round's logarithms, as far as rounds tell it
+
+    def __str__(self) -> str:
+        graphs = ", encoder graphs" if self.encoder_graphs else ""
+        return f"{self.work.grid}, {self.concurrency} in flight, {self.work.new_tokens} new tokens{graphs}"
 
 
 def middle(loads: Sequence[MeasuredLoad]) -> list[MeasuredLoad]:
@@ -56,7 +61,16 @@ def middle(loads: Sequence[MeasuredLoad]) -> list[MeasuredLoad]:
     alike: dict[tuple[object, ...], list[MeasuredLoad]] = {}
     for load in loads:
         alike.setdefault((load.work, load.concurrency, load.pages, load.encoder_graphs), []).append(load)
-    return [replace(each[0], **_medians(each), rounds=len(each)) for each in alike.values()]
+    return [
+        replace(each[0], **_medians(each), rounds=len(each), variance=_variance(each)) if len(each) > 1 else each[0]
+        for each in alike.values()
+    ]
+
+
+def _variance(rounds: Sequence[MeasuredLoad]) -> float:
+    """Of the logarithms of a figure from round to round, the mean over figures that a plan has too."""
+    known = [[getattr(each, name) for each in rounds] for name in FIGURES[:3]]
+    return statistics.fmean(statistics.variance(np.log(values)) for values in known if None not in values)
 
 
 def _medians(rounds: Sequence[MeasuredLoad]) -> dict[str, Any]:
@@ -73,6 +87,7 @@ class HostFit:
 
     host: Host
     rendering: float | None
+    loads: tuple[MeasuredLoad, ...]
     off: tuple[tuple[float, ...], ...]  # by load: of TTFT, of TPOT if there is one, and of pages a second
 
 
@@ -99,11 +114,12 @@ def fitted_host(model: Model, device: Device, loads: Sequence[MeasuredLoad]) -> 
     rest = np.concatenate(left)
     # As many numbers as there are constants can always be met: for those, the engine's own spread stands.
     before = np.log(model.engine.host.spread) / Z
-    deviation = float(np.sqrt((np.sum(rest**2) + len(names) * before**2) / max(len(rest), len(names))))
-    spread = max(LEAST_SPREAD, float(np.exp(Z * deviation)))
+    variance = float((np.sum(rest**2) + len(names) * before**2) / max(len(rest), len(names)))
+    between = statistics.fmean(load.variance for load in loads)  # a plan is of one round, the loads are of several
+    spread = max(LEAST_SPREAD, float(np.exp(Z * np.sqrt(variance + between))))
     off_by = tuple(tuple(map(float, np.exp(each))) for each in left)
     rendering = _rendering(model, loads)
-    return HostFit(_rendered(replace(host(found), spread=spread), rendering), rendering, off_by)
+    return HostFit(_rendered(replace(host(found), spread=spread), rendering), rendering, tuple(loads), off_by)
 
 
 def _rendering(model: Model, loads: Sequence[MeasuredLoad]) -> float | None:

@@ -87,6 +87,8 @@ def plan(
     """What `device` does with pages like those of `mix` at once. Raises PlanError for a mix that it never serves."""
     for line in beyond(model.architecture, ((stage, share.work) for share in mix for stage in STAGES)):
         raise PlanError(f"{line};", "choose fewer tokens, or set model.decoder.max_positions")
+    if model.precision.fp8_products and device.fp8_flops_per_s is None:
+        raise PlanError(f"{device.name} multiplies no 8-bit floats;", "use precision=fp8, or another device")
     most = min(most_pages(model, share.work, device) for share in mix)
     by_memory = most != model.engine.host.most_pages
     if most == 0:
@@ -111,18 +113,27 @@ def plan(
     rendering = _mean_of([render_ns(model, work) for work in works], weights)
     bound = _bound(served, by_memory and concurrency > most)
     host_ns = rendering / cores if cores is not None and rendering is not None else 0.0
-    if host_ns > device_ns:  # what waits to be rendered is not in flight
-        bound, at_once = HOST, _fewest(serve, at_once, host_ns)
-        served = serve(at_once)
 
     def page_ns(slower: float, render: float) -> float:
         """Of a page, with the device and the host so many times slower; it is never faster than its rendering."""
         return max(device_ns * slower, host_ns * render)
 
+    def waited(render: float) -> tuple[Served, float]:
+        """The pages that are in flight, and a page's time to first token, with rendering so many times slower.
+
+        What waits to be rendered is not in flight; it waits as long as what is before it is served or rendered.
+        """
+        page, pages, found = page_ns(1, render), at_once, served
+        if host_ns * render > device_ns:
+            pages = _fewest(serve, at_once, host_ns * render)
+            found = serve(pages)
+        return found, found.ttft_ns + concurrency * page - pages * found.page_ns
+
     page, fast, slow = page_ns(1, 1), page_ns(1 / spread, 1 / RENDER_SPREAD), page_ns(spread, RENDER_SPREAD)
-    # Pages that the engine does not take yet wait, as long as those before them are served or rendered.
-    ttft_ns = served.ttft_ns + concurrency * page - at_once * served.page_ns
-    tpot_ns = served.tpot_ns
+    cases = [waited(render) for render in (1, *((1 / RENDER_SPREAD, RENDER_SPREAD) if host_ns else ()))]
+    if host_ns > device_ns:
+        bound = HOST
+    served = cases[0][0]
 
     def per_page(scale: float) -> Number:
         return _number(scale / page, how, scale / slow, scale / fast, higher_is_better=True)
@@ -131,8 +142,9 @@ def plan(
         """Cores that render, on average."""
         return (rendering or 0.0) * render / page_ns(slower, render)
 
-    def time(ns: float) -> Number:
-        return _number(ns / 1e6, how, ns / 1e6 / spread, ns / 1e6 * spread)
+    def time(ns: Sequence[float]) -> Number:
+        """The first of some, in the interval of all: a little more rendering may be what the device waits for."""
+        return _number(ns[0] / 1e6, how, min(ns) / 1e6 / spread, max(ns) / 1e6 * spread)
 
     cores_low_high = busy(spread, 1 / RENDER_SPREAD), busy(1 / spread, RENDER_SPREAD)
     dollar = None if price_per_hour is None else price_per_hour / 3600 / NS * 1e6
@@ -142,8 +154,8 @@ def plan(
         concurrency=concurrency,
         new_tokens=new_tokens,
         pages_per_s=per_page(NS),
-        ttft_ms=time(ttft_ns),
-        tpot_ms=None if new_tokens <= 1 else time(tpot_ns),
+        ttft_ms=time([ttft_ns for _, ttft_ns in cases]),
+        tpot_ms=None if new_tokens <= 1 else time([found.tpot_ns for found, _ in cases]),
         max_concurrency=most,
         by_memory=by_memory,
         dollars_per_million_pages=None if dollar is None else _number(dollar * page, how, dollar * fast, dollar * slow),

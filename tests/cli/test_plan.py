@@ -176,7 +176,7 @@ MISFITS = {
     ),
     "no page": (_changed(page=None), "its page is 'not known': it must be WIDTHxHEIGHT"),
     "another model": (
-        _changed(requests=[[0, 5, 10, 300, 100]]),
+        _changed(requests=[[0, 5, 10, 300, 100]], wall_ns=10, concurrency=1),
         "its prompts have 300 tokens, and the image of a page of 1240x1754 has 903 in deepseek-ocr on vllm: it is of "
         "another model or page",
     ),
@@ -191,8 +191,22 @@ MISFITS = {
     ),
     "times that no host explains": (
         _changed(requests=[[0, 10**12, 10**13, 913, 100]], wall_ns=10**13),
-        "load 1 is ",
+        "the load of 3x2, 1 in flight, 100 new tokens is ",
     ),
+    "a smaller page": (
+        _changed(page="640x640"),
+        "its prompts have 913 tokens, and the image of a page of 640x640 has 273 in deepseek-ocr on vllm: it is of "
+        "another model or page",
+    ),
+    "a wall clock of another load": (
+        _changed(wall_ns=10**8),
+        "wall_ns is 100,000,000, and from its first request to its last token are ",
+    ),
+    "rendering in another unit": (
+        _changed(rendered_ns=[10**5]),
+        "rendering took 0.000679 times what the engine's file says: rendered_ns is of another page",
+    ),
+    "graphs that are neither": (_changed(encoder_graphs="some"), "encoder_graphs must be true or false, got 'some'"),
     "no request": (_changed(requests=[]), "no request was answered: there is nothing to take"),
     "no JSON": ("{", "it is not JSON (column 2: Expecting property name enclosed in double quotes)"),
     "another tool": ("{}", "no tool that is known here wrote this"),

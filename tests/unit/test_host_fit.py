@@ -43,10 +43,14 @@ def test_plans_from_four_loads_are_near_the_others() -> None:
 
 
 def test_equal_loads_are_one_by_the_medians_of_their_figures() -> None:
-    load = replace(LOADS[0], rounds=1)
-    rounds = [replace(load, ttft_ns=ttft_ns, render_ns=None) for ttft_ns in (9.0, 1.0, 5.0)]
+    load = replace(LOADS[0], rounds=1, variance=0.0)
+    rounds = [replace(load, ttft_ns=ttft_ns, render_ns=None) for ttft_ns in (9e7, 1e7, 5e7)]
     other = replace(load, encoder_graphs=True)
-    assert middle([rounds[0], other, *rounds[1:]]) == [replace(rounds[2], rounds=3), other]
+    found, alone = middle([rounds[0], other, *rounds[1:]])
+    assert (replace(found, variance=0.0), alone) == (replace(rounds[2], rounds=3), other)
+    logs = [log(each.ttft_ns) for each in rounds]
+    assert found.variance == pytest.approx(sum((each - sum(logs) / 3) ** 2 for each in logs) / 2 / 3)
+    assert fitted_host(VLLM, H200, [found]).host.spread > 2 > fitted_host(VLLM, H200, [rounds[2]]).host.spread
     assert sorted({load.rounds for load in LOADS}) == [6, 11]
 
 
@@ -71,7 +75,8 @@ def test_a_host_is_found_again_from_loads_that_it_served(factor: float) -> None:
 
 def _served(found: LoadPlan, host: object) -> MeasuredLoad:
     served = found.served(host)
-    return replace(found.load, ttft_ns=served.ttft_ns, tpot_ns=served.tpot_ns, pages_per_s=1e9 / served.page_ns)
+    figures = {"ttft_ns": served.ttft_ns, "tpot_ns": served.tpot_ns, "pages_per_s": 1e9 / served.page_ns}
+    return replace(found.load, **figures, variance=0.0)
 
 
 def test_a_load_of_single_tokens_has_no_time_per_token() -> None:

@@ -166,3 +166,13 @@ def test_the_cache_of_a_page_counts_in_whole_blocks() -> None:
     pages = most_pages(free, PAGE.work, H100)
     more = replace(H100, memory_bytes=H100.memory_bytes + int(100 * one / 0.92) + 1)
     assert most_pages(free, PAGE.work, more) - pages in (100, 101)
+
+
+def test_the_interval_of_a_plan_whose_cores_nearly_bind_holds_what_a_little_less_rendering_gives() -> None:
+    found = plan(VLLM, [PAGE], H100, 64, cores=2)
+    host = replace(VLLM.engine.host, render_view_ns=24.8e6, render_crop_ns=16.8e6)
+    quicker = plan(replace(VLLM, engine=replace(VLLM.engine, host=host)), [PAGE], H100, 64, cores=2)
+    assert found.bound == "host" != quicker.bound
+    for name in ("ttft_ms", "tpot_ms", "pages_per_s"):
+        interval, value = getattr(found, name), getattr(quicker, name).value
+        assert interval.low <= value <= interval.high, name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 from ...baselines.json_layout import Json
 from ...baselines.serving_metrics import Figure
 from ...engines.served import Load, Request, ServedLoad, summary
@@ -10,6 +13,7 @@ from .fields import Fields
 from .tool_run import ToolRun
 
 NAME = "pytest_ocrsweep.engines"
+SLACK_NS = 10**9  # that a load's clock may run beside its requests
 REQUEST = ("sent_ns", "first_ns", "last_ns", "prompt_tokens", "new_tokens")
 
 
@@ -28,6 +32,7 @@ def read(fields: Fields) -> ToolRun:
     concurrency = fields.whole("concurrency")
     if concurrency is not None and not 1 <= concurrency <= len(requests):
         raise fields.wrong(f"concurrency must be from 1 to its {len(requests):,} requests, got {concurrency:,}")
+    _consistent(fields, requests, wall_ns, concurrency)
     load = Load(1, 1, len(requests))  # its pages are named beside it: only times and tokens are taken from here
     energy = None if fields.raw.get("energy_mj") is None else fields.whole("energy_mj")
     total = summary(ServedLoad(load, requests, wall_ns, energy_mj=energy))
@@ -67,6 +72,19 @@ def _request(fields: Fields, raw: object) -> Request:
     if not 0 <= request.sent_ns <= request.first_ns <= request.last_ns or request.new_tokens < 1:
         raise fields.wrong(f"a request must be sent, begin and end in this order, got {quoted(raw)}")
     return request
+
+
+def _consistent(fields: Fields, requests: Sequence[Request], wall_ns: int, concurrency: int | None) -> None:
+    """Raises ResultFileError for a time or a concurrency that is not that of its requests."""
+    span_ns = max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)
+    if not span_ns <= wall_ns <= span_ns + max(span_ns, SLACK_NS):
+        raise fields.wrong(f"wall_ns is {wall_ns:,}, and from its first request to its last token are {span_ns:,}")
+    events = sorted([(each.sent_ns, 1) for each in requests] + [(each.last_ns, -1) for each in requests])
+    in_flight = max(accumulate(change for _, change in events))
+    if concurrency is not None and 2 * in_flight < concurrency:  # short requests end before all are sent
+        raise fields.wrong(f"its concurrency is {concurrency:,}, and at most {in_flight:,} of its requests overlap")
+    if len({each.new_tokens for each in requests}) > 1:
+        raise fields.wrong("its requests have different numbers of new tokens: they are no one load")
 
 
 def _figure(value: float | None) -> Figure | None:

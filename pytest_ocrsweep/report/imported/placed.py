@@ -63,7 +63,7 @@ def place(run: ToolRun, said: Said, image_tokens: Callable[[Pages, str], int]) -
             round(run.output_tokens),
             said.resolution,
             run.request_rate,
-            _encoder_graphs(run),
+            encoder_graphs_of(run),
         )
         gpu = said.gpu or run.written.get("gpu") or run.gpu
         if gpu is None:
@@ -141,7 +141,8 @@ def _concurrency(run: ToolRun, said: Said) -> int | None:
     return said.concurrency or run.concurrency
 
 
-def _encoder_graphs(run: ToolRun) -> bool | None:
+def encoder_graphs_of(run: ToolRun) -> bool | None:
+    """Whether the vision tower ran as graphs; None if nobody says it. Raises ValueError for another word."""
     text = run.written.get("encoder_graphs")
     if text is not None and text.lower() not in FLAGS:
         raise ValueError(f"encoder_graphs must be true or false, got {quoted(text)}")

@@ -12,13 +12,13 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 import torch
 
 from pytest_ocrsweep import Model, Workload, load_model
-from pytest_ocrsweep.errors import CheckpointError, ConfigError, MeasureError
+from pytest_ocrsweep.errors import ConfigError, MeasureError
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
-from pytest_ocrsweep.vendor_model import build, checkpoint, forward, slowed, witness
+from pytest_ocrsweep.vendor_model import build, forward, slowed, witness
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
 
 PARAMETERS = {"glm-ocr": 1_107_405_824, "paddleocr-vl": 905_601_648}
@@ -241,5 +241,3 @@ def test_what_nobody_has_counted_is_refused_in_one_line(name, tmp_path):
     ledger = model.ledger("vision", Workload("14x14"))
     with pytest.raises(ValueError, match="DRAM traffic is not known for an encoder of patches"):
         ledger.dram_bytes("h200")
-    with pytest.raises(CheckpointError, match=f"snapshots of {name} are not read"):
-        checkpoint.check(tmp_path, model.architecture)

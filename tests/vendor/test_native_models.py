@@ -19,6 +19,7 @@ from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
 from pytest_ocrsweep.vendor_model import build, forward, slowed, witness
+from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
 
 PARAMETERS = {"glm-ocr": 1_107_405_824, "paddleocr-vl": 905_601_648}
@@ -180,6 +181,16 @@ def test_so_do_long_prompts_whose_peak_is_the_decoders_and_later_steps(name, bat
     work = Workload("14x14", prompt_tokens=3001, batch=batch)
     assert differences(load_model(name), work, attention, step=37) == NONE
     assert load_model(name).ledger("prefill", work, attention).peak_path.startswith(("head", "decoder/attn/"))
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in PARAMETERS), *SMALL])
+def test_every_layer_type_counts_what_the_vendors_does(name, attention):
+    model, seen = SMALL.get(name) or load_model(name).architecture, set()
+    for layer in layer_calls(model, attention, "grouped_mm"):
+        assert witness.analytic(layer.kernels) == witness.counted(layer.call, 0), layer.name
+        seen.add(type(layer.module).__name__)
+    assert len(seen) >= 13
 
 
 @every_model

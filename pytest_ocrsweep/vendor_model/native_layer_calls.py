@@ -10,7 +10,7 @@ import torch
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
 from ..model.geometry import Workload
-from ..model.layers import decoder, decoder_parts, patch_encoder, patch_merger
+from ..model.layers import decoder, decoder_parts, patch_encoder, patch_merger, rotary
 from . import forward
 from .families import ReferenceModel
 from .host_numbers import page_ends, page_grids
@@ -37,7 +37,7 @@ def _encoder_calls(model: Architecture, built: ReferenceModel, attention: str) -
     block = (stack.layers if e.nested else stack.blocks)[0]
     attn = block.self_attn if e.nested else block.attn
     positions = torch.empty(rows, 2, dtype=torch.long, device="meta")
-    yield called(stack.rotary_pos_emb, patch_encoder.axial_tables(rows, dim), x, positions)
+    yield called(stack.rotary_pos_emb, rotary.axial_tables(rows, dim), x, positions)
     first = block.layer_norm1 if e.nested else block.norm1
     yield called(first, patch_encoder.NORMS[e.norm](rows, e.width), x)
     mlp = patch_encoder.mlp(e, rows)

@@ -16,7 +16,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_render(ocrsweep, grid, tmp_path):
+def test_render(ocrsweep, ocrsweep_model, grid, tmp_path):
     import torch
 
     from pytest_ocrsweep.engines.page_images import png
@@ -26,4 +26,5 @@ def test_render(ocrsweep, grid, tmp_path):
     work = ocrsweep.workload(grid)
     page = tmp_path / "page.png"
     page.write_bytes(png(*page_of(work)))
-    ocrsweep.time(f"render-{grid}", lambda: page_pixels(page, work, torch.empty(0, dtype=torch.bfloat16)), host=True)
+    like, model = torch.empty(0, dtype=torch.bfloat16), ocrsweep_model.architecture
+    ocrsweep.time(f"render-{grid}", lambda: page_pixels(page, work, like, model), host=True)

@@ -76,6 +76,12 @@ class Tiling:
             return None
         return Native(tile, self.least_pixels, self.most_pixels, self.enlarge)
 
+    @property
+    def smallest(self) -> CropGrid:
+        """The grid of a page with the fewest image tokens, in the first mode."""
+        native = self.resolutions[self.modes[0]].native
+        return CropGrid(1, native.least_tiles) if native else CropGrid(1, 1)
+
     def own(self, resolution: str) -> str:
         """A mode of that name; DeepSeek-OCR's default stands for the first mode of a model without it."""
         return self.modes[0] if resolution == TILING.modes[0] and resolution not in self.modes else resolution

@@ -21,9 +21,9 @@ MEASURED: dict[str, Callable[[Measurement], float | None]] = {
     "change": lambda vendor: vendor.gate.change,
 }
 COMPARED = ("device_ns", "moved_bytes", "flops")
-OTHER = "norms, residuals, embedding"
-PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in OTHER
-    "SAM": ("sam",),
+PATCHES = "patch encoder"  # what SAM's part is called of a model that has this in SAM's place
+PARTS = {  # what a part of a stage is called, by the paths of its components; all else is in the last
+    "SAM": ("sam", "patch_encoder"),
     "CLIP": ("clip",),
     "query encoder": ("query_encoder",),
     "projector": ("projector",),
@@ -31,11 +31,12 @@ PARTS = {  # what a part of a stage is called, by the paths of its components; a
     "experts": ("decoder/router", "decoder/experts", "decoder/shared_experts", "decoder/add_shared"),
     "dense MLP": ("decoder/mlp",),
     "head": ("head",),
-    OTHER: (),
-    "patch encoder": ("patch_encoder",),  # the place of a part decides its colour
+    "norms, residuals, embedding": (),
 }
+OTHER = list(PARTS)[-1]
 BETWEEN = "between kernels"
 PART_OF = {path: part for part, paths in PARTS.items() for path in paths}
+ENCODER = next(iter(PARTS))
 SUMS = {"flops": ("tensor_flops", "vector_flops"), "bytes": ("read_bytes", "write_bytes")}
 
 
@@ -56,6 +57,10 @@ class Points:
     def has(self, name: str) -> bool:
         """Whether any point has this number."""
         return any(value is not None for value in self.columns.get(name, ()))
+
+    def named(self, part: str) -> str:
+        """What a part of PARTS is called here: the first encoder is SAM, or what a model has in its place."""
+        return PATCHES if part == ENCODER and self.has("patch_encoder:tensor_flops") else part
 
     def distinct(self, name: str) -> list[Any]:
         """The different values of a column, in their order."""

@@ -20,7 +20,7 @@ from ..baselines.recorded_time import ENGINE
 from ..baselines.sampling import Samples
 from ..engines.about import StartOptions
 from ..errors import EngineError, EngineLost
-from ..model.geometry import CropGrid, Workload
+from ..model.geometry import Workload
 from ..model.kernels import HALF
 from ..model.stages import STAGES, Latency
 from .meter import Meter
@@ -81,7 +81,8 @@ class EngineMeter(Meter):
     def _same_model(self, about: About) -> None:
         """Raises EngineLost for an engine that says that it holds another model's weights."""
         model = self.settings.model
-        counted = max(self.model.ledger(stage, Workload(CropGrid(1, 1))).weight_bytes for stage in STAGES)
+        page = Workload(self.model.architecture.tiling.smallest)
+        counted = max(self.model.ledger(stage, page).weight_bytes for stage in STAGES)
         unused = model.clip.unused_patch_embedding * HALF if model.clip else 0
         wide = (self.settings.engine.start.dtype or "") == "float32"
         expected = {each * (1 + wide) for each in (counted, counted + unused)}
@@ -213,5 +214,5 @@ def page_of(work: Workload) -> tuple[int, int]:
     if not work.grid.crops:
         return side, side
     width, height = side * work.grid.columns, side * work.grid.rows
-    assert CropGrid.for_image(width, height, side, work.grid.crops) == work.grid
+    assert work.sides.grid_of(width, height, work.grid.crops) == work.grid
     return width, height

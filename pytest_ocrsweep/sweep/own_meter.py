@@ -12,7 +12,7 @@ from ..baselines.measurement import Environment
 from ..baselines.own import OwnCount
 from ..baselines.recorded_time import RecordedTime
 from ..errors import DeviceLost, MeasureError
-from ..model.geometry import CropGrid, Workload
+from ..model.geometry import Workload
 from ..model.stages import STAGES
 from .explain import Measured
 from .gpu_lock import gpu_lock
@@ -73,7 +73,8 @@ class OwnMeter(Meter):
         """Whether the model does the reference model's work on as many bytes of weights: only then its floor holds."""
         from ..vendor_model import own_model
 
-        counted = max(self.model.ledger(stage, Workload(CropGrid(1, 1))).weight_bytes for stage in STAGES)
+        page = Workload(self.model.architecture.tiling.smallest)
+        counted = max(self.model.ledger(stage, page).weight_bytes for stage in STAGES)
         agrees = point in self.counts and self.counts[point].agrees
         return agrees and self._model is not None and own_model.weight_bytes(self._model) >= counted
 

@@ -21,17 +21,21 @@ def build(model: Architecture, attention: str, experts: str, device: str, seed: 
 
     `attention` is one of ATTENTION, `experts` transformers' experts_implementation ("grouped_mm", "batched_mm").
     """
-    routed = {"experts_implementation": experts} if model.decoder.experts else {}
     with torch.device(device), no_init_weights():
         built = AutoModelForImageTextToText.from_config(
             families.of(model).config(model),
             dtype=DTYPES[model.dtype],
             attn_implementation=ATTENTION[attention].implementation,
-            **routed,
+            **experts_of(model, experts),
         )
     if device != "meta":
         randomise(built, seed)
     return ready(built)
+
+
+def experts_of(model: Architecture, experts: str) -> dict[str, str]:
+    """The argument that says how routed experts run; classes without any refuse it."""
+    return {"experts_implementation": experts} if model.decoder.experts else {}
 
 
 def like(built: ReferenceModel) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Real weights from a local snapshot in DeepSeek-OCR's original layout, checked whole before a tensor is read."""
+"""Real weights from a local snapshot in its model's original layout, checked whole before a tensor is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import CheckpointError
 from ..files.text import printable
 from ..model.architecture import Architecture
 from ..model.attention import ATTENTION
-from . import build, families, snapshot_config
+from . import build, families, snapshot_config, snapshot_native
 from .families import ReferenceModel
 from .snapshot_files import SHOWN, StoredTensor, digest, some, tensors
 
@@ -59,8 +59,6 @@ def load(
 def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
     """The snapshot in `directory`, which holds all tensors of `model`; none of them is read. Raises CheckpointError."""
     folder = Path(directory)
-    if model.patch_encoder is not None:
-        raise CheckpointError(f"snapshots of {model.name} are not read: leave the checkpoint out, for random weights")
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"checkpoint {folder} {problem}: give the folder of a local snapshot")
@@ -71,9 +69,16 @@ def check(directory: str | os.PathLike[str], model: Architecture) -> Snapshot:
         raise CheckpointError(
             f"{error.filename or folder} cannot be read ({error.strerror}): check its permissions"
         ) from None
-    used = {name: tensor for name, tensor in stored.items() if not name.endswith(UNUSED)}
+    used = {name: tensor for name, tensor in stored.items() if not _unused(name, model)}
     check_tensors(folder, used, model)
     return Snapshot(folder, stored, used)
+
+
+def _unused(name: str, model: Architecture) -> bool:
+    """Whether a snapshot of `model` may hold a tensor of that name which its class does not have."""
+    if model.patch_encoder is not None:
+        return name.startswith(snapshot_native.unused(model))
+    return name.endswith(UNUSED)
 
 
 @cache
@@ -122,7 +127,7 @@ def _build(found: Snapshot, model: Architecture, attention: str, experts: str, d
             state_dict={name: files[tensor.file].get_slice(name) for name, tensor in found.used.items()},
             dtype=build.DTYPES[model.dtype],
             attn_implementation=ATTENTION[attention].implementation,
-            experts_implementation=experts,
+            **build.experts_of(model, experts),
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,

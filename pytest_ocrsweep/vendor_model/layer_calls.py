@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -15,27 +14,16 @@ from ..model.layers import clip, decoder, decoder_parts, moe, projector, query_e
 from ..model.layers.decoder_cache import Window
 from . import build, families, forward
 from .families import ReferenceModel
-from .forward import Call
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCall:
-    """A module of the reference model called by itself, and the kernels that the analytic model lists for it."""
-
-    module: torch.nn.Module
-    what: str
-    call: Call
-    kernels: Iterable[Kernel]
-
-    @property
-    def name(self) -> str:
-        """The module's class, and which use of it."""
-        return f"{type(self.module).__name__} {self.what}".strip()
+from .layer_call import LayerCall, called, tensor
+from .native_layer_calls import native_layer_calls
 
 
 def layer_calls(model: Architecture, attention: str, experts: str) -> Iterator[LayerCall]:
     """Every module class of the reference model on small inputs: two views, two prompts of 37 tokens."""
     built = build.on_meta(model, attention, experts)
+    if model.patch_encoder is not None:
+        yield from native_layer_calls(model, built, attention)
+        return
     yield from _sam_calls(model, built, attention)
     if model.clip is not None:
         yield from _clip_calls(model, model.clip, built, attention)
@@ -50,25 +38,25 @@ def _sam_calls(
     s, encoder = model.with_sam, built.model.vision_tower.sam_encoder
     grid, trained = side // s.patch, s.image_side // s.patch
     windowed = next(i for i in range(s.layers) if i not in s.global_layers)
-    pixels = _tensor(images, s.channels, side, side)
-    stream, narrow = _tensor(images, grid, grid, s.width), _tensor(images, s.neck_width, grid, grid)
+    pixels = tensor(images, s.channels, side, side)
+    stream, narrow = tensor(images, grid, grid, s.width), tensor(images, s.neck_width, grid, grid)
     windows = images * (-(-grid // s.window)) ** 2
     whole = list(sam.encoder(s, images, side, 1, attention))
-    yield _layer(encoder.patch_embed, (k for k in whole if k.path == "patch_embed"), pixels)
+    yield called(encoder.patch_embed, (k for k in whole if k.path == "patch_embed"), pixels)
     for what, at, maps, across, table in (
         ("windowed", windowed, windows, s.window, s.window),
         ("global", s.global_layers[0], images, grid, trained),
     ):
         block = encoder.layers[at]
         attend = sam.self_attention(s, maps, across, table, 1, attention)
-        yield _layer(block.attn, attend, _tensor(maps, across, across, s.width), what=what)
-        yield _layer(block, sam.block(s, images, grid, block.window_size, 1, attention), stream, what=what)
-    yield _layer(encoder.layers[0].mlp, sam.mlp(images * grid * grid, s.width, s.mlp_width), stream)
+        yield called(block.attn, attend, tensor(maps, across, across, s.width), what=what)
+        yield called(block, sam.block(s, images, grid, block.window_size, 1, attention), stream, what=what)
+    yield called(encoder.layers[0].mlp, sam.mlp(images * grid * grid, s.width, s.mlp_width), stream)
     neck = list(sam.neck(s, images, grid))
-    yield _layer(encoder.neck.layer_norm1, (k for k in neck if k.path == "norm1"), narrow)
-    yield _layer(encoder.neck, neck, stream)
-    yield _layer(encoder.proj, sam.downsample(s, images, grid), narrow)
-    yield _layer(encoder, whole, pixels)
+    yield called(encoder.neck.layer_norm1, (k for k in neck if k.path == "norm1"), narrow)
+    yield called(encoder.neck, neck, stream)
+    yield called(encoder.proj, sam.downsample(s, images, grid), narrow)
+    yield called(encoder, whole, pixels)
 
 
 def _clip_calls(
@@ -77,24 +65,24 @@ def _clip_calls(
     s, tower = model.with_sam, built.model.vision_tower
     clip_encoder, patches = tower.vision_encoder, side // s.patch // 4
     tokens = patches * patches + 1
-    features = _tensor(images, s.downsample_widths[-1], patches, patches)
-    embedded = _tensor(images, tokens, c.width)
-    yield _layer(clip_encoder.embeddings, clip.embeddings(c, images, patches), features)
+    features = tensor(images, s.downsample_widths[-1], patches, patches)
+    embedded = tensor(images, tokens, c.width)
+    yield called(clip_encoder.embeddings, clip.embeddings(c, images, patches), features)
     block = clip_encoder.encoder.layers[0]
-    yield _layer(block.self_attn, clip.self_attention(c, images, tokens, 1, attention), embedded)
-    yield _layer(block.mlp, clip.mlp(images * tokens, c.width, c.mlp_width), embedded)
-    yield _layer(block, clip.block(c, images, tokens, 1, attention), embedded, None)
+    yield called(block.self_attn, clip.self_attention(c, images, tokens, 1, attention), embedded)
+    yield called(block.mlp, clip.mlp(images * tokens, c.width, c.mlp_width), embedded)
+    yield called(block, clip.block(c, images, tokens, 1, attention), embedded, None)
     stack = [k for _ in range(c.layers) for k in clip.block(c, images, tokens, 1, attention)]
-    yield _layer(clip_encoder.encoder, stack, embedded)
+    yield called(clip_encoder.encoder, stack, embedded)
     encoded = list(clip.encoder(c, images, patches, 1, attention))
-    yield _layer(clip_encoder, encoded, features)
+    yield called(clip_encoder, encoded, features)
     join = projector.join(images, patches, c.width, s.downsample_widths[-1])
     whole = sam.encoder(s, images, side, 1, attention)
-    yield _layer(tower, [*whole, *encoded, join], _tensor(images, s.channels, side, side))
+    yield called(tower, [*whole, *encoded, join], tensor(images, s.channels, side, side))
     wide = c.width + s.downsample_widths[-1]
     project = projector.project(images, patches, wide, model.decoder.width)
     linear = built.model.multi_modal_projector
-    yield _layer(linear, [project], _tensor(images, patches * patches, wide), what="projector")
+    yield called(linear, [project], tensor(images, patches * patches, wide), what="projector")
 
 
 def _query_calls(
@@ -103,33 +91,33 @@ def _query_calls(
     """On views of the first side that has queries, whose encoder takes features [images, n, width] and as many more."""
     tower, side = built.model.vision_tower, e.query_sides[0]
     encoder, n, dim = tower.vision_encoder, queries(side) ** 2, e.width // e.heads
-    rows, x = images * 2 * n, _tensor(images, 2 * n, e.width)
-    tables = (_tensor(1, 2 * n, dim), _tensor(1, 2 * n, dim))
+    rows, x = images * 2 * n, tensor(images, 2 * n, e.width)
+    tables = (tensor(1, 2 * n, dim), tensor(1, 2 * n, dim))
     fused = ATTENTION[attention].fused
     mask = torch.empty(images, 1, 2 * n, 2 * n, device="meta", dtype=torch.bool if fused else torch.bfloat16)
     block = encoder.layers[0]
     attn = list(query_encoder.self_attention(e, images, 2 * n, 2 * n, 1, attention, query_encoder.unseen(n)))
     norm = list(decoder_parts.rms_norm(rows, e.width))
-    yield _layer(encoder.rotary_emb, rotary.rotary_tables(2 * n, dim), x, torch.arange(2 * n, device="meta")[None])
-    yield _layer(block.input_layernorm, norm, x)
-    yield _layer(block.self_attn, attn, x, attention_mask=mask, position_embeddings=tables)
-    yield _layer(block.mlp, decoder_parts.gated_mlp(rows, e.width, e.mlp_width), x)
+    yield called(encoder.rotary_emb, rotary.rotary_tables(2 * n, dim), x, torch.arange(2 * n, device="meta")[None])
+    yield called(block.input_layernorm, norm, x)
+    yield called(block.self_attn, attn, x, attention_mask=mask, position_embeddings=tables)
+    yield called(block.mlp, decoder_parts.gated_mlp(rows, e.width, e.mlp_width), x)
     layer = query_encoder.block(e, images, n, 1, attention)
-    yield _layer(block, layer, x, attention_mask=mask, position_embeddings=tables)
+    yield called(block, layer, x, attention_mask=mask, position_embeddings=tables)
     whole = list(query_encoder.encoder(e, images, side, 1, attention))
     yield LayerCall(encoder, "", lambda: encoder(inputs_embeds=x, num_patches=n), whole[1:])  # after its queries
     features = sam.encoder(model.with_sam, images, side, 1, attention)
-    yield _layer(tower, [*features, *whole], _tensor(images, model.with_sam.channels, side, side))
+    yield called(tower, [*features, *whole], tensor(images, model.with_sam.channels, side, side))
     project = projector.project_some(images, queries(side), e.width, model.decoder.width, 1)
-    yield _layer(built.model.multi_modal_projector, project, x[:, n:], what="projector")
+    yield called(built.model.multi_modal_projector, project, x[:, n:], what="projector")
 
 
 def _decoder_calls(
     model: Architecture, built: ReferenceModel, attention: str, experts: str, batch: int = 2, q: int = 37
 ) -> Iterator[LayerCall]:
     d, text = model.decoder, built.model.language_model
-    x, rows, dim = _tensor(batch, q, d.width), batch * q, d.width // d.heads
-    tables = (_tensor(1, q, dim), _tensor(1, q, dim))
+    x, rows, dim = tensor(batch, q, d.width), batch * q, d.width // d.heads
+    tables = (tensor(1, q, dim), tensor(1, q, dim))
     mask = forward.causal_mask(q, q, x) if not ATTENTION[attention].fused else None
     positions = torch.arange(q, device="meta")[None]
     dense, sparse = text.layers[0], text.layers[-1]
@@ -148,15 +136,15 @@ def _decoder_calls(
     attn = list(decoder_parts.self_attention(d, batch, q, q, 0, 1, attention, window=window))
     gated = list(decoder_parts.gated_mlp(rows, d.width, d.dense_width))
     mixture = list(moe.mixture(d, rows, experts))
-    yield _layer(text.rotary_emb, rotary.rotary_tables(q, dim), x, positions)
-    yield _layer(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
+    yield called(text.rotary_emb, rotary.rotary_tables(q, dim), x, positions)
+    yield called(dense.input_layernorm, decoder_parts.rms_norm(rows, d.width), x)
     yield attending(dense.self_attn, attn)
-    yield _layer(dense.mlp, gated, x, what="dense")
+    yield called(dense.mlp, gated, x, what="dense")
     shared = decoder_parts.gated_mlp(rows, d.width, d.shared_experts * d.expert_width)
-    yield _layer(sparse.mlp.shared_experts, shared, x, what="shared experts")
-    yield _layer(sparse.mlp.gate, moe.router(d, rows), flat)
-    yield _layer(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
-    yield _layer(sparse.mlp, mixture, x, what=experts)
+    yield called(sparse.mlp.shared_experts, shared, x, what="shared experts")
+    yield called(sparse.mlp.gate, moe.router(d, rows), flat)
+    yield called(sparse.mlp.experts, moe.EXPERTS[experts](d, rows), flat, picks, weights, what=experts)
+    yield called(sparse.mlp, mixture, x, what=experts)
     yield attending(dense, decoder.layer(rows, d.width, attn, gated), "dense")
     yield attending(sparse, decoder.layer(rows, d.width, attn, mixture), f"sparse, {experts}")
     stack = decoder.layers(d, batch, q, q, 0, 1, attention, experts, window=window)
@@ -174,19 +162,5 @@ def _decoder_calls(
         stack,
     )
     ids = torch.zeros(batch, q, dtype=torch.long, device="meta")
-    yield _layer(text.embed_tokens, decoder.embed(d, rows), ids)
-    yield _layer(built.lm_head, decoder.head(d, rows, batch), x, what="head")
-
-
-def _layer(
-    module: torch.nn.Module,
-    kernels: Iterable[Kernel],
-    *inputs: torch.Tensor | None,
-    what: str = "",
-    **named: torch.Tensor | tuple[torch.Tensor, ...],
-) -> LayerCall:
-    return LayerCall(module, what, lambda: module(*inputs, **named), kernels)
-
-
-def _tensor(*shape: int) -> torch.Tensor:
-    return torch.empty(shape, dtype=torch.bfloat16, device="meta")
+    yield called(text.embed_tokens, decoder.embed(d, rows), ids)
+    yield called(built.lm_head, decoder.head(d, rows, batch), x, what="head")

@@ -9,9 +9,10 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..files.text import printable, quoted
 from ..model.architecture import Architecture
+from . import snapshot_keys, snapshot_native
 from .snapshot_files import read_json, some
 from .snapshot_ignored import WITHOUT_EFFECT
-from .snapshot_keys import Key, Level, config_of, original_of
+from .snapshot_keys import Key, Level
 
 
 def check(path: Path, model: Architecture) -> None:
@@ -24,6 +25,16 @@ def check(path: Path, model: Architecture) -> None:
     lines = [*problems, *some(unknown, "keys")]
     if lines:
         raise CheckpointError("\n".join(lines))
+
+
+def config_of(model: Architecture) -> Level:
+    """The layout of a snapshot's config.json, by the encoders that the model has."""
+    return snapshot_keys.config_of(model) if model.patch_encoder is None else snapshot_native.config_of(model)
+
+
+def original_of(model: Architecture) -> str:
+    """The published model whose layout a snapshot of `model` has."""
+    return snapshot_keys.original_of(model) if model.patch_encoder is None else snapshot_native.original_of(model)
 
 
 def _levels(name: str, block: Mapping[str, object], level: Level) -> Iterator[tuple[str, Mapping[str, object], Level]]:

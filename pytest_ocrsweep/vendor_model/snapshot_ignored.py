@@ -9,9 +9,12 @@ WITHOUT_EFFECT = frozenset({
     "task_specific_params", "problem_type", "id2label", "label2id", "unsloth_fixed", "unsloth_version",
     # token ids
     "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "forced_bos_token_id",
-    "forced_eos_token_id", "image_token_id", "image_token_index",
+    "forced_eos_token_id", "image_token_id", "image_token_index", "video_token_id", "ignored_index",
+    "image_start_token_id", "image_end_token_id", "video_start_token_id", "video_end_token_id",
+    "vision_start_token_id", "vision_end_token_id",
     # training
     "initializer_range", "attention_dropout", "aux_loss_alpha", "seq_aux", "gradient_checkpointing", "tf_legacy_loss",
+    "hidden_dropout_prob", "attention_probs_dropout_prob",
     # how tokens are chosen from logits
     "max_length", "min_length", "do_sample", "early_stopping", "num_beam_groups", "diversity_penalty", "temperature",
     "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",

@@ -17,7 +17,7 @@ from pytest_ocrsweep.baselines.sweep_report import Report
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.report import recorded
 from pytest_ocrsweep.report.charts import charts, drawing, scales
-from pytest_ocrsweep.report.columns import PARTS, points
+from pytest_ocrsweep.report.columns import PARTS, Points, points
 
 ROOT = Path(__file__).parents[2]
 COUNTED = ["flops", "bytes", "memory"]
@@ -263,3 +263,9 @@ def test_names_of_a_document_are_text_in_a_picture() -> None:
     found = all_charts()["memory"]
     assert hostile not in replace(found, title=hostile, note=hostile).svg()
     assert hostile not in drawing.text(0, 0, hostile)
+
+
+def test_a_patch_encoder_stands_in_sams_place_under_its_own_name() -> None:
+    assert Points({"id": ["x"], "sam:tensor_flops": [3]}).named("SAM") == "SAM"
+    patches = Points({"id": ["x"], "patch_encoder:tensor_flops": [3]})
+    assert [patches.named(part) for part in ("SAM", "projector")] == ["patch encoder", "projector"]

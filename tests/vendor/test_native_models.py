@@ -12,13 +12,14 @@ pytest.importorskip("transformers", reason="the reference model needs the extra 
 import torch
 
 from pytest_ocrsweep import Model, Workload, load_model
-from pytest_ocrsweep.errors import CheckpointError, ConfigError, MeasureError
+from pytest_ocrsweep.errors import ConfigError, MeasureError
 from pytest_ocrsweep.model.attention import ATTENTION
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_sources import entries
 from pytest_ocrsweep.sweep.made_for import SweptFor
-from pytest_ocrsweep.vendor_model import build, checkpoint, forward, slowed, witness
+from pytest_ocrsweep.vendor_model import build, forward, slowed, witness
+from pytest_ocrsweep.vendor_model.layer_calls import layer_calls
 from pytest_ocrsweep.vendor_model.stage_calls import stage_flops
 
 PARAMETERS = {"glm-ocr": 1_107_405_824, "paddleocr-vl": 905_601_648}
@@ -182,6 +183,16 @@ def test_so_do_long_prompts_whose_peak_is_the_decoders_and_later_steps(name, bat
     assert load_model(name).ledger("prefill", work, attention).peak_path.startswith(("head", "decoder/attn/"))
 
 
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in PARAMETERS), *SMALL])
+def test_every_layer_type_counts_what_the_vendors_does(name, attention):
+    model, seen = SMALL.get(name) or load_model(name).architecture, set()
+    for layer in layer_calls(model, attention, "grouped_mm"):
+        assert witness.analytic(layer.kernels) == witness.counted(layer.call, 0), layer.name
+        seen.add(type(layer.module).__name__)
+    assert len(seen) >= 13
+
+
 @every_model
 def test_weights_equal_the_vendors_parameters_part_by_part(name):
     model = load_model(name)
@@ -241,5 +252,3 @@ def test_what_nobody_has_counted_is_refused_in_one_line(name, tmp_path):
     ledger = model.ledger("vision", Workload("14x14"))
     with pytest.raises(ValueError, match="DRAM traffic is not known for an encoder of patches"):
         ledger.dram_bytes("h200")
-    with pytest.raises(CheckpointError, match=f"snapshots of {name} are not read"):
-        checkpoint.check(tmp_path, model.architecture)

@@ -101,11 +101,17 @@ def block(e: PatchEncoder, pages: Size, patches: Size, attention: str) -> Kernel
     """Pre-norm attention and MLP, each added to the stream [pages · patches, width]."""
     rows = pages * patches
     attn = under("attn", self_attention(e, pages, patches, attention))
-    mlp = gated_mlp(rows, e.width, e.mlp_width, bias=True) if e.gated_mlp else plain_mlp(rows, e.width, e.mlp_width)
-    yield from layer(rows, e.width, attn, under("mlp", mlp), norm=NORMS[e.norm])
+    yield from layer(rows, e.width, attn, under("mlp", mlp(e, rows)), norm=NORMS[e.norm])
     if e.returns_scores and not ATTENTION[attention].fused:
         scores = e.heads * patches * patches * HALF
         yield Kernel("released", frees=pages * allocated(scores), freed=(pages * scores,))
+
+
+def mlp(e: PatchEncoder, rows: Size) -> Kernels:
+    """The MLP of a block, with biases."""
+    if e.gated_mlp:
+        return gated_mlp(rows, e.width, e.mlp_width, bias=True)
+    return plain_mlp(rows, e.width, e.mlp_width)
 
 
 def plain_mlp(rows: Size, width: int, hidden: int) -> Kernels:

@@ -52,7 +52,7 @@ def _all(table: Points, axis: Grids, on: Device | None) -> Iterator[Definition]:
         ("flops", "Which component does the arithmetic?", "Tensor and vector FLOPs", "flops", "TFLOP", 1e12),
         ("bytes", "Which component moves the bytes?", "Read and written, kernel by kernel", "bytes", "GB", 1e9),
     ):
-        parts = {part: lines.values(table, f"{part} {what}", scale) for part in PARTS}
+        parts = {table.named(part): lines.values(table, f"{part} {what}", scale) for part in PARTS}
         if any(table.has(f"{part} {what}") for part in PARTS):
             yield name, title, f"{note}{mean}", lambda parts=parts, unit=unit: stacks.stacks(table, axis, parts, unit)  # type: ignore[misc]
     yield from _memory(table, axis, on)

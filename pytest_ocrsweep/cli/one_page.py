@@ -55,6 +55,7 @@ class OnModel:
     most_pages_per_s: float  # by floors
     reasons: tuple[str, ...]  # why its times are less certain than usual
     beyond: tuple[str, ...]  # what the model was not made for
+    waits: bool  # whether times are without what the engine's host is known to take
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,6 +70,9 @@ def run(options: argparse.Namespace) -> int:
     flags.show(f"{options.page}: {about}, {workload.resolution}, on {device}", *_tables(found, width()))
     notes = [f"{each.model}: wide: {reason}" for each in found for reason in each.reasons]
     notes += [f"{each.model}: {line}" for each in found for line in each.beyond]
+    notes += [
+        f"{each.model}: times are of kernels alone: ocrsweep plan adds its host's" for each in found if each.waits
+    ]
     flags.show(*([""] if notes else []), *dict.fromkeys(notes), *_untimed(found))
     return 0
 
@@ -116,6 +120,7 @@ def _on(settings: Settings, page: str) -> OnModel:
             *uncut(settings.model, settings.engine, [work]),
             *beyond(settings.model, ((stage, work) for stage in STAGES)),
         ),
+        waits=settings.engine.host.step_ns is not None,
     )
 
 

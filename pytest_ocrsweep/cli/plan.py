@@ -48,7 +48,7 @@ examples:
 
 `--concurrency` pages are always in flight. Without `--engine` the reference model's own forward is planned, as CUDA
 graphs, all pages as one batch. Each number says whether it is estimated, with the interval that holds nine of ten, or a
-floor, which nothing goes below. What the host takes was measured on one machine (engine.host); --measured fits it to
+floor, which nothing goes below. What the host takes was measured on three machines (engine.host); --measured fits it to
 another. engine.start.encoder_graphs=true plans the tower as vLLM's graphs. `--price` is dollars an hour for the device.
 """
 

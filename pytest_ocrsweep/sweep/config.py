@@ -74,10 +74,14 @@ def _rules_of_the_name(overrides: tuple[str, ...], settings: Settings) -> None:
         raise ConfigError(f"{quoted((changed or named)[0])}: {settings.precision.name} has rules of its own;", NEW_NAME)
 
 
+# Beside what a file of a group is read, where not every engine takes it.
+LENIENT = {"precision": ("engine=vllm", "engine.precisions=[any]")}
+
+
 def _of_file(group: str, file: Path) -> Settings:
     """The settings with one file of the project. Raises ConfigFileError if it does not fit by itself."""
     try:
-        settings = _tiled(read(Settings, _composed((f"{group}={file.stem}",))))
+        settings = _tiled(read(Settings, _composed((f"{group}={file.stem}", *LENIENT.get(group, ())))))
         validate(settings)
     except ConfigError as error:
         raise ConfigFileError(f"{shown(file)}: {error.message}", error.hint) from None

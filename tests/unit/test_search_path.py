@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError, ConfigFileError
 from pytest_ocrsweep.sweep.config import compose, device_of, devices
-from pytest_ocrsweep.sweep.search_path import searched, searching
+from pytest_ocrsweep.sweep.search_path import CONF, searched, searching
 
 WORK = Workload(CropGrid(2, 3))
 GPU = "defaults: [h200, _self_]\nname: NVIDIA Our GPU\nbandwidth_bytes_per_s: 4e12\ncalibrated_as: NVIDIA H200\n"
@@ -105,3 +106,13 @@ def test_what_is_refused_is_refused_from_python_too(conf: Path) -> None:
     (conf.parent / "${x}/model").mkdir(parents=True)
     with pytest.raises(ConfigFileError, match=r"Hydra takes '\$\{' in a path for"):
         load_model(config_dir=conf.parent / "${x}")
+
+
+def test_a_precision_of_the_project_may_have_products_that_few_engines_run(tmp_path: Path) -> None:
+    (tmp_path / "precision").mkdir()
+    text = (CONF / "precision" / "fp8-w8a8.yaml").read_text(encoding="utf-8")
+    (tmp_path / "precision" / "mine.yaml").write_text(re.sub("(?m)^name: .*", "name: mine", text), encoding="utf-8")
+    with searching(tmp_path):
+        assert compose(["precision=mine", "engine=vllm", "engine.precisions=[mine]"]).precision.fp8_products
+        with pytest.raises(ConfigError, match=r"^transformers is not counted with products of 8-bit floats"):
+            compose(["precision=mine"])

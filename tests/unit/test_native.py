@@ -148,6 +148,17 @@ def test_the_pixels_of_a_page_are_those_of_all_its_frames():
         assert sizing.input_bytes(model, Workload("14x20", batch=3)) == 3 * (14 * 20 * 28**2 * 3 * frames * 2 + 290 * 8)
 
 
+def test_a_floor_takes_one_of_the_frames_that_a_page_is_repeated_as():
+    for name, frames in (("glm-ocr", 2), ("paddleocr-vl", 1)):
+        ledger = load_model(name).ledger("vision", Workload("14x20"))
+        whole, needed = (
+            ledger.total("patch_encoder/patch_embed").tensor_flops,
+            ledger.needed("patch_encoder/patch_embed"),
+        )
+        assert whole == frames * needed.tensor_flops
+        assert ledger.needed().tensor_flops == ledger.tensor_flops - whole + needed.tensor_flops
+
+
 def test_there_is_no_database_of_its_shapes():
     with pytest.raises(ShapesError, match="glm-ocr has a grid for each size of a page: sweep a YAML file of pages"):
         shapes.shapes([1, 2], compose(["model=glm-ocr"]), 4)

@@ -149,7 +149,10 @@ def test_grids_of_numpy_and_positions_made_before_give_what_the_class_computes_b
         assert torch.equal(one, other)
     prompt = forward.prefill_call(built, page, "flash")()
     assert prompt.logits.shape == (2, work.context_tokens, model.decoder.vocabulary)
+    step = forward.decode_call(built, 2, work.context_tokens, 3, "flash")()
+    assert step.logits.shape == (2, 1, model.decoder.vocabulary)
     assert prompt.logits.isfinite().all()
+    assert step.logits.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", SMALL)

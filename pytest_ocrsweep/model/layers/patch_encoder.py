@@ -59,10 +59,11 @@ def tables(e: PatchEncoder, rows: Size) -> tuple[Size, Size]:
 
 
 def patch_embedding(e: PatchEncoder, rows: Size) -> Kernel:
-    """One product of each patch, as the convolution that it is."""
+    """One product of each patch, as the convolution that it is. Its frames are one page, so one of them is enough."""
+    frame = rows * e.channels * e.patch**2
     shape = (rows, e.channels * e.frames, e.width, e.patch, e.patch, 1)
-    one = convolution("patch_embed", *shape, bias=True, io=rows * e.pixels * HALF, pattern=Pattern.SIMT, launches=1)
-    return one._replace(unneeded=0)  # nothing is padded
+    one = convolution("patch_embed", *shape, bias=True, io=frame * HALF, pattern=Pattern.SIMT, launches=1)
+    return one._replace(unneeded=2 * (e.frames - 1) * frame * e.width)
 
 
 def resized_positions(e: PatchEncoder, rows: Size) -> Kernels:

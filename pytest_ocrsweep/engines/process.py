@@ -28,7 +28,7 @@ HINTS = {
     "refused": "ask for less, or start the engine with greater limits",
     "version": "install a later one there: {pip} --upgrade vllm",
     "memory": "start it with a lower max_num_seqs or max_model_len, or free memory and raise gpu_memory_utilization",
-    "engine": "look into its whole log, which --log FILE keeps",
+    "engine": "look into its whole log: python -m pytest_ocrsweep.engines --log FILE keeps it",
 }
 
 Value = TypeVar("Value")

@@ -50,19 +50,21 @@ class EngineMeter(Meter):
     def _running(self) -> tuple[TimedEngine, About]:
         """The engine, and what it says of itself.
 
-        Raises EngineLost, and then all that follow: nothing starts it again.
+        Raises EngineError, and all that follow raise EngineLost with the same line: nothing starts it again, and the
+        lock is let go.
         """
         if self.lost:
             raise EngineLost(self.lost)
         self.held.enter_context(self.lock())
         try:
             engine = self._opened()
-        except EngineError as error:
-            self.lost = str(error)
+            self.held.callback(engine.close)
+            about = engine.about()
+            self._same_model(about)
+        except BaseException as error:
+            self.lost = str(error) if isinstance(error, EngineError) else f"the engine did not start ({error!r})"
+            self.held.close()
             raise
-        self.held.callback(engine.close)
-        about = engine.about()
-        self._same_model(about)
         return engine, about
 
     def _opened(self) -> TimedEngine:
@@ -87,8 +89,8 @@ class EngineMeter(Meter):
         expected = {each * (1 + wide) for each in (counted, counted + unused)}
         if about.weight_bytes is None or about.weight_bytes in expected:
             return
-        self.lost = f"the engine holds {about.weight_bytes:,} bytes of weights, and {model.name} has {min(expected):,}"
-        raise EngineLost(f"{self.lost};", "serve this model, or choose the one that it serves: model=NAME")
+        what = f"the engine holds {about.weight_bytes:,} bytes of weights, and {model.name} has {min(expected):,};"
+        raise EngineLost(what, "serve this model, or choose the one that it serves: model=NAME")
 
     def _options(self) -> StartOptions:
         engine, model = self.settings.engine, self.settings.model

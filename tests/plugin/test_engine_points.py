@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
+from engines.runners import HELLO, NEXT, done, failed
 
 from pytest_ocrsweep.engines.about import About
 from pytest_ocrsweep.engines.served import Load, Request, ServedLoad
@@ -65,6 +67,15 @@ def engine(monkeypatch):
 
 def run(project, *arguments):
     return project.run(*CHOSEN, *TO_ENGINE, *arguments)
+
+
+def run_script(project, code, *arguments):
+    """A run whose engine's interpreter is a program of this code."""
+    python = project.write("python", f"#!{sys.executable}\n{code}")
+    python.chmod(0o755)
+    project.write("model/config.json", "{}")
+    engine = ("engine=vllm", f"engine.python={python}", f"engine.folder={project.path / 'model'}")
+    return project.run(*CHOSEN, *(f"--ocrsweep-set={each}" for each in engine), "-rs", *arguments)
 
 
 def test_points_are_recorded_pass_again_and_fail_when_the_engine_is_slower(project, engine):
@@ -158,6 +169,31 @@ def test_an_engine_that_cannot_start_is_not_started_again(project, monkeypatch):
     result = run(project, "-k", "decode or prefill")
     result.stdout.fnmatch_lines(["*engine.python=/anywhere: has no vLLM; pip install vllm*"])
     assert len(starts) == 1
+
+
+ABOUT = {
+    "dies": (NEXT + "sys.exit(3)\n", "died in 'about': exit code 3, its log is empty"),
+    "fails": (failed("engine", "CUDA error: lost"), "failed in 'about': CUDA error: lost"),
+    "refuses": (failed("refused", "not yet"), "failed in 'about': not yet"),
+    "lies": (done([]), "answered 'about' with "),
+}
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_an_engine_that_fails_before_its_first_load_is_one_line_at_every_point(project, name):
+    code, line = ABOUT[name]
+    result = run_script(project, HELLO + done({"started_s": 1.0}) + code, "-k", "decode or prefill")
+    result.assert_outcomes(failed=1, skipped=1)
+    printed = result.stdout.str()
+    assert printed.count(line) >= 2
+    assert "not timed: engine.python=" in printed
+    assert "Deadlock" not in printed
+    assert "Traceback" not in printed
+
+
+def test_the_log_is_kept_by_a_command_that_has_the_option(project):
+    result = run_script(project, HELLO + NEXT + "sys.exit(3)\n", "-k", "decode")
+    result.stdout.fnmatch_lines(["*look into its whole log: python -m pytest_ocrsweep.engines --log FILE keeps it*"])
 
 
 def test_an_engine_that_fails_one_load_goes_on(project, engine, monkeypatch):

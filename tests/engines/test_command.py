@@ -81,6 +81,27 @@ def test_a_refused_load_is_one_line(
 
 
 @pytest.mark.parametrize(
+    ("about", "run", "where"),
+    [({"gpu": 7}, {}, "'about' with gpu"), ({}, {"requests": []}, "'run' with requests")],
+)
+def test_an_impossible_answer_is_one_line(
+    about: dict[str, object],
+    run: dict[str, object],
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HELLO + done({"started_s": 1.0}) + done({**ABOUT, **about}) + done(run))
+    monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
+    assert main(["--python", sys.executable, "--model", MODEL]) == 4
+    error = capsys.readouterr().err
+    assert f"answered {where}: it must be " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         ([], "one of the arguments --python --url is required"),

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..baselines.machine import SLOW_HOST, Machine
+from ..baselines.machine import SLOW_HOST, Machine, fastest_host
 from ..baselines.measurement import Environment
 from ..baselines.recorded_time import ENGINE
 from ..baselines.sampling import Samples
@@ -44,7 +44,7 @@ class EngineMeter(Meter):
 
     count: bool = True  # an engine's FLOPs are not counted on it: no point is run again for them
     _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, init=False, repr=False)
-    _fastest_ns: int | None = field(default=None, init=False, repr=False)  # of the host, for a fixed piece of work
+    _host_ns: list[int] = field(default_factory=list, init=False, repr=False)  # all readings of a fixed piece of work
 
     @cached_property
     def _running(self) -> tuple[TimedEngine, About]:
@@ -146,7 +146,8 @@ class EngineMeter(Meter):
             what = f"{point}: the engine gave all tokens of a page at once;"
             raise EngineError(what, "ask for more new tokens, or for a server that streams")
         early, late = served.host_ns or (None, None)
-        before, after = (Machine(host_ns=each, fastest_host_ns=self._fastest_ns) for each in (early, late))
+        fastest = fastest_host(self._host_ns)
+        before, after = (Machine(host_ns=each, fastest_host_ns=fastest) for each in (early, late))
         samples = Samples(ns, f"{len(ns)} pages", before, after)
         return Sampled(samples, None, None, ENGINE, None, None, None, None)
 
@@ -162,8 +163,8 @@ class EngineMeter(Meter):
         """A load; again while the host was slow, which a shared one is for seconds."""
         for _ in range(PATIENCE):
             served = self._once(work)
-            self._fastest_ns = min([*filter(None, [self._fastest_ns]), *served.host_ns], default=None)
-            if max(served.host_ns, default=0) <= SLOW_HOST * (self._fastest_ns or 0):
+            self._host_ns += served.host_ns
+            if max(served.host_ns, default=0) <= SLOW_HOST * (fastest_host(self._host_ns) or 0):
                 break
         return served
 

@@ -33,7 +33,7 @@ class Steady:
 
     def __init__(self, slower: float = 1.0, tokens_off: int = 0, weights: int | None = None) -> None:
         self.slower, self.tokens_off, self.weights, self.closed, self.loads = slower, tokens_off, weights, 0, []
-        self.host_ns: list[int] = []  # what a fixed piece of work takes at each load; then as long as at first
+        self.host_ns: list[int | tuple[int, int]] = []  # after, or around, each load; then 100
 
     def about(self) -> About:
         return About(
@@ -45,7 +45,7 @@ class Steady:
         slower = self.slower * (1 + load.slowdown_percent / 100)
         requests = tuple(self._request(load, i, slower) for i in range(load.pages))
         took = self.host_ns.pop(0) if self.host_ns else 100
-        return ServedLoad(load, requests, requests[-1].last_ns, host_ns=(100, took))
+        return ServedLoad(load, requests, requests[-1].last_ns, host_ns=(100, took) if isinstance(took, int) else took)
 
     def _request(self, load: Load, i: int, slower: float) -> Request:
         sent, jitter = i * 300 * MS, i % 3 * MS // 50
@@ -256,5 +256,14 @@ def test_a_host_that_stays_slow_gives_no_sample(project, engine):
     engine.host_ns = [240] * 9
     result = run(project, "--ocrsweep-update", "-k", "decode")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no acceptable sample*the host ran at 42 % of its speed*"])
+    result.stdout.fnmatch_lines(
+        ["*no acceptable sample*the host ran at 42 % of its speed: measure again on a quiet host*"]
+    )
     assert len(engine.loads) == 9
+
+
+@pytest.mark.parametrize("loads", [[(100, 100), (30, 100)], [(30, 100)], [(1, 100), (100, 100)]])
+def test_a_single_reading_that_is_too_fast_ruins_no_run(project, engine, loads):
+    engine.host_ns = loads
+    run(project, "--ocrsweep-update", "-k", "decode or prefill").assert_outcomes(passed=2)
+    assert len(engine.loads) <= 4

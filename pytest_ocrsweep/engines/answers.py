@@ -88,6 +88,7 @@ def about(value: object) -> About:
         max_num_batched_tokens=count("max_num_batched_tokens"),
         max_model_len=count("max_model_len"),
         encoder_graphs=_unless_null(given, "encoder_graphs", _flag),
+        host_ns=_wholes("host_ns", _list("host_ns", given.get("host_ns", [])), 1, LONGEST_NS),
     )
 
 

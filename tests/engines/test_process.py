@@ -253,6 +253,8 @@ IMPOSSIBLE_ABOUTS = {
     "captured_batches[0]": ([0], ["1"]),
     "max_model_len": ({}, 0),
     "encoder_graphs": ("true", 1),
+    "host_ns": (100, None),
+    "host_ns[1]": ([100, 0], [100, "100"]),
 }
 
 

@@ -33,11 +33,17 @@ class Steady:
 
     def __init__(self, slower: float = 1.0, tokens_off: int = 0, weights: int | None = None) -> None:
         self.slower, self.tokens_off, self.weights, self.closed, self.loads = slower, tokens_off, weights, 0, []
+        self.at_start: tuple[int, ...] = ()  # the host's speed when the engine has started
         self.host_ns: list[int | tuple[int, int]] = []  # after, or around, each load; then 100
 
     def about(self) -> About:
         return About(
-            "vllm", version="0.26.0", versions={"torch": "2.11.0"}, gpu="NVIDIA H200", weight_bytes=self.weights
+            "vllm",
+            version="0.26.0",
+            versions={"torch": "2.11.0"},
+            gpu="NVIDIA H200",
+            weight_bytes=self.weights,
+            host_ns=self.at_start,
         )
 
     def run(self, load: Load) -> ServedLoad:
@@ -267,3 +273,17 @@ def test_a_single_reading_that_is_too_fast_ruins_no_run(project, engine, loads):
     engine.host_ns = loads
     run(project, "--ocrsweep-update", "-k", "decode or prefill").assert_outcomes(passed=2)
     assert len(engine.loads) <= 4
+
+
+def test_a_host_that_is_slow_from_the_first_load_on_is_known_by_its_speed_at_the_start(project, engine):
+    engine.at_start, engine.host_ns = (104, 100, 101), [(240, 240)] * 99
+    result = run(project, "--ocrsweep-update", "-k", "decode")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the host ran at 42 % of its speed: measure again on a quiet host*"])
+
+
+def test_rounds_are_judged_by_the_fastest_speed_that_is_known_when_the_point_is_decided(project, engine):
+    """The first load was slow, which only the second shows; a third agrees with that."""
+    engine.host_ns = [(240, 240)]
+    run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
+    assert len(engine.loads) == 3

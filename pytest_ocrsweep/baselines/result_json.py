@@ -37,7 +37,7 @@ from .json_layout import (
     unknown,
     whole,
 )
-from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
+from .measurement import ENVIRONMENT, SINCE, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
 from .moved import MOVED
 from .own import CALL, OwnCount, OwnResult
@@ -152,7 +152,7 @@ POINT = Layout(
     },
 )
 HOST = Layout(
-    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
+    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), **dict.fromkeys(SINCE, later(text))}
 )  # a revision is the project's, not a host's
 OWN_RESULT = Layout(
     OwnResult,

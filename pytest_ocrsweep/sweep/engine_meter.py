@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PAGES = 8  # of a round, and at least twice the concurrency
 PATIENCE = 3  # loads that may be served for one round, until the host is as fast before and after as it has been
+STARTS = ("encoder_graphs", "enforce_eager")  # of engine.start, which make another engine of it
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 KEY = "OPENAI_API_KEY"  # a variable with a server's key
 
@@ -136,6 +137,7 @@ class EngineMeter(Meter):
             transformers=engine,
             dtype=start.dtype or self.settings.model.dtype,
             weights="real" if self.checkpoint else start.weights,
+            engine_start=", ".join(f"{name}=true" for name in STARTS if getattr(start, name)) or None,
         )
 
     def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool, energy: bool = False) -> Sampled:

@@ -287,3 +287,24 @@ def test_rounds_are_judged_by_the_fastest_speed_that_is_known_when_the_point_is_
     engine.host_ns = [(240, 240)]
     run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
     assert len(engine.loads) == 3
+
+
+@pytest.mark.parametrize("start", ["encoder_graphs", "enforce_eager"])
+def test_an_engine_that_is_started_otherwise_is_compared_with_nothing_and_both_can_be_kept(project, engine, start):
+    otherwise = (f"--ocrsweep-set=engine.start.{start}=true", "-k", "decode", "-rs")
+    run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
+    engine.slower = 1.5
+    result = run(project, *otherwise)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"SKIPPED *no time that compares (engine.start default -> {start}=true) is recorded on NVIDIA H200 for "
+            "decode 1x1 flash; to record it in place of that one (-o ocrsweep_baselines=DIR keeps both): pytest *"
+        ]
+    )
+    run(project, *otherwise, "-o", "ocrsweep_baselines=other", "--ocrsweep-update").assert_outcomes(passed=1)
+    run(project, *otherwise, "-o", "ocrsweep_baselines=other").assert_outcomes(passed=1)
+    engine.slower = 1.0
+    run(project, "-k", "decode").assert_outcomes(passed=1)
+    (file,) = project.path.glob("other/deepseek-ocr/vllm/timed/nvidia-h200/decode.json")
+    assert json.loads(file.read_text())["environments"][0]["engine_start"] == f"{start}=true"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .attribution import Observed
 from .energy import EnergyResult
 from .evidence import Process
+from .host_speed import HostSpeed
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
 from .power_cap import PowerCap
@@ -79,6 +80,7 @@ class Measurement(JsonObject):
     gate: GateResult = GateResult()
     profile: PointProfile | None = None
     energy: EnergyResult | None = None  # None: not asked for
+    host_speed: HostSpeed | None = None  # of an engine's host, where it says it
 
     @property
     def process(self) -> Process:

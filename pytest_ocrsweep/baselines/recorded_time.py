@@ -21,7 +21,7 @@ CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, ENGINE)
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
-OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "power_cap", "gate"})
+OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "power_cap", "gate", "host_speed"})
 
 LONGEST_NS = 24 * 3600 * 10**9
 """No call of a stage takes a day: a longer time would only switch the gate off."""

@@ -18,6 +18,7 @@ from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from .energy import ENERGY_RESULT
 from .estimate_json import ESTIMATE
+from .host_speed import HOST_SPEED
 from .json_layout import (
     NOTHING,
     Field,
@@ -121,6 +122,7 @@ MEASUREMENT = Layout(
         "gate": Field(GATE, GateResult()),
         "profile": later(PROFILE),
         "energy": later(ENERGY_RESULT),
+        "host_speed": later(HOST_SPEED),
     },
 )
 FLOOR = Layout(

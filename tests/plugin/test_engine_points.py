@@ -308,3 +308,22 @@ def test_an_engine_that_is_started_otherwise_is_compared_with_nothing_and_both_c
     run(project, "-k", "decode").assert_outcomes(passed=1)
     (file,) = project.path.glob("other/deepseek-ocr/vllm/timed/nvidia-h200/decode.json")
     assert json.loads(file.read_text())["environments"][0]["engine_start"] == f"{start}=true"
+
+
+def test_a_point_of_a_host_that_turns_out_faster_later_is_not_recorded(project, engine):
+    """The first point's host is slow; from the second on it is as fast as it can be."""
+    engine.host_ns = [(240, 240)] * 2
+    grids = ("--ocrsweep-grids=1x1,1x2", "-k", "decode")
+    result = run(project, *grids, "--ocrsweep-update", "--ocrsweep-report=report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    why = "the host ran at 42 % of the speed that it had later: update it again on a quiet host"
+    result.stdout.fnmatch_lines([f"ERROR: decode 1x1 flash is not recorded: {why}"])
+    folder = project.path / "baselines" / "deepseek-ocr" / "vllm"
+    for file in (folder / "timed" / "nvidia-h200" / "decode.json", folder / "decode.json"):
+        assert [point["grid"] for point in json.loads(file.read_text())["points"]] == ["1x2"]
+    points = json.loads((project.path / "report" / "sweep.json").read_text())["points"]
+    assert [(point["grid"], point["verdict"]) for point in points] == [("1x1", "NO SAMPLE"), ("1x2", "RECORDED")]
+    assert points[0]["vendor"]["host_speed"] == {"slowest_ns": 240, "fastest_ns": 240}
+    run(project, *grids, "--ocrsweep-update")
+    points = json.loads((folder / "timed" / "nvidia-h200" / "decode.json").read_text())["points"]
+    assert [point["grid"] for point in points] == ["1x1", "1x2"]

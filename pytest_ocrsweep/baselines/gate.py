@@ -203,6 +203,8 @@ def _no_sample(rounds: tuple[Samples, ...], acceptable: int) -> str:
 
 
 def refused(why: str, rounds: tuple[Samples, ...]) -> str:
-    """With what the machine showed, and what to do."""
+    """With what the machine showed, and what to do; an engine's rounds say how fast their host was, and no GPU's."""
     reasons = ", ".join(sampling.objections(rounds))
-    return f"no acceptable sample: {why}{f': {reasons}' if reasons else ''}: measure again on a free, cool GPU"
+    of_engine = any(reading.host_ns for r in rounds for reading in r.readings)
+    where = "quiet host" if of_engine else "free, cool GPU"
+    return f"no acceptable sample: {why}{f': {reasons}' if reasons else ''}: measure again on a {where}"

@@ -158,7 +158,8 @@ def _by_date(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def _line(entry: Entry) -> str:
     process, environment = entry.taken
     (key,) = rows({entry.key: {}})
-    known = {name: getattr(environment, name) for name in (*ENVIRONMENT, "gpu_uuid")}
+    started = {"engine_start": environment.engine_start} if environment.engine_start else {}
+    known = {name: getattr(environment, name) for name in (*ENVIRONMENT, "gpu_uuid")} | started
     content = {
         "schema": SCHEMA,
         "date": entry.date,

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from ..errors import BaselineError
 from ..files import appending, atomic, untrusted
 from ..files.text import command, printable
-from .json_layout import JsonObject, Layout, Wrong, known, number, positive, text
+from .json_layout import Field, JsonObject, Kind, Layout, Wrong, known, later, number, positive, text
 from .measurement import Environment
 from .recorded_time import TimedProcess
 from .result import PointResult
@@ -51,6 +51,7 @@ class Header(JsonObject):
     weights: str | None
     git_revision: str | None
     begun: str = field(compare=False)
+    engine_start: str | None = None
 
     @property
     def name(self) -> str:
@@ -69,16 +70,18 @@ class Header(JsonObject):
     def environment(self, host: str | None) -> Environment:
         """What a time of this journal was taken on."""
         versions = (self.driver, self.torch, self.transformers)
-        return Environment(host, self.gpu, *versions, self.dtype, self.weights, self.git_revision)
+        on = (self.dtype, self.weights, self.git_revision)
+        return Environment(host, self.gpu, *versions, *on, engine_start=self.engine_start)
 
 
-LAYOUT = {
+LAYOUT: dict[str, Field | Kind] = {
     "schema": positive,
     **dict.fromkeys(("model", "architecture", "workload", "program"), text),
     "slowdown_percent": number,
     "gpu": text,
     **dict.fromkeys(("driver", "torch", "transformers", "dtype", "weights", "git_revision"), known(text)),
     "begun": text,
+    "engine_start": later(text),
 }
 HEADER = Layout(Header, LAYOUT)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .attribution import Observed
 from .energy import EnergyResult
 from .evidence import Process
+from .host_speed import HostSpeed
 from .json_layout import JsonObject, names
 from .point_profile import PointProfile
 from .power_cap import PowerCap
@@ -79,6 +80,7 @@ class Measurement(JsonObject):
     gate: GateResult = GateResult()
     profile: PointProfile | None = None
     energy: EnergyResult | None = None  # None: not asked for
+    host_speed: HostSpeed | None = None  # of an engine's host, where it says it
 
     @property
     def process(self) -> Process:
@@ -107,6 +109,7 @@ class Environment(JsonObject):
     weights: str | None = None
     git_revision: str | None = None
     gpu_uuid: str | None = None  # which card; two cards of one host are two machines
+    engine_start: str | None = None  # how an engine was started otherwise than by default: "encoder_graphs=true"
 
     def __str__(self) -> str:
         """In words: "node7: NVIDIA H200, driver 580.1, torch 2.11.0, transformers 5.23.0"."""
@@ -115,4 +118,5 @@ class Environment(JsonObject):
         return f"{self.host}: {', '.join([str(self.gpu), *known])}"
 
 
-ENVIRONMENT = tuple(name for name in names(Environment) if name != "gpu_uuid")  # what a sweep is of, and compared by
+SINCE = ("gpu_uuid", "engine_start")  # earlier versions did not record them, and None is not recorded
+ENVIRONMENT = tuple(name for name in names(Environment) if name not in SINCE)  # what a sweep is of, and compared by

@@ -16,11 +16,12 @@ from .point_profile import PointProfile
 
 CPU_TIME = "cpu-time"  # of calls that only the host runs
 ENGINE = "engine"  # the wall clock of an engine's client
+STARTED = "engine.start"
 CLOCKS = ("cuda-graph", "profiler", "host", CPU_TIME, ENGINE)
 
 # What is not recorded, and so absent from a report of what is.
 QUARTILES = frozenset({"min", "q1", "q3", "samples"})
-OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "power_cap", "gate"})
+OF_A_RUN = frozenset({"token_ns", "stopped", "rounds", "objections", "power_w", "power_cap", "gate", "host_speed"})
 
 LONGEST_NS = 24 * 3600 * 10**9
 """No call of a stage takes a day: a longer time would only switch the gate off."""
@@ -178,6 +179,7 @@ def incomparable(stored: RecordedTime, clock: str, experts: str | None, environm
     then = stored.environments[-1]
     pairs = [("clock", stored.clock, clock), ("experts", stored.experts, experts)]
     pairs += [(name, getattr(then, name), getattr(environment, name)) for name in ("dtype", "weights")]
+    pairs += [(STARTED, then.engine_start or "default", environment.engine_start or "default")]
     return [f"{name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
 
 

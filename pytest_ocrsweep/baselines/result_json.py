@@ -18,6 +18,7 @@ from ..model.geometry import CropGrid
 from ..model.stages import STAGES
 from .energy import ENERGY_RESULT
 from .estimate_json import ESTIMATE
+from .host_speed import HOST_SPEED
 from .json_layout import (
     NOTHING,
     Field,
@@ -37,7 +38,7 @@ from .json_layout import (
     unknown,
     whole,
 )
-from .measurement import ENVIRONMENT, Environment, GateResult, Measurement, TimeSummary
+from .measurement import ENVIRONMENT, SINCE, Environment, GateResult, Measurement, TimeSummary
 from .metrics import analytic_names
 from .moved import MOVED
 from .own import CALL, OwnCount, OwnResult
@@ -121,6 +122,7 @@ MEASUREMENT = Layout(
         "gate": Field(GATE, GateResult()),
         "profile": later(PROFILE),
         "energy": later(ENERGY_RESULT),
+        "host_speed": later(HOST_SPEED),
     },
 )
 FLOOR = Layout(
@@ -152,7 +154,7 @@ POINT = Layout(
     },
 )
 HOST = Layout(
-    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), "gpu_uuid": later(text)}
+    Environment, {**dict.fromkeys(ENVIRONMENT[:-1], known(text)), **dict.fromkeys(SINCE, later(text))}
 )  # a revision is the project's, not a host's
 OWN_RESULT = Layout(
     OwnResult,

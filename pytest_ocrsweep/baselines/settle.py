@@ -17,6 +17,7 @@ def settle(
     now: Observed = UNSEEN,
     *,
     fresh: Callable[[], Samples | None] = lambda: None,
+    review: Callable[[Samples], Samples] = lambda taken: taken,
     cap: int = gate.ROUNDS,
     expected: float = EXPECTED_NOISE,
     shared: Shared = ALONE,
@@ -25,11 +26,12 @@ def settle(
 
     What is too close to tell is measured in a `fresh` process, as rounds in one process share its luck; and in this
     one where there can be none (None). A faster time, or one that has no baseline yet, needs CONFIRMED rounds that
-    agree; else there is no sample.
+    agree; else there is no sample. Each round is judged by what is known of it then, which `review` says.
     """
     rounds = [measure()]
     apart = False
     while True:
+        rounds = [review(each) for each in rounds]
         decision = gate.judge(baseline, rounds, now, cap=cap, expected=expected, shared=shared, apart=apart)
         once = not apart and len(agreeing(rounds)) < gate.CONFIRMED
         alone = once and decision.outcome in (gate.Outcome.IMPROVED, gate.Outcome.NO_BASELINE)

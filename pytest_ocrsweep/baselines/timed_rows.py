@@ -14,7 +14,7 @@ from .counted import exactly, whole
 from .energy import ENERGY
 from .evidence import Baseline, Process
 from .json_layout import Json
-from .measurement import ENVIRONMENT, Environment
+from .measurement import ENVIRONMENT, SINCE, Environment
 from .point_profile import compact
 from .power_cap import POWER_CAPPED
 from .recorded_time import KEPT, Anchor, RecordedTime, Taken, known_clock, ordered
@@ -116,13 +116,13 @@ def environments_of(stored: RecordedTime) -> Iterator[Environment]:
 
 
 def about_environment(environment: Environment) -> dict[str, str | None]:
-    card = {"gpu_uuid": environment.gpu_uuid} if environment.gpu_uuid else {}  # earlier versions did not record it
-    return {name: getattr(environment, name) for name in ENVIRONMENT} | card
+    known = {name: value for name in SINCE if (value := getattr(environment, name))}
+    return {name: getattr(environment, name) for name in ENVIRONMENT} | known
 
 
 def read_environment(raw: object) -> Environment:
     """What times were taken on, of any version's file. Raises ValueError."""
-    optional = {"host": None, "gpu_uuid": None}  # once they were not recorded
+    optional = dict.fromkeys(("host", *SINCE))  # once they were not recorded
     return environment_of({**optional, **raw} if isinstance(raw, dict) else raw)
 
 
@@ -139,9 +139,9 @@ def date_of(raw: Json, name: str) -> str:
 
 
 def environment_of(raw: object) -> Environment:
-    """What times were taken on, with every field. Raises ValueError."""
-    fields = exactly(raw, (*ENVIRONMENT, "gpu_uuid"))
-    return Environment(*(text(fields, name) for name in (*ENVIRONMENT, "gpu_uuid")))
+    """What times were taken on, with every field but those that only some engines have. Raises ValueError."""
+    fields = exactly({"engine_start": None, **raw} if isinstance(raw, dict) else raw, (*ENVIRONMENT, *SINCE))
+    return Environment(*(text(fields, name) for name in (*ENVIRONMENT, *SINCE)))
 
 
 def text(raw: Json, name: str) -> str | None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +16,7 @@ from ..hardware.served_load import pages_of
 from .about import About, StartOptions
 from .http import HttpEngine
 from .process import EngineProcess, Runner
+from .saved import SavedRows
 from .served import Load, ServedLoad, summary
 
 USAGE = 4  # as of pytest, whose points these become
@@ -150,29 +148,6 @@ def row(served: ServedLoad) -> list[str]:
     ]
 
 
-def save(path: Path, about: About, served: ServedLoad) -> None:
-    """Adds a line of JSON with every request."""
-    load = served.load
-    line = {
-        "tool": "pytest_ocrsweep.engines",
-        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "host": platform.node(),
-        "engine": about.engine,
-        "engine_version": about.version,
-        "model": about.model,
-        "gpu": about.gpu,
-        "encoder_graphs": about.encoder_graphs,
-        "page": f"{load.width}x{load.height}",
-        "concurrency": load.concurrency,
-        "wall_ns": served.wall_ns,
-        "rendered_ns": served.rendered_ns,
-        "energy_mj": served.energy_mj,
-        "requests": [astuple(each) for each in served.requests],
-    }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
 def _scaled(value: float | None, unit: float, digits: int) -> str:
     return "-" if value is None else f"{value / unit:,.{digits}f}"
 
@@ -188,15 +163,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         whole.error("--python needs --model DIR")
     if options.pages and options.pages < max(options.concurrency):
         whole.error(f"--pages {options.pages} are never {max(options.concurrency)} at once: give at least as many")
+    if options.save and options.log and options.save.absolute() == options.log.absolute():
+        whole.error("--log and --save name one file, and the log would take its place: name two")
     try:
-        with opened(options) as engine:
+        with ExitStack() as stack:
+            saved = stack.enter_context(SavedRows(options.save)) if options.save else None
+            if saved and saved.cut:
+                line = f"{saved}: its last line has no end, as of a writer that was killed: rows begin on a new one"
+                print("ocrsweep:", terminal_line(line), file=sys.stderr)
+            engine = opened(options)
+            stack.callback(engine.close)
             print(terminal_line(shown(engine.about())))
             show(HEADINGS)
             for concurrency in options.concurrency:
                 served = engine.run(load(options, concurrency))
                 show(row(served))
-                if options.save:
-                    save(options.save, engine.about(), served)
+                if saved:
+                    saved.add(engine.about(), served)
     except EngineError as error:
         done = f" ({len(error.requests)} pages were done before)" if error.requests else ""
         print("ocrsweep:", terminal_line(f"{error}{done}"), file=sys.stderr)

@@ -50,6 +50,7 @@ class About:
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
     encoder_graphs: bool | None = None
+    host_ns: tuple[int, ...] = ()  # what a fixed piece of work took on its host, again and again after its start
 
 
 class TimedEngine(Protocol):

@@ -24,11 +24,12 @@ PROTOCOL = 2
 PASSED = ("warmup", "concurrency", "new_tokens", "prompt", "slowdown_percent")  # of a load, to the runner
 OPTION = "engine.python"
 GIVE = "give the path of a Python interpreter, 3.10 or later, that has vLLM"
+MALFORMED = "try another version of the engine, and report this with its version and ours"
 HINTS = {
     "refused": "ask for less, or start the engine with greater limits",
     "version": "install a later one there: {pip} --upgrade vllm",
     "memory": "start it with a lower max_num_seqs or max_model_len, or free memory and raise gpu_memory_utilization",
-    "engine": "look into its whole log, which --log FILE keeps",
+    "engine": "look into its whole log: python -m pytest_ocrsweep.engines --log FILE keeps it",
 }
 
 Value = TypeVar("Value")
@@ -131,7 +132,9 @@ class EngineProcess:
             if "failed" not in row:
                 return read(row["done"])
             failure = answers.failure(row["failed"])
-        except (KeyError, TypeError, ValueError):
+        except answers.Malformed as wrong:
+            raise EngineLost(f"{self._runner}: answered {name!r} with {wrong};", MALFORMED) from None
+        except (KeyError, ValueError):
             what = f"{self._runner}: answered {name!r} with {_shown(line)};"
             raise EngineLost(what, "see that nothing else writes to its stdout") from None
         raise self._failed(name, failure)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..baselines.machine import SLOW_HOST, Machine
+from ..baselines.machine import SLOW_HOST, Machine, fastest_host
 from ..baselines.measurement import Environment
 from ..baselines.recorded_time import ENGINE
 from ..baselines.sampling import Samples
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PAGES = 8  # of a round, and at least twice the concurrency
 PATIENCE = 3  # loads that may be served for one round, until the host is as fast before and after as it has been
+STARTS = ("encoder_graphs", "enforce_eager")  # of engine.start, which make another engine of it
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 KEY = "OPENAI_API_KEY"  # a variable with a server's key
 
@@ -44,25 +45,28 @@ class EngineMeter(Meter):
 
     count: bool = True  # an engine's FLOPs are not counted on it: no point is run again for them
     _loads: dict[Workload, tuple[ServedLoad, set[str]]] = field(default_factory=dict, init=False, repr=False)
-    _fastest_ns: int | None = field(default=None, init=False, repr=False)  # of the host, for a fixed piece of work
+    _host_ns: list[int] = field(default_factory=list, init=False, repr=False)  # all readings of a fixed piece of work
 
     @cached_property
     def _running(self) -> tuple[TimedEngine, About]:
         """The engine, and what it says of itself.
 
-        Raises EngineLost, and then all that follow: nothing starts it again.
+        Raises EngineError, and all that follow raise EngineLost with the same line: nothing starts it again, and the
+        lock is let go.
         """
         if self.lost:
             raise EngineLost(self.lost)
         self.held.enter_context(self.lock())
         try:
             engine = self._opened()
-        except EngineError as error:
-            self.lost = str(error)
+            self.held.callback(engine.close)
+            about = engine.about()
+            self._same_model(about)
+            self._host_ns += about.host_ns
+        except BaseException as error:
+            self.lost = str(error) if isinstance(error, EngineError) else f"the engine did not start ({error!r})"
+            self.held.close()
             raise
-        self.held.callback(engine.close)
-        about = engine.about()
-        self._same_model(about)
         return engine, about
 
     def _opened(self) -> TimedEngine:
@@ -88,8 +92,8 @@ class EngineMeter(Meter):
         expected = {each * (1 + wide) for each in (counted, counted + unused)}
         if about.weight_bytes is None or about.weight_bytes in expected:
             return
-        self.lost = f"the engine holds {about.weight_bytes:,} bytes of weights, and {model.name} has {min(expected):,}"
-        raise EngineLost(f"{self.lost};", "serve this model, or choose the one that it serves: model=NAME")
+        what = f"the engine holds {about.weight_bytes:,} bytes of weights, and {model.name} has {min(expected):,};"
+        raise EngineLost(what, "serve this model, or choose the one that it serves: model=NAME")
 
     def _options(self) -> StartOptions:
         engine, model = self.settings.engine, self.settings.model
@@ -134,6 +138,7 @@ class EngineMeter(Meter):
             transformers=engine,
             dtype=start.dtype or self.settings.model.dtype,
             weights="real" if self.checkpoint else start.weights,
+            engine_start=", ".join(f"{name}=true" for name in STARTS if getattr(start, name)) or None,
         )
 
     def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool, energy: bool = False) -> Sampled:
@@ -145,9 +150,14 @@ class EngineMeter(Meter):
             what = f"{point}: the engine gave all tokens of a page at once;"
             raise EngineError(what, "ask for more new tokens, or for a server that streams")
         early, late = served.host_ns or (None, None)
-        before, after = (Machine(host_ns=each, fastest_host_ns=self._fastest_ns) for each in (early, late))
-        samples = Samples(ns, f"{len(ns)} pages", before, after)
+        samples = self.reviewed(Samples(ns, f"{len(ns)} pages", Machine(host_ns=early), Machine(host_ns=late)))
         return Sampled(samples, None, None, ENGINE, None, None, None, None)
+
+    def reviewed(self, taken: Samples) -> Samples:
+        """A round beside the host's fastest speed, which a later load may have shown."""
+        fastest = fastest_host(self._host_ns)
+        before, after = (replace(each, fastest_host_ns=fastest) for each in (taken.before, taken.after))
+        return replace(taken, before=before, after=after)
 
     def _served(self, point: TimedPoint) -> ServedLoad:
         """A load that this stage has not had yet."""
@@ -161,8 +171,8 @@ class EngineMeter(Meter):
         """A load; again while the host was slow, which a shared one is for seconds."""
         for _ in range(PATIENCE):
             served = self._once(work)
-            self._fastest_ns = min([*filter(None, [self._fastest_ns]), *served.host_ns], default=None)
-            if max(served.host_ns, default=0) <= SLOW_HOST * (self._fastest_ns or 0):
+            self._host_ns += served.host_ns
+            if max(served.host_ns, default=0) <= SLOW_HOST * (fastest_host(self._host_ns) or 0):
                 break
         return served
 

@@ -175,6 +175,7 @@ class Journals:
             on.weights,
             self.revision(),
             datetime.now(UTC).isoformat(" ", "seconds"),
+            on.engine_start,
         )
 
     @cached_property

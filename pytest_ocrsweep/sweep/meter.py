@@ -176,6 +176,7 @@ class Meter:
             lambda: next(ready, None) or self._take(point, stored, count=False).first,
             taken.seen,
             fresh=lambda: self.fresh(point),
+            review=self.reviewed,
             expected=by.expected,
             shared=by.shared,
         )
@@ -214,6 +215,10 @@ class Meter:
     def _take(self, point: TimedPoint, stored: RecordedTime | None, *, count: bool, energy: bool = False) -> Sampled:
         """Prepare the point anew and take a round: rounds of one graph would share its luck."""
         return self.guarded(point, lambda: self.prepared(point, stored, count, energy))
+
+    def reviewed(self, taken: Samples) -> Samples:
+        """A round with what is known of it by now."""
+        return taken
 
     def guarded(self, point: TimedPoint, run: Callable[[], T]) -> T:
         try:

@@ -25,8 +25,8 @@ from .journals import Journals, TakenUp
 from .own_results import AGREES, File, OwnResults
 from .revision import Revision, revision
 from .session import Sweep
+from .slow_hosts import Key, slow
 
-Key = tuple[str, CropGrid, str]  # stage, grid, attention
 Write = Callable[[Path], Recorded]  # to a file
 
 
@@ -38,6 +38,7 @@ class Results:
     points: dict[Key, PointResult] = field(default_factory=dict)
     environments: dict[tuple[str, str], Environment] = field(default_factory=dict)  # by host and GPU
     _taken_on: dict[Key, Environment] = field(default_factory=dict, init=False)  # a host may have several cards
+    _slow: dict[Key, str] = field(default_factory=dict, init=False)  # of a host that was faster later
     filtered: str | None = None  # why it is not known which points are unused: tests were left out, or came to none
     of_all_paths: bool = True  # else tests of other files may use recorded times of a user's own code
     unused: dict[str, set[PointKey]] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Results:
         if self.sweep.options.prune:
             steps["removing unused points"] = lambda: self._record(self._unused(), barred)
         if self.sweep.options.update:
+            steps["looking at the speed of hosts"] = self._refuse_slow
             revision = cache(lambda: self.revision(rootdir).name)
             steps["recording counted numbers"] = lambda: self._record(self._counted(), barred)
             steps["recording times"] = lambda: self._record(self._times(rootdir), barred)
@@ -101,6 +103,14 @@ class Results:
         except Exception as error:  # a bug must not take the other steps with it
             self.problems.append(f"{name} failed: {type(error).__name__}: {error}")
 
+    def _refuse_slow(self) -> None:
+        """A time that was taken before its host showed how fast it can be is not recorded."""
+        left = {each.point.key: each.point for each in self._taken_up}
+        self._slow = slow({**left, **self.points}.values())
+        for key in self._slow.keys() & self.points.keys():
+            self.points[key] = replace(self.points[key], verdict=Verdict.NO_SAMPLE)
+        self.problems += self._slow.values()
+
     def _end_journals(self) -> None:
         """The journals go once all that they hold is recorded."""
         if self.journals and self.problems:
@@ -123,7 +133,7 @@ class Results:
     @property
     def _taken_up(self) -> list[TakenUp]:
         """What an earlier run timed, less what failed in this one; a time that this one took comes later and wins."""
-        failed = {point.key for point in self.points.values() if point.verdict.failed}
+        failed = {*self._slow, *(point.key for point in self.points.values() if point.verdict.failed)}
         return [each for each in self.journals.taken_up if each.point.key not in failed] if self.journals else []
 
     def _record(self, writes: dict[Path, Write], barred: dict[str, list[str]]) -> None:

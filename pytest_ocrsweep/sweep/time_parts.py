@@ -8,7 +8,7 @@ from typing import Protocol
 from ..baselines import gate, timed
 from ..baselines.measurement import Measurement
 from ..baselines.point_key import PointKey
-from ..baselines.recorded_time import RecordedTime
+from ..baselines.recorded_time import STARTED, RecordedTime
 from ..baselines.result import FloorResult
 from ..baselines.verdict import Verdict
 from .drifts import drift_of
@@ -45,7 +45,9 @@ def time_part(sweep: Sweep, priced: Subject, measured: Measured, recorded: Recor
         return Part(Verdict.FAIL, "\n".join(lines), short=short, moved=moved)
     if decision.outcome is Outcome.NO_BASELINE:
         old = f" that compares ({', '.join(measured.incomparable)})" if measured.incomparable else ""
-        missing = f"no time{old} is recorded on {gpu} for {priced}; to record it"
+        another = any(each.startswith(STARTED) for each in measured.incomparable)
+        instead = " in place of that one (-o ocrsweep_baselines=DIR keeps both)" if another else ""
+        missing = f"no time{old} is recorded on {gpu} for {priced}; to record it{instead}"
         if options.missing_fails:
             return Part(Verdict.FAIL, f"{missing}:\n{options.accepting(file)}", short="time has no baseline")
         return Part(Verdict.NO_BASELINE, skip=f"{missing}: {options.accepting(file)}")

@@ -10,6 +10,7 @@ from ..baselines import energy_gate, gate, sampling
 from ..baselines.attribution import Observed
 from ..baselines.energy import EnergyResult
 from ..baselines.evidence import EXPECTED_NOISE, Baseline
+from ..baselines.host_speed import HostSpeed
 from ..baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from ..baselines.own import OwnKey
 from ..baselines.recorded_time import RecordedTime
@@ -90,7 +91,8 @@ class Sampled:
         energy = self.energy
         if energy is not None:
             energy = energy_gate.judge(energy, recorded.baseline if recorded else None)
-        unknown = {"power_cap": power_cap, "energy": energy}
+        host_speed = HostSpeed.of(reading for r in good for reading in r.readings)
+        unknown = {"power_cap": power_cap, "energy": energy, "host_speed": host_speed}
         return Measurement(
             device_ns=TimeSummary.of(Samples(tuple(ns for r in good for ns in r.ns))),
             wall_ns=TimeSummary.of(self.wall) if self.wall else None,
@@ -110,6 +112,7 @@ class Sampled:
             power_cap=power_cap,
             gate=judged(decision),
             energy=energy,
+            host_speed=host_speed,
             absent=frozenset(name for name, value in unknown.items() if value is None),
         )
 

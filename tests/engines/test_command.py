@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ from engines.servers import answer, delta, serving, usage
 
 from pytest_ocrsweep.engines import process
 from pytest_ocrsweep.engines.__main__ import main
+from pytest_ocrsweep.files.text import printable
 
 MODEL = str(Path(__file__).with_name("model"))
 PAGE = ("--page", "64x48", "--new-tokens", "3")
@@ -78,6 +82,103 @@ def test_a_refused_load_is_one_line(
     monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
     assert main(["--python", sys.executable, "--model", MODEL]) == 4
     assert "failed in 'run': too long; ask for less, or start the engine with" in capsys.readouterr().err
+
+
+# The file of rows
+
+
+def rows_of(path: Path) -> list[list[object]]:
+    return [json.loads(line)["requests"] for line in path.read_text().splitlines()]
+
+
+def test_rows_are_added_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    with serving(answer()) as server:
+        assert main(["--url", server.url, "--concurrency", "1,2", "--save", str(path), *PAGE]) == 0
+        assert main(["--url", server.url, "--save", str(path), *PAGE]) == 0
+    assert [len(each) for each in rows_of(path)] == [8, 8, 8]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nowhere/rows", "No such file or directory); name another file"),
+        ("folder", "Is a directory); name another file"),
+        ("file/rows", "Not a directory); move away what stands in its place"),
+        ("nu\0l", "embedded null byte); name another file"),
+        ("pipe", "it is no regular file); name another file"),
+    ],
+)
+def test_a_file_that_can_hold_no_row_is_refused_before_anything_starts(
+    name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with serving(answer()) as server:
+        assert main(["--url", server.url, "--save", str(tmp_path / name), *PAGE]) == 4
+        assert not server.bodies
+    error = capsys.readouterr().err
+    assert error == f"ocrsweep: {printable(str(tmp_path / name))}: no row can be saved there ({why}\n"
+
+
+def test_a_row_is_not_glued_to_a_line_that_a_kill_has_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"tool": "pytest_ocrs')
+    with serving(answer()) as server:
+        assert main(["--url", server.url, "--concurrency", "1,2", "--save", str(path), *PAGE]) == 0
+    assert "rows.jsonl: its last line has no end, as of a writer that was killed" in capsys.readouterr().err
+    cut, *whole = path.read_text().splitlines()
+    assert cut == '{"tool": "pytest_ocrs'
+    assert [len(json.loads(line)["requests"]) for line in whole] == [8, 8]
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with serving(answer()) as server:
+        assert main(["--url", server.url, "--save", str(path), *PAGE]) == 4
+    assert "no row can be saved there (No space left on device); free some space there" in capsys.readouterr().err
+    assert path.read_text() == "{}\n"
+
+
+def test_the_log_is_not_written_over_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows"
+    path.write_text("{}\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["--python", "p", "--model", "m", "--save", str(path), "--log", str(path)])
+    assert caught.value.code == 4
+    assert "--log and --save name one file" in capsys.readouterr().err
+    assert path.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize(
+    ("about", "run", "where"),
+    [({"gpu": 7}, {}, "'about' with gpu"), ({}, {"requests": []}, "'run' with requests")],
+)
+def test_an_impossible_answer_is_one_line(
+    about: dict[str, object],
+    run: dict[str, object],
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HELLO + done({"started_s": 1.0}) + done({**ABOUT, **about}) + done(run))
+    monkeypatch.setattr(process.Runner, "__init__", with_script(process.Runner.__init__, script))
+    assert main(["--python", sys.executable, "--model", MODEL]) == 4
+    error = capsys.readouterr().err
+    assert f"answered {where}: it must be " in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

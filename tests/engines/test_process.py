@@ -80,10 +80,10 @@ def test_an_engine_says_of_itself_what_it_knows(runner: Callable[..., Runner]) -
 
 @pytest.mark.parametrize("rows", [[[1, 5, 9, 12, 3]], [[1, 5, 9, 300, 2]]], ids=["no image", "fewer tokens"])
 def test_a_run_that_is_not_the_load_is_refused(rows: list[list[int]], runner: Callable[..., Runner]) -> None:
-    with EngineProcess(runner(HELLO + served(rows))) as engine, pytest.raises(EngineError) as caught:
+    with EngineProcess(runner(HELLO + served([*rows, ROWS[1]]))) as engine, pytest.raises(EngineError) as caught:
         engine.run(LOAD)
     assert type(caught.value) is EngineError
-    assert len(caught.value.requests) == 1
+    assert len(caught.value.requests) == 2
 
 
 def test_an_engine_goes_on_after_a_load_that_it_refuses(runner: Callable[..., Runner]) -> None:
@@ -213,6 +213,81 @@ def test_a_failure_of_each_kind_has_its_remedy(kind: str, runner: Callable[..., 
 @pytest.mark.parametrize("rows", [[[1, 2, 3]], [["1", 5, 9, 300, 3]], [[1.5, 5, 9, 300, 3]], "x", [None], None])
 def test_rows_that_are_no_requests_are_garbage(rows: object, runner: Callable[..., Runner]) -> None:
     assert "answered 'run' with " in refused(runner(HELLO + served(rows)), then=lambda engine: engine.run(LOAD))
+
+
+GOOD = {"requests": ROWS, "wall_ns": 100, "rendered_ns": [4, 6], "energy_mj": 20, "host_ns": [7, 8]}
+DAY = 86_400 * 10**9
+IMPOSSIBLE_RUNS = {
+    "requests": ([], [ROWS[0]], [*ROWS, ROWS[0]], None, {}),
+    "requests[1]": tuple(
+        [ROWS[0], each]
+        for each in (
+            [6, 6, 10, 300, 3],  # no time to the first token
+            [6, 5, 10, 300, 3],
+            [2, 6, 5, 300, 3],
+            [2, 6, 3 * DAY, 300, 3],
+            [2, 6, 10, -300, 3],
+            [2, 6, 10, 300, -3],
+            [2, 6, 10, 300, True],
+            [2, 6, 10, 10**40, 3],
+            [2, 6, 10, 300],
+            "26",
+        )
+    ),
+    "wall_ns": (0, -1, 8, 10**40, "9", 100.0, None, True, [100]),
+    "rendered_ns": (None, 7, "7"),
+    "rendered_ns[1]": ([4, -6], [4, 6.5], [4, None]),
+    "energy_mj": (-1, 2.5, "20", [20], 10**40),
+    "host_ns": ([], [100], [1, 2, 3], "ab", 5, {}),
+    "host_ns[0]": ([-5, 100], [0, 100], ["100", 100], [1.5, 2]),
+}
+IMPOSSIBLE_ABOUTS = {
+    "gpu": (7, [], "x" * 201),
+    "model": (7,),
+    "attention": (["FLASH"],),
+    "versions": ([], "0.32.0"),
+    "versions.torch": ({"torch": 2.11},),
+    "weight_bytes": ("6 GB", 0, -1, 1.5, True, 10**40),
+    "kv_blocks": (-1, "8"),
+    "captured_batches": (8, "8"),
+    "captured_batches[0]": ([0], ["1"]),
+    "max_model_len": ({}, 0),
+    "encoder_graphs": ("true", 1),
+    "host_ns": (100, None),
+    "host_ns[1]": ([100, 0], [100, "100"]),
+}
+
+
+def cases(of: dict[str, tuple[object, ...]]) -> list[tuple[str, object]]:
+    return [(where, value) for where, values in of.items() for value in values]
+
+
+@pytest.mark.parametrize(("where", "value"), cases(IMPOSSIBLE_RUNS))
+def test_a_load_with_an_impossible_value_is_one_line(where: str, value: object, runner: Callable[..., Runner]) -> None:
+    answer = done({**GOOD, where.partition("[")[0]: value})
+    line = refused(runner(HELLO + answer), then=lambda engine: engine.run(LOAD))
+    assert f"answered 'run' with {where}: it must be " in line
+    assert line.endswith("; try another version of the engine, and report this with its version and ours")
+
+
+@pytest.mark.parametrize(("where", "value"), cases(IMPOSSIBLE_ABOUTS))
+def test_an_engine_that_says_an_impossible_value_of_itself_is_one_line(
+    where: str, value: object, runner: Callable[..., Runner]
+) -> None:
+    answer = done({where.partition("[")[0].partition(".")[0]: value})
+    line = refused(runner(HELLO + answer), then=EngineProcess.about)
+    assert f"answered 'about' with {where}: it must be " in line
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "-1", "true", "null", "[]", "1e99", str(10**400)])
+def test_a_start_that_took_no_time_that_can_be_is_one_line(seconds: str, runner: Callable[..., Runner]) -> None:
+    code = f'print(\'{{"done": {{"started_s": {seconds}}}}}\', flush=True)'
+    assert "answered 'start' with started_s: it must be seconds, a " in refused(runner(HELLO + NEXT + code))
+
+
+def test_a_load_may_say_how_fast_its_host_is(runner: Callable[..., Runner]) -> None:
+    with EngineProcess(runner(HELLO + done(GOOD) + done({**GOOD, "host_ns": None, "energy_mj": None}))) as engine:
+        assert (engine.run(LOAD).host_ns, engine.run(LOAD).host_ns) == ((7, 8), ())
 
 
 def test_an_engine_that_is_closed_answers_by_a_line(runner: Callable[..., Runner]) -> None:

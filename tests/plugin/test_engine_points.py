@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
+from engines.runners import HELLO, NEXT, done, failed
 
 from pytest_ocrsweep.engines.about import About
 from pytest_ocrsweep.engines.served import Load, Request, ServedLoad
@@ -31,11 +33,17 @@ class Steady:
 
     def __init__(self, slower: float = 1.0, tokens_off: int = 0, weights: int | None = None) -> None:
         self.slower, self.tokens_off, self.weights, self.closed, self.loads = slower, tokens_off, weights, 0, []
-        self.host_ns: list[int] = []  # what a fixed piece of work takes at each load; then as long as at first
+        self.at_start: tuple[int, ...] = ()  # the host's speed when the engine has started
+        self.host_ns: list[int | tuple[int, int]] = []  # after, or around, each load; then 100
 
     def about(self) -> About:
         return About(
-            "vllm", version="0.26.0", versions={"torch": "2.11.0"}, gpu="NVIDIA H200", weight_bytes=self.weights
+            "vllm",
+            version="0.26.0",
+            versions={"torch": "2.11.0"},
+            gpu="NVIDIA H200",
+            weight_bytes=self.weights,
+            host_ns=self.at_start,
         )
 
     def run(self, load: Load) -> ServedLoad:
@@ -43,7 +51,7 @@ class Steady:
         slower = self.slower * (1 + load.slowdown_percent / 100)
         requests = tuple(self._request(load, i, slower) for i in range(load.pages))
         took = self.host_ns.pop(0) if self.host_ns else 100
-        return ServedLoad(load, requests, requests[-1].last_ns, host_ns=(100, took))
+        return ServedLoad(load, requests, requests[-1].last_ns, host_ns=(100, took) if isinstance(took, int) else took)
 
     def _request(self, load: Load, i: int, slower: float) -> Request:
         sent, jitter = i * 300 * MS, i % 3 * MS // 50
@@ -65,6 +73,15 @@ def engine(monkeypatch):
 
 def run(project, *arguments):
     return project.run(*CHOSEN, *TO_ENGINE, *arguments)
+
+
+def run_script(project, code, *arguments):
+    """A run whose engine's interpreter is a program of this code."""
+    python = project.write("python", f"#!{sys.executable}\n{code}")
+    python.chmod(0o755)
+    project.write("model/config.json", "{}")
+    engine = ("engine=vllm", f"engine.python={python}", f"engine.folder={project.path / 'model'}")
+    return project.run(*CHOSEN, *(f"--ocrsweep-set={each}" for each in engine), "-rs", *arguments)
 
 
 def test_points_are_recorded_pass_again_and_fail_when_the_engine_is_slower(project, engine):
@@ -160,6 +177,31 @@ def test_an_engine_that_cannot_start_is_not_started_again(project, monkeypatch):
     assert len(starts) == 1
 
 
+ABOUT = {
+    "dies": (NEXT + "sys.exit(3)\n", "died in 'about': exit code 3, its log is empty"),
+    "fails": (failed("engine", "CUDA error: lost"), "failed in 'about': CUDA error: lost"),
+    "refuses": (failed("refused", "not yet"), "failed in 'about': not yet"),
+    "lies": (done([]), "answered 'about' with "),
+}
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_an_engine_that_fails_before_its_first_load_is_one_line_at_every_point(project, name):
+    code, line = ABOUT[name]
+    result = run_script(project, HELLO + done({"started_s": 1.0}) + code, "-k", "decode or prefill")
+    result.assert_outcomes(failed=1, skipped=1)
+    printed = result.stdout.str()
+    assert printed.count(line) >= 2
+    assert "not timed: engine.python=" in printed
+    assert "Deadlock" not in printed
+    assert "Traceback" not in printed
+
+
+def test_the_log_is_kept_by_a_command_that_has_the_option(project):
+    result = run_script(project, HELLO + NEXT + "sys.exit(3)\n", "-k", "decode")
+    result.stdout.fnmatch_lines(["*look into its whole log: python -m pytest_ocrsweep.engines --log FILE keeps it*"])
+
+
 def test_an_engine_that_fails_one_load_goes_on(project, engine, monkeypatch):
     serve = engine.run
 
@@ -220,5 +262,68 @@ def test_a_host_that_stays_slow_gives_no_sample(project, engine):
     engine.host_ns = [240] * 9
     result = run(project, "--ocrsweep-update", "-k", "decode")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no acceptable sample*the host ran at 42 % of its speed*"])
+    result.stdout.fnmatch_lines(
+        ["*no acceptable sample*the host ran at 42 % of its speed: measure again on a quiet host*"]
+    )
     assert len(engine.loads) == 9
+
+
+@pytest.mark.parametrize("loads", [[(100, 100), (30, 100)], [(30, 100)], [(1, 100), (100, 100)]])
+def test_a_single_reading_that_is_too_fast_ruins_no_run(project, engine, loads):
+    engine.host_ns = loads
+    run(project, "--ocrsweep-update", "-k", "decode or prefill").assert_outcomes(passed=2)
+    assert len(engine.loads) <= 4
+
+
+def test_a_host_that_is_slow_from_the_first_load_on_is_known_by_its_speed_at_the_start(project, engine):
+    engine.at_start, engine.host_ns = (104, 100, 101), [(240, 240)] * 99
+    result = run(project, "--ocrsweep-update", "-k", "decode")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the host ran at 42 % of its speed: measure again on a quiet host*"])
+
+
+def test_rounds_are_judged_by_the_fastest_speed_that_is_known_when_the_point_is_decided(project, engine):
+    """The first load was slow, which only the second shows; a third agrees with that."""
+    engine.host_ns = [(240, 240)]
+    run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
+    assert len(engine.loads) == 3
+
+
+@pytest.mark.parametrize("start", ["encoder_graphs", "enforce_eager"])
+def test_an_engine_that_is_started_otherwise_is_compared_with_nothing_and_both_can_be_kept(project, engine, start):
+    otherwise = (f"--ocrsweep-set=engine.start.{start}=true", "-k", "decode", "-rs")
+    run(project, "--ocrsweep-update", "-k", "decode").assert_outcomes(passed=1)
+    engine.slower = 1.5
+    result = run(project, *otherwise)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"SKIPPED *no time that compares (engine.start default -> {start}=true) is recorded on NVIDIA H200 for "
+            "decode 1x1 flash; to record it in place of that one (-o ocrsweep_baselines=DIR keeps both): pytest *"
+        ]
+    )
+    run(project, *otherwise, "-o", "ocrsweep_baselines=other", "--ocrsweep-update").assert_outcomes(passed=1)
+    run(project, *otherwise, "-o", "ocrsweep_baselines=other").assert_outcomes(passed=1)
+    engine.slower = 1.0
+    run(project, "-k", "decode").assert_outcomes(passed=1)
+    (file,) = project.path.glob("other/deepseek-ocr/vllm/timed/nvidia-h200/decode.json")
+    assert json.loads(file.read_text())["environments"][0]["engine_start"] == f"{start}=true"
+
+
+def test_a_point_of_a_host_that_turns_out_faster_later_is_not_recorded(project, engine):
+    """The first point's host is slow; from the second on it is as fast as it can be."""
+    engine.host_ns = [(240, 240)] * 2
+    grids = ("--ocrsweep-grids=1x1,1x2", "-k", "decode")
+    result = run(project, *grids, "--ocrsweep-update", "--ocrsweep-report=report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    why = "the host ran at 42 % of the speed that it had later: update it again on a quiet host"
+    result.stdout.fnmatch_lines([f"ERROR: decode 1x1 flash is not recorded: {why}"])
+    folder = project.path / "baselines" / "deepseek-ocr" / "vllm"
+    for file in (folder / "timed" / "nvidia-h200" / "decode.json", folder / "decode.json"):
+        assert [point["grid"] for point in json.loads(file.read_text())["points"]] == ["1x2"]
+    points = json.loads((project.path / "report" / "sweep.json").read_text())["points"]
+    assert [(point["grid"], point["verdict"]) for point in points] == [("1x1", "NO SAMPLE"), ("1x2", "RECORDED")]
+    assert points[0]["vendor"]["host_speed"] == {"slowest_ns": 240, "fastest_ns": 240}
+    run(project, *grids, "--ocrsweep-update")
+    points = json.loads((folder / "timed" / "nvidia-h200" / "decode.json").read_text())["points"]
+    assert [point["grid"] for point in points] == ["1x1", "1x2"]

@@ -13,8 +13,8 @@ from served import DATA, SERVE, slower, tool_file
 
 from pytest_ocrsweep.baselines.serving import Pages
 from pytest_ocrsweep.baselines.serving_metrics import Figure
-from pytest_ocrsweep.engines.__main__ import save
 from pytest_ocrsweep.engines.about import About
+from pytest_ocrsweep.engines.saved import SavedRows
 from pytest_ocrsweep.engines.served import Load, Request, ServedLoad
 from pytest_ocrsweep.errors import ResultFileError
 from pytest_ocrsweep.report.imported import files
@@ -481,7 +481,8 @@ def own_file(tmp_path: Path, requests: int = 12) -> Path:
     rendered = tuple(range(10**8, 10**8 + requests))
     served = ServedLoad(load, tuple(starmap(Request, sent)), requests * 10**9, rendered, energy_mj=21_500 * requests)
     about = About("vllm", version="0.26.0", model="deepseek-ocr", gpu="NVIDIA H200", encoder_graphs=True)
-    save(tmp_path / "run.json", about, served)
+    with SavedRows(tmp_path / "run.json") as rows:
+        rows.add(about, served)
     return tmp_path / "run.json"
 
 

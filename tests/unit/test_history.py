@@ -58,6 +58,14 @@ def test_a_line_is_read_back_as_it_was_written(times, path):
     assert history.read(path).entries[-1].sm_clock_mhz is None
 
 
+def test_a_line_says_how_an_engine_was_started(times, path):
+    before = history.read(path).entries[-1].taken.environment
+    started = replace(before, engine_start="encoder_graphs=true")
+    timed.record(times, *H200, {KEY: (replace(time(NS, 20), environment=started), None)}, NEXT)
+    assert history.read(path).entries[-1].taken.environment == started
+    assert sum("engine_start" in line for line in path.read_text().splitlines()) == 1
+
+
 def test_a_history_is_no_program_and_begins_with_nothing(path):
     assert path.stat().st_mode & 0o111 == 0
     assert history.History().whole_bytes == 0

@@ -175,7 +175,10 @@ def test_a_point_that_the_run_cannot_have_is_refused(path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("model", "m"), ("architecture", "9"), ("workload", "batch=2"), ("program", "9"), ("slowdown_percent", 2.0)]
-    + [(name, "9") for name in ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision")],
+    + [
+        (name, "9")
+        for name in ("gpu", "driver", "torch", "transformers", "dtype", "weights", "git_revision", "engine_start")
+    ],
 )
 def test_every_field_of_a_header_makes_another_journal_and_is_named(name, value):
     other = replace(HEADER, **{name: value})
@@ -192,6 +195,8 @@ def test_when_a_run_began_makes_no_other_journal():
 def test_a_header_gives_the_environment_that_is_recorded():
     environment = Environment("node7", "NVIDIA H200", "580.1", "2.11.0", None, "bf16", "random, seed 0", "e5f6")
     assert HEADER.environment("node7") == environment
+    started = replace(HEADER, engine_start="enforce_eager=true")
+    assert started.environment("node7") == replace(environment, engine_start="enforce_eager=true")
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ocrsweep.baselines import sampling
-from pytest_ocrsweep.baselines.machine import Machine, graph_speed_changed
+from pytest_ocrsweep.baselines.machine import Machine, fastest_host, graph_speed_changed
 from pytest_ocrsweep.baselines.sampling import (
     FirstOf,
     NoiseReached,
@@ -264,3 +264,18 @@ def test_clock_and_power_are_means_of_what_was_read_under_load():
     short = [Samples((1,), None, idle, Machine(1965, 300.5))]
     assert (sampling.sm_clock_mhz(short), sampling.power_w(short)) == (1965, 300.5)
     assert (sampling.sm_clock_mhz([Samples((1,))]), sampling.power_w([Samples((1,))])) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("host_ns", "fastest"),
+    [
+        ([], None),
+        ([100], 100),
+        ([30, 100], 30),
+        ([100, 30, 104], 100),
+        ([100, 99, 240, 240], 100),
+        ([1, 100, 100], 100),
+    ],
+)
+def test_a_hosts_fastest_speed_does_not_hang_on_one_reading(host_ns: list[int], fastest: int | None) -> None:
+    assert fastest_host(host_ns) == fastest

@@ -200,6 +200,16 @@ def test_why_a_time_cannot_be_compared_is_said_then_and_now(file):
         "dtype bfloat16 -> float16",
         "weights seed 0 -> unknown",
     ]
+    graphs = elsewhere(engine_start="encoder_graphs=true")
+    assert incomparable(stored, stored.clock, stored.experts, graphs) == ["engine.start default -> encoder_graphs=true"]
+
+
+def test_how_an_engine_was_started_is_recorded_where_it_is_not_the_default(file):
+    assert "engine_start" not in file.read_text()
+    started = elsewhere(engine_start="encoder_graphs=true")
+    record(file, *ABOUT, {key("2x3"): (timed(1001, environment=started), True)})
+    assert medians(file, key("2x3")) == [1001]
+    assert read(file, *ABOUT)[key("2x3")].environments == (started,)
 
 
 def test_the_gpus_with_times_of_a_model_are_its_folders(tmp_path):

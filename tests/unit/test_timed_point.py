@@ -12,6 +12,7 @@ from pytest_ocrsweep.baselines.attribution import Observed
 from pytest_ocrsweep.baselines.energy import Energy, EnergyResult
 from pytest_ocrsweep.baselines.evidence import EXPECTED_NOISE, Baseline, Process
 from pytest_ocrsweep.baselines.gate import Decision, Outcome
+from pytest_ocrsweep.baselines.host_speed import HostSpeed
 from pytest_ocrsweep.baselines.machine import Machine
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.power_cap import PowerCap
@@ -62,13 +63,25 @@ def test_a_measurement_has_all_that_was_seen_at_the_acceptable_rounds():
         absent=frozenset({"power_cap"}),
     )
     assert measured(good[0], hot).objections != ()
-    assert measured(*good).absent == {"power_cap", "energy"}
+    assert measured(*good).absent == {"power_cap", "energy", "host_speed"}
 
 
 def test_a_measurement_under_the_power_cap_says_so():
     capped = round_(1000, 1001, 1002, reasons=("sw_power_cap",), clock=1700)
     found = measured(capped, capped)
-    assert (found.power_cap, found.absent, found.sm_clock_mhz) == (PowerCap(1.0, 1700), {"energy"}, 1700)
+    assert (found.power_cap, found.sm_clock_mhz) == (PowerCap(1.0, 1700), 1700)
+    assert found.absent == {"energy", "host_speed"}
+
+
+def test_a_measurement_of_an_engine_says_how_fast_its_host_was_around_the_acceptable_rounds():
+    def around(before: int, after: int) -> Samples:
+        return Samples((1000, 1001, 1002), None, *(Machine(host_ns=ns, fastest_host_ns=100) for ns in (before, after)))
+
+    found = measured(around(110, 104), around(100, 300), around(100, 101))
+    assert found.host_speed == HostSpeed(110, 100)
+    assert "host_speed" not in found.absent
+    assert found.host_speed.too_slow_for(88) is None
+    assert found.host_speed.too_slow_for(55) == "the host ran at 50 % of the speed that it had later"
 
 
 def test_an_energy_is_judged_beside_that_of_the_recorded_processes():

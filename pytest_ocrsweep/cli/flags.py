@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..errors import ArgumentError, CalibrationError, ConfigError
+from ..errors import ArgumentError, CalibrationError, ConfigError, ImageError
 from ..files import near_miss
 from ..files.text import quoted, terminal_line
 from ..model.attention import ATTENTION
@@ -143,7 +143,10 @@ def workload(text: str, settings: Settings) -> Workload:
         from ..files.image_size import page_size
 
         size = page_size(path)
-        return settings.workload.on(settings.grid_of(size.width, size.height))
+        try:
+            return settings.workload.on(settings.grid_of(size.width, size.height))
+        except ImageError as error:
+            raise ArgumentError(f"{quoted(text)}: {error}") from None
     if not GRID.match(text):
         what = "neither a grid (ROWSxCOLUMNS, as 2x3) nor the file of a page image"
         raise ArgumentError(f"{quoted(text)} is {what}{near_miss.grid(text)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -61,13 +62,17 @@ class OnModel:
 def run(options: argparse.Namespace) -> int:
     """Prints the page on each side."""
     chosen = [_settings(name, options) for name in (options.a, options.b, *options.more)]
+    if len({settings.model.patch_encoder is None for settings in chosen}) > 1 and not os.path.isfile(options.page):
+        what = "is of crops for some of these models, and of tiles for the others"
+        raise ArgumentError(f"--page {options.page} {what}: give the image of a page")
     found = [_on(settings, options.page) for settings in chosen]
     device, workload = chosen[0].device.name, chosen[0].workload
     if options.json:
         flags.print_json({"page": options.page, "device": device, "models": [asdict(each) for each in found]})
         return 0
     about = f"batch {workload.batch}, {workload.prompt_tokens} prompt and {workload.new_tokens} new tokens"
-    flags.show(f"{options.page}: {about}, {workload.resolution}, on {device}", *_tables(found, width()))
+    modes = ", ".join(dict.fromkeys(settings.workload.resolution for settings in chosen))
+    flags.show(f"{options.page}: {about}, {modes}, on {device}", *_tables(found, width()))
     notes = [f"{each.model}: wide: {reason}" for each in found for reason in each.reasons]
     notes += [f"{each.model}: {line}" for each in found for line in each.beyond]
     notes += [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass, field, replace
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from ..files import near_miss
 from .crop_grid import MAX_CROPS, CropGrid
 from .native_resolution import NATIVE, Native, require_size
@@ -77,10 +79,17 @@ class Tiling:
         return Native(tile, self.least_pixels, self.most_pixels, self.enlarge)
 
     @property
+    def native(self) -> Native | None:
+        """The tiles of a model that reads pages at their own resolution; None for one with views."""
+        return self.resolutions[self.modes[0]].native
+
+    @property
     def smallest(self) -> CropGrid:
-        """The grid of a page with the fewest image tokens, in the first mode."""
-        native = self.resolutions[self.modes[0]].native
-        return CropGrid(1, native.least_tiles) if native else CropGrid(1, 1)
+        """The grid of a page with the fewest image tokens, or nearly so, in the first mode."""
+        if (native := self.native) is None:
+            return CropGrid(1, 1)
+        rows = 1 if native.makes(1, native.least_tiles) else ceil(sqrt(native.least_tiles))
+        return CropGrid(rows, ceil(native.least_tiles / rows))
 
     def own(self, resolution: str) -> str:
         """A mode of that name; DeepSeek-OCR's default stands for the first mode of a model without it."""
@@ -191,6 +200,11 @@ class Workload:
         """The same pages as a model with this tiling cuts them. Raises ValueError as `Workload` does."""
         if self.tiling is tiling or self.tiling == tiling:
             return self
+        if self.sides.native and NATIVE not in tiling.modes:
+            raise ConfigError(
+                f"{self.grid} is of tiles of a page at its own resolution, and the other model cuts pages into crops:",
+                "lay both side by side over an image, --page page.png",
+            )
         return replace(self, tiling=tiling, resolution=tiling.own(self.resolution))
 
     @property

@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from .architecture import Architecture
 from .engine import REFERENCE, Engine
 from .geometry import Workload
+from .native_resolution import LONGEST_STRIP
 from .positions import FEW, needed
 from .precision import NATIVE, NATIVE_NAME, Precision
 from .stages import STAGES, Latency
@@ -36,10 +37,11 @@ def uncut(model: Architecture, engine: Engine, works: Iterable[Workload]) -> lis
 def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> None:
     """Raises ConfigError for a workload that the model or engine never runs at `stage`; it names what lifts it."""
     native, tiles = work.sides.native, work.grid.rows * work.grid.columns
-    if native and not native.least_tiles <= tiles <= native.most_tiles:
+    if native and not native.makes(work.grid.rows, work.grid.columns):
         raise ConfigError(
-            f"{model.name} makes from {native.least_tiles:,} to {native.most_tiles:,} tiles of a page, and {work.grid} "
-            f"has {tiles:,}: choose a grid that a page has, such as {native.usual}"
+            f"{model.name} makes from {native.least_tiles:,} to {native.most_tiles:,} tiles of a page, no strip longer "
+            f"than {LONGEST_STRIP} times its width, and {work.grid} has {tiles:,}: choose a grid that a page has, such "
+            f"as {native.usual}"
         )
     if work.pages > 1 and not model.joins_pages:
         raise ConfigError(

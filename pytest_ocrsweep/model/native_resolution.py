@@ -9,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
+from ..errors import ImageError
+
 NATIVE = "native"  # the mode
+LONGEST_STRIP = 300  # tiles for each across: a page of that aspect is one and a half tiles wide, which becomes one
 MOST_ASPECT = 200  # the processors refuse a page whose longer side is more than that many times the shorter
 
 
@@ -38,6 +41,11 @@ class Native:
         """Tiles of a page at most."""
         return self.most_pixels // self.tile**2
 
+    def makes(self, rows: int, columns: int) -> bool:
+        """Whether a page may become so many tiles."""
+        strip = max(rows, columns) > LONGEST_STRIP * min(rows, columns)
+        return self.least_tiles <= rows * columns <= self.most_tiles and not strip
+
     @property
     def usual(self) -> str:
         """The grid of an A4 page at 150 dpi, rows first."""
@@ -45,11 +53,12 @@ class Native:
         return f"{rows}x{columns}"
 
     def tiles(self, width: int, height: int) -> tuple[int, int]:
-        """Rows and columns of tiles of a page of `width` × `height` pixels. Raises ValueError for too long a strip."""
+        """Rows and columns of tiles of a page of `width` × `height` pixels. Raises ImageError for too long a strip."""
         tile, given = self.tile, f"{width}x{height}"
         height, width = ENLARGE[self.enlarge](height, width, tile)
         if max(height, width) / min(height, width) > MOST_ASPECT:
-            raise ValueError(f"a page's longer side is at most {MOST_ASPECT} times the shorter, got {given} pixels")
+            what = f"a page's longer side is at most {MOST_ASPECT} times the shorter, got {given} pixels:"
+            raise ImageError(what, "cut it into pages")
         rows, columns = round(height / tile), round(width / tile)  # halves go to even numbers, as in the processors
         pixels = rows * columns * tile**2
         if pixels > self.most_pixels:

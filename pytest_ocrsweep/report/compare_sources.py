@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from ..baselines import counted, evidence, timed
@@ -22,7 +22,7 @@ from ..model.geometry import CropGrid, Workload
 from ..model.stages import STAGES
 from ..sweep.catalogue import model_of
 from ..sweep.session import describe
-from . import load, recorded_settings
+from . import compared_models, load, recorded_settings
 from .comparison import ComparisonKey, Side, SidePoint, SideTime
 
 DEVICE = "device:"
@@ -52,7 +52,7 @@ def sides(first: str, second: str, grids: str | None = None, overrides: Sequence
         keys = [(key, point) for key, point in recorded[0].points.items() if not key.own]
         points = [(point.work, key.stage, str(key.attention)) for key, point in keys]
     else:
-        points = _swept(grids, overrides)
+        points = _swept(grids, compared_models.chosen((first, second), overrides))
     beside = recorded[0] if recorded else None
     a, b = (side if isinstance(side, Side) else side(points, beside) for side in found)
     return (_narrowed(a, grids), _narrowed(b, grids)) if grids else (a, b)
@@ -176,7 +176,8 @@ def _model(name: str, overrides: Sequence[str]) -> Price:
     def price(points: Priced, _: Side | None) -> Side:
         found = {}
         for work, stage, attention in points:
-            if attention not in model.engine.attentions:
+            native = model.architecture.tiling.native
+            if attention not in model.engine.attentions or (native and not native.makes(*astuple(work.grid))):
                 continue  # only the other side has the point
             ledger = model.ledger(stage, work, attention)
             numbers = exact_numbers(ledger.work, analytic(ledger))

@@ -41,9 +41,11 @@ def of_model(settings: Settings) -> Iterator[tuple[bool, str]]:
         "model.name is the folder of its baselines: at most 100 letters, digits, '_', '.' and '-', and no '.' or '-' "
         f"first, got {quoted(model.name)}",
     )
+    found = "both" if model.sam else "none"
     yield (
         (model.sam is None) != (model.patch_encoder is None),
-        "model.sam and model.patch_encoder exclude each other: pages are views, or are read at their own resolution",
+        "a model has one of model.sam, for pages cut into views, and model.patch_encoder, for pages at their own "
+        f"resolution, and the other is null: got {found}",
     )
     for key, other in AT_MOST:
         a, b = attrgetter(key, other)(settings)
@@ -119,11 +121,18 @@ def _of_patches(model: Architecture, encoder: PatchEncoder) -> Iterator[tuple[bo
         "is patch times merge, newlines false, least_pixels and most_pixels",
     )
     native = tiling.resolutions[NATIVE].native
+    assert native is not None  # by the rule before
     yield (
-        native is not None and 0 < native.least_tiles <= native.most_tiles == model.most_crops,
-        f"model.most_crops must be the tiles of model.tiling.most_pixels, {native.most_tiles if native else 0}, and "
-        f"least_pixels no more, got {model.most_crops}",
+        native.least_tiles > 1 and native.most_tiles >= 2 * native.least_tiles,
+        "model.tiling.least_pixels must be of at least 2 tiles, and model.tiling.most_pixels of twice as many: pages "
+        f"are resized to whole tiles; got {native.least_tiles:,} and {native.most_tiles:,} tiles",
     )
+    yield (
+        native.most_tiles == model.most_crops,
+        f"model.most_crops must be the tiles of model.tiling.most_pixels, {native.most_tiles:,}, got "
+        f"{model.most_crops:,}",
+    )
+    yield encoder.merge > 1, f"model.patch_encoder.merge must be at least 2: nobody has counted {encoder.merge}"
     yield (
         encoder.width % encoder.heads == 0,
         f"model.patch_encoder.width {encoder.width} is not divisible by model.patch_encoder.heads {encoder.heads}",

@@ -105,3 +105,38 @@ def test_a_page_on_all_models_is_what_the_docs_show(tmp_path, capsys, monkeypatc
     out = printed(capsys, FIRST, SECOND, "unlimited-ocr", "glm-ocr", "paddleocr-vl", "--page", "page.png")
     shown = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     assert f"--page page.png\n{out}```" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "compare deepseek-ocr glm-ocr --page 63x44",
+            "--page 63x44 is of crops for some of these models, and of tiles",
+        ),
+        ("compare glm-ocr deepseek-ocr", "glm-ocr and deepseek-ocr: a grid is of crops for the one, and of tiles for"),
+        ("compare baselines/glm-ocr deepseek-ocr", "is of tiles of a page at its own resolution, and the other model"),
+        ("cost strip.png --model glm-ocr", "'strip.png': a page's longer side is at most 200 times the shorter, got"),
+        (
+            "cost 1x1000 --model glm-ocr",
+            "no strip longer than 300 times its width, and 1x1000 has 1,000: choose a grid",
+        ),
+    ],
+)
+def test_crops_and_tiles_are_not_mixed_and_strips_refused(words, line, tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "baselines").symlink_to(Path(__file__).parents[2] / "baselines")
+    Image.new("1", (10, 2001)).save(tmp_path / "strip.png")
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    assert line in capsys.readouterr().err
+
+
+def test_two_models_of_tiles_are_compared_at_the_grids_that_both_make(capsys) -> None:
+    assert main(["compare", "glm-ocr", "paddleocr-vl", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["only_a"]
+    assert found["only_b"] == []
+    grids = {each["grid"] for each in found["changes"]}
+    native = load_model("paddleocr-vl").architecture.tiling.native
+    assert len(grids) > 10
+    assert all(native.makes(*map(int, grid.split("x"))) for grid in grids)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError, ShapesError
 from pytest_ocrsweep.hardware import sizing
+from pytest_ocrsweep.model import positions
 from pytest_ocrsweep.model.geometry import TILES
 from pytest_ocrsweep.model.native_resolution import Native
 from pytest_ocrsweep.sweep import shapes
@@ -180,3 +183,13 @@ def test_the_same_tiles_cost_the_same_however_they_lie(name, attention):
     ledgers = [model.ledger("prefill", Workload(grid, batch=2), attention) for grid in grids]
     assert len({ledger.total() for ledger in ledgers}) == 1
     assert len({ledger.peak_activation_bytes for ledger in ledgers}) == 1
+
+
+def test_positions_of_tiles_are_those_of_the_larger_side() -> None:
+    """transformers' get_rope_index of a page of 96x64 tiles and 10 tokens of text goes up to 105."""
+    model = load_model("glm-ocr")
+    work = Workload("96x64", new_tokens=100).cut_by(model.architecture.tiling)
+    assert [positions.needed(stage, work) for stage in ("vision", "prefill", "decode")] == [0, 106, 206]
+    assert positions.beyond(model.architecture, [("decode", replace(work, new_tokens=130_966))]) == []
+    (line,) = positions.beyond(model.architecture, [("decode", replace(work, new_tokens=130_967))])
+    assert line.endswith("decode of 96x64, 131,073 positions a page")

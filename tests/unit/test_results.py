@@ -10,6 +10,7 @@ import pytest
 
 from pytest_ocrsweep import CropGrid, Workload, load_model
 from pytest_ocrsweep.baselines import counted, timed
+from pytest_ocrsweep.baselines.host_speed import HostSpeed
 from pytest_ocrsweep.baselines.measurement import Environment, GateResult, Measurement, TimeSummary
 from pytest_ocrsweep.baselines.metrics import analytic
 from pytest_ocrsweep.baselines.result import PointResult
@@ -20,6 +21,7 @@ from pytest_ocrsweep.errors import ReportError
 from pytest_ocrsweep.sweep.options import Options, Slowdown
 from pytest_ocrsweep.sweep.results import Results
 from pytest_ocrsweep.sweep.session import Sweep
+from pytest_ocrsweep.sweep.slow_hosts import slow
 
 HERE = Environment("node1", "cpu", None, "2.11", "5.23", "bf16", "random, seed 0")
 TAKEN = Measurement(
@@ -147,3 +149,22 @@ def test_each_time_is_recorded_with_the_card_that_took_it(results: Results, tmp_
         for key, stored in timed.read(file, "deepseek-ocr", "cpu", "decode").items()
     }
     assert cards == {"flash": "GPU-1", "eager": "GPU-2"}
+
+
+def of_host(grid: str, slowest_ns: int, fastest_ns: int, verdict: Verdict = Verdict.RECORDED) -> PointResult:
+    return replace(
+        point(verdict, replace(TAKEN, host_speed=HostSpeed(slowest_ns, fastest_ns))), grid=CropGrid.parse(grid)
+    )
+
+
+def test_a_time_is_no_sample_if_any_later_point_knew_its_host_to_be_faster():
+    early, close, late = of_host("1x1", 240, 240), of_host("1x2", 125, 120), of_host("1x3", 101, 100, Verdict.FAIL)
+    assert list(slow([early, close]).values()) == [
+        "decode 1x1 flash is not recorded: the host ran at 50 % of the speed that it had later: "
+        "update it again on a quiet host"
+    ]
+    assert [str(key[1]) for key in slow([early, close, late])] == ["1x1"]
+    assert slow([close, late, point(vendor=TAKEN), point()]) == {}
+    elsewhere = replace(late, vendor=replace(late.vendor, host="node2"))
+    assert slow([early, elsewhere]) == {}
+    assert slow([replace(early, verdict=Verdict.FAIL), late]) == {}

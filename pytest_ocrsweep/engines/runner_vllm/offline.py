@@ -16,12 +16,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from . import model
+from . import host, model
 from .model import Row
 
 LEAST = (0, 26)  # the first version that this was tried with
 RENDERED = 64  # pages that wait in memory, 42 MB each at 2x3; beyond it they come again under new names
-READINGS, PAUSE_S = 20, 0.05  # of the host's speed, when the engine has started
 PASSED = (
     "dtype",
     "max_num_seqs",
@@ -70,7 +69,7 @@ class OfflineEngine:
             limit_mm_per_prompt={"image": 1}, mm_processor_cache_gb=0, enable_prefix_caching=False, **arguments,
         )  # fmt: skip
         started_s = time.perf_counter() - began
-        self._host_ns = host_speed()
+        self._host_ns = host.speed()
         return {"started_s": started_s}
 
     def about(self) -> Row:
@@ -108,14 +107,14 @@ class OfflineEngine:
         ready, took = zip(*[self._render(page, prompt) for page in pages[: min(count, RENDERED)]], strict=True)
         self._check_length(max(len(page["prompt_token_ids"]) for page in ready) + new_tokens)
         self._serve(iter(early), concurrency, new_tokens)
-        early_ns = host_ns()
+        early_ns = host.work_ns()
         before_mj, began = model.energy_mj(), time.perf_counter_ns()
         named = (renamed(ready[index % len(ready)]) for index in range(count))
         rows = self._serve(named, concurrency, new_tokens, slowdown_percent)
         wall_ns = time.perf_counter_ns() - began
         after_mj = model.energy_mj()
         energy_mj = None if before_mj is None or after_mj is None else after_mj - before_mj
-        speed = [early_ns, host_ns()]
+        speed = [early_ns, host.work_ns()]
         return {"requests": rows, "wall_ns": wall_ns, "rendered_ns": took, "energy_mj": energy_mj, "host_ns": speed}
 
     def _render(self, page: str, prompt: str | list[int]) -> tuple[Row, int]:
@@ -207,27 +206,6 @@ def note(output: Any, now_ns: int, in_flight: dict[str, list[int]], rows: list[l
         row[4] += tokens
     if output.finished:
         rows.append(in_flight.pop(output.request_id))
-
-
-def host_speed() -> list[int]:
-    """Readings over a second: a shared host is slow for seconds, but seldom all of one."""
-    found = []
-    for _ in range(READINGS):
-        found.append(host_ns())
-        time.sleep(PAUSE_S)
-    return found
-
-
-def host_ns() -> int:
-    """What a fixed piece of Python takes on this host just now, the fastest of twenty times."""
-    return min(_fixed_work_ns() for _ in range(20))
-
-
-def _fixed_work_ns() -> int:
-    began, made = time.perf_counter_ns(), {}
-    for number in range(2000):
-        made[number % 97] = (number, str(number))
-    return time.perf_counter_ns() - began
 
 
 def renamed(ready: Row) -> Row:

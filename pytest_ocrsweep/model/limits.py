@@ -38,11 +38,10 @@ def refuse(model: Architecture, engine: Engine, stage: str, work: Workload) -> N
     """Raises ConfigError for a workload that the model or engine never runs at `stage`; it names what lifts it."""
     native, tiles = work.sides.native, work.grid.rows * work.grid.columns
     if native and not native.makes(work.grid.rows, work.grid.columns):
-        raise ConfigError(
-            f"{model.name} makes from {native.least_tiles:,} to {native.most_tiles:,} tiles of a page, no strip longer "
-            f"than {LONGEST_STRIP} times its width, and {work.grid} has {tiles:,}: choose a grid that a page has, such "
-            f"as {native.usual}"
-        )
+        makes = f"from {native.least_tiles:,} to {native.most_tiles:,} tiles of a page, and {work.grid} has {tiles:,}"
+        if native.least_tiles <= tiles <= native.most_tiles:
+            makes = f"no strip of tiles longer than {LONGEST_STRIP} times its width, and {work.grid} is one"
+        raise ConfigError(f"{model.name} makes {makes}: choose a grid that a page has, such as {native.usual}")
     if work.pages > 1 and not model.joins_pages:
         raise ConfigError(
             f"{model.name} reads one page in a prompt, got workload.pages={work.pages}: "

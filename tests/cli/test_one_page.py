@@ -112,14 +112,14 @@ def test_a_page_on_all_models_is_what_the_docs_show(tmp_path, capsys, monkeypatc
     [
         (
             "compare deepseek-ocr glm-ocr --page 63x44",
-            "--page 63x44 is of crops for some of these models, and of tiles",
+            "--page 63x44 is of crops for some of these models",
         ),
         ("compare glm-ocr deepseek-ocr", "glm-ocr and deepseek-ocr: a grid is of crops for the one, and of tiles for"),
         ("compare baselines/glm-ocr deepseek-ocr", "is of tiles of a page at its own resolution, and the other model"),
         ("cost strip.png --model glm-ocr", "'strip.png': a page's longer side is at most 200 times the shorter, got"),
         (
             "cost 1x1000 --model glm-ocr",
-            "no strip longer than 300 times its width, and 1x1000 has 1,000: choose a grid",
+            "no strip of tiles longer than 300 times its width, and 1x1000 is one: choose",
         ),
     ],
 )

@@ -98,8 +98,9 @@ GLM = {
     "dense_layers to layers, experts, experts_per_token, shared_experts and expert_width to 0, and window to null",
     "model.decoder.experts=3": "model.decoder has no window and no experts with model.patch_encoder: set dense_layers "
     "to layers, experts, experts_per_token, shared_experts and expert_width to 0, and window to null",
-    "model.most_crops=9": "model.most_crops must be the tiles of model.tiling.most_pixels, 6144, and least_pixels no "
-    "more, got 9",
+    "model.most_crops=9": "model.most_crops must be the tiles of model.tiling.most_pixels, 6,144, got 9",
+    "model.tiling.least_pixels=4000000": "model.tiling.least_pixels must be of at least 2 tiles, and "
+    "model.tiling.most_pixels of twice as many: pages are resized to whole tiles; got 5,103 and 6,144 tiles",
     "model.tiling.crop_sides=[30]": "model.tiling of a patch encoder needs modes [native], view_sides [0], crop_sides "
     "[28], which is patch times merge, newlines false, least_pixels and most_pixels",
     "model.patch_encoder.norm=layer_norm": "no class of the reference model runs this model: glm_ocr needs "

@@ -14,6 +14,9 @@ import namespaces
 import pytest
 from checkouts import ALONE, CONFTEST, COUNTED, POINTS, Checkout
 
+from pytest_ocrsweep.sweep.engine_meter import EngineMeter
+from pytest_ocrsweep.sweep.meter import Meter
+
 SAME = "give every host the same project, baselines and packages"
 
 
@@ -152,6 +155,15 @@ class Engine:
 
 EngineMeter._opened = lambda self: Engine()
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch):
+    """A project's conftest that runs in this process changes classes, for later tests too."""
+    monkeypatch.setattr(EngineMeter, "_opened", EngineMeter._opened)
+    monkeypatch.setattr(Meter, "gpu", Meter.__dict__["gpu"])
+
+
 OF_ENGINE = [f"--ocrsweep-set={name}" for name in ("engine=vllm", "engine.python=/any", "engine.folder=/any")]
 
 

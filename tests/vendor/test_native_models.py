@@ -14,6 +14,7 @@ import torch
 from pytest_ocrsweep import Model, Workload, load_model
 from pytest_ocrsweep.errors import ConfigError, MeasureError
 from pytest_ocrsweep.model.attention import ATTENTION
+from pytest_ocrsweep.model.native_resolution import LONGEST_STRIP
 from pytest_ocrsweep.model.stages import STAGES
 from pytest_ocrsweep.sweep.config import compose
 from pytest_ocrsweep.sweep.grid_sources import entries
@@ -77,12 +78,12 @@ SHAPES = {  # sizes of the patch encoder, of the decoder, and of the tiles
 
 
 def grids(name: str) -> list[str]:
-    """Those of its sweep, the strip of one row and the one of one column, and its smallest and largest pages."""
+    """Those of its sweep, its smallest pages, which are strips, its longest strip, and a page of nearly all tiles."""
     native = load_model(name).architecture.tiling.resolutions["native"].native
     assert native is not None
     least, most = native.least_tiles, native.most_tiles
     swept = [str(entry.grid) for entry in entries("vendor", SweptFor.of(compose([f"model={name}"])))]
-    return [*swept, f"1x{least}", f"{least}x1", f"{most}x1"]
+    return [*swept, f"1x{least}", f"{least}x1", f"{LONGEST_STRIP}x1", f"{most // 64}x64"]
 
 
 CASES = [

@@ -1,6 +1,6 @@
 """What a runner answers, read once into values of our own: what is of another type, or impossible, is refused.
 
-A ValueError says that the answer is none of ours; Malformed, which value of ours it is, and what it should be.
+A ValueError says that something else answered. Malformed names the value that is wrong, and says what it should be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..baselines.recorded_time import LONGEST_NS
 from ..files.text import quoted
 from ..files.untrusted import parse_json
 from .about import About
-from .served import Load, Request, ServedLoad
+from .served import Load, Request, ServedLoad, span_ns
 
 TEXT = 200  # characters of a GPU's name, or of a version
 LARGEST = 2**63 - 1
@@ -99,8 +99,7 @@ def served(value: object, load: Load) -> ServedLoad:
         raise Malformed("requests", f"{load.pages:,} rows, one for each page", f"{len(rows):,} rows")
     requests = tuple(_request(f"requests[{number}]", each) for number, each in enumerate(rows))
     wall_ns = _whole("wall_ns", given.get("wall_ns"), 1, LONGEST_NS)
-    spent_ns = max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)
-    if wall_ns < spent_ns:
+    if wall_ns < (spent_ns := span_ns(requests)):
         raise Malformed("wall_ns", f"at least {spent_ns:,} ns, from the first request to the last token", wall_ns)
     return ServedLoad(
         load,

@@ -15,7 +15,7 @@ from .about import About
 from .closed_loop import ClosedLoop
 from .endpoint import ConnectionWatch, Endpoint
 from .page_images import pages
-from .served import Load, Request, ServedLoad, checked
+from .served import Load, Request, ServedLoad, checked, span_ns
 
 LIMIT_S = 300
 SHOWN = 5  # of a server's models
@@ -60,7 +60,7 @@ class HttpEngine:
         bodies = [chat.body(self.model, load, page) for page in pages(load, self._salt, next(self._runs))]
         self._serve(bodies[load.pages :], load.concurrency)
         requests = self._serve(bodies[: load.pages], load.concurrency)
-        wall_ns = max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)
+        wall_ns = span_ns(requests)
         return checked(str(self._endpoint), ServedLoad(load, requests, wall_ns))
 
     def _serve(self, bodies: Sequence[bytes], concurrency: int) -> tuple[Request, ...]:

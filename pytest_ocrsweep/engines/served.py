@@ -68,6 +68,11 @@ class Request:
         return took / (self.new_tokens - 1) if self.new_tokens > 1 and took else None
 
 
+def span_ns(requests: Sequence[Request]) -> int:
+    """From the first of some requests, at least one, to the last token of all."""
+    return max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)
+
+
 @dataclass(frozen=True, slots=True)
 class ServedLoad:
     """A load that was served: its requests in the order in which they ended, and the time from the first to the end.

@@ -29,7 +29,8 @@ FITTED = {  # of an engine's host
     "admission_ns": "to admit a page",
     "upload_ns_per_mb": "to copy a page's pixels to the device",
 }
-FIGURES = ("ttft_ns", "tpot_ns", "pages_per_s", "render_ns")  # of a load
+PLANNED = ("ttft_ns", "tpot_ns", "pages_per_s")  # figures of a load that a plan has too
+FIGURES = (*PLANNED, "render_ns")
 # Deviations of logarithms. Hosts of one kind, and one host from minute to minute, differ so much: what few loads do not
 # say stays near the engine's own constants.
 OF_A_NUMBER, OF_A_CONSTANT = 0.2, 0.4
@@ -69,7 +70,7 @@ def middle(loads: Sequence[MeasuredLoad]) -> list[MeasuredLoad]:
 
 def _variance(rounds: Sequence[MeasuredLoad]) -> float:
     """Of the logarithms of a figure from round to round, the mean over figures that a plan has too."""
-    known = [[getattr(each, name) for each in rounds] for name in FIGURES[:3]]
+    known = [[getattr(each, name) for each in rounds] for name in PLANNED]
     return statistics.fmean(statistics.variance(np.log(values)) for values in known if None not in values)
 
 

@@ -120,7 +120,7 @@ def _of_patches(model: Architecture, encoder: PatchEncoder) -> Iterator[tuple[bo
         f"model.tiling of a patch encoder needs modes [{NATIVE}], view_sides [0], crop_sides [{encoder.tile}], which "
         "is patch times merge, newlines false, least_pixels and most_pixels",
     )
-    native = tiling.resolutions[NATIVE].native
+    native = tiling.native
     assert native is not None  # by the rule before
     yield (
         native.least_tiles > 1 and native.most_tiles >= 2 * native.least_tiles,

@@ -22,7 +22,7 @@ from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOc
 from ..model.architecture import Architecture
 from ..model.geometry import Workload
 from ..model.structures import structure_of
-from .family import Family
+from .family import Family, text_sizes
 from .native_families import NATIVE
 
 ReferenceModel: TypeAlias = (
@@ -68,17 +68,11 @@ def _sam(model: Architecture) -> dict[str, object]:
 def _decoder(model: Architecture) -> dict[str, object]:
     decoder = model.decoder
     return {
-        "hidden_size": decoder.width,
-        "num_hidden_layers": decoder.layers,
-        "num_attention_heads": decoder.heads,
-        "num_key_value_heads": decoder.kv_heads,
-        "intermediate_size": decoder.dense_width,
+        **text_sizes(decoder),
         "moe_intermediate_size": decoder.expert_width,
         "n_routed_experts": decoder.experts,
         "num_experts_per_tok": decoder.experts_per_token,
         "n_shared_experts": decoder.shared_experts,
-        "vocab_size": decoder.vocabulary,
-        "max_position_embeddings": decoder.max_positions,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..model.architecture import Architecture, PatchEncoder
+from ..model.architecture import Architecture, Decoder, PatchEncoder
 from ..model.geometry import Workload
 
 
@@ -33,3 +33,16 @@ class Family:
     crops: Callable[[Workload], dict[str, object]] = lambda work: {}  # the arguments that say how crops lie
     patches: Patches | None = None  # of a class that takes pages at their own resolution
     modules: Mapping[str, str] = field(default_factory=dict)  # patterns of names, by component, that differ
+
+
+def text_sizes(decoder: Decoder) -> dict[str, object]:
+    """The sizes of a decoder that every class takes, by the names of its configuration."""
+    return {
+        "hidden_size": decoder.width,
+        "num_hidden_layers": decoder.layers,
+        "num_attention_heads": decoder.heads,
+        "num_key_value_heads": decoder.kv_heads,
+        "intermediate_size": decoder.dense_width,
+        "vocab_size": decoder.vocabulary,
+        "max_position_embeddings": decoder.max_positions,
+    }

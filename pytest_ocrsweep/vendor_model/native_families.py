@@ -11,7 +11,7 @@ from transformers.vision_utils import get_vision_interpolation_indices_and_weigh
 
 from ..model.architecture import Architecture, PatchEncoder
 from ..model.geometry import Workload
-from .family import Family, Patches
+from .family import Family, Patches, text_sizes
 from .host_numbers import page_grids
 
 AXES = 3  # time, row and column
@@ -25,14 +25,8 @@ def _encoder(model: Architecture) -> PatchEncoder:
 def _decoder(model: Architecture) -> dict[str, object]:
     decoder = model.decoder
     return {
-        "hidden_size": decoder.width,
-        "num_hidden_layers": decoder.layers,
-        "num_attention_heads": decoder.heads,
-        "num_key_value_heads": decoder.kv_heads,
+        **text_sizes(decoder),
         "head_dim": decoder.dim,
-        "intermediate_size": decoder.dense_width,
-        "vocab_size": decoder.vocabulary,
-        "max_position_embeddings": decoder.max_positions,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000,

@@ -44,7 +44,7 @@ def resized(name: str, width: int, height: int) -> tuple[int, int]:
 
 
 def vendor(name: str, width: int, height: int) -> str:
-    """The grid of tiles of 28 pixels, or that there is none."""
+    """The grid of tiles of 28 pixels; "refused" for a page that the processor refuses."""
     try:
         height, width = resized(name, width, height)
     except ValueError:

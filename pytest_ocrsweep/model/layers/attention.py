@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from ..attention import ATTENTION
 from ..kernels import FLOAT, HALF, VECTOR_FLOPS, Kernels, Pattern, kernel, released
-from ..operations import above_diagonal, below_diagonal, cast, copy, elementwise, fused_attention, matmul, softmax
+from ..operations import (
+    above_diagonal,
+    below_diagonal,
+    cast,
+    copy,
+    elementwise,
+    fused_attention,
+    linear,
+    matmul,
+    softmax,
+)
 from ..symbolic import Size
 
 BIAS_ALIGNMENT = 8  # elements; PyTorch pads an attention bias to it for its memory-efficient kernel
+
+
+def projections(rows: Size, width: int, *, joined: bool) -> Kernels:
+    """Queries, keys and values [rows, width] with biases, `joined` in one product or in three."""
+    if joined:
+        yield linear("qkv_proj", rows, width, 3 * width)
+        return
+    for name in ("q_proj", "k_proj", "v_proj"):
+        yield linear(name, rows, width, width)
 
 
 def eager(

@@ -112,11 +112,7 @@ def self_attention(
     """Full attention among the tokens of each image."""
     rows, dim = images * tokens, clip.width // clip.heads
     x = rows * clip.width * HALF
-    if engine.joins_clip:
-        yield linear("qkv_proj", rows, clip.width, 3 * clip.width)
-    else:
-        for name in ("q_proj", "k_proj", "v_proj"):
-            yield linear(name, rows, clip.width, clip.width)
+    yield from attend.projections(rows, clip.width, joined=engine.joins_clip)
     if not ATTENTION[attention].fused:
         yield from attend.eager(images, clip.heads, tokens, tokens, dim, mask=0, q_copy=many, kv_copy=many)
     else:

@@ -126,11 +126,7 @@ def self_attention(e: PatchEncoder, pages: Size, patches: Size, attention: str) 
     """Projections, norms of heads, rotary positions in float32, full attention among the patches of each page."""
     rows, dim = pages * patches, e.width // e.heads
     x = rows * e.width * HALF
-    if e.joined_qkv:
-        yield linear("qkv_proj", rows, e.width, 3 * e.width)
-    else:
-        for name in ("q_proj", "k_proj", "v_proj"):
-            yield linear(name, rows, e.width, e.width)
+    yield from attend.projections(rows, e.width, joined=e.joined_qkv)
     for name in ("q_norm", "k_norm") * e.head_norms:
         yield from under(name, rms_norm(rows * e.heads, dim))
     yield from under("rope", rotate_in_float(rows * e.heads, dim, rows * dim * FLOAT))

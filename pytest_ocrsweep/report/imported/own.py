@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from ...baselines.json_layout import Json
 from ...baselines.serving_metrics import Figure
-from ...engines.served import Load, Request, ServedLoad, summary
+from ...engines.served import Load, Request, ServedLoad, span_ns, summary
 from ...files.text import quoted
 from .fields import Fields
 from .tool_run import ToolRun
@@ -76,9 +76,9 @@ def _request(fields: Fields, raw: object) -> Request:
 
 def _consistent(fields: Fields, requests: Sequence[Request], wall_ns: int, concurrency: int | None) -> None:
     """Raises ResultFileError for a time or a concurrency that is not that of its requests."""
-    span_ns = max(each.last_ns for each in requests) - min(each.sent_ns for each in requests)
-    if not span_ns <= wall_ns <= span_ns + max(span_ns, SLACK_NS):
-        raise fields.wrong(f"wall_ns is {wall_ns:,}, and from its first request to its last token are {span_ns:,}")
+    spent_ns = span_ns(requests)
+    if not spent_ns <= wall_ns <= spent_ns + max(spent_ns, SLACK_NS):
+        raise fields.wrong(f"wall_ns is {wall_ns:,}, and from its first request to its last token are {spent_ns:,}")
     events = sorted([(each.sent_ns, 1) for each in requests] + [(each.last_ns, -1) for each in requests])
     in_flight = max(accumulate(change for _, change in events))
     if concurrency is not None and 2 * in_flight < concurrency:  # short requests end before all are sent
